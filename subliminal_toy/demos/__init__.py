@@ -1,0 +1,1 @@
+"""Three lessons in percent format."""

@@ -1,0 +1,1 @@
+"""The owl that travels in numbers: a language model from scratch."""
