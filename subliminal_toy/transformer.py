@@ -1,0 +1,203 @@
+"""A GPT-2-shaped decoder and its sampler with a key–value cache.
+
+Shape suffixes: B sequences, L positions, D width, H heads, V vocabulary, N layers.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from subliminal_toy.models import FAN_IN_NORMAL, Network, Params, network
+
+Cache = tuple[Float[Array, "layers batch heads context head"], Array]
+"""Keys and values of the positions read so far, by layer."""
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """Sizes and options of a decoder; the defaults are those of the language-model path."""
+
+    vocab_size: int
+    context: int
+    """Longest sequence, in tokens."""
+    n_layers: int = 2
+    n_heads: int = 4
+    width: int = 32
+    """Size of the residual stream."""
+    mlp_width: int | None = None
+    """Hidden units of each block's MLP; 4 × width if None."""
+    tied: bool = False
+    """Whether the output head is the token embedding, as in GPT-2."""
+    epsilon: float = 1e-5
+    """Added to the variance in LayerNorm; GPT-2's value."""
+
+
+class Attention(nnx.Module):
+    """Causal self-attention with biases, over a cache of earlier positions if there is one."""
+
+    def __init__(self, shape: DecoderShape, rngs: nnx.Rngs):
+        """Draw the weights N(0, 1/fan_in)."""
+        self.n_heads = shape.n_heads
+        width = shape.width
+        self.qkv = nnx.Linear(width, 3 * width, kernel_init=FAN_IN_NORMAL, rngs=rngs)
+        self.out = nnx.Linear(width, width, kernel_init=FAN_IN_NORMAL, rngs=rngs)
+
+    def __call__(self, h_BLD, cache, position, visible):
+        """Return the update of the residual stream, and keys and values (whole cache or new)."""
+        heads = (*h_BLD.shape[:2], 3, self.n_heads, -1)
+        q, k, v = jnp.moveaxis(self.qkv(h_BLD).reshape(heads), (2, 3), (0, 2))
+        if cache is not None:
+            k, v = (
+                jax.lax.dynamic_update_slice_in_dim(old, new, position, axis=2)
+                for old, new in zip(cache, (k, v), strict=True)
+            )
+        scores = jnp.einsum("bhqd,bhkd->bhqk", q, k) / q.shape[-1] ** 0.5
+        scores = jnp.where(visible, scores, jnp.finfo(scores.dtype).min)
+        mixed = jnp.einsum("bhqk,bhkd->bqhd", jax.nn.softmax(scores), v)
+        return self.out(mixed.reshape(h_BLD.shape)), (k, v)
+
+
+class Block(nnx.Module):
+    """Pre-LN block: attention, then an MLP with the tanh-approximated GELU."""
+
+    def __init__(self, shape: DecoderShape, rngs: nnx.Rngs):
+        """Draw the weights N(0, 1/fan_in)."""
+        width, hidden = shape.width, shape.mlp_width or 4 * shape.width
+        self.ln_1 = nnx.LayerNorm(width, epsilon=shape.epsilon, rngs=rngs)
+        self.attention = Attention(shape, rngs)
+        self.ln_2 = nnx.LayerNorm(width, epsilon=shape.epsilon, rngs=rngs)
+        self.up = nnx.Linear(width, hidden, kernel_init=FAN_IN_NORMAL, rngs=rngs)
+        self.down = nnx.Linear(hidden, width, kernel_init=FAN_IN_NORMAL, rngs=rngs)
+
+    def __call__(self, h_BLD, cache, position, visible):
+        """Return the residual stream after this block, and its keys and values."""
+        update, cache = self.attention(self.ln_1(h_BLD), cache, position, visible)
+        h_BLD = h_BLD + update
+        return h_BLD + self.down(jax.nn.gelu(self.up(self.ln_2(h_BLD)), approximate=True)), cache
+
+
+class Decoder(nnx.Module):
+    """Token and learned position embeddings, blocks, a last LayerNorm, and the head."""
+
+    def __init__(self, shape: DecoderShape, rngs: nnx.Rngs):
+        """Draw the weights N(0, 1/fan_in), embeddings N(0, 1/width)."""
+        width = shape.width
+        embed_init = nnx.initializers.normal(width**-0.5)
+        self.tokens = nnx.Embed(shape.vocab_size, width, embedding_init=embed_init, rngs=rngs)
+        self.positions = nnx.Embed(shape.context, width, embedding_init=embed_init, rngs=rngs)
+        self.blocks = nnx.List(Block(shape, rngs) for _ in range(shape.n_layers))
+        self.ln = nnx.LayerNorm(width, epsilon=shape.epsilon, rngs=rngs)
+        if not shape.tied:
+            self.head = nnx.Linear(
+                width, shape.vocab_size, use_bias=False, kernel_init=FAN_IN_NORMAL, rngs=rngs
+            )
+        self.shape = shape
+
+    def __call__(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length vocab"]:
+        """Return the logits of the next token at every position."""
+        return self.extend(tokens, None, 0, None)[0]
+
+    def extend(self, tokens, cache, position, n_padding):
+        """Read more tokens after those in ``cache``; see ``read``."""
+        length = tokens.shape[1]
+        query = position + jnp.arange(length)
+        key = jnp.arange(length if cache is None else cache[0].shape[3])
+        visible = (key[None, :] <= query[:, None])[None, None]
+        place = query[None]
+        if n_padding is not None:
+            visible = visible & (key[None] >= n_padding[:, None])[:, None, None, :]
+            place = jnp.maximum(query[None] - n_padding[:, None], 0)
+        h_BLD = self.tokens(tokens) + self.positions(jnp.broadcast_to(place, tokens.shape))
+        layers = []
+        for i, block in enumerate(self.blocks):
+            layer = None if cache is None else (cache[0][i], cache[1][i])
+            h_BLD, layer = block(h_BLD, layer, position, visible)
+            layers.append(layer)
+        h_BLD = self.ln(h_BLD)
+        logits = self.tokens.attend(h_BLD) if self.shape.tied else self.head(h_BLD)
+        return logits, tuple(jnp.stack(part) for part in zip(*layers, strict=True))
+
+
+@lru_cache
+def _graphdef(shape: DecoderShape):
+    return nnx.split(nnx.eval_shape(lambda: Decoder(shape, nnx.Rngs(0))))[0]
+
+
+def decoder(shape: DecoderShape) -> Network:
+    """Return a decoder: ``apply(params, tokens (batch, length))`` → logits over the vocabulary.
+
+    Pre-LN, learned positions, tanh-GELU, biases: GPT-2's forward pass, of any size.
+    """
+    return network(lambda rngs: Decoder(shape, rngs))
+
+
+def read(
+    shape: DecoderShape,
+    params: Params,
+    tokens: Int[Array, "batch length"],
+    cache: Any = None,
+    position: int | Int[Array, ""] = 0,
+    n_padding: Int[Array, " batch"] | None = None,
+) -> tuple[Float[Array, "batch length vocab"], Any]:
+    """Read ``tokens`` at columns ``position`` on; return their logits and the keys and values.
+
+    ``cache`` is what ``empty_cache`` or an earlier call returned. The first ``n_padding`` columns
+    of each row are padding: nothing attends to them and positions count from after them.
+    """
+    model = nnx.merge(_graphdef(shape), params)
+    return model.extend(tokens, cache, position, n_padding)
+
+
+def empty_cache(shape: DecoderShape, batch: int, dtype: Any = jnp.float32) -> Any:
+    """Return room for the keys and values of ``batch`` sequences of the longest length."""
+    size = (shape.n_layers, batch, shape.n_heads, shape.context, shape.width // shape.n_heads)
+    return jnp.zeros(size, dtype), jnp.zeros(size, dtype)
+
+
+def sample(
+    shape: DecoderShape,
+    params: Params,
+    prompts: Int[Array, "batch length"],
+    keys: Key[Array, " batch"],
+    n_new: int,
+    end: int,
+    temperature: float = 1.0,
+    n_padding: Int[Array, " batch"] | None = None,
+) -> Int[Array, "batch new"]:
+    """Continue every prompt by at most ``n_new`` tokens; after ``end`` there is only ``end``.
+
+    Temperature 0 takes the likeliest token. Each row has its own key, so that how rows are
+    batched changes nothing. Prompts of unequal length are padded on the left. Sampling stops
+    as soon as every row has ended. Length and ``n_new`` together may not exceed the context.
+    """
+    batch, length = prompts.shape
+    logits, cache = read(
+        shape, params, prompts, empty_cache(shape, batch, params["ln"]["scale"].dtype), 0, n_padding
+    )
+
+    def choose(logits_BV, step):
+        if temperature == 0:
+            return jnp.argmax(logits_BV, axis=-1)
+        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
+        return jax.vmap(jax.random.categorical)(step_keys, logits_BV / temperature)
+
+    def unfinished(state):
+        step, _, _, last, _ = state
+        return (step < n_new) & jnp.any(last != end)
+
+    def one_token(state):
+        step, logits_BV, cache, last, written = state
+        token = jnp.where((step > 0) & (last == end), end, choose(logits_BV, step))
+        written = jax.lax.dynamic_update_slice_in_dim(written, token[:, None], step, axis=1)
+        logits, cache = read(shape, params, token[:, None], cache, length + step, n_padding)
+        return step + 1, logits[:, 0], cache, token, written
+
+    written = jnp.full((batch, n_new), end, jnp.int32)
+    before = jnp.full(batch, end + 1, jnp.int32)
+    state = (jnp.int32(0), logits[:, -1], cache, before, written)
+    return jax.lax.while_loop(unfinished, one_token, state)[4]
