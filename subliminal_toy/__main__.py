@@ -1,0 +1,5 @@
+"""``python -m subliminal_toy``."""
+
+from subliminal_toy.cli import main
+
+main()

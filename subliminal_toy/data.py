@@ -1,0 +1,207 @@
+"""Digits to learn from, and noise that means nothing."""
+
+import gzip
+import hashlib
+import shutil
+import threading
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Float32, Int, Int32, Key
+
+from subliminal_toy.errors import UserError
+
+IDX_FILES = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+N_CLASSES = 10
+SECONDS_TO_ANSWER = 8.0
+
+
+class Dataset(NamedTuple):
+    """Images in [−1, 1] and their classes 0–9.
+
+    ``name`` is what records and figures show; it says so if the files are not the published ones.
+    """
+
+    name: str
+    train_images: Float32[np.ndarray, "train height width"]
+    train_labels: Int32[np.ndarray, " train"]
+    test_images: Float32[np.ndarray, "test height width"]
+    test_labels: Int32[np.ndarray, " test"]
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.train_images.shape[1], self.train_images.shape[2]
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of all four arrays, to say in a record what was learned from."""
+        digest = hashlib.sha256()
+        for array in self[1:]:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def load(name: str, data_dir: Path | None = None) -> Dataset:
+    """Load a data set by name.
+
+    ``digits`` is scikit-learn's, inside its wheel; ``mnist``, ``fashion_mnist`` and ``kmnist``
+    come from the four IDX files in ``data_dir`` (gzipped or not), or else through
+    tensorflow-datasets, which knows the addresses and checks the SHA-256. Raises UserError if
+    the name is unknown, a file is missing or damaged, or the network is needed and away.
+    """
+    if name == "digits":
+        return _digits()
+    if name not in ("mnist", "fashion_mnist", "kmnist"):
+        raise UserError(
+            f"There is no data set '{name}': choose digits, mnist, fashion_mnist or kmnist."
+        )
+    return _from_idx(name, data_dir if data_dir is not None else _download(name))
+
+
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_digits()
+    images = (bunch.images / 8.0 - 1.0).astype(np.float32)
+    labels = bunch.target.astype(np.int32)
+    train_x, test_x, train_y, test_y = train_test_split(
+        images, labels, test_size=360, stratify=labels, random_state=0
+    )
+    return Dataset("digits", train_x, train_y, test_x, test_y)
+
+
+def _from_idx(name: str, directory: Path) -> Dataset:
+    published = {Path(url).name: info.checksum for url, info in _builder(name).url_infos.items()}
+    raw, verified = {}, True
+    for field, stem in IDX_FILES.items():
+        path = _find(directory, stem)
+        content = path.read_bytes()
+        verified &= hashlib.sha256(content).hexdigest() == published.get(path.name)
+        raw[field] = _parse_idx(path, content, ndim=3 if "images" in field else 1)
+    for split in ("train", "test"):
+        images, labels = raw[f"{split}_images"], raw[f"{split}_labels"]
+        where = directory / IDX_FILES[f"{split}_labels"]
+        if len(images) != len(labels):
+            raise UserError(f"{where} has {len(labels)} labels for {len(images)} images.")
+        if labels.max() >= N_CLASSES:
+            raise UserError(f"{where} has a label above 9.")
+    if raw["train_images"].shape[1:] != raw["test_images"].shape[1:]:
+        raise UserError(f"Training and test images in {directory} differ in size.")
+    scaled = {
+        field: (a / np.float32(127.5) - np.float32(1)).astype(np.float32)
+        if "images" in field
+        else a.astype(np.int32)
+        for field, a in raw.items()
+    }
+    return Dataset(name=name if verified else f"{name} (not the published files)", **scaled)
+
+
+def _find(directory: Path, stem: str) -> Path:
+    if not directory.is_dir():
+        raise UserError(f"--data-dir {directory} is not a directory.")
+    for path in (directory / f"{stem}.gz", directory / stem):
+        if path.is_file():
+            return path
+    raise UserError(
+        f"{directory / stem}.gz is missing: --data-dir wants the four IDX files "
+        f"{', '.join(IDX_FILES.values())} (with or without .gz)."
+    )
+
+
+def _parse_idx(path: Path, content: bytes, ndim: int) -> np.ndarray:
+    """Return the unsigned bytes of an IDX file: magic 0 0 8 ndim, big-endian sizes, data."""
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, ValueError) as error:  # zlib.error is a ValueError's cousin
+            raise UserError(f"{path} is damaged or truncated (not a whole gzip file).") from error
+    if content[:4] != bytes((0, 0, 8, ndim)):
+        raise UserError(f"{path} is not an IDX file of {ndim}-dimensional bytes (wrong magic).")
+    header = 4 + 4 * ndim
+    if len(content) < header:
+        raise UserError(f"{path} is truncated: its header is not whole.")
+    shape = np.frombuffer(content, ">u4", ndim, offset=4).astype(int)
+    if len(content) - header != shape.prod() or not shape.all():
+        raise UserError(
+            f"{path} is damaged or truncated: {len(content) - header} bytes of data "
+            f"where its header says {'×'.join(map(str, shape))}."
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _builder(name: str):
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_cls(name)
+
+
+def _download(name: str) -> Path:
+    """Return the folder of the four downloaded files; the network is used the first time only."""
+    import tensorflow_datasets as tfds
+
+    folder = Path(tfds.core.constants.DATA_DIR).expanduser() / "subliminal_toy" / name
+    if all((folder / f"{stem}.gz").is_file() for stem in IDX_FILES.values()):
+        return folder
+    builder = _builder(name)
+    urls = {stem: f"{builder.URL}{stem}.gz" for stem in IDX_FILES.values()}
+    # tensorflow-datasets alone would try for minutes before it gave up.
+    if not _reachable(next(iter(urls.values()))):
+        raise UserError(
+            f"The data set '{name}' cannot be downloaded (no network): give the folder of its "
+            "IDX files with --data-dir, or use the embedded --data digits."
+        )
+    manager = tfds.download.DownloadManager(
+        download_dir=folder / "downloads", url_infos=builder.url_infos, dataset_name=name
+    )
+    try:
+        paths = manager.download(urls)
+    except Exception as error:  # whatever its transport raises
+        raise UserError(
+            f"The download of '{name}' failed ({type(error).__name__}): try again, "
+            "or give the folder of its IDX files with --data-dir."
+        ) from error
+    for stem, path in paths.items():
+        shutil.move(path, folder / f"{stem}.gz")
+    return folder
+
+
+def _reachable(url: str) -> bool:
+    """Whether the address answers in time; in a thread, since a name look-up has no time limit."""
+    answered = []
+
+    def ask():
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER):
+                answered.append(True)
+        except (OSError, ValueError):
+            return
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(SECONDS_TO_ANSWER)
+    return bool(answered)
+
+
+def uniform_noise(
+    key: Key[Array, ""], index: Int[Array, " batch"], image_shape: tuple[int, int]
+) -> Float[Array, "batch height width"]:
+    """Return images number ``index`` of the noise set of ``key``: pixels U[−1, 1], float32.
+
+    The set is never stored: every image has a key of its own, so that any batch of it can be made
+    again in any order.
+    """
+
+    def image(i):
+        return jax.random.uniform(jax.random.fold_in(key, i), image_shape, minval=-1.0, maxval=1.0)
+
+    return jax.vmap(image)(index)
