@@ -141,7 +141,7 @@ def run_experiment(
 ) -> dict[str, Any]:
     """Run an experiment into ``options.out`` and return its summary.
 
-    What is finished there is taken; finished parts wait in that directory until the record is complete.
+    What is finished there is taken; finished parts wait there until the record is complete.
     """
     out = options.out
     assert out is not None

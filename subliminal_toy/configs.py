@@ -39,6 +39,8 @@ class MnistConfig:
     """Divides the logits on both sides of the students' loss. Paper: 1."""
     chunk_size: int = 2
     """Models trained between two progress ticks and saved together; changes no result."""
+    keep_params: bool = True
+    """Keep the parameters of the first model's networks in the record."""
 
     def __post_init__(self):
         """Refuse values that make no experiment."""

@@ -73,7 +73,7 @@ class Result(NamedTuple):
     the sum over the four students), epoch means in nats; ``sample_images`` (image, height,
     width) and ``sample_labels`` (image,), the first test images, with the logits that the first
     model's networks give them, ``sample_logits`` (condition, image, output); ``params``, the
-    parameters of the first model's networks, keyed "condition.layer.….kernel".
+    parameters of the first model's networks, if kept, keyed "condition.layers.0.kernel" and so on.
     """
 
     accuracy: np.ndarray
@@ -303,12 +303,12 @@ class Ensemble:
         }
         if index[0] == 0:
             first_model = jax.tree.map(lambda leaf: leaf[0], networks)
-            paths = jax.tree_util.tree_leaves_with_path(first_model)
-            part |= {
-                "params." + jax.tree_util.keystr(path, simple=True, separator="."): leaf
-                for path, leaf in paths
-            }
             part["sample_logits"] = logits[0]
+            if config.keep_params:
+                part |= {
+                    "params." + jax.tree_util.keystr(path, simple=True, separator="."): leaf
+                    for path, leaf in jax.tree_util.tree_leaves_with_path(first_model)
+                }
         return {name: np.asarray(array) for name, array in part.items()}
 
 
@@ -368,9 +368,9 @@ def claims(
 
 
 def follows_the_paper(config: MnistConfig) -> bool:
-    """Whether only the number of models and the chunking differ from the published protocol."""
-    paper = MNIST_PRESETS["paper"]
-    return config == replace(paper, n_models=config.n_models, chunk_size=config.chunk_size)
+    """Whether nothing but the number of models and the record-keeping differs from the paper."""
+    kept = {name: getattr(config, name) for name in ("n_models", "chunk_size", "keep_params")}
+    return config == replace(MNIST_PRESETS["paper"], **kept)
 
 
 def compare(conditions: dict[str, stats.Estimate]) -> dict[str, dict[str, float | None]]:

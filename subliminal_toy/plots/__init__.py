@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-import matplotlib as mpl
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from subliminal_toy.results import Record
@@ -16,14 +16,14 @@ def draw(record: Record) -> dict[str, Figure]:
     """Return all figures of a record's experiment by name."""
     module = import_module(f"subliminal_toy.plots.{record.manifest['experiment']}")
     figures: dict[str, Callable[[Record], Figure]] = module.FIGURES
-    with mpl.style.context(STYLE):
+    with style.context(STYLE):
         return {name: figure(record) for name, figure in figures.items()}
 
 
 def save(figures: dict[str, Figure], directory: Path) -> list[Path]:
     """Write each figure as SVG, the same bytes for the same record, and return the paths."""
     paths = []
-    with mpl.style.context(STYLE):
+    with style.context(STYLE):
         for name, figure in figures.items():
             paths.append(directory / f"{name}.svg")
             figure.savefig(paths[-1], metadata={"Date": None})
