@@ -18,11 +18,22 @@ from subliminal_toy.models import Params
 ALL = slice(None)
 
 
+def _mean(losses, weights):
+    return losses.mean() if weights is None else jnp.sum(losses * weights) / jnp.sum(weights)
+
+
 def cross_entropy(
-    logits: Float[Array, "batch outputs"], labels: Int[Array, " batch"], columns: slice = ALL
+    logits: Float[Array, "batch outputs"],
+    labels: Int[Array, " batch"],
+    columns: slice = ALL,
+    weights: Float[Array, " batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Return the mean cross-entropy of integer ``labels`` under the chosen columns, in nats."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits[:, columns], labels).mean()
+    """Return the mean cross-entropy of integer ``labels`` under the chosen columns, in nats.
+
+    With ``weights`` it is the weighted mean over the batch.
+    """
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits[:, columns], labels)
+    return _mean(losses, weights)
 
 
 def kl(
@@ -30,16 +41,18 @@ def kl(
     teacher_logits: Float[Array, "batch outputs"],
     columns: slice = ALL,
     temperature: float = 1.0,
+    weights: Float[Array, " batch"] | None = None,
 ) -> Float[Array, ""]:
     """Return the batch mean of KL(teacher ‖ student) over the softmax of the chosen columns.
 
-    In nats. Both sides are divided by ``temperature`` first. Its gradient in ``logits`` is that
+    In nats. Both sides are divided by ``temperature`` first; the mean is weighted by ``weights``
+    if they are given. Its gradient in ``logits`` is that
     of the cross-entropy on soft labels, so it is covered by the theorem.
     Source: proofs/README.md, softmax cross-entropy.
     """
     log_q = jax.nn.log_softmax(logits[:, columns] / temperature)
     log_p = jax.nn.log_softmax(teacher_logits[:, columns] / temperature)
-    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1).mean()
+    return _mean(jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1), weights)
 
 
 def squared_error(
