@@ -1,0 +1,102 @@
+(* The one-step theorem, part 1: everything that the final statements mention.
+   The equation numbers are those of README.md. Read this file and Final.v;
+   the files between them are the proof. *)
+From mathcomp Require Import all_ssreflect all_algebra.
+From mathcomp.analysis Require Import reals normedtype sequences derive exp.
+
+Set Implicit Arguments.
+Unset Strict Implicit.
+Unset Printing Implicit Defensive.
+Import Order.TTheory GRing.Theory Num.Theory.
+Import numFieldNormedType.Exports.
+Local Open Scope ring_scope.
+
+(* Vectors are rows: 'rV[R]_p.+1 is R^(p+1), and u 0 j is the coordinate j of u. *)
+Section Vectors.
+Variables (R : realType) (p : nat).
+
+(* The inner product of two vectors. *)
+Definition dot (u v : 'rV[R]_p) : R := \sum_j u 0 j * v 0 j.
+
+End Vectors.
+
+Section Gradient.
+Variables (R : realType) (p : nat).
+
+(* The k-th vector of the standard basis. *)
+Definition basis (k : 'I_p) : 'rV[R]_p := delta_mx 0 k.
+
+End Gradient.
+
+Arguments basis {R p} k.
+
+(* The gradient: the row of the partial derivatives. *)
+Definition grad (R : realType) (p : nat) (F : 'rV[R]_p.+1 -> R) (θ : 'rV[R]_p.+1) :
+  'rV[R]_p.+1 := \row_k 'D_(basis k) F θ.
+
+(* The set-up, Eqs. (1) to (4): a network f, a loss l(output, label), inputs x_i
+   with weights w_i, a common start θ0 and the direction v of the teacher. *)
+Section SetUp.
+Variables (R : realType) (p n m : nat) (X : Type).
+Variables (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R).
+Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1).
+Variables (x : 'I_m -> X) (w : 'I_m -> R) (θ0 v : 'rV[R]_p.+1).
+
+(* Eq. (1): the teacher's parameters. *)
+Definition teacher (ε : R) : 'rV[R]_p.+1 := θ0 + ε *: v.
+
+(* Eqs. (2) and (3): the student's loss on the teacher's outputs. *)
+Definition student_loss (ε : R) (θ : 'rV[R]_p.+1) : R :=
+  \sum_(i < m) w i * l (f θ (x i)) (f (teacher ε) (x i)).
+
+(* Eq. (4): the student's step is minus the gradient of that loss at θ0 ... *)
+Definition student_step (ε : R) : 'rV[R]_p.+1 := - grad (student_loss ε) θ0.
+
+(* ... and the student is found at θ0 + α Δ_S(ε). *)
+Definition student (α ε : R) : 'rV[R]_p.+1 := θ0 + α *: student_step ε.
+
+(* What the network's outputs do on input x when θ moves along v: the vector J_x v. *)
+Definition response (z : X) : 'rV[R]_n.+1 := 'D_v (f^~ z) θ0.
+
+(* Eq. (8): the slope A, for a loss with matrix M. *)
+Definition slope (M : 'rV[R]_n.+1 -> 'M[R]_n.+1) : R :=
+  \sum_(i < m) w i * dot (response (x i) *m M (f θ0 (x i))) (response (x i)).
+
+End SetUp.
+
+(* The losses, Eqs. (17) to (22). *)
+Section Losses.
+Variables (R : realType) (n : nat).
+
+(* Eq. (17): squared error with a weight for every output. *)
+Definition squared_error (c : 'I_n -> R) (z y : 'rV[R]_n) : R :=
+  \sum_j c j * (z 0 j - y 0 j) ^+ 2.
+
+(* Eqs. (18) and (21): softmax over the logits in S ... *)
+Definition softmax (S : {set 'I_n}) (z : 'rV[R]_n) (j : 'I_n) : R :=
+  expR (z 0 j) / \sum_(k in S) expR (z 0 k).
+
+(* ... and cross-entropy against the labels softmax(y). *)
+Definition cross_entropy (S : {set 'I_n}) (z y : 'rV[R]_n) : R :=
+  - \sum_(j in S) softmax S y j * ln (softmax S z j).
+
+(* The matrices of the two losses: 2 diag(c), and diag(p) - p^T p for the row p
+   of probabilities, with zeros outside S. *)
+Definition squared_error_matrix (c : 'I_n -> R) (_ : 'rV[R]_n) : 'M[R]_n :=
+  diag_mx (\row_j (2 * c j)).
+
+Definition softmax_row (S : {set 'I_n}) (z : 'rV[R]_n) : 'rV[R]_n :=
+  \row_j (if j \in S then softmax S z j else 0).
+
+Definition cross_entropy_matrix (S : {set 'I_n}) (z : 'rV[R]_n) : 'M[R]_n :=
+  diag_mx (softmax_row S z) - (softmax_row S z)^T *m softmax_row S z.
+
+(* Eq. (22): Kullback-Leibler divergence at temperature τ, times a factor c. *)
+Definition distillation (S : {set 'I_n}) (c τ : R) (z y : 'rV[R]_n) : R :=
+  c * \sum_(j in S) softmax S (τ^-1 *: y) j *
+    (ln (softmax S (τ^-1 *: y) j) - ln (softmax S (τ^-1 *: z) j)).
+
+Definition distillation_matrix (S : {set 'I_n}) (c τ : R) (z : 'rV[R]_n) : 'M[R]_n :=
+  c *: (τ^-1 ^+ 2 *: cross_entropy_matrix S (τ^-1 *: z)).
+
+End Losses.

@@ -1,0 +1,306 @@
+(* The one-step theorem, part 4: weighted squared error and softmax
+   cross-entropy are admissible, and so are the losses made from admissible
+   ones (README.md, section 6). *)
+From mathcomp Require Import all_ssreflect all_algebra.
+From mathcomp.classical Require Import boolp functions.
+From mathcomp.analysis Require Import reals topology normedtype derive.
+From mathcomp.analysis Require Import sequences exp.
+From OneStep Require Import Definitions Toolbox OneStep.
+
+Set Implicit Arguments.
+Unset Strict Implicit.
+Unset Printing Implicit Defensive.
+Import Order.TTheory GRing.Theory Num.Theory.
+Import numFieldNormedType.Exports.
+Local Open Scope ring_scope.
+
+(* Weighted squared error, Eq. (17). *)
+Section SquaredError.
+Variables (R : realType) (n : nat) (c : 'I_n.+1 -> R).
+Hypothesis c_ge0 : forall j, 0 <= c j.
+Implicit Types z y h u : 'rV[R]_n.+1.
+
+Definition squared_error_grad z y : 'rV[R]_n.+1 := \row_j (2 * c j * (z 0 j - y 0 j)).
+
+Lemma squared_error_matrixE z h :
+  h *m squared_error_matrix c z = \row_j (2 * c j * h 0 j).
+Proof. by apply/rowP => j; rewrite mul_mx_diag !mxE mulrC. Qed.
+
+Lemma squared_error_has_grad z y :
+  has_grad (squared_error c ^~ y) z (squared_error_grad z y).
+Proof.
+apply: has_diff_sum => j _.
+have diff_j : has_diff (fun t : 'rV[R]_n.+1 => t 0 j - y 0 j) z (fun h => h 0 j).
+  apply: has_diff_eq (has_diffD (has_diff_coord j z) (has_diff_cst (- y 0 j) z)) _ => h.
+  by rewrite addr0.
+apply: has_diff_eq (has_diffZ (c j) (has_diffM diff_j diff_j)) _ => h.
+by rewrite mxE -mulr2n -mulr_natl /GRing.scale /= mulrCA !mulrA.
+Qed.
+
+Lemma squared_error_admissible z :
+  admissible_at (squared_error c) squared_error_grad (squared_error_matrix c) z.
+Proof.
+have quad u : dot (u *m squared_error_matrix c z) u = \sum_j 2 * c j * u 0 j ^+ 2.
+  by rewrite squared_error_matrixE; apply: eq_bigr => j _; rewrite mxE -mulrA -expr2.
+have quad_ge0 u j : 0 <= 2 * c j * u 0 j ^+ 2.
+  by rewrite mulr_ge0 ?sqr_ge0 // mulr_ge0 // ler0n.
+split.
+- exact: squared_error_has_grad.
+- by apply/rowP => j; rewrite !mxE subrr mulr0.
+- apply: has_diff_row => j.
+  apply: (@has_diff_ext _ _ _ (fun y => 2 * c j * (z 0 j - y 0 j))) => [y|].
+    by rewrite mxE.
+  apply: has_diff_eq (has_diffZ (2 * c j)
+    (has_diffD (has_diff_cst (z 0 j) z) (has_diffN (has_diff_coord j z)))) _ => h.
+  by rewrite squared_error_matrixE !mxE add0r /GRing.scale /= mulrN.
+- by move=> u; rewrite quad sumr_ge0.
+- move=> u; rewrite quad => /eqP; rewrite psumr_eq0 // => /allP terms0 y.
+  apply: big1 => j _; have := terms0 j (mem_index_enum j).
+  rewrite mxE mulf_eq0 sqrf_eq0 => /orP[] /eqP zero; first by rewrite zero !mul0r.
+  by rewrite zero mulr0.
+Qed.
+
+End SquaredError.
+
+(* Softmax cross-entropy on the logits in S, Eqs. (18) to (21). *)
+Section CrossEntropy.
+Variables (R : realType) (n : nat) (S : {set 'I_n.+1}).
+Implicit Types z y h u : 'rV[R]_n.+1.
+
+(* The normalising sum. *)
+Let Z z := \sum_(k in S) expR (z 0 k).
+Let q z := softmax_row S z.
+
+Lemma Z_gt0 z j : j \in S -> 0 < Z z.
+Proof.
+move=> jS; rewrite /Z (bigD1 j) //= ltr_paddr ?expR_gt0 //.
+by apply: sumr_ge0 => k _; rewrite ltW ?expR_gt0.
+Qed.
+
+Lemma softmax_gt0 z j : j \in S -> 0 < softmax S z j.
+Proof. by move=> jS; rewrite divr_gt0 ?expR_gt0 // (Z_gt0 z jS). Qed.
+
+Lemma softmax_row_ge0 z j : 0 <= q z 0 j.
+Proof. by rewrite mxE; case: ifP => // jS; rewrite ltW ?softmax_gt0. Qed.
+
+(* The probabilities add up to one, unless there are none. *)
+Lemma softmax_row_sum z : \sum_j q z 0 j = (S != set0)%:R.
+Proof.
+under eq_bigr => j _ do rewrite mxE.
+rewrite -big_mkcond /=; case: (set_0Vmem S) => [S0|[j jS]].
+  by rewrite S0 eqxx big1 // => j; rewrite inE.
+have -> : S != set0 by apply/set0Pn; exists j.
+by rewrite -mulr_suml divff // gt_eqF // (Z_gt0 z jS).
+Qed.
+
+Lemma ln_softmax z j : j \in S -> ln (softmax S z j) = z 0 j - ln (Z z).
+Proof.
+by move=> jS; rewrite ln_div ?expK // posrE ?expR_gt0 // (Z_gt0 z jS).
+Qed.
+
+Lemma dot_softmax_row z h : dot (q z) h = \sum_(k in S) softmax S z k * h 0 k.
+Proof.
+rewrite [RHS]big_mkcond; apply: eq_bigr => k _.
+by rewrite mxE; case: ifP; rewrite ?mul0r.
+Qed.
+
+(* The logarithm of a probability, and a probability, as functions of the logits. *)
+Lemma ln_softmax_diff z j : j \in S ->
+  has_diff (fun t => ln (softmax S t j)) z (fun h => h 0 j - dot (q z) h).
+Proof.
+move=> jS; apply: (@has_diff_ext _ _ _ (fun t : 'rV[R]_n.+1 => t 0 j - ln (Z t))) => [t|].
+  by rewrite ln_softmax.
+have Z_diff : has_diff Z z (fun h => \sum_(k in S) h 0 k * expR (z 0 k)).
+  apply: has_diff_sum => k _.
+  exact: has_diff_comp (has_diff_coord k z) (has_diff_derive (is_derive_expR _)).
+have ln_diff := has_diff_derive (is_derive1_ln (Z_gt0 z jS)).
+apply: has_diff_eq (has_diffD (has_diff_coord j z) (has_diffN (has_diff_comp Z_diff ln_diff))) _.
+move=> h; rewrite dot_softmax_row mulr_suml; congr (_ - _); apply: eq_bigr => k _.
+by rewrite -mulrA mulrC.
+Qed.
+
+Lemma softmax_diff z j : j \in S ->
+  has_diff (fun t => softmax S t j) z (fun h => softmax S z j * (h 0 j - dot (q z) h)).
+Proof.
+move=> jS.
+apply: (@has_diff_ext _ _ _ (fun t => expR (ln (softmax S t j)))) => [t|].
+  by rewrite lnK // posrE softmax_gt0.
+have := has_diff_comp (ln_softmax_diff z jS) (has_diff_derive (is_derive_expR _)).
+by move/has_diff_eq; apply => h; rewrite lnK ?posrE ?softmax_gt0 // mulrC.
+Qed.
+
+Lemma cross_entropy_matrixE z h :
+  h *m cross_entropy_matrix S z = \row_j (q z 0 j * (h 0 j - dot (q z) h)).
+Proof.
+apply/rowP => j; rewrite mulmxBr mulmxA mul_mx_diag !mxE big_ord1 mulrBr.
+congr (_ - _); rewrite mulrC //; congr (_ * _); first by rewrite mxE.
+by rewrite mxE; apply: eq_bigr => k _; rewrite [_^T _ _]mxE mulrC.
+Qed.
+
+Lemma softmax_row_diff z :
+  has_diff q z (fun h => h *m cross_entropy_matrix S z).
+Proof.
+apply: has_diff_row => j; case: (boolP (j \in S)) => jS.
+  apply: (@has_diff_ext _ _ _ (fun t => softmax S t j)) => [t|].
+    by rewrite mxE jS.
+  apply: has_diff_eq (softmax_diff z jS) _ => h.
+  by rewrite cross_entropy_matrixE !mxE jS.
+apply: (@has_diff_ext _ _ _ (fun=> 0)) => [t|].
+  by rewrite mxE (negbTE jS).
+apply: has_diff_eq (has_diff_cst _ _) _ => h.
+by rewrite cross_entropy_matrixE !mxE (negbTE jS) mul0r.
+Qed.
+
+Definition cross_entropy_grad z y : 'rV[R]_n.+1 := softmax_row S z - softmax_row S y.
+
+(* Eq. (19): the gradient is p(z) - p(y). *)
+Lemma cross_entropy_has_grad z y :
+  has_grad (cross_entropy S ^~ y) z (cross_entropy_grad z y).
+Proof.
+apply: has_diff_eq.
+  apply/has_diffN/has_diff_sum => j jS.
+  exact: (has_diffZ (softmax S y j) (ln_softmax_diff z jS)).
+move=> h; rewrite dotDl dotNl (dot_softmax_row y).
+under [in LHS]eq_bigr => j _ do rewrite [_ *: _]mulrBr.
+rewrite sumrB opprB; congr (_ - _); rewrite -mulr_suml.
+have -> : \sum_(j in S) softmax S y j = (S != set0)%:R.
+  by rewrite -(softmax_row_sum y) big_mkcond; apply: eq_bigr => j _; rewrite mxE.
+case: eqP => [S0|_]; last by rewrite mul1r.
+by rewrite mul0r dot_softmax_row big1 // => j; rewrite S0 inE.
+Qed.
+
+(* Eq. (20): the matrix is a variance. *)
+Lemma cross_entropy_matrix_variance z u :
+  dot (u *m cross_entropy_matrix S z) u =
+  \sum_j q z 0 j * (u 0 j - dot (q z) u) ^+ 2.
+Proof.
+rewrite cross_entropy_matrixE; set mean := dot (q z) u.
+have centred : mean * (\sum_j q z 0 j * (u 0 j - mean)) = 0.
+  under eq_bigr => j _ do rewrite mulrBr.
+  rewrite sumrB -mulr_suml softmax_row_sum -/(dot (q z) u) -/mean.
+  case: eqP => [S0|_]; last by rewrite mul1r subrr mulr0.
+  by rewrite /mean dot_softmax_row big1 ?mul0r // => j; rewrite S0 inE.
+rewrite -[RHS]addr0 -[X in _ = _ + X]centred mulr_sumr -big_split; apply: eq_bigr => j _ /=.
+by rewrite mxE expr2 [mean * _]mulrCA -mulrDr -mulrDl subrK -mulrA (mulrC (u 0 j)).
+Qed.
+
+Lemma cross_entropy_admissible z :
+  admissible_at (cross_entropy S) cross_entropy_grad (cross_entropy_matrix S) z.
+Proof.
+have term_ge0 u j : 0 <= q z 0 j * (u 0 j - dot (q z) u) ^+ 2.
+  by rewrite mulr_ge0 ?softmax_row_ge0 ?sqr_ge0.
+split.
+- exact: cross_entropy_has_grad.
+- exact: subrr.
+- apply: has_diff_eq (has_diffD (has_diff_cst (q z) z) (has_diffN (softmax_row_diff z))) _.
+  by move=> h; rewrite add0r.
+- by move=> u; rewrite cross_entropy_matrix_variance sumr_ge0.
+- move=> u; rewrite cross_entropy_matrix_variance => /eqP.
+  rewrite psumr_eq0 // => /allP terms0 y.
+  (* on S every u_j is the mean, and outside S the gradient is zero *)
+  rewrite /dot; under eq_bigr => j _.
+    rewrite (_ : _ * _ = (q z 0 j - q y 0 j) * dot (q z) u); last first.
+      rewrite /cross_entropy_grad !mxE; case: ifP => jS; last by rewrite subrr !mul0r.
+      have := terms0 j (mem_index_enum j); rewrite mulf_eq0 sqrf_eq0 mxE jS.
+      by rewrite gt_eqF ?softmax_gt0 //= subr_eq0 => /eqP ->.
+  over.
+  by rewrite -mulr_suml sumrB !softmax_row_sum subrr mul0r.
+Qed.
+
+End CrossEntropy.
+
+(* What may be done to admissible losses: sums, factors >= 0, a temperature, and
+   terms that depend on the label only. *)
+Section Rules.
+Variables (R : realType) (n : nat).
+Implicit Types (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R) (z y h u : 'rV[R]_n.+1).
+Implicit Types (G : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> 'rV[R]_n.+1).
+Implicit Types (M : 'rV[R]_n.+1 -> 'M[R]_n.+1).
+
+Lemma admissible_add l1 l2 G1 G2 M1 M2 z :
+  admissible_at l1 G1 M1 z -> admissible_at l2 G2 M2 z ->
+  admissible_at (fun t y => l1 t y + l2 t y) (fun t y => G1 t y + G2 t y)
+    (fun t => M1 t + M2 t) z.
+Proof.
+move=> [grad1 self1 label1 ge1 null1] [grad2 self2 label2 ge2 null2].
+have quad u : dot (u *m (M1 z + M2 z)) u = dot (u *m M1 z) u + dot (u *m M2 z) u.
+  by rewrite mulmxDr dotDl.
+split.
+- by move=> y; apply: has_diff_eq (has_diffD (grad1 y) (grad2 y)) _ => h; rewrite dotDl.
+- by rewrite self1 self2 addr0.
+- by apply: has_diff_eq (has_diffD label1 label2) _ => h; rewrite mulmxDr opprD.
+- by move=> u; rewrite quad addr_ge0.
+- move=> u; rewrite quad => /eqP; rewrite paddr_eq0 // => /andP[/eqP u1 /eqP u2] y.
+  by rewrite dotDl null1 // null2 // addr0.
+Qed.
+
+Lemma admissible_scale (c : R) l G M z : 0 <= c -> admissible_at l G M z ->
+  admissible_at (fun t y => c * l t y) (fun t y => c *: G t y) (fun t => c *: M t) z.
+Proof.
+move=> c0 [grad_z self label ge0 null].
+have quad u : dot (u *m (c *: M z)) u = c * dot (u *m M z) u.
+  by rewrite -scalemxAr dotZl.
+split.
+- by move=> y; apply: has_diff_eq (has_diffZ c (grad_z y)) _ => h; rewrite dotZl.
+- by rewrite self scaler0.
+- by apply: has_diff_eq (has_diffZ c label) _ => h; rewrite scalerN scalemxAr.
+- by move=> u; rewrite quad mulr_ge0.
+- move=> u; rewrite quad => /eqP; rewrite mulf_eq0 => /orP[] /eqP zero y.
+    by rewrite zero scale0r dot0l.
+  by rewrite dotZl null ?mulr0.
+Qed.
+
+Lemma admissible_label_term (k : 'rV[R]_n.+1 -> R) l G M z :
+  admissible_at l G M z -> admissible_at (fun t y => l t y + k y) G M z.
+Proof.
+move=> [grad_z self label ge0 null]; split; [move=> y | exact self | exact label | exact ge0 | exact null].
+by apply: has_diff_eq (has_diffD (grad_z y) (has_diff_cst (k y) z)) _ => h; rewrite addr0.
+Qed.
+
+(* Output and label divided by a temperature: b is 1/τ. *)
+Lemma admissible_temperature (b : R) l G M z : admissible_at l G M (b *: z) ->
+  admissible_at (fun t y => l (b *: t) (b *: y)) (fun t y => b *: G (b *: t) (b *: y))
+    (fun t => b ^+ 2 *: M (b *: t)) z.
+Proof.
+move=> [grad_z self label ge0 null].
+have scaling : has_diff (fun t : 'rV[R]_n.+1 => b *: t) z (fun h => b *: h).
+  exact: has_diffZ (has_diff_id z).
+have quad u : dot (u *m (b ^+ 2 *: M (b *: z))) u = b ^+ 2 * dot (u *m M (b *: z)) u.
+  by rewrite -scalemxAr dotZl.
+split.
+- move=> y; apply: has_diff_eq (has_diff_comp scaling (grad_z (b *: y))) _ => h.
+  by rewrite dotZl dotZr.
+- by rewrite self scaler0.
+- apply: has_diff_eq (has_diffZ b (has_diff_comp scaling label)) _ => h.
+  by rewrite scalerN -scalemxAl scalerA scalemxAr -expr2.
+- by move=> u; rewrite quad mulr_ge0 ?sqr_ge0.
+- move=> u; rewrite quad => /eqP; rewrite mulf_eq0 sqrf_eq0 => /orP[] /eqP zero y.
+    by rewrite zero scale0r dot0l.
+  by rewrite dotZl null ?mulr0.
+Qed.
+
+End Rules.
+
+(* Kullback-Leibler divergence from the teacher's softmax to the student's,
+   with a temperature and a factor: cross-entropy up to a term in the label. *)
+Section Distillation.
+Variables (R : realType) (n : nat) (S : {set 'I_n.+1}) (c τ : R).
+Hypothesis c_ge0 : 0 <= c.
+
+Definition distillation_grad (z y : 'rV[R]_n.+1) : 'rV[R]_n.+1 :=
+  c *: (τ^-1 *: cross_entropy_grad S (τ^-1 *: z) (τ^-1 *: y)).
+
+Lemma distillation_admissible z :
+  admissible_at (distillation S c τ) distillation_grad (distillation_matrix S c τ) z.
+Proof.
+have ->: distillation S c τ = fun z y => c * (cross_entropy S (τ^-1 *: z) (τ^-1 *: y) +
+    \sum_(j in S) softmax S (τ^-1 *: y) j * ln (softmax S (τ^-1 *: y) j)).
+  apply/funext => t; apply/funext => y; congr (_ * _).
+  rewrite addrC -sumrB; apply: eq_bigr => j _; exact: mulrBr.
+apply: (admissible_scale c_ge0).
+apply: (@admissible_label_term _ _ (fun y =>
+  \sum_(j in S) softmax S (τ^-1 *: y) j * ln (softmax S (τ^-1 *: y) j))).
+exact/admissible_temperature/cross_entropy_admissible.
+Qed.
+
+End Distillation.
