@@ -81,15 +81,24 @@ class Block(nnx.Module):
         return h_BLD + self.down(jax.nn.gelu(self.up(self.ln_2(h_BLD)), approximate=True)), cache
 
 
+def _as_they_are(arrays: tuple[Array, ...], **_: Any) -> tuple[Array, ...]:
+    """Leave embeddings in the precision of the parameters; nnx.Embed would make them float32."""
+    return arrays
+
+
 class Decoder(nnx.Module):
     """Token and learned position embeddings, blocks, a last LayerNorm, and the head."""
 
     def __init__(self, shape: DecoderShape, rngs: nnx.Rngs):
         """Draw the weights N(0, 1/fan_in), embeddings N(0, 1/width)."""
         width = shape.width
-        embed_init = nnx.initializers.normal(width**-0.5)
-        self.tokens = nnx.Embed(shape.vocab_size, width, embedding_init=embed_init, rngs=rngs)
-        self.positions = nnx.Embed(shape.context, width, embedding_init=embed_init, rngs=rngs)
+        embed = {
+            "embedding_init": nnx.initializers.normal(width**-0.5),
+            "promote_dtype": _as_they_are,
+            "rngs": rngs,
+        }
+        self.tokens = nnx.Embed(shape.vocab_size, width, **embed)
+        self.positions = nnx.Embed(shape.context, width, **embed)
         self.blocks = nnx.List(Block(shape, rngs) for _ in range(shape.n_layers))
         self.ln = nnx.LayerNorm(width, epsilon=shape.epsilon, rngs=rngs)
         if not shape.tied:
