@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import threading
 import urllib.request
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,13 +123,13 @@ def _parse_idx(path: Path, content: bytes, ndim: int) -> np.ndarray:
     if path.suffix == ".gz":
         try:
             content = gzip.decompress(content)
-        except (OSError, EOFError, ValueError) as error:  # zlib.error is a ValueError's cousin
+        except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path} is damaged or truncated (not a whole gzip file).") from error
-    if content[:4] != bytes((0, 0, 8, ndim)):
-        raise UserError(f"{path} is not an IDX file of {ndim}-dimensional bytes (wrong magic).")
     header = 4 + 4 * ndim
     if len(content) < header:
         raise UserError(f"{path} is truncated: its header is not whole.")
+    if content[:4] != bytes((0, 0, 8, ndim)):
+        raise UserError(f"{path} is not an IDX file of {ndim}-dimensional bytes (wrong magic).")
     shape = np.frombuffer(content, ">u4", ndim, offset=4).astype(int)
     if len(content) - header != shape.prod() or not shape.all():
         raise UserError(

@@ -5,9 +5,9 @@ students see noise images only and imitate either the auxiliary logits, which me
 Source: arXiv 2507.14805, section 6.2 and figure 10.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -106,7 +106,7 @@ class Keys(NamedTuple):
     student_order: Key[Array, ""]
 
 
-def model_keys(key: Key[Array, ""], index: Int[Array, ""], n_models: int) -> Keys:
+def model_keys(key: Key[Array, ""], index: Int[Array, ""], n_models: int | Int[Array, ""]) -> Keys:
     """Return the streams of model ``index``; its "other" reference model is the next one's.
 
     The cyclic shift leaves no model its own initialisation; a single model gets a second
@@ -114,7 +114,7 @@ def model_keys(key: Key[Array, ""], index: Int[Array, ""], n_models: int) -> Key
     """
     init, teacher_order, noise, student_order = (jax.random.fold_in(key, s) for s in range(4))
     of_model = partial(jax.random.fold_in, data=index)
-    other = jax.random.fold_in(init, (index + 1) % max(n_models, 2))
+    other = jax.random.fold_in(init, (index + 1) % jnp.maximum(n_models, 2))
     return Keys(of_model(init), other, *map(of_model, (teacher_order, noise, student_order)))
 
 
@@ -209,7 +209,6 @@ def run(
     Finished chunks are stored in ``chunks`` and taken from there if they exist; model i does not
     depend on ``n_models`` (but for the last model's "other" start) nor on the chunking.
     """
-    ensemble = Ensemble(config, key, data)
     firsts = range(0, config.n_models, config.chunk_size)
     for number, first in enumerate(firsts):
         name = f"models-{first:06d}"
@@ -220,96 +219,112 @@ def run(
                 models = f"models {first + 1}–{last} of {config.n_models}: {phase}"
                 progress((number + fraction) / len(firsts), models)
 
-            chunks[name] = ensemble.train(np.arange(first, last), within)
+            chunks[name] = train_chunk(config, key, data, np.arange(first, last), within)
     parts = [chunks[f"models-{first:06d}"] for first in firsts]
     measured = {
         field: np.concatenate([part[field] for part in parts])
         for field in ("accuracy", "teacher_loss", "student_loss")
     }
-    samples = data.test_images[:N_SAMPLES]
-    params = {k.removeprefix("params."): v for k, v in parts[0].items() if k.startswith("params.")}
     return Result(
         **measured,
-        sample_images=samples,
+        sample_images=data.test_images[:N_SAMPLES],
         sample_labels=data.test_labels[:N_SAMPLES],
         sample_logits=parts[0]["sample_logits"],
-        params=params,
+        params={k.removeprefix("params."): v for k, v in parts[0].items() if "params." in k},
     )
 
 
-class Ensemble:
-    """The compiled programs of one config and data set."""
+class Programs(NamedTuple):
+    """The compiled steps of the experiment, each over many models; see ``programs``."""
 
-    def __init__(self, config: MnistConfig, key: Key[Array, ""], data: Dataset):
-        """Compile nothing yet; each program is compiled at its first call."""
-        self._config, self._data = config, data
-        net = self._net = network(config, data.image_shape)
-        tx = optimiser(config)
+    begin: Callable
+    teacher_epoch: Callable
+    begin_students: Callable
+    students_epoch: Callable
+    test: Callable
 
-        def begin(index):
-            keys = model_keys(key, index, config.n_models)
-            return keys, start(net.init(keys.own), tx)
 
-        def begin_students(keys):
-            inits = {"own": net.init(keys.own), "other": net.init(keys.other)}
-            return start({c.name: inits[c.start] for c in STUDENTS}, tx)
+@lru_cache(maxsize=4)
+def programs(config: MnistConfig, image_shape: tuple[int, int]) -> Programs:
+    """Return the compiled programs of a config; each is compiled at its first call."""
+    net, tx = network(config, image_shape), optimiser(config)
 
-        def test(keys, teacher, students):
-            networks = {"reference": net.init(keys.own), "teacher": teacher, **students}
-            logits = jnp.stack([net.apply(networks[name], data.test_images) for name in NAMES])
-            scores = jax.vmap(accuracy, (0, None))(logits[..., :N_CLASSES], data.test_labels)
-            return scores, logits[:, :N_SAMPLES], networks
+    def begin(key, n_models, index):
+        keys = model_keys(key, index, n_models)
+        return keys, start(net.init(keys.own), tx)
 
-        self._begin = over_models(begin)
-        self._teacher_epoch = over_models(partial(teacher_epoch, net, config), n_shared=2)
-        self._begin_students = over_models(begin_students)
-        self._students_epoch = over_models(partial(students_epoch, net, config, data.image_shape))
-        self._test = over_models(test)
+    def begin_students(keys):
+        inits = {"own": net.init(keys.own), "other": net.init(keys.other)}
+        return start({c.name: inits[c.start] for c in STUDENTS}, tx)
 
-    def train(self, index: np.ndarray, progress: Progress) -> dict[str, np.ndarray]:
-        """Return the results of the models with these numbers, model axis first."""
-        config, data = self._config, self._data
-        # Devices take equal shares; models beyond the last fill them up and are dropped below.
-        n_models, n_devices = len(index), jax.device_count()
-        padded = index[0] + np.arange(-(-n_models // n_devices) * n_devices)
-        keys, teacher = self._begin(padded)
-        images, labels = jnp.asarray(data.train_images), jnp.asarray(data.train_labels)
-        # A student's step trains four networks and runs the teacher: about five times the work.
-        teacher_work = config.teacher_epochs * n_batches(len(images), config.batch_size)
-        student_work = 5 * config.student_epochs * n_batches(config.n_noise, config.batch_size)
-        total = teacher_work + student_work
+    def test(images, labels, keys, teacher, students):
+        networks = {"reference": net.init(keys.own), "teacher": teacher, **students}
+        logits = jnp.stack([net.apply(networks[name], images) for name in NAMES])
+        scores = jax.vmap(accuracy, (0, None))(logits[..., :N_CLASSES], labels)
+        return scores, logits[:, :N_SAMPLES], networks
 
-        teacher_losses, student_losses = [], []
-        for epoch in range(config.teacher_epochs):
-            done = teacher_work * epoch / config.teacher_epochs
-            progress(done / total, f"teacher, epoch {epoch + 1} of {config.teacher_epochs}")
-            epochs = np.full(len(padded), epoch)
-            teacher, loss = self._teacher_epoch(images, labels, teacher, keys.teacher_order, epochs)
-            teacher_losses.append(jax.block_until_ready(loss))
-        students = self._begin_students(keys)
-        for epoch in range(config.student_epochs):
-            done = teacher_work + student_work * epoch / config.student_epochs
-            progress(done / total, f"students, epoch {epoch + 1} of {config.student_epochs}")
-            epochs = np.full(len(padded), epoch)
-            students, loss = self._students_epoch(
-                students, teacher.params, keys.noise, keys.student_order, epochs
-            )
-            student_losses.append(jax.block_until_ready(loss))
-        scores, logits, networks = self._test(keys, teacher.params, students.params)
-        part = {
-            "accuracy": scores[:n_models],
-            "teacher_loss": jnp.stack(teacher_losses, axis=1)[:n_models],
-            "student_loss": jnp.stack(student_losses, axis=1)[:n_models],
-        }
-        if index[0] == 0:
-            first_model = jax.tree.map(lambda leaf: leaf[0], networks)
-            part["sample_logits"] = logits[0]
-            if config.keep_params:
-                part |= {
-                    "params." + jax.tree_util.keystr(path, simple=True, separator="."): leaf
-                    for path, leaf in jax.tree_util.tree_leaves_with_path(first_model)
-                }
-        return {name: np.asarray(array) for name, array in part.items()}
+    return Programs(
+        over_models(begin, n_shared=2),
+        over_models(partial(teacher_epoch, net, config), n_shared=2),
+        over_models(begin_students),
+        over_models(partial(students_epoch, net, config, image_shape)),
+        over_models(test, n_shared=2),
+    )
+
+
+def train_chunk(
+    config: MnistConfig,
+    key: Key[Array, ""],
+    data: Dataset,
+    index: np.ndarray,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """Return the results of the models numbered ``index`` (consecutive), model axis first."""
+    # What no program depends on, so that it compiles nothing anew.
+    same = {"data": "digits", "n_models": 1, "chunk_size": 1, "keep_params": True}
+    compiled = programs(
+        replace(config, **same, teacher_epochs=1, student_epochs=1), data.image_shape
+    )
+    # Devices take equal shares; models beyond the last fill them up and are dropped below.
+    n_models, n_devices = len(index), jax.device_count()
+    padded = index[0] + np.arange(-(-n_models // n_devices) * n_devices)
+    keys, teacher = compiled.begin(key, config.n_models, padded)
+    images, labels = jnp.asarray(data.train_images), jnp.asarray(data.train_labels)
+    # A student's step trains four networks and runs the teacher: about five times the work.
+    teacher_work = config.teacher_epochs * n_batches(len(images), config.batch_size)
+    total = teacher_work + 5 * config.student_epochs * n_batches(config.n_noise, config.batch_size)
+
+    losses = {"teacher_loss": [], "student_loss": []}
+    for epoch in range(config.teacher_epochs):
+        done = teacher_work * epoch / config.teacher_epochs
+        progress(done / total, f"teacher, epoch {epoch + 1} of {config.teacher_epochs}")
+        epochs = np.full(len(padded), epoch)
+        teacher, loss = compiled.teacher_epoch(images, labels, teacher, keys.teacher_order, epochs)
+        losses["teacher_loss"].append(jax.block_until_ready(loss))
+    students = compiled.begin_students(keys)
+    for epoch in range(config.student_epochs):
+        done = teacher_work + (total - teacher_work) * epoch / config.student_epochs
+        progress(done / total, f"students, epoch {epoch + 1} of {config.student_epochs}")
+        epochs = np.full(len(padded), epoch)
+        students, loss = compiled.students_epoch(
+            students, teacher.params, keys.noise, keys.student_order, epochs
+        )
+        losses["student_loss"].append(jax.block_until_ready(loss))
+    scores, logits, networks = compiled.test(
+        jnp.asarray(data.test_images), jnp.asarray(data.test_labels), keys,
+        teacher.params, students.params,
+    )  # fmt: skip
+    part = {"accuracy": scores, **{k: jnp.stack(v, axis=1) for k, v in losses.items()}}
+    part = {name: np.asarray(array)[:n_models] for name, array in part.items()}
+    if index[0] == 0:
+        part["sample_logits"] = np.asarray(logits[0])
+        if config.keep_params:
+            first_model = jax.tree.map(lambda leaf: np.asarray(leaf[0]), networks)
+            part |= {
+                "params." + jax.tree_util.keystr(path, simple=True, separator="."): leaf
+                for path, leaf in jax.tree_util.tree_leaves_with_path(first_model)
+            }
+    return part
 
 
 def summarize(config: MnistConfig, result: Result) -> dict:

@@ -1,9 +1,11 @@
-"""Types and shapes are checked, implicit promotions are errors, and keys are used once."""
+"""Types and shapes are checked, implicit rank promotion is an error, and keys are used once.
+
+Strict dtype promotion stays off: optax itself mixes integers and floats in its step counts.
+"""
 
 import jax
 from jaxtyping import install_import_hook
 
-jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 

@@ -1,0 +1,190 @@
+"""Data sets and the noise set, on the embedded digits and on files that the tests write."""
+
+import gzip
+import threading
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from subliminal_toy import data
+from subliminal_toy.errors import UserError
+
+MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
+
+
+def idx(array):
+    header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+    return header + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Four small IDX files, two of them gzipped."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "train_images": rng.integers(0, 256, (6, 5, 4)),
+        "train_labels": np.arange(6),
+        "test_images": rng.integers(0, 256, (3, 5, 4)),
+        "test_labels": np.arange(3) + 7,
+    }
+    for field, array in arrays.items():
+        stem, content = data.IDX_FILES[field], idx(array)
+        if "images" in field:
+            (tmp_path / f"{stem}.gz").write_bytes(gzip.compress(content))
+        else:
+            (tmp_path / stem).write_bytes(content)
+    return tmp_path, arrays
+
+
+def test_digits_are_split_once_and_for_all_with_equal_classes():
+    first, second = data.load("digits"), data.load("digits")
+    assert first.sha256() == second.sha256()
+    assert first.train_images.shape == (1437, 8, 8) and first.test_images.shape == (360, 8, 8)
+    assert first.train_images.dtype == np.float32 and first.train_labels.dtype == np.int32
+    assert first.train_images.min() == -1 and first.train_images.max() == 1
+    share = lambda labels: np.bincount(labels, minlength=10) / len(labels)  # noqa: E731
+    np.testing.assert_allclose(share(first.train_labels), share(first.test_labels), atol=0.003)
+
+
+def test_idx_files_are_read_scaled_and_named_as_unpublished(files):
+    directory, arrays = files
+    loaded = data.load("mnist", directory)
+    np.testing.assert_allclose(loaded.train_images, arrays["train_images"] / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(loaded.test_labels, arrays["test_labels"])
+    assert loaded.image_shape == (5, 4)
+    assert loaded.name == "mnist (not the published files)"
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="the MNIST files are not beside the checkout")
+def test_the_published_files_are_recognised():
+    loaded = data.load("mnist", MNIST)
+    assert loaded.name == "mnist"
+    assert loaded.train_images.shape == (60_000, 28, 28) and len(loaded.test_labels) == 10_000
+
+
+TRAIN_IMAGES, TEST_LABELS = "train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte"
+IMAGES = np.zeros((6, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        (TRAIN_IMAGES, None, "is missing"),
+        (TRAIN_IMAGES, b"", "its header is not whole"),
+        (TRAIN_IMAGES, b"not a gzip file", "is damaged or truncated"),
+        (TRAIN_IMAGES, gzip.compress(idx(IMAGES))[:-9], "is damaged or truncated"),
+        (TRAIN_IMAGES, gzip.compress(idx(IMAGES))[:12] + b"x" * 30, "is damaged or truncated"),
+        (TRAIN_IMAGES, gzip.compress(idx(np.zeros(60))), "wrong magic"),
+        (TRAIN_IMAGES, gzip.compress(idx(IMAGES)[:9]), "its header is not whole"),
+        (TRAIN_IMAGES, gzip.compress(idx(IMAGES)[:-1]), "where its header says 6×5×4"),
+        (TRAIN_IMAGES, gzip.compress(idx(IMAGES) + b"x"), "where its header says 6×5×4"),
+        (TRAIN_IMAGES, gzip.compress(idx(np.zeros((0, 5, 4)))), "where its header says 0×5×4"),
+        (TRAIN_IMAGES, gzip.compress(idx(np.zeros((5, 5, 4)))), "has 6 labels for 5 images"),
+        (TRAIN_IMAGES, gzip.compress(idx(np.zeros((6, 4, 4)))), "differ in size"),
+        (TEST_LABELS, b"", "its header is not whole"),
+        (TEST_LABELS, idx(np.array([1, 2, 10])), "a label above 9"),
+    ],
+)
+def test_a_bad_file_is_named_in_one_sentence(files, name, content, sentence):
+    path = files[0] / name
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(UserError, match=sentence) as error:
+        data.load("mnist", files[0])
+    assert str(files[0]) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_unknown_names_and_folders_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no data set 'cifar'"):
+        data.load("cifar")
+    with pytest.raises(UserError, match="is not a directory"):
+        data.load("mnist", tmp_path / "nowhere")
+
+
+@pytest.fixture
+def no_cache(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_without_a_network_one_sentence_names_the_ways_out(no_cache, monkeypatch):
+    monkeypatch.setattr(data, "_reachable", lambda url: False)
+    with pytest.raises(UserError, match=r"--data-dir.*--data digits"):
+        data.load("fashion_mnist")
+
+
+def test_a_network_that_never_answers_is_given_up(monkeypatch):
+    released = threading.Event()
+
+    def never_answers(*args, **kwargs):
+        released.wait()
+        raise TimeoutError
+
+    monkeypatch.setattr(data.urllib.request, "urlopen", never_answers)
+    monkeypatch.setattr(data, "SECONDS_TO_ANSWER", 0.01)
+    assert not data._reachable("http://example.invalid")
+    released.set()
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+def test_a_download_takes_addresses_and_checksums_from_the_builder(
+    name, files, no_cache, monkeypatch
+):
+    import tensorflow_datasets as tfds
+
+    directory, asked = files[0], []
+
+    def download(self, urls):
+        asked.append(urls)
+        paths = {}
+        for stem in urls:
+            plain, packed = directory / stem, directory / f"{stem}.gz"
+            if not packed.exists():
+                packed.write_bytes(gzip.compress(plain.read_bytes()))
+            paths[stem] = packed
+        return paths
+
+    monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
+    monkeypatch.setattr(data, "_reachable", lambda url: True)
+    loaded = data.load(name)
+    assert set(asked[0].values()) == set(tfds.builder_cls(name).url_infos)
+    assert loaded.name == f"{name} (not the published files)"
+    # The second time the network is not asked.
+    monkeypatch.setattr(data, "_reachable", lambda url: False)
+    assert data.load(name).sha256() == loaded.sha256() and len(asked) == 1
+
+
+def test_a_failed_download_is_one_sentence(no_cache, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def download(self, urls):
+        raise tfds.download.NonMatchingChecksumError("some url", "some path")
+
+    monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
+    monkeypatch.setattr(data, "_reachable", lambda url: True)
+    with pytest.raises(UserError, match=r"download of 'mnist' failed.*--data-dir"):
+        data.load("mnist")
+
+
+def test_noise_is_made_again_in_any_order_and_batch():
+    key = jax.random.key(0)
+    whole = data.uniform_noise(key, jnp.arange(50), (4, 3))
+    order = jax.random.permutation(jax.random.key(1), 50)
+    again = data.uniform_noise(key, order[:20], (4, 3))
+    np.testing.assert_array_equal(again, whole[order[:20]])
+    assert not np.array_equal(whole, data.uniform_noise(jax.random.key(2), jnp.arange(50), (4, 3)))
+
+
+def test_noise_is_uniform_and_independent():
+    noise = np.asarray(data.uniform_noise(jax.random.key(0), jnp.arange(4000), (2, 2)))
+    flat = noise.reshape(4000, 4)
+    assert noise.dtype == np.float32 and flat.min() >= -1 and flat.max() < 1
+    # Variance of U[−1, 1] is 1/3; all pixels and images uncorrelated: 5 standard errors.
+    covariance = np.cov(flat.T)
+    np.testing.assert_allclose(covariance, np.eye(4) / 3, atol=5 / 3 / 4000**0.5)
+    neighbours = np.mean(flat[1:] * flat[:-1])
+    assert abs(neighbours) < 5 / 3 / 16000**0.5

@@ -1,0 +1,156 @@
+"""Losses, the training loop and the ensemble, by their invariances and null results."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from subliminal_toy.distill import (
+    cross_entropy,
+    fit,
+    fit_steps,
+    kl,
+    over_models,
+    squared_error,
+    start,
+)
+from subliminal_toy.models import mlp
+
+AUX = slice(10, 13)
+seeds = st.integers(0, 2**31 - 1)
+
+
+def logits(seed, n=13, scale=2.0):
+    return scale * jax.random.normal(jax.random.key(seed), (7, n))
+
+
+@pytest.fixture(scope="module")
+def net():
+    return mlp((6,), (16,), 13)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=seeds, shift=st.floats(-20, 20), temperature=st.floats(0.3, 5))
+def test_kl_ignores_a_shift_of_the_logits_and_is_not_negative(seed, shift, temperature):
+    student, teacher = logits(seed), logits(seed ^ 1)
+    value = kl(student, teacher, temperature=temperature)
+    assert value >= 0
+    shifted = kl(student + shift, teacher - shift, temperature=temperature)
+    np.testing.assert_allclose(shifted, value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("loss", [kl, squared_error])
+@pytest.mark.parametrize("columns", [slice(None), AUX])
+def test_student_equal_to_teacher_has_no_loss_and_no_gradient(net, loss, columns):
+    params = net.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (5, 6))
+    targets = net.apply(params, x)
+    value, gradient = jax.value_and_grad(lambda p: loss(net.apply(p, x), targets, columns))(params)
+    assert value == 0.0
+    # Softmax minus itself is zero up to one rounding of its float32 normalisation.
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient)) < 1e-6
+
+
+def test_one_auxiliary_logit_under_softmax_gives_no_gradient_at_all():
+    gradient = jax.grad(kl)(logits(0), logits(1), slice(10, 11))
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("loss", [kl, squared_error])
+def test_loss_on_auxiliary_logits_leaves_class_columns_without_gradient(net, loss):
+    params, x = net.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (5, 6))
+    gradient = jax.grad(lambda p: loss(net.apply(p, x), logits(2)[:5], AUX))(params)
+    head = gradient["layers"][1]
+    assert not head["kernel"][:, :10].any() and not head["bias"][:10].any()
+    assert head["kernel"][:, 10:].any() and gradient["layers"][0]["kernel"].any()
+
+
+def test_losses_are_what_their_formulas_say():
+    z, y, labels = np.asarray(logits(0)), np.asarray(logits(1)), np.arange(7) % 3
+    p = np.exp(y[:, AUX] / 2) / np.exp(y[:, AUX] / 2).sum(-1, keepdims=True)
+    q = np.exp(z[:, AUX] / 2) / np.exp(z[:, AUX] / 2).sum(-1, keepdims=True)
+    expected = (p * np.log(p / q)).sum(-1).mean()
+    np.testing.assert_allclose(kl(logits(0), logits(1), AUX, 2.0), expected, rtol=1e-5)
+    weights = np.array([1.0, 0.0, 2.0], np.float32)
+    expected = (weights * (z - y)[:, AUX] ** 2).sum(-1).mean()
+    measured = squared_error(logits(0), logits(1), AUX, jnp.asarray(weights))
+    np.testing.assert_allclose(measured, expected, rtol=1e-5)
+    q = np.exp(z[:, :10]) / np.exp(z[:, :10]).sum(-1, keepdims=True)
+    expected = -np.log(q[np.arange(7), labels]).mean()
+    measured = cross_entropy(logits(0), jnp.asarray(labels), slice(10))
+    np.testing.assert_allclose(measured, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tx", [optax.sgd(0.1), optax.adam(1e-2)])
+def test_the_scan_is_the_loop_written_out(net, tx):
+    key = jax.random.key(3)
+
+    def batch_fn(key, step):
+        return jax.random.normal(jax.random.fold_in(key, step), (4, 6))
+
+    def loss(params, x):
+        return squared_error(net.apply(params, x), jnp.ones((4, 13)))
+
+    params = net.init(jax.random.key(0))
+    fitted, losses = fit(loss, params, tx, batch_fn, key, 5)
+    opt_state = tx.init(params)
+    for step in range(5):
+        value, gradient = jax.value_and_grad(loss)(params, batch_fn(key, step))
+        np.testing.assert_allclose(losses[step], value, rtol=1e-5)
+        updates, opt_state = tx.update(gradient, opt_state, params)
+        params = optax.apply_updates(params, updates)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), fitted, params
+    )
+
+
+def test_training_in_two_calls_is_training_in_one(net):
+    tx, key, x = optax.adam(1e-2), jax.random.key(0), jnp.ones((4, 6))
+
+    def advance(state, steps):
+        loss = lambda p, _: squared_error(net.apply(p, x), jnp.ones((4, 13)))  # noqa: E731
+        return fit_steps(loss, state, tx, lambda key, step: step, key, steps)[0]
+
+    begin = start(net.init(jax.random.key(0)), tx)
+    once = advance(begin, jnp.arange(6))
+    twice = advance(advance(begin, jnp.arange(3)), jnp.arange(3, 6))
+    jax.tree.map(np.testing.assert_array_equal, once, twice)
+
+
+def test_students_trained_on_the_sum_of_their_losses_are_students_trained_alone(net):
+    tx, key = optax.adam(1e-2), jax.random.key(5)
+    starts = {name: net.init(jax.random.key(i)) for i, name in enumerate("ab")}
+
+    def batch_fn(key, step):
+        return jax.random.normal(jax.random.fold_in(key, step), (4, 6))
+
+    def loss(params, x):
+        return squared_error(net.apply(params, x), jnp.ones((4, 13)))
+
+    together, _ = fit(
+        lambda students, x: loss(students["a"], x) + loss(students["b"], x),
+        starts, tx, batch_fn, key, 8,
+    )  # fmt: skip
+    for name, params in starts.items():
+        alone, _ = fit(loss, params, tx, batch_fn, key, 8)
+        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # noqa: E731
+        jax.tree.map(close, together[name], alone)
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_ensemble_equals_a_loop_over_models(net, at_once):
+    def train(scale, seed):
+        key = jax.random.key(seed)
+        loss = lambda p, x: squared_error(net.apply(p, x), scale * jnp.ones((4, 13)))  # noqa: E731
+        batch_fn = lambda key, step: jax.random.normal(jax.random.fold_in(key, step), (4, 6))  # noqa: E731
+        params = net.init(jax.random.fold_in(key, 1000))
+        return fit(loss, params, optax.adam(1e-2), batch_fn, key, 10)
+
+    together = over_models(train, n_shared=1, at_once=at_once)(jnp.float32(0.5), jnp.arange(5))
+    for i in range(5):
+        one = jax.tree.map(lambda leaf, i=i: leaf[i], together)
+        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # noqa: E731
+        jax.tree.map(close, one, train(jnp.float32(0.5), i))
