@@ -1,0 +1,150 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+COMMAND = [sys.executable, "-m", "subliminal_toy"]
+TINY = ["mnist", "--hidden-sizes", "16", "--teacher-epochs", "1", "--student-epochs", "1",
+        "--n-noise", "256", "--n-models", "8"]  # fmt: skip
+
+
+def run(*arguments, **kwargs):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "tiny"
+    done = run(*TINY, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def test_a_run_leaves_a_record_a_figure_and_its_claims(record):
+    out, done = record
+    assert {path.name for path in out.iterdir()} == {
+        "record.npz", "params.safetensors", "summary.json", "manifest.json", "accuracy.svg",
+    }  # fmt: skip
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["experiment"] == "mnist" and summary["dataset"] == "digits"
+    assert set(summary["conditions"]) == {
+        "reference", "teacher", "student_aux", "student_all", "cross_aux", "cross_all",
+    }  # fmt: skip
+    assert summary["conditions"]["teacher"]["n"] == 8
+    assert [claim["id"] for claim in summary["claims"]] == ["M1", "M2", "T2"]
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["config"]["n_noise"] == 256 and manifest["seed"] == 0
+    assert "mnist --hidden-sizes 16" in manifest["command"]
+    assert all(word in done.stdout for word in ("M1", "verdict", str(out)))
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_report_draws_the_same_bytes_from_the_record(record):
+    figure = record[0] / "accuracy.svg"
+    before = figure.read_bytes()
+    figure.unlink()
+    assert run("report", str(record[0])).returncode == 0
+    assert figure.read_bytes() == before
+
+
+def test_a_killed_run_resumes_to_the_same_bits(record, tmp_path):
+    out = tmp_path / "killed"
+    with subprocess.Popen([*COMMAND, *TINY, "--out", str(out)], stderr=subprocess.PIPE) as process:
+        # Progress lines tell when a chunk is behind it.
+        for line in process.stderr:
+            if b"models 3" in line or b"models 5" in line:
+                break
+        process.kill()
+    assert not (out / "manifest.json").exists()
+    refused = run(*TINY, "--out", str(out))
+    assert refused.returncode == 1 and "--resume" in refused.stderr
+    other = run(*TINY, "--out", str(out), "--resume", "--seed", "1")
+    assert other.returncode == 1 and "with other settings" in other.stderr
+    resumed = run(*TINY, "--out", str(out), "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("record.npz", "params.safetensors"):
+        assert (out / name).read_bytes() == (record[0] / name).read_bytes()
+    assert json.loads((out / "manifest.json").read_text())["resumed"]
+    assert not (out / "unfinished").exists()
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path):
+    command = [*COMMAND, *TINY, "--out", str(tmp_path / "o")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "--resume" in rest and "Traceback" not in rest
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_half_written(tmp_path):
+    def tiny_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    done = run(*TINY, "--out", str(tmp_path / "o"), preexec_fn=tiny_disk)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "o").rglob("*.part"))
+    assert not (tmp_path / "o" / "manifest.json").exists()
+
+
+def test_a_finished_record_is_neither_overwritten_nor_computed_again(record):
+    before = (record[0] / "manifest.json").read_bytes()
+    refused = run(*TINY, "--out", str(record[0]))
+    assert refused.returncode == 1 and "already holds a finished record" in refused.stderr
+    again = run(*TINY, "--out", str(record[0]), "--resume")
+    assert again.returncode == 0 and "M1" in again.stdout
+    assert (record[0] / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["mnist", "--n-models", "0"], "--n-models must be at least 1, not 0."),
+        (["mnist", "--hidden-sizes"], "--hidden-sizes must be"),
+        (["mnist", "--learning-rate", "0"], "--learning-rate must be above 0"),
+        (["mnist", "--data", "mnist", "--data-dir", "nowhere"], "nowhere is not a directory"),
+        (["report", "nowhere"], "nowhere holds no finished record"),
+        (["report"], "at least one directory"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_a_status(arguments, sentence, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode not in (0, 3) and "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("subliminal-toy:")]
+    assert sentence in line
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["mnist", "--data", "cifar"], ["mnist", "--n-models", "many"], ["mnist", "--preset", "huge"],
+     ["dance", "now"], ["mnist", "--n-modles", "3"]],
+)  # fmt: skip
+def test_arguments_that_cannot_be_read_are_shown(arguments, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert arguments[-1] in done.stderr or arguments[-2] in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_every_preset_parses_and_single_flags_override_it(preset):
+    done = run("mnist", "--preset", preset, "--n-aux", "7", "--help")
+    assert done.returncode == 0
+    expected = {"quick": "(default: digits)", "paper": "(default: mnist)"}[preset]
+    assert expected in " ".join(done.stdout.split())
+
+
+def test_a_quiet_run_is_quiet(tmp_path):
+    arguments = [*TINY, "--n-models", "1", "--quiet", "--out", str(tmp_path / "q")]
+    done = run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert np.load(tmp_path / "q" / "record.npz")["accuracy"].shape == (1, 6)
