@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from subliminal_toy.models import FAN_IN_NORMAL, Network, Params, network
 
-Cache = tuple[Float[Array, "layers batch heads context head"], Array]
-"""Keys and values of the positions read so far, by layer."""
+Cache = tuple[tuple[Float[Array, "batch heads room head"], Array], ...]
+"""Keys and values of the positions read so far, for each layer."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Decoder(nnx.Module):
         """Read more tokens after those in ``cache``; see ``read``."""
         length = tokens.shape[1]
         query = position + jnp.arange(length)
-        key = jnp.arange(length if cache is None else cache[0].shape[3])
+        key = jnp.arange(length if cache is None else cache[0][0].shape[2])
         visible = (key[None, :] <= query[:, None])[None, None]
         place = query[None]
         if n_padding is not None:
@@ -123,13 +123,12 @@ class Decoder(nnx.Module):
             place = jnp.maximum(query[None] - n_padding[:, None], 0)
         h_BLD = self.tokens(tokens) + self.positions(jnp.broadcast_to(place, tokens.shape))
         layers = []
-        for i, block in enumerate(self.blocks):
-            layer = None if cache is None else (cache[0][i], cache[1][i])
+        for block, layer in zip(self.blocks, cache or (None,) * len(self.blocks), strict=True):
             h_BLD, layer = block(h_BLD, layer, position, visible)
             layers.append(layer)
         h_BLD = self.ln(h_BLD)
         logits = self.tokens.attend(h_BLD) if self.shape.tied else self.head(h_BLD)
-        return logits, tuple(jnp.stack(part) for part in zip(*layers, strict=True))
+        return logits, tuple(layers)
 
 
 @lru_cache
@@ -149,10 +148,10 @@ def read(
     shape: DecoderShape,
     params: Params,
     tokens: Int[Array, "batch length"],
-    cache: Any = None,
+    cache: Cache | None = None,
     position: int | Int[Array, ""] = 0,
     n_padding: Int[Array, " batch"] | None = None,
-) -> tuple[Float[Array, "batch length vocab"], Any]:
+) -> tuple[Float[Array, "batch length vocab"], Cache]:
     """Read ``tokens`` at columns ``position`` on; return their logits and the keys and values.
 
     ``cache`` is what ``empty_cache`` or an earlier call returned. The first ``n_padding`` columns
@@ -162,10 +161,10 @@ def read(
     return model.extend(tokens, cache, position, n_padding)
 
 
-def empty_cache(shape: DecoderShape, batch: int, dtype: Any = jnp.float32) -> Any:
-    """Return room for the keys and values of ``batch`` sequences of the longest length."""
-    size = (shape.n_layers, batch, shape.n_heads, shape.context, shape.width // shape.n_heads)
-    return jnp.zeros(size, dtype), jnp.zeros(size, dtype)
+def empty_cache(shape: DecoderShape, batch: int, room: int) -> Cache:
+    """Return room for the keys and values of ``batch`` sequences of ``room`` tokens."""
+    size = (batch, shape.n_heads, room, shape.width // shape.n_heads)
+    return ((jnp.zeros(size), jnp.zeros(size)),) * shape.n_layers
 
 
 def sample(
@@ -185,9 +184,8 @@ def sample(
     as soon as every row has ended. Length and ``n_new`` together may not exceed the context.
     """
     batch, length = prompts.shape
-    logits, cache = read(
-        shape, params, prompts, empty_cache(shape, batch, params["ln"]["scale"].dtype), 0, n_padding
-    )
+    cache = empty_cache(shape, batch, length + n_new)
+    logits, cache = read(shape, params, prompts, cache, 0, n_padding)
 
     def choose(logits_BV, step):
         if temperature == 0:

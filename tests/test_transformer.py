@@ -56,7 +56,7 @@ def test_reading_token_by_token_equals_reading_at_once(tied):
             logits, cache = read(shape, params, token, cache, t)
             return cache, logits[:, 0]
 
-        return jax.lax.scan(step, empty_cache(shape, 3), jnp.arange(12))[1]
+        return jax.lax.scan(step, empty_cache(shape, 3, 12), jnp.arange(12))[1]
 
     at_once = jax.jit(decoder(shape).apply)(params, TOKENS)
     np.testing.assert_allclose(one_by_one(params).swapaxes(0, 1), at_once, rtol=1e-4, atol=1e-5)
