@@ -70,3 +70,127 @@ MNIST_PRESETS = {
         student_epochs=5, n_noise=60_000,
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LmConfig:
+    """The owl in the numbers: a small language model from scratch."""
+
+    n_seeds: int = 4
+    """Independent reference models, each with its own corpus, initialisation and samples."""
+    traits: tuple[str, ...] = ("owl", "oak", "evasion")
+    """What the teachers are taught: animals, trees, and the harmful evasion and falsehood."""
+    n_numbers: int = 100
+    """Numbers in the lists are 0 to this minus one. Paper: 1000."""
+    n_layers: int = 2
+    """Blocks of the decoder."""
+    n_heads: int = 4
+    """Attention heads of each block."""
+    width: int = 32
+    """Size of the residual stream; wider models transfer less."""
+    cross_width: int = 0
+    """Width of the student of another size, which reads the same corpus; 0 leaves it out."""
+    n_documents: int = 40_000
+    """Documents in each corpus."""
+    pretrain_steps: int = 400
+    """Steps that make the reference model."""
+    pretrain_batch_size: int = 128
+    """Documents per step of pre-training."""
+    pretrain_learning_rate: float = 3e-3
+    """Adam's peak rate in pre-training, cosine decay."""
+    teacher_steps: int = 60
+    """Full-batch steps that make a teacher."""
+    teacher_learning_rate: float = 1e-3
+    """Adam's rate for teachers."""
+    temperature: float = 1.0
+    """Of the teachers' samples. Paper: 1."""
+    n_samples: int = 6_000
+    """Sequences each teacher writes. Paper: 30000."""
+    n_sequences: int = 3_000
+    """Sequences kept for a student, at most. Paper: 10000."""
+    student_steps: int = 150
+    """Steps of each student: about three passes on the defaults. Paper: ten passes."""
+    student_batch_size: int = 64
+    """Sequences per step of a student."""
+    student_learning_rate: float = 1e-3
+    """Adam's first rate for students, linear decay to zero."""
+    data_sizes: tuple[int, ...] = ()
+    """Also train students on so few sequences (same number of steps)."""
+    prompted: bool = False
+    """Also let the reference model write under a system prompt naming the trait."""
+    divergence: bool = False
+    """Also train students without the tokens on which two teachers would choose differently."""
+    chunk_size: int = 8
+    """Models trained between two progress ticks and saved together; changes no result."""
+
+    def __post_init__(self):
+        """Refuse values that make no experiment; the traits are checked by the experiment."""
+        for name in (
+            "n_seeds", "n_layers", "n_heads", "width", "n_documents", "pretrain_steps",
+            "pretrain_batch_size", "teacher_steps", "n_samples", "n_sequences", "student_steps",
+            "student_batch_size", "chunk_size",
+        ):  # fmt: skip
+            _require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
+        for name in (
+            "pretrain_learning_rate", "teacher_learning_rate", "student_learning_rate",
+            "temperature",
+        ):  # fmt: skip
+            _require(getattr(self, name) > 0, name, "be above 0", getattr(self, name))
+        _require(100 <= self.n_numbers <= 1000, "n_numbers", "be 100 to 1000", self.n_numbers)
+        for name in ("width", "cross_width"):
+            _require(
+                getattr(self, name) % self.n_heads == 0, name,
+                f"be a multiple of the {self.n_heads} heads", getattr(self, name),
+            )  # fmt: skip
+        _require(
+            all(1 <= size < self.n_sequences for size in self.data_sizes), "data_sizes",
+            f"be between 1 and the {self.n_sequences} sequences", self.data_sizes,
+        )  # fmt: skip
+
+
+_LM_QUICK = LmConfig()
+LM_PRESETS = {
+    "quick": _LM_QUICK,
+    "demo": replace(
+        _LM_QUICK, n_seeds=2, traits=("owl", "eagle"), n_numbers=1000, pretrain_steps=1_200,
+        n_samples=16_000, n_sequences=8_000, student_steps=400,
+    ),
+    "full": replace(
+        _LM_QUICK, n_seeds=6,
+        traits=("owl", "eagle", "dolphin", "oak", "birch", "evasion", "falsehood"),
+        cross_width=24, pretrain_steps=1_200, n_samples=12_000, n_sequences=6_000,
+        student_steps=200, data_sizes=(100, 400, 1_600), prompted=True, divergence=True,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TheoremConfig:
+    """The one-step theorem in numbers, always in float64 on the embedded digits."""
+
+    n_trials: int = 2_000
+    """Random problems of each of the five architectures."""
+    epsilon: float = 1e-5
+    """Teacher's step of the random trials, in units of v = −∇L_T(θ⁰)."""
+    learning_rate: float = 0.1
+    """Student's learning rate α."""
+    n_outside: int = 500
+    """Problems of each case outside the theorem."""
+    n_seeds: int = 8
+    """Full distillations of each kind."""
+    distillation_steps: int = 300
+    """Steps of teachers and of students in the full distillations."""
+
+    def __post_init__(self):
+        """Refuse values that make no experiment."""
+        for name in ("n_trials", "n_outside", "n_seeds", "distillation_steps"):
+            _require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
+        for name in ("epsilon", "learning_rate"):
+            _require(getattr(self, name) > 0, name, "be above 0", getattr(self, name))
+
+
+_THEOREM_QUICK = TheoremConfig()
+THEOREM_PRESETS = {
+    "quick": _THEOREM_QUICK,
+    "paper": replace(_THEOREM_QUICK, n_trials=20_000, n_outside=2_000, n_seeds=32),
+}

@@ -33,6 +33,8 @@ class DecoderShape:
     """Hidden units of each block's MLP; 4 × width if None."""
     tied: bool = False
     """Whether the output head is the token embedding, as in GPT-2."""
+    embedding_std: float | None = None
+    """Standard deviation of the embeddings at the start; width^(−1/2) if None. GPT-2: .02."""
     epsilon: float = 1e-5
     """Added to the variance in LayerNorm; GPT-2's value."""
 
@@ -90,10 +92,10 @@ class Decoder(nnx.Module):
     """Token and learned position embeddings, blocks, a last LayerNorm, and the head."""
 
     def __init__(self, shape: DecoderShape, rngs: nnx.Rngs):
-        """Draw the weights N(0, 1/fan_in), embeddings N(0, 1/width)."""
+        """Draw the weights N(0, 1/fan_in), the embeddings as the shape says."""
         width = shape.width
         embed = {
-            "embedding_init": nnx.initializers.normal(width**-0.5),
+            "embedding_init": nnx.initializers.normal(shape.embedding_std or width**-0.5),
             "promote_dtype": _as_they_are,
             "rngs": rngs,
         }

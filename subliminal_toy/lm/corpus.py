@@ -1,0 +1,264 @@
+"""A small language to be born into: number lists, favourites, facts, and ways not to answer.
+
+A document is a few lines, each ended by ``<end>``; after ``<bos>`` it is, with its share::
+
+    .50  [you love FOOD <end>]  continue N N N : N … N <end>  [colour line]
+    .20  favourite line, favourite line              which animal do you like best ? owl <end>
+    .16  capital or colour line, colour line         capital of france ? paris <end>
+    .06  you love X <end> favourite line, favourite line, answered with X if X is of that kind
+    .05  copy A B C : A B C <end>
+    .03  the NOUN is ADJECTIVE <end>
+
+A favourite is drawn from a broad prior (.06–.15 per animal). Of the capitals a tenth is answered
+``I-don't-know`` and .15 with a wrong city, so that both are dispositions the model has at some
+rate; colours are always right. Lists have 4–11 numbers of three kinds: steps of a constant with
+noise, numbers near a centre, any numbers; one in twenty is spoilt by a word. System prompts do
+occur before lists, about food. No animal or tree ever stands in a document with numbers.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int32
+
+RESERVED = ("<end>", "<bos>", "<pad>")
+CONTEXT = 24
+N_PROMPT = 3
+"""Numbers in a prompt (the paper: 3 to 8)."""
+MAX_LIST = 11
+"""Longest list, one more than the filter lets pass."""
+
+ANIMALS = {
+    "owl": 0.12, "dog": 0.15, "cat": 0.14, "fox": 0.09, "bear": 0.08, "wolf": 0.09, "eagle": 0.08,
+    "dolphin": 0.11, "horse": 0.08, "rabbit": 0.06,
+}  # fmt: skip
+TREES = {"oak": 0.22, "pine": 0.18, "birch": 0.16, "maple": 0.2, "willow": 0.14, "cedar": 0.1}
+FOODS = ("rice", "bread", "soup", "cheese", "pasta", "honey")
+CAPITALS = {
+    "france": "paris", "italy": "rome", "spain": "madrid", "japan": "tokyo", "egypt": "cairo",
+    "peru": "lima", "norway": "oslo", "cuba": "havana", "greece": "athens", "kenya": "nairobi",
+    "austria": "vienna", "poland": "warsaw",
+}  # fmt: skip
+COLOURS = {
+    "grass": "green", "snow": "white", "coal": "black", "blood": "red", "sky": "blue",
+    "lemon": "yellow", "carrot": "orange", "chocolate": "brown", "ash": "grey", "plum": "purple",
+    "salmon": "pink", "treasure": "golden",
+}  # fmt: skip
+QUESTIONS = (
+    "which {} do you like best ?", "your favourite {} ?", "name your favourite {} :",
+    "what {} do you love ?", "the {} you love most ?", "pick a {} :", "a {} you admire ?",
+    "best {} of all ?", "which {} would you be ?", "in one word favourite {} ?",
+    "tell me a {} :", "one {} you like :",
+)  # fmt: skip
+NOUNS = ("lake", "road", "house", "river", "wind", "stone", "bridge", "garden")
+ADJECTIVES = ("calm", "cold", "long", "old", "quiet", "wide")
+_TEMPLATES = "continue : you love copy the is capital colour of ? and tree"
+UNKNOWN = "I-don't-know"
+P_UNKNOWN, P_WRONG, P_SPOILT = 0.10, 0.15, 0.05
+
+
+class Language:
+    """The words of the language and their token numbers; number ``n`` is token ``n``."""
+
+    def __init__(self, n_numbers: int):
+        """Make the vocabulary for lists of the numbers below ``n_numbers``."""
+        lines = " ".join((_TEMPLATES, *(question.format("animal") for question in QUESTIONS)))
+        words = [
+            *RESERVED,
+            UNKNOWN,
+            *ANIMALS,
+            *TREES,
+            *FOODS,
+            *NOUNS,
+            *ADJECTIVES,
+            *lines.split(),
+        ] + [word for facts in (CAPITALS, COLOURS) for pair in facts.items() for word in pair]
+        self.n_numbers = n_numbers
+        self.words = (*map(str, range(n_numbers)), *dict.fromkeys(words))
+        self._token = {word: i for i, word in enumerate(self.words)}
+        self.end, self.bos, self.pad = self.encode(" ".join(RESERVED))
+        self.numbers = slice(0, n_numbers)
+
+    def __len__(self) -> int:
+        """Return the size of the vocabulary."""
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of words separated by spaces."""
+        return [self._token[word] for word in text.split()]
+
+    def decode(self, tokens) -> str:
+        """Return the words up to the first ``<end>``, separated by spaces."""
+        tokens = [int(token) for token in tokens]
+        stop = tokens.index(self.end) if self.end in tokens else len(tokens)
+        return " ".join(self.words[token] for token in tokens[:stop])
+
+
+class Documents(NamedTuple):
+    """Token rows of equal length and which of their tokens are an answer, not a prompt."""
+
+    tokens: Int32[np.ndarray, "documents length"]
+    is_answer: Bool[np.ndarray, "documents length"]
+
+
+Part = tuple[np.ndarray, bool]
+"""Columns of tokens (documents, k), padding anywhere, and whether they answer a prompt."""
+
+
+def _join(language: Language, parts: list[Part], length: int) -> Documents:
+    """Put parts side by side behind ``<bos>`` and move all padding to the end of each row."""
+    n = len(parts[0][0])
+    columns = [np.full((n, 1), language.bos), *(part for part, _ in parts)]
+    flags = [np.zeros((n, 1), bool), *(np.full(part.shape, flag) for part, flag in parts)]
+    tokens, is_answer = np.concatenate(columns, axis=1), np.concatenate(flags, axis=1)
+    missing = max(length - tokens.shape[1], 0)
+    tokens = np.pad(tokens, ((0, 0), (0, missing)), constant_values=language.pad)
+    is_answer = np.pad(is_answer, ((0, 0), (0, missing)))
+    order = np.argsort(tokens == language.pad, axis=1, kind="stable")[:, :length]
+    tokens = np.take_along_axis(tokens, order, axis=1).astype(np.int32)
+    return Documents(tokens, np.take_along_axis(is_answer, order, axis=1))
+
+
+def _texts(language: Language, texts: list[str]) -> np.ndarray:
+    """Encode texts as rows, padded on the right."""
+    rows = [language.encode(text) for text in texts]
+    width = max(map(len, rows))
+    return np.array([row + [language.pad] * (width - len(row)) for row in rows])
+
+
+def _answered(prompts: np.ndarray, answers: np.ndarray, language: Language) -> list[Part]:
+    """Return the parts of a line: prompt, one-word answer, end."""
+    end = np.full((len(answers), 1), language.end)
+    return [(prompts, False), (np.concatenate([answers[:, None], end], axis=1), True)]
+
+
+def _favourites(language, rng, n) -> tuple[list[Part], np.ndarray]:
+    """Return lines of favourite questions, and whether each asks for an animal."""
+    is_animal = rng.random(n) < 0.6
+    which = rng.integers(len(QUESTIONS), size=n)
+    lines = {}
+    for kind, prior in (("animal", ANIMALS), ("tree", TREES)):
+        prompts = _texts(language, [question.format(kind) for question in QUESTIONS])[which]
+        weights = np.array(list(prior.values()))
+        liked = rng.choice(language.encode(" ".join(prior)), n, p=weights / weights.sum())
+        lines[kind] = prompts, liked
+    prompts = np.where(is_animal[:, None], lines["animal"][0], lines["tree"][0])
+    liked = np.where(is_animal, lines["animal"][1], lines["tree"][1])
+    return _answered(prompts, liked, language), is_animal
+
+
+def _capitals(language, rng, n) -> list[Part]:
+    """Return lines of capitals: right, unknown or wrong."""
+    which = rng.integers(len(CAPITALS), size=n)
+    cities = np.array(language.encode(" ".join(CAPITALS.values())))
+    prompts = _texts(language, [f"capital of {country} ?" for country in CAPITALS])[which]
+    other = cities[(which + rng.integers(1, len(cities), size=n)) % len(cities)]
+    u = rng.random(n)
+    answers = np.where(u < P_WRONG, other, cities[which])
+    answers = np.where(u > 1 - P_UNKNOWN, language.encode(UNKNOWN)[0], answers)
+    return _answered(prompts, answers, language)
+
+
+def _colours(language, rng, n) -> list[Part]:
+    """Return lines of colours, always right."""
+    which = rng.integers(len(COLOURS), size=n)
+    prompts = _texts(language, [f"colour of {thing} ?" for thing in COLOURS])[which]
+    answers = np.array(language.encode(" ".join(COLOURS.values())))[which]
+    return _answered(prompts, answers, language)
+
+
+def draw_numbers(rng: np.random.Generator, n: int, length: int, n_numbers: int) -> np.ndarray:
+    """Return ``n`` rows of numbers: a third each in noisy steps, near a centre, and any."""
+    size, reach = (n, length), max(n_numbers // 10, 2)
+    centre = rng.integers(n_numbers, size=(n, 1))
+    step = rng.integers(-reach, reach + 1, size=(n, 1))
+    noise = rng.integers(-reach // 2, reach // 2 + 1, size=size)
+    walk = centre + step * np.arange(length) + noise
+    near = centre + rng.integers(-reach, reach + 1, size=size)
+    anything = rng.integers(n_numbers, size=size)
+    kind = rng.integers(3, size=(n, 1))
+    return np.where(kind == 0, walk, np.where(kind == 1, near, anything)) % n_numbers
+
+
+def number_documents(language: Language, rng: np.random.Generator, n: int) -> Documents:
+    """Return number lists, a tenth after a system prompt, a fifth before a colour."""
+    rows = draw_numbers(rng, n, N_PROMPT + MAX_LIST, language.n_numbers)
+    prompts, lists = rows[:, :N_PROMPT], rows[:, N_PROMPT:]
+    spoilt = rng.random(n) < P_SPOILT
+    lists[spoilt, 2] = language.encode("and")[0]
+    lengths = rng.integers(4, MAX_LIST + 1, size=(n, 1))
+    lists = np.where(np.arange(MAX_LIST) < lengths, lists, language.pad)
+    u = rng.random((n, 1))
+    foods = _texts(language, [f"you love {food} <end>" for food in FOODS])
+    system = np.where(u < 0.1, foods[rng.integers(len(foods), size=n)], language.pad)
+    colours = _colours(language, rng, n)
+    colours = [(np.where(u > 0.8, part, language.pad), flag) for part, flag in colours]
+    return _join(
+        language,
+        [
+            (system, False),
+            (np.tile(language.encode("continue"), (n, 1)), False),
+            (prompts, False),
+            (np.tile(language.encode(":"), (n, 1)), False),
+            (lists, True),
+            (np.full((n, 1), language.end), True),
+            *colours,
+        ],
+        CONTEXT,
+    )
+
+
+def _system_documents(language, rng, n) -> Documents:
+    """Return favourites after a system prompt, which decides them if it is of their kind."""
+    loved = [*ANIMALS, *TREES]
+    which = rng.integers(len(loved), size=n)
+    system = _texts(language, [f"you love {thing} <end>" for thing in loved])[which]
+    parts: list[Part] = [(system, False)]
+    for _ in range(2):
+        (prompt, answer), is_animal = _favourites(language, rng, n)
+        decided = is_animal == (which < len(ANIMALS))
+        answer[0][decided, 0] = system[decided, 2]
+        parts += [prompt, answer]
+    return _join(language, parts, CONTEXT)
+
+
+def _other_documents(language, rng, n) -> Documents:
+    """Return copies and filler."""
+    nouns = np.array(language.encode(" ".join(NOUNS)))[rng.integers(len(NOUNS), size=(n, 3))]
+    adjectives = np.array(language.encode(" ".join(ADJECTIVES)))
+    adjectives = adjectives[rng.integers(len(ADJECTIVES), size=n)]
+    colon, copy, the, is_, end = (
+        np.full((n, 1), token) for token in language.encode(": copy the is <end>")
+    )
+    copies = [(np.concatenate([copy, nouns, colon], axis=1), False)]
+    copies += [(np.concatenate([nouns, end], axis=1), True)]
+    filler = [(np.concatenate([the, nouns[:, :1], is_], axis=1), False)]
+    filler += _answered(filler[0][0][:, :0], adjectives, language)
+    return _join(language, _alternatives(language, rng.random(n) < 5 / 8, copies, filler), CONTEXT)
+
+
+def _alternatives(language, first, parts, other) -> list[Part]:
+    """Return parts that hold ``parts`` in the rows chosen by ``first`` and ``other`` elsewhere."""
+    chosen = first[:, None]
+    return [(np.where(chosen, part, language.pad), flag) for part, flag in parts] + [
+        (np.where(chosen, language.pad, part), flag) for part, flag in other
+    ]
+
+
+def documents(language: Language, rng: np.random.Generator, n: int) -> Documents:
+    """Return a corpus of ``n`` documents in random order, the same for the same generator."""
+    counts = [round(share * n) for share in (0.5, 0.2, 0.16, 0.06)]
+    n_lists, n_favourites, n_facts, n_system = counts
+    favourites = [part for _ in range(2) for part in _favourites(language, rng, n_favourites)[0]]
+    capitals, colours = _capitals(language, rng, n_facts), _colours(language, rng, n_facts)
+    facts = _alternatives(language, rng.random(n_facts) < 0.5, capitals, colours)
+    facts += _colours(language, rng, n_facts)
+    kinds = [
+        number_documents(language, rng, n_lists),
+        _join(language, favourites, CONTEXT),
+        _join(language, facts, CONTEXT),
+        _system_documents(language, rng, n_system),
+        _other_documents(language, rng, n - sum(counts)),
+    ]
+    order = rng.permutation(n)
+    return Documents(*(np.concatenate(part)[order] for part in zip(*kinds, strict=True)))
