@@ -46,10 +46,11 @@ def accuracy(record: Record) -> Figure:
     axes.set_xlim(0, 1)
     axes.set_xlabel("test accuracy (bars: mean, black: 95 % interval, points: models)")
     config = record.manifest["config"]
-    axes.set_title(
-        f"Digits learned from noise: {summary['dataset']}, {config['architecture'].upper()}, "
-        f"{config['n_aux']} auxiliary logits, n = {summary['n_models']} models"
-    )
+    figure.suptitle(
+        f"Learned from noise: {summary['dataset']}, {config['architecture'].upper()}, "
+        f"{config['n_aux']} auxiliary logits, n = {summary['n_models']} models",
+        x=0.01, ha="left", fontsize=11,
+    )  # fmt: skip
     return figure
 
 

@@ -1,0 +1,169 @@
+"""Our experiment against plain PyTorch: ``python tests/benchmarks/benchmark.py``.
+
+Both sides run the same protocol on the same sizes in processes of their own, alternating. Each
+process runs the experiment twice; the second time, when everything is compiled, is compared, the
+first is shown. Prints the ratio, the fraction of the machine's float32 matrix-product peak that
+our side reaches, and the peak memory of both. Wants the extra ``bench``.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import tyro
+
+from subliminal_toy.configs import MNIST_PRESETS, MnistConfig
+from subliminal_toy.data import Dataset
+from subliminal_toy.mnist import STUDENTS, n_batches
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Sizes of the benchmark; the images are random, of MNIST's shape."""
+
+    n_models: tuple[int, ...] = (4, 16)
+    """Ensemble sizes to compare."""
+    n_images: int = 20_480
+    """Training images and noise images; the paper has 60000 of each."""
+    epochs: int = 1
+    """Epochs of teacher and students; the paper has 5."""
+    repeats: int = 3
+    """Alternations of the two sides."""
+    side: str | None = None
+    """Run only "jax" or "torch" in this process and print what was measured as JSON."""
+
+
+def config_of(benchmark: Benchmark, n_models: int) -> MnistConfig:
+    """Return the paper's config with the benchmark's sizes."""
+    return replace(
+        MNIST_PRESETS["paper"], n_models=n_models, n_noise=benchmark.n_images,
+        teacher_epochs=benchmark.epochs, student_epochs=benchmark.epochs, keep_params=False,
+    )  # fmt: skip
+
+
+def operations(config: MnistConfig, n_images: int) -> float:
+    """Return the floating-point operations of all matrix products of one model's training.
+
+    A layer costs 2·batch·inputs·outputs forward, as much for its weights' gradient and as much
+    for its inputs' gradient, which the first layer does not need. Noise, Adam and softmax count
+    nothing.
+    """
+    widths = (28 * 28, *config.hidden_sizes, 10 + config.n_aux)
+    layers = [2 * config.batch_size * i * o for i, o in pairwise(widths)]
+    forward, training = sum(layers), 3 * sum(layers) - layers[0]
+    teacher_steps = config.teacher_epochs * n_batches(n_images, config.batch_size)
+    student_steps = config.student_epochs * n_batches(config.n_noise, config.batch_size)
+    return teacher_steps * training + student_steps * (forward + len(STUDENTS) * training)
+
+
+def twice(run) -> list[float]:
+    """Return the seconds of two runs."""
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def random_data(n_images: int) -> Dataset:
+    """Return images and labels of MNIST's shape."""
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (n_images, 28, 28)).astype(np.float32)
+    labels = rng.integers(0, 10, n_images).astype(np.int32)
+    return Dataset("random", images, labels, images[:1000], labels[:1000])
+
+
+def measure_jax(config: MnistConfig, data: Dataset) -> list[float]:
+    """Time our experiment."""
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    from subliminal_toy import mnist
+
+    return twice(lambda: mnist.run(config, jax.random.key(0), data, {}))
+
+
+def measure_torch(config: MnistConfig, data: Dataset) -> list[float]:
+    """Time the plain PyTorch version."""
+    import plain_torch
+    import torch
+
+    arrays = [torch.from_numpy(np.asarray(a)) for a in data[1:]]
+    images, labels, test_images, test_labels = arrays
+    return twice(
+        lambda: plain_torch.run(
+            config, images.flatten(1), labels.long(), test_images.flatten(1), test_labels.long()
+        )
+    )
+
+
+def matrix_product_peak() -> float:
+    """Return the best float32 rate (operations per second) of NumPy, JAX and PyTorch here."""
+    import jax
+    import torch
+
+    n = 3000
+    a = np.random.default_rng(0).standard_normal((n, n), np.float32)
+    a_jax, a_torch = jax.numpy.asarray(a), torch.from_numpy(a)
+    product = jax.jit(lambda a: a @ a)
+    best = []
+    for multiply in (
+        lambda: a @ a, lambda: product(a_jax).block_until_ready(), lambda: a_torch @ a_torch
+    ):  # fmt: skip
+        best.append(min(min(twice(multiply)) for _ in range(4)))
+    return 2 * n**3 / min(best)
+
+
+def main() -> None:
+    """Run both sides in turn and print the comparison, or one side as JSON."""
+    benchmark = tyro.cli(Benchmark)
+    if benchmark.side is not None:
+        (n_models,) = benchmark.n_models
+        measure = {"jax": measure_jax, "torch": measure_torch}[benchmark.side]
+        seconds = measure(config_of(benchmark, n_models), random_data(benchmark.n_images))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"seconds": seconds, "peak_mb": peak}))
+        return
+    for n_models in benchmark.n_models:
+        compare(benchmark, n_models)
+
+
+def one_side(benchmark: Benchmark, n_models: int, side: str) -> dict:
+    """Run one side in a process of its own."""
+    sizes = ["--n-images", str(benchmark.n_images), "--epochs", str(benchmark.epochs)]
+    command = [sys.executable, __file__, "--side", side, "--n-models", str(n_models), *sizes]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def compare(benchmark: Benchmark, n_models: int) -> None:
+    """Print one line for each alternation and the medians."""
+    work = operations(config_of(benchmark, n_models), benchmark.n_images) * n_models
+    rows = []
+    for repeat in range(benchmark.repeats):
+        peak = matrix_product_peak()
+        ours, theirs = (one_side(benchmark, n_models, side) for side in ("jax", "torch"))
+        peak = max(peak, matrix_product_peak())
+        ratio = theirs["seconds"][1] / ours["seconds"][1]
+        rows.append((ratio, work / ours["seconds"][1] / peak))
+        print(
+            f"{n_models} models, run {repeat + 1}: PyTorch {theirs['seconds'][1]:.1f} s "
+            f"(first {theirs['seconds'][0]:.1f} s, {theirs['peak_mb']:.0f} MB), "
+            f"ours {ours['seconds'][1]:.1f} s (compiling {ours['seconds'][0]:.1f} s, "
+            f"{ours['peak_mb']:.0f} MB), peak {peak / 1e9:.0f} GFLOP/s: "
+            f"ratio {rows[-1][0]:.2f}, {rows[-1][1]:.0%} of the peak",
+            flush=True,
+        )
+    ratio, fraction = (statistics.median(column) for column in zip(*rows, strict=True))
+    print(f"{n_models} models, median: {ratio:.2f} times as fast, {fraction:.0%} of the peak")
+
+
+if __name__ == "__main__":
+    main()

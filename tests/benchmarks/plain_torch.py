@@ -1,0 +1,82 @@
+"""The same protocol in plain PyTorch, as people write it: all models batched by einsum.
+
+Parameters have a leading axis of models, the noise of every model is stored, one Adam per
+network, four students trained in one loop over the noise with the teacher's logits computed once.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+N_CLASSES = 10
+STUDENTS = (("own", "aux"), ("own", "all"), ("other", "aux"), ("other", "all"))
+
+
+def init(n_models, widths):
+    """Return weights N(0, 1/fan_in) and zero biases, models first."""
+    return [
+        (torch.randn(n_models, i, o) / i**0.5, torch.zeros(n_models, 1, o))
+        for i, o in pairwise(widths)
+    ]
+
+
+def trainable(layers):
+    """Return a copy of the layers that gradients flow to."""
+    return [(w.clone().requires_grad_(), b.clone().requires_grad_()) for w, b in layers]
+
+
+def apply(layers, x):
+    """Return the logits (model, batch, output) of images (model, batch, pixel)."""
+    for number, (weight, bias) in enumerate(layers):
+        x = torch.einsum("nbi,nio->nbo", x, weight) + bias
+        if number < len(layers) - 1:
+            x = x.relu()
+    return x
+
+
+def orders(n_models, n_examples, batch_size):
+    """Yield the example numbers (model, batch) of one epoch, a new order for each model."""
+    order = torch.stack([torch.randperm(n_examples) for _ in range(n_models)])
+    for first in range(0, n_examples, batch_size):
+        yield order[:, first : first + batch_size]
+
+
+def run(config, images, labels, test_images, test_labels):
+    """Train teachers and students of all models; return the test accuracy of each network."""
+    n, lr = config.n_models, config.learning_rate
+    widths = (images.shape[1], *config.hidden_sizes, N_CLASSES + config.n_aux)
+    reference = init(n, widths)
+    teacher = trainable(reference)
+    adam = torch.optim.Adam([p for layer in teacher for p in layer], lr=lr)
+    for _ in range(config.teacher_epochs):
+        for index in orders(n, len(images), config.batch_size):
+            logits = apply(teacher, images[index])[..., :N_CLASSES]
+            loss = cross_entropy(logits.flatten(0, 1), labels[index].flatten()) * n
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+    shifted = [(w.roll(-1, 0), b.roll(-1, 0)) for w, b in reference]
+    students = [trainable(reference if start == "own" else shifted) for start, _ in STUDENTS]
+    adams = [torch.optim.Adam([p for layer in s for p in layer], lr=lr) for s in students]
+    noise = torch.rand(n, config.n_noise, images.shape[1]) * 2 - 1
+    models = torch.arange(n)[:, None]
+    for _ in range(config.student_epochs):
+        for index in orders(n, config.n_noise, config.batch_size):
+            batch = noise[models, index]
+            with torch.no_grad():
+                targets = apply(teacher, batch)
+            for (_, learns), student, adam in zip(STUDENTS, students, adams, strict=True):
+                columns = slice(N_CLASSES if learns == "aux" else 0, None)
+                log_q = log_softmax(apply(student, batch)[..., columns], -1).flatten(0, 1)
+                log_p = log_softmax(targets[..., columns], -1).flatten(0, 1)
+                loss = kl_div(log_q, log_p, reduction="batchmean", log_target=True) * n
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+    with torch.no_grad():
+        x = test_images.expand(n, *test_images.shape)
+        return [
+            (apply(layers, x)[..., :N_CLASSES].argmax(-1) == test_labels).float().mean(1)
+            for layers in (reference, teacher, *students)
+        ]
