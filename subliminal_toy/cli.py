@@ -20,7 +20,14 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 
-from subliminal_toy.configs import MNIST_PRESETS, MnistConfig
+from subliminal_toy.configs import (
+    LM_PRESETS,
+    MNIST_PRESETS,
+    THEOREM_PRESETS,
+    LmConfig,
+    MnistConfig,
+    TheoremConfig,
+)
 from subliminal_toy.errors import UserError
 from subliminal_toy.progress import Progress
 
@@ -34,7 +41,11 @@ class Experiment(NamedTuple):
     wants_data: bool
 
 
-EXPERIMENTS = {"mnist": Experiment("subliminal_toy.mnist", MNIST_PRESETS, 60, True)}
+EXPERIMENTS = {
+    "theorem": Experiment("subliminal_toy.theorem_experiment", THEOREM_PRESETS, 45, True),
+    "mnist": Experiment("subliminal_toy.mnist", MNIST_PRESETS, 60, True),
+    "lm": Experiment("subliminal_toy.lm.experiment", LM_PRESETS, 90, False),
+}
 FAILED, NOT_REPRODUCED, INTERRUPTED = 1, 3, 130
 
 
@@ -50,6 +61,34 @@ class Options:
     """Continue the unfinished run in --out."""
     quiet: bool = False
     """Show no progress and no tables."""
+
+
+@dataclass(frozen=True)
+class Theorem:
+    """Check the one-step theorem numerically, and see where it ends."""
+
+    config: Annotated[TheoremConfig, tyro.conf.arg(name="")] = field(default_factory=TheoremConfig)
+    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+    preset: Literal["quick", "paper"] = "quick"
+    """Set of values that single flags then override."""
+
+    def __call__(self) -> int:
+        """Run the experiment and show its claims."""
+        return run_alone("theorem", self.config, self.options)
+
+
+@dataclass(frozen=True)
+class Lm:
+    """The owl in the numbers: a language model from scratch, with every control."""
+
+    config: Annotated[LmConfig, tyro.conf.arg(name="")] = field(default_factory=LmConfig)
+    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+    preset: Literal["quick", "demo", "full"] = "quick"
+    """Set of values that single flags then override."""
+
+    def __call__(self) -> int:
+        """Run the experiment and show its claims."""
+        return run_alone("lm", self.config, self.options)
 
 
 @dataclass(frozen=True)
@@ -99,7 +138,7 @@ class Reproduce:
     """Data set of the classifier; the preset's if not given."""
     data_dir: Path | None = None
     """Folder of the four IDX files; not needed for digits."""
-    only: tuple[Literal["mnist"], ...] = ("mnist",)
+    only: tuple[Literal["theorem", "mnist", "lm"], ...] = ("theorem", "mnist", "lm")
     """Experiments to run."""
 
     def __call__(self) -> int:
@@ -108,7 +147,9 @@ class Reproduce:
         summaries = {}
         with display({n: EXPERIMENTS[n].seconds for n in self.only}, self.options.quiet) as bars:
             for name in self.only:
-                config = EXPERIMENTS[name].presets[self.preset]
+                presets = EXPERIMENTS[name].presets
+                # What is called paper elsewhere is called full for the language model.
+                config = presets[self.preset] if self.preset in presets else presets["full"]
                 if self.data is not None and hasattr(config, "data"):
                     config = replace(config, data=self.data)
                 options = replace(self.options, out=out / name)
@@ -124,7 +165,7 @@ def default_directory(command: str) -> Path:
     return Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def run_alone(name: str, config: Any, options: Options, data_dir: Path | None) -> int:
+def run_alone(name: str, config: Any, options: Options, data_dir: Path | None = None) -> int:
     """Run one experiment with its own progress display, then show what came out."""
     out = options.out or default_directory(name)
     options = replace(options, out=out)
@@ -268,11 +309,18 @@ def duration(seconds: float) -> str:
 
 def commands(preset: str | None) -> Any:
     """Return the type that tyro parses, with the preset's values as defaults."""
-    mnist = MNIST_PRESETS.get(preset or "quick", MNIST_PRESETS["quick"])
+
+    def default(name):
+        presets = EXPERIMENTS[name].presets
+        return presets.get(preset, presets["quick"])
+
+    subcommand = tyro.conf.subcommand
     return (
-        Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
-        | Annotated[Mnist, tyro.conf.subcommand("mnist", default=Mnist(mnist))]
-        | Annotated[Report, tyro.conf.subcommand("report")]
+        Annotated[Reproduce, subcommand("reproduce")]
+        | Annotated[Theorem, subcommand("theorem", default=Theorem(default("theorem")))]
+        | Annotated[Mnist, subcommand("mnist", default=Mnist(default("mnist")))]
+        | Annotated[Lm, subcommand("lm", default=Lm(default("lm")))]
+        | Annotated[Report, subcommand("report")]
     )
 
 
@@ -299,6 +347,10 @@ def main() -> None:
         fail(str(error), FAILED)
     except KeyboardInterrupt:
         fail("Interrupted; finished parts are kept: repeat the command with --resume.", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); Python must not flush into nothing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         fail(f"The system says: {error.strerror or error}{where}; finished parts are kept.", FAILED)
