@@ -1,0 +1,119 @@
+(* The one-step theorem, part 8: the theorem is false for infinite data if the
+   outputs are only asked to be differentiable at θ0 (README.md, section 9). *)
+From mathcomp Require Import all_ssreflect all_algebra.
+From mathcomp.classical Require Import boolp classical_sets functions.
+From mathcomp.analysis Require Import reals topology normedtype derive sequences.
+From OneStep Require Import Definitions Toolbox.
+
+Set Implicit Arguments.
+Unset Strict Implicit.
+Unset Printing Implicit Defensive.
+Import Order.TTheory GRing.Theory Num.Theory.
+Import numFieldNormedType.Exports.
+Local Open Scope ring_scope.
+Local Open Scope classical_set_scope.
+
+(* Eq. (29): a countable sample, k = 0, 1, 2, ... with weights 1/2, 1/4, 1/8, ...
+   (k counts from 0 here, from 1 in README.md). *)
+Section CountableSample.
+Variable R : realType.
+
+Definition weight (k : nat) : R := geometric 2^-1 2^-1 k.
+
+(* The output on input k is θ, but for one jump, at θ = weight k. *)
+Definition jumping (θ : R) (k : nat) : R := if θ == weight k then -1 else θ.
+
+(* Minus the gradient of the squared error on input k, at θ0 = 0 with v = 1 ... *)
+Definition example_step (ε : R) (k : nat) : R :=
+  - 'D_1 (fun θ => (jumping θ k - jumping ε k) ^+ 2) 0.
+
+(* ... and its expectation. *)
+Definition expected_step (ε : R) : R :=
+  lim (series (fun k => weight k * example_step ε k)).
+
+Let half_lt1 : `|2^-1 : R| < 1.
+Proof. by rewrite gtr0_norm ?invr_gt0 ?ltr0n // invf_lt1 ?ltr1n ?ltr0n. Qed.
+
+Lemma weight_gt0 k : 0 < weight k.
+Proof. by rewrite /weight /geometric /= mulr_gt0 ?exprn_gt0 // invr_gt0 ltr0n. Qed.
+
+Lemma weight_inj : injective weight.
+Proof.
+have half0 : 0 < 2^-1 :> R by rewrite invr_gt0 ltr0n.
+move=> j k /(mulfI (lt0r_neq0 half0)); apply: ieexprIn => //.
+by rewrite lt_eqF // invf_lt1 ?ltr1n ?ltr0n.
+Qed.
+
+(* The weights add up to one. *)
+Theorem countable_sample_weights : series weight --> (1 : R).
+Proof.
+have half : 2^-1 / (1 - 2^-1) = 1 :> R.
+  by rewrite {2}[1]splitr mul1r addrK divff // invr_eq0 pnatr_eq0.
+by have := cvg_geometric_series (a := 2^-1) half_lt1; rewrite half.
+Qed.
+
+(* Every output is differentiable at the start, with derivative 1, so that the
+   slope A is 2 ... *)
+Lemma jumping_diff k : has_diff (jumping^~ k) 0 (fun h => h * 1).
+Proof.
+apply: cvg_quotient; apply: cvg_near_cst; near=> ε.
+have ε0 : ε != 0 by near: ε; exact: withinT.
+have εk : `|ε| < weight k by near: ε; apply: dnbhs0_lt; exact: weight_gt0.
+rewrite /jumping [0 == _]lt_eqF ?weight_gt0 // [ε == _]lt_eqF; last first.
+  exact: le_lt_trans (ler_norm _) εk.
+by rewrite subr0 divff.
+Unshelve. all: by end_near. Qed.
+
+Theorem countable_sample_derivative k : is_derive (0 : R) 1 (jumping^~ k) 1.
+Proof.
+have [/derivable1_diffP diff_k _] := jumping_diff k.
+by apply: DeriveDef => //; rewrite (has_diff_dir _ (jumping_diff k)) mulr1.
+Qed.
+
+Lemma example_stepE ε k : example_step ε k = 2 * jumping ε k.
+Proof.
+have diff_k := has_diffD (jumping_diff k) (has_diff_cst (- jumping ε k) 0).
+rewrite /example_step (has_diff_dir 1 (has_diffM diff_k diff_k)).
+rewrite mulr1 addr0 {1 3}/jumping lt_eqF ?weight_gt0 // sub0r mulr1 -opprD opprK.
+by rewrite mulr_natl mulr2n.
+Qed.
+
+(* ... but on the input whose jump is at ε the label is far off. *)
+Lemma spike_series (j : nat) (a : R) : series (fun k => if k == j then a else 0) --> a.
+Proof.
+apply: cvg_near_cst; exists j.+1 => // n /= jn.
+rewrite /series /= (bigD1_seq j) ?mem_index_iota ?iota_uniq //= eqxx.
+by rewrite big1 ?addr0 // => k /negbTE ->.
+Qed.
+
+Theorem countable_sample_step j :
+  series (fun k => weight k * example_step (weight j) k) --> - (2 * weight j ^+ 2).
+Proof.
+set spike := - (2 * weight j * (1 + weight j)).
+have -> : (fun k => weight k * example_step (weight j) k) =
+    (2 * weight j) *: weight + (fun k => if k == j then spike else 0).
+  apply/funext => k; rewrite example_stepE /jumping (inj_eq weight_inj) eq_sym.
+  rewrite /GRing.scale /GRing.add /=; case: eqP => [->|_]; last by rewrite addr0 mulrC.
+  by rewrite /spike mulrDr mulr1 opprD addrCA subrr addr0 mulrN1 mulrN mulrC.
+have -> : - (2 * weight j ^+ 2) = (2 * weight j) *: 1 + spike.
+  by rewrite /spike /GRing.scale /= mulrDr mulr1 opprD addNKr expr2 mulrA.
+rewrite seriesD seriesZ; apply: cvgD; last exact: spike_series.
+by apply: cvgZr; exact: countable_sample_weights.
+Qed.
+
+(* Theorem 1 fails: for some ε as small as we like the step points away from the
+   teacher, and every learning rate raises the teacher's loss -θ. *)
+Theorem countable_sample_fails d : 0 < d -> exists2 ε, 0 < ε < d &
+  expected_step ε < 0 /\ forall α, 0 < α -> - 0 < - (0 + α * expected_step ε).
+Proof.
+move=> d0; have /cvgrPdist_lt/(_ d d0)[j _ /(_ j (leqnn j))] := cvg_geometric 2^-1 half_lt1.
+rewrite sub0r normrN gtr0_norm ?weight_gt0 // => jd.
+exists (weight j); first by rewrite weight_gt0.
+have -> : expected_step (weight j) = - (2 * weight j ^+ 2).
+  by apply/cvg_lim => //; exact: countable_sample_step.
+have step0 : - (2 * weight j ^+ 2) < 0.
+  by rewrite oppr_lt0 mulr_gt0 ?exprn_gt0 ?weight_gt0 ?ltr0n.
+by split=> // α α0; rewrite ltr_oppr opprK add0r pmulr_rlt0.
+Qed.
+
+End CountableSample.

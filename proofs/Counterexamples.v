@@ -1,0 +1,136 @@
+(* The one-step theorem, part 7: where the published wording goes too far
+   (README.md, section 9). *)
+From mathcomp Require Import all_ssreflect all_algebra.
+From mathcomp.classical Require Import boolp classical_sets functions.
+From mathcomp.analysis Require Import reals topology normedtype derive sequences.
+From OneStep Require Import Definitions Toolbox OneStep Losses.
+
+Set Implicit Arguments.
+Unset Strict Implicit.
+Unset Printing Implicit Defensive.
+Import Order.TTheory GRing.Theory Num.Theory.
+Import numFieldNormedType.Exports.
+Local Open Scope ring_scope.
+Local Open Scope classical_set_scope.
+
+(* Eq. (27): the linear model θ . z with two parameters and one output. *)
+Section LinearModel.
+Variable R : realType.
+
+Definition linear_model (θ z : 'rV[R]_2) : 'rV[R]_1 := const_mx (dot θ z).
+
+(* The teacher's loss: half the squared distance to the point (1, 1). *)
+Definition target_loss (θ : 'rV[R]_2) : R := squared_error (fun=> 2^-1) θ (const_mx 1).
+
+(* The one training input, and the input on which we look. *)
+Definition training_input : 'rV[R]_2 := basis 0.
+Definition other_input : 'rV[R]_2 := basis 0 - 2 *: basis 1.
+
+Let x (_ : 'I_1) := training_input.
+Let w (_ : 'I_1) : R := 1.
+Let c (_ : 'I_1) : R := 1.
+Let c_ge0 j : 0 <= c j. Proof. exact: ler01. Qed.
+
+(* The teacher starts at 0 and follows its loss; the student imitates it there. *)
+Definition linear_teacher (ε : R) : 'rV[R]_2 := teacher 0 (- grad target_loss 0) ε.
+Definition linear_student (α ε : R) : 'rV[R]_2 :=
+  student (squared_error c) linear_model x w 0 (- grad target_loss 0) α ε.
+
+Lemma target_direction : - grad target_loss 0 = const_mx 1.
+Proof.
+rewrite (has_grad_grad (squared_error_has_grad _ _ _)).
+by apply/rowP => j; rewrite !mxE sub0r mulfV ?pnatr_eq0 // mul1r opprK.
+Qed.
+
+Lemma linear_model_diff z : has_diff (linear_model^~ z) 0 (linear_model^~ z).
+Proof.
+apply: has_diff_row => j.
+apply: (@has_diff_ext _ _ _ (fun θ => dot θ z)) => [θ|]; first by rewrite mxE.
+by apply: has_diff_eq (has_diff_dotl z (has_diff_id _)) _ => h; rewrite mxE.
+Qed.
+
+(* The student moves by 2 α ε along its one training input. *)
+Lemma linear_studentE α ε : linear_student α ε = (2 * α * ε) *: training_input.
+Proof.
+rewrite /linear_student /student target_direction add0r.
+have f_diff i : differentiable (linear_model^~ (x i)) 0.
+  by have [] := linear_model_diff (x i).
+have step_u := student_step_dot (const_mx 1) f_diff
+  (fun i => squared_error_admissible c_ge0 _) w ε.
+set Δ := student_step _ _ _ _ _ _ _ in step_u *.
+suff -> : Δ = (2 * ε) *: training_input.
+  by rewrite scalerA mulrA (mulrC α).
+apply/rowP => k; rewrite -dot_basis step_u big_ord1 mul1r {1}/dot big_ord1 !mxE.
+rewrite /response (has_diff_dir _ (linear_model_diff _)) mxE (dotC (basis k)) dot_basis.
+rewrite /teacher add0r dot0l dotZl dot_basis !mxE mulr1 mulr1 sub0r.
+by rewrite !mulrN !mulNr opprK eq_sym.
+Qed.
+
+Lemma linear_teacherE ε : linear_teacher ε = ε *: const_mx 1.
+Proof. by rewrite /linear_teacher /teacher target_direction add0r. Qed.
+
+Lemma outputE θ z : linear_model θ z 0 0 = dot θ z.
+Proof. by rewrite mxE. Qed.
+
+Lemma dot_training θ : dot θ training_input = θ 0 0.
+Proof. exact: dot_basis. Qed.
+
+Lemma dot_other θ : dot θ other_input = θ 0 0 - 2 * θ 0 1.
+Proof. by rewrite /other_input dotDr dotNr dotZr !dot_basis. Qed.
+
+Lemma target_lossE θ :
+  target_loss θ = 2^-1 * (θ 0 0 - 1) ^+ 2 + 2^-1 * (θ 0 1 - 1) ^+ 2.
+Proof.
+rewrite /target_loss /squared_error !big_ord_recl big_ord0 addr0 !mxE.
+by rewrite (_ : lift ord0 ord0 = 1) //; exact: val_inj.
+Qed.
+
+(* The student's loss falls as long as its one step is not longer than twice the way. *)
+Lemma linear_student_loss α ε : 0 < α -> 0 < ε -> α * ε < 1 ->
+  target_loss (linear_student α ε) < target_loss 0.
+Proof.
+move=> α0 ε0 αε; rewrite !target_lossE linear_studentE !mxE /=.
+rewrite mulr1 mulr0 ltr_add2r sub0r sqrrN expr1n ltr_pmul2l ?invr_gt0 ?ltr0n //.
+have two : 0 < 2 :> R by rewrite ltr0n.
+rewrite -mulrA -subr_lt0 subr_sqr_1 subrK pmulr_llt0 ?mulr_gt0 //.
+by rewrite -addrA -opprD subr_lt0 -(natrD R 1 1) gtr_pmulr.
+Qed.
+
+(* Eq. (27): the teacher's loss falls, and on the other input the teacher's
+   output goes down while the student's goes up. *)
+Theorem outputs_move_apart α ε : 0 < α -> 0 < ε -> α * ε < 1 ->
+  [/\ target_loss (linear_student α ε) < target_loss 0,
+      linear_model (linear_teacher ε) other_input 0 0 < linear_model 0 other_input 0 0 &
+      linear_model 0 other_input 0 0 < linear_model (linear_student α ε) other_input 0 0].
+Proof.
+move=> α0 ε0 αε; split; first exact: linear_student_loss.
+  rewrite !outputE !dot_other linear_teacherE !mxE !mulr1 mulr0 subr0.
+  by rewrite mulr_natl mulr2n opprD addrA subrr sub0r oppr_lt0.
+rewrite !outputE !dot_other linear_studentE !mxE /= mulr1 !mulr0 !subr0.
+by rewrite !mulr_gt0 // ltr0n.
+Qed.
+
+Lemma far_side (α ε before goal after : R) : 1 < α -> 0 < ε ->
+  before = 0 -> goal = ε -> after = 2 * α * ε -> `|before - goal| < `|after - goal|.
+Proof.
+move=> α1 ε0 -> -> ->; have long : 1 < 2 * α - 1.
+  by rewrite ltr_subr_addr -(natrD R 1 1) -[X in X < _]mulr1 ltr_pmul2l ?ltr0n.
+rewrite sub0r normrN (gtr0_norm ε0).
+rewrite -[X in _ < `|_ - X|]mul1r -mulrBl normrM (gtr0_norm ε0) ltr_pmull //.
+exact: lt_le_trans long (ler_norm _).
+Qed.
+
+(* Eq. (28): with α > 1 the student's output on the training input ends up
+   further from the teacher's than it was at the start, on the other side. *)
+Theorem step_overshoots α ε : 1 < α -> 0 < ε ->
+  `|linear_model 0 training_input 0 0 - linear_model (linear_teacher ε) training_input 0 0|
+  < `|linear_model (linear_student α ε) training_input 0 0 -
+      linear_model (linear_teacher ε) training_input 0 0|.
+Proof.
+move=> α1 ε0; apply: (far_side α1 ε0).
+- by rewrite outputE dot_training mxE.
+- by rewrite outputE dot_training linear_teacherE !mxE mulr1.
+- by rewrite outputE dot_training linear_studentE !mxE /= mulr1.
+Qed.
+
+End LinearModel.
