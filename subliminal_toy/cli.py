@@ -1,4 +1,4 @@
-"""The command line: the only module that prints and writes.
+"""The command line, with `console` the only module that prints and writes.
 
 ``--help`` answers before JAX is imported: everything heavy is imported where it is needed.
 """
@@ -10,11 +10,9 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
-from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -28,6 +26,7 @@ from subliminal_toy.configs import (
     MnistConfig,
     TheoremConfig,
 )
+from subliminal_toy.console import display, show_claims
 from subliminal_toy.errors import UserError
 from subliminal_toy.progress import Progress
 
@@ -109,27 +108,42 @@ class Mnist:
 
 @dataclass(frozen=True)
 class Report:
-    """Draw figures and tables from records; computes nothing."""
+    """Draw figures, tables and the page from records; computes nothing."""
 
     records: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Directories of finished records."""
+    """Directories of finished records, or folders of such directories."""
+    out: Path | None = None
+    """The page to write; report.html in the first directory if not given."""
+    readme: Path | None = None
+    """Also rewrite the tables between the markers of this Markdown file."""
 
     def __call__(self) -> int:
-        """Draw the figures into the records' directories and print their claims."""
-        from subliminal_toy import results
+        """Draw the figures into the records' directories, write the page, print the claims."""
+        from subliminal_toy import report, results
 
-        loaded = {directory: results.load(directory) for directory in self.records}
-        if not loaded:
+        if not self.records:
             raise UserError("Name at least one directory of a finished record.")
+        directories = [found for given in self.records for found in record_directories(given)]
+        loaded = {directory: results.load(directory) for directory in directories}
         for directory, record in loaded.items():
             draw(record, directory)
-        show_claims({str(directory): record.summary for directory, record in loaded.items()})
+        page = self.out or self.records[0] / "report.html"
+        write_page(loaded, page)
+        if self.readme is not None:
+            here = self.readme.resolve().parent
+            records = {relative(directory, here): record for directory, record in loaded.items()}
+            text = self.readme.read_text()
+            text = report.update_block(text, "claims", report.claims_markdown(records))
+            text = report.update_block(text, "published", report.published_markdown(records))
+            results.write(self.readme, text.encode())
+        show_claims({str(directory): record for directory, record in loaded.items()})
+        print(f"Page: {page}")
         return 0
 
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Run the main experiments and print the claims table."""
+    """Run the theorem, the classifier and the language model, and write one page about them."""
 
     options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
     preset: Literal["quick", "paper"] = "quick"
@@ -144,7 +158,8 @@ class Reproduce:
     def __call__(self) -> int:
         """Run each experiment into its own folder; 0 if every tested claim is reproduced."""
         out = self.options.out or default_directory("reproduce")
-        summaries = {}
+        # What is finished is taken, what is not is continued, if the user says so.
+        records = {}
         with display({n: EXPERIMENTS[n].seconds for n in self.only}, self.options.quiet) as bars:
             for name in self.only:
                 presets = EXPERIMENTS[name].presets
@@ -153,11 +168,54 @@ class Reproduce:
                 if self.data is not None and hasattr(config, "data"):
                     config = replace(config, data=self.data)
                 options = replace(self.options, out=out / name)
-                summaries[name] = run_experiment(name, config, options, bars[name], self.data_dir)
+                records[out / name] = run_experiment(
+                    name, config, options, bars[name], self.data_dir
+                )
+        write_page(records, out / "report.html")
         if not self.options.quiet:
-            show_claims(summaries)
-        verdicts = {claim["verdict"] for s in summaries.values() for claim in s["claims"]}
+            show_claims({str(directory): record for directory, record in records.items()})
+            print(f"Page: {out / 'report.html'}")
+        verdicts = {c["verdict"] for record in records.values() for c in record.summary["claims"]}
         return NOT_REPRODUCED if "not reproduced" in verdicts else 0
+
+
+@dataclass(frozen=True)
+class Demos:
+    """Write the three lessons as executed notebooks (wants the extra demos)."""
+
+    out: Path = Path("lessons")
+    """Folder of the notebooks."""
+
+    def __call__(self) -> int:
+        """Execute and write them."""
+        from subliminal_toy import demos
+
+        with display({"demos": 1}, quiet=False) as bars:
+            paths = demos.write_notebooks(self.out, bars["demos"])
+        print("\n".join(map(str, paths)))
+        return 0
+
+
+def record_directories(given: Path) -> list[Path]:
+    """Return ``given`` if it is a record, else the records in it; itself if there are none."""
+    from subliminal_toy import results
+
+    inside = sorted(path.parent for path in given.glob(f"*/{results.MANIFEST}"))
+    return [given] if (given / results.MANIFEST).exists() or not inside else inside
+
+
+def relative(path: Path, start: Path) -> str:
+    """Return a path as it is written in a file that stands in ``start``."""
+    return Path(os.path.relpath(path.resolve(), start)).as_posix()
+
+
+def write_page(records: Mapping[Path, Any], path: Path) -> None:
+    """Write the page of the records, their folders named as seen from the page."""
+    from subliminal_toy import report, results
+
+    here = path.resolve().parent
+    page = report.page({relative(directory, here): r for directory, r in records.items()})
+    results.write(path, page.encode())
 
 
 def default_directory(command: str) -> Path:
@@ -170,17 +228,17 @@ def run_alone(name: str, config: Any, options: Options, data_dir: Path | None = 
     out = options.out or default_directory(name)
     options = replace(options, out=out)
     with display({name: EXPERIMENTS[name].seconds}, options.quiet) as bars:
-        summary = run_experiment(name, config, options, bars[name], data_dir)
+        record = run_experiment(name, config, options, bars[name], data_dir)
     if not options.quiet:
-        show_claims({name: summary})
+        show_claims({str(out): record})
         print(f"Record and figures: {out}")
     return 0
 
 
 def run_experiment(
     name: str, config: Any, options: Options, progress: Progress, data_dir: Path | None
-) -> dict[str, Any]:
-    """Run an experiment into ``options.out`` and return its summary.
+) -> Any:
+    """Run an experiment into ``options.out`` and return its record.
 
     What is finished there is taken; finished parts wait there until the record is complete.
     """
@@ -223,20 +281,21 @@ def run_experiment(
     params = arrays.pop("params", None)
     results.save(out, arrays, summary, manifest, params)
     chunks.discard()
-    draw(results.load(out), out)
+    record = results.load(out)
+    draw(record, out)
     progress(1.0, "done")
-    return summary
+    return record
 
 
-def finished(out: Path, name: str, identity: Mapping[str, Any], resume: bool) -> dict[str, Any]:
-    """Return the summary of the finished record in ``out`` if it is the one that was asked for."""
+def finished(out: Path, name: str, identity: Mapping[str, Any], resume: bool) -> Any:
+    """Return the finished record in ``out`` if it is the one that was asked for."""
     from subliminal_toy import results
 
     record = results.load(out, name)
     asked = json.loads(json.dumps(identity))
     if not resume or any(record.manifest.get(k) != v for k, v in asked.items()):
         raise UserError(f"{out} already holds a finished record: choose another --out.")
-    return record.summary
+    return record
 
 
 def draw(record: Any, directory: Path) -> None:
@@ -244,67 +303,6 @@ def draw(record: Any, directory: Path) -> None:
     from subliminal_toy import plots
 
     plots.save(plots.draw(record), directory)
-
-
-def show_claims(summaries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print the claims of one or more summaries as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("id", "claim", "measured", "n", "criterion", "verdict")
-    for where, summary in summaries.items():
-        table.add_section()
-        for claim in summary["claims"]:
-            interval = claim["interval"]
-            bounds = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-            table.add_row(
-                claim["id"], f"{claim['statement']} ({where}, {summary['dataset']})",
-                f"{claim['value']:.3f}{bounds}", str(claim["n"]), claim["criterion"],
-                claim["verdict"],
-            )  # fmt: skip
-    Console().print(table)
-
-
-@contextmanager
-def display(seconds: Mapping[str, float], quiet: bool) -> Iterator[dict[str, Progress]]:
-    """Show one progress bar for all experiments, or plain lines where there is no terminal.
-
-    ``seconds`` are their expected shares of the time; the time left is that of the work left at
-    the speed so far.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    total, began, shown = sum(seconds.values()), time.monotonic(), [-1.0]
-    bar = Bar(
-        TaskProgressColumn(), BarColumn(), TextColumn("{task.fields[left]}"),
-        TextColumn("{task.description}"), console=console, disable=quiet or not console.is_terminal,
-    )  # fmt: skip
-    task = bar.add_task("", total=1.0, left="")
-
-    def listener(name: str, before: float) -> Progress:
-        def listen(fraction: float, phase: str) -> None:
-            done = (before + seconds[name] * fraction) / total
-            left = (time.monotonic() - began) * (1 - done) / done if done > 0.02 else None
-            text = "estimating time left" if left is None else f"about {duration(left)} left"
-            bar.update(task, completed=done, description=f"{name}: {phase}", left=text)
-            # Piped output gets a line for every twentieth of the way.
-            if not quiet and not console.is_terminal and done >= shown[0] + 0.05:
-                shown[0] = done
-                print(f"{done:4.0%}  {text}  {name}: {phase}", file=sys.stderr, flush=True)
-
-        return listen
-
-    starts = dict(zip(seconds, accumulate((0.0, *seconds.values())), strict=False))
-    with bar:
-        yield {name: listener(name, before) for name, before in starts.items()}
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in words, seconds below two minutes and minutes above."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def commands(preset: str | None) -> Any:
@@ -321,6 +319,7 @@ def commands(preset: str | None) -> Any:
         | Annotated[Mnist, subcommand("mnist", default=Mnist(default("mnist")))]
         | Annotated[Lm, subcommand("lm", default=Lm(default("lm")))]
         | Annotated[Report, subcommand("report")]
+        | Annotated[Demos, subcommand("demos")]
     )
 
 

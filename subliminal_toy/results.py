@@ -41,8 +41,8 @@ class Record(NamedTuple):
     manifest: dict[str, Any]
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` at once or not at all."""
+def write(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` at once or not at all; raises OSError if it cannot."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         with open(temporary, "wb") as file:
@@ -119,9 +119,9 @@ def save(
     if params:
         contents[PARAMS] = save_safetensors({k: np.ascontiguousarray(v) for k, v in params.items()})
     for name, content in contents.items():
-        _write(directory / name, content)
+        write(directory / name, content)
     digests = {name: _sha256(content) for name, content in contents.items()}
-    _write(directory / MANIFEST, _json({**manifest, "sha256": digests}))
+    write(directory / MANIFEST, _json({**manifest, "sha256": digests}))
 
 
 def load(directory: Path, experiment: str | None = None) -> Record:
@@ -176,7 +176,7 @@ class ChunkStore(MutableMapping[str, Arrays]):
                 f"{directory} holds an unfinished run with other settings: "
                 "resume it with the same settings, or choose another --out."
             )
-        _write(marker, content)
+        write(marker, content)
 
     @staticmethod
     def exists(directory: Path) -> bool:
@@ -198,7 +198,7 @@ class ChunkStore(MutableMapping[str, Arrays]):
     def __setitem__(self, name: str, arrays: Arrays) -> None:
         """Write a part, whole or not at all."""
         contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
-        _write(self._path(name), save_safetensors(contiguous))
+        write(self._path(name), save_safetensors(contiguous))
 
     def __delitem__(self, name: str) -> None:
         """Delete a part."""

@@ -18,6 +18,7 @@ LAYERS = (
     {"mnist"},
     {"plots"},
     {"report"},
+    {"console"},
     {"cli"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
