@@ -52,8 +52,7 @@ have half : 2^-1 / (1 - 2^-1) = 1 :> R.
 by have := cvg_geometric_series (a := 2^-1) half_lt1; rewrite half.
 Qed.
 
-(* Every output is differentiable at the start, with derivative 1, so that the
-   slope A is 2 ... *)
+(* Every output is differentiable at the start, with derivative 1 ... *)
 Lemma jumping_diff k : has_diff (jumping^~ k) 0 (fun h => h * 1).
 Proof.
 apply: cvg_quotient; apply: cvg_near_cst; near=> ε.
@@ -68,6 +67,18 @@ Theorem countable_sample_derivative k : is_derive (0 : R) 1 (jumping^~ k) 1.
 Proof.
 have [/derivable1_diffP diff_k _] := jumping_diff k.
 by apply: DeriveDef => //; rewrite (has_diff_dir _ (jumping_diff k)) mulr1.
+Qed.
+
+(* ... so that the slope A, with M = 2, is positive ... *)
+Theorem countable_sample_slope :
+  series (fun k => weight k * ('D_1 (jumping^~ k) 0 * 2 * 'D_1 (jumping^~ k) 0)) --> (2 : R).
+Proof.
+have -> : (fun k => weight k * ('D_1 (jumping^~ k) 0 * 2 * 'D_1 (jumping^~ k) 0)) =
+    (2 : R) *: weight.
+  apply/funext => k; rewrite (has_diff_dir _ (jumping_diff k)) mulr1 mul1r mulr1.
+  exact: mulrC.
+rewrite seriesZ -[X in _ --> X](mulr1 (2 : R)).
+by apply: cvgZr; exact: countable_sample_weights.
 Qed.
 
 Lemma example_stepE ε k : example_step ε k = 2 * jumping ε k.

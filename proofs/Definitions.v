@@ -18,15 +18,10 @@ Variables (R : realType) (p : nat).
 (* The inner product of two vectors. *)
 Definition dot (u v : 'rV[R]_p) : R := \sum_j u 0 j * v 0 j.
 
-End Vectors.
-
-Section Gradient.
-Variables (R : realType) (p : nat).
-
 (* The k-th vector of the standard basis. *)
 Definition basis (k : 'I_p) : 'rV[R]_p := delta_mx 0 k.
 
-End Gradient.
+End Vectors.
 
 Arguments basis {R p} k.
 

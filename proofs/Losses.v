@@ -253,8 +253,12 @@ Qed.
 Lemma admissible_label_term (k : 'rV[R]_n.+1 -> R) l G M z :
   admissible_at l G M z -> admissible_at (fun t y => l t y + k y) G M z.
 Proof.
-move=> [grad_z self label ge0 null]; split; [move=> y | exact self | exact label | exact ge0 | exact null].
-by apply: has_diff_eq (has_diffD (grad_z y) (has_diff_cst (k y) z)) _ => h; rewrite addr0.
+move=> [grad_z self label ge0 null]; split; last exact: null.
+- move=> y; apply: has_diff_eq (has_diffD (grad_z y) (has_diff_cst (k y) z)) _ => h.
+  by rewrite addr0.
+- exact: self.
+- exact: label.
+- exact: ge0.
 Qed.
 
 (* Output and label divided by a temperature: b is 1/τ. *)

@@ -152,7 +152,7 @@ Lemma step_dot0 : dot (Δ 0) v = 0.
 Proof. by rewrite /Δ student_step0 dot0l. Qed.
 
 (* Eq. (10): (Δ_S(ε) . v) / ε -> A. *)
-Lemma expansion : (fun ε => dot (Δ ε) v / ε) @ 0^' --> A.
+Theorem expansion : (fun ε => dot (Δ ε) v / ε) @ 0^' --> A.
 Proof.
 have := quotient_cvg step_dot_diff step_dot0.
 by under eq_fun do rewrite subr0.
@@ -166,7 +166,7 @@ Lemma slope_ge0 : 0 <= A.
 Proof. by apply: sumr_ge0 => i _; exact: slope_term_ge0. Qed.
 
 (* Eq. (12): a slope of zero means that nothing happens at any ε. *)
-Lemma dichotomy : A = 0 -> forall ε, dot (Δ ε) v = 0.
+Theorem dichotomy : A = 0 -> forall ε, dot (Δ ε) v = 0.
 Proof.
 move=> /eqP; rewrite psumr_eq0 => [/allP terms0 ε|i _]; last exact: slope_term_ge0.
 rewrite student_step_dot big1 ?oppr0 // => i _.
@@ -176,7 +176,7 @@ by rewrite (matrix_null (l_adm i) u0) mulr0.
 Qed.
 
 (* Eq. (13): Lemma 1. *)
-Lemma lemma1 : (forall ε, dot (Δ ε) v = 0) \/
+Theorem lemma1 : (forall ε, dot (Δ ε) v = 0) \/
   exists2 d, 0 < d & forall ε, 0 < `|ε| < d -> 0 < ε * dot (Δ ε) v.
 Proof.
 have := slope_ge0; rewrite le_eqVlt => /orP[/eqP A0|A0].
@@ -194,7 +194,7 @@ Let grad_L : has_grad L_T θ0 (- v).
 Proof. by rewrite v_def opprK; exact: has_gradP. Qed.
 
 (* Eq. (14): the fall of the teacher's loss, to first order, for any real α. *)
-Lemma loss_expansion α :
+Theorem loss_expansion α :
   (fun ε => (L_T (θ0 + α *: Δ ε) - L_T θ0) / ε) @ 0^' --> - (α * A).
 Proof.
 have path : has_diff (fun ε => θ0 + α *: Δ ε) 0 (fun h => h *: (α *: step_slope)).
@@ -208,7 +208,7 @@ by apply: (quotient_cvg fall); rewrite start.
 Qed.
 
 (* Eq. (16): Theorem 1 with one threshold for every learning rate. *)
-Lemma theorem1_uniform : (forall ε, dot (Δ ε) v = 0) \/
+Theorem theorem1_uniform : (forall ε, dot (Δ ε) v = 0) \/
   exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
   L_T (θ0 + α *: Δ ε) < L_T θ0.
 Proof.
@@ -220,7 +220,7 @@ by rewrite dotNl dotC step_slope_v oppr_lt0.
 Qed.
 
 (* Eq. (15): Theorem 1. *)
-Lemma theorem1 α : 0 < α -> (forall ε, dot (Δ ε) v = 0) \/
+Theorem theorem1 α : 0 < α -> (forall ε, dot (Δ ε) v = 0) \/
   exists2 d, 0 < d & forall ε, 0 < ε < d -> L_T (θ0 + α *: Δ ε) < L_T θ0.
 Proof.
 move=> α0; have [zero|[d d0 fall]] := theorem1_uniform; [by left | right].
