@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +103,52 @@ def test_a_finished_record_is_neither_overwritten_nor_computed_again(record):
     again = run(*TINY, "--out", str(record[0]), "--resume")
     assert again.returncode == 0 and "M1" in again.stdout
     assert (record[0] / "manifest.json").read_bytes() == before
+
+
+REPRODUCE = """
+import sys
+from dataclasses import replace
+from subliminal_toy import cli
+mnist = cli.EXPERIMENTS["mnist"]
+tiny = replace(mnist.presets["quick"], hidden_sizes=(16,), n_models=2, n_noise=256,
+               teacher_epochs=1, student_epochs=1)
+cli.EXPERIMENTS["mnist"] = mnist._replace(presets={"quick": tiny})
+cli.main()
+"""
+
+
+def test_reproduce_says_with_its_status_that_a_claim_is_not_reproduced(tmp_path):
+    out = tmp_path / "r"
+    command = [sys.executable, "-c", REPRODUCE, "reproduce", "--only", "mnist", "--out", str(out)]
+    # One epoch teaches nobody anything.
+    first = subprocess.run(command, capture_output=True, text=True)
+    assert first.returncode == 3, first.stderr
+    assert "not reproduced" in " ".join(first.stdout.replace("│", " ").split())
+    page = (out / "report.html").read_bytes()
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert again.returncode == 3 and (out / "report.html").read_bytes() == page
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 1 and "already holds a finished record" in refused.stderr
+
+
+def test_report_takes_a_folder_of_records_and_rewrites_a_readme(record, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(record[0], tmp_path / "figures" / name)
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "a\n<!-- claims -->\n<!-- /claims -->\n<!-- published -->\n<!-- /published -->\n"
+    )
+    arguments = ["report", str(tmp_path / "figures"), "--readme", str(readme)]
+    assert run(*arguments).returncode == 0
+    text = readme.read_text()
+    assert text.startswith("a\n") and text.count("| M1 |") == 2
+    assert "(figures/one/accuracy.svg)" in text and "(figures/two/)" in text
+    assert (tmp_path / "figures" / "report.html").is_file()
+    assert run(*arguments).returncode == 0 and readme.read_text() == text
+    readme.write_text("no markers")
+    refused = run(*arguments)
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    assert readme.read_text() == "no markers"
 
 
 @pytest.mark.parametrize(
