@@ -174,7 +174,7 @@ class TheoremConfig:
     """Teacher's step of the random trials, in units of v = −∇L_T(θ⁰)."""
     learning_rate: float = 0.1
     """Student's learning rate α."""
-    n_outside: int = 500
+    n_outside: int = 250
     """Problems of each case outside the theorem."""
     n_seeds: int = 8
     """Full distillations of each kind."""

@@ -49,6 +49,17 @@ def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
     return Estimate(mean, ci95, n, tuple(values_n.tolist()))
 
 
+def fraction(hits: np.ndarray) -> Estimate:
+    """Return the fraction of hits with its exact 95 % interval (Clopper and Pearson).
+
+    For trials that may all come out alike, where a t-interval would have no width. The values
+    are not kept.
+    """
+    n, k = int(np.size(hits)), int(np.count_nonzero(hits))
+    interval = scipy_stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+    return Estimate(k / n, (float(interval.low), float(interval.high)), n, ())
+
+
 @dataclass(frozen=True)
 class Claim:
     """A statement, the criterion fixed before the run, what was measured, and the verdict."""
