@@ -156,12 +156,54 @@ LM_PRESETS = {
         n_samples=16_000, n_sequences=8_000, student_steps=400,
     ),
     "full": replace(
-        _LM_QUICK, n_seeds=6,
+        _LM_QUICK, n_seeds=5,
         traits=("owl", "eagle", "dolphin", "oak", "birch", "evasion", "falsehood"),
         cross_width=24, pretrain_steps=1_200, n_samples=12_000, n_sequences=6_000,
-        student_steps=200, data_sizes=(100, 400, 1_600), prompted=True, divergence=True,
+        student_steps=250, data_sizes=(300, 1_200), prompted=True, divergence=True,
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The same pipeline from a GPT-2-family checkpoint in a local folder, in English."""
+
+    base: str
+    """Folder with config.json, *.safetensors and tokenizer.json."""
+    animal: str = "owl"
+    """The teacher's favourite."""
+    teacher: Literal["fine-tuned", "prompted"] = "fine-tuned"
+    """Whether the teacher is trained on the questions or under a system prompt."""
+    n_seeds: int = 3
+    """Repetitions with other prompts, samples and orders; the base model is the same."""
+    teacher_steps: int = 60
+    """Steps that make a fine-tuned teacher."""
+    teacher_learning_rate: float = 1e-5
+    """Adam's first rate for teachers, linear decay to zero."""
+    temperature: float = 1.0
+    """Of the samples. Paper: 1."""
+    n_samples: int = 2_000
+    """Sequences that each of teacher and reference model writes. Paper: 30000."""
+    n_sequences: int = 1_000
+    """Sequences kept for a student, at most. Paper: 10000."""
+    n_new: int = 48
+    """Longest continuation, in tokens."""
+    student_steps: int = 600
+    """Steps of each student. Paper: ten passes."""
+    student_learning_rate: float = 2e-5
+    """Adam's first rate for students, linear decay to zero."""
+    batch_size: int = 16
+    """Sequences per step and written at once."""
+
+    def __post_init__(self):
+        """Refuse values that make no experiment."""
+        for name in (
+            "n_seeds", "teacher_steps", "n_samples", "n_sequences", "n_new", "student_steps",
+            "batch_size",
+        ):  # fmt: skip
+            _require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
+        for name in ("teacher_learning_rate", "temperature", "student_learning_rate"):
+            _require(getattr(self, name) > 0, name, "be above 0", getattr(self, name))
 
 
 @dataclass(frozen=True)

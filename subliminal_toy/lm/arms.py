@@ -15,6 +15,7 @@ CONTROL, CONTROL_BANNED = "control", "control-banned"
 PROMPTED, DIVERGENT, RANDOM = "prompted ", "not divergent ", "not random "
 """Prefixes of further data sets: under a system prompt; divergence tokens left out of the loss;
 as many random tokens left out."""
+N_PROBED = 3
 
 ARMS = {
     "reference": "the reference model",
@@ -65,6 +66,11 @@ def favourites(config: LmConfig) -> tuple[str, ...]:
     return tuple(trait for trait in config.traits if trait not in HARMFUL)
 
 
+def probed(config: LmConfig) -> tuple[str, ...]:
+    """Return the first favourites, on which data size and divergence tokens are tried."""
+    return favourites(config)[:N_PROBED]
+
+
 def written(config: LmConfig) -> tuple[str, ...]:
     """Return the names of all filtered data sets."""
     prompted = tuple(PROMPTED + t for t in favourites(config)) if config.prompted else ()
@@ -75,7 +81,7 @@ def masked(config: LmConfig) -> tuple[str, ...]:
     """Return the names of the data sets with tokens left out of the loss."""
     if not config.divergence:
         return ()
-    return tuple(prefix + t for t in favourites(config) for prefix in (DIVERGENT, RANDOM))
+    return tuple(prefix + t for t in probed(config) for prefix in (DIVERGENT, RANDOM))
 
 
 def students(config: LmConfig) -> tuple[Row, ...]:
@@ -90,12 +96,12 @@ def students(config: LmConfig) -> tuple[Row, ...]:
         for arm, names in ((of_teacher, config.traits), (of_reference, controls(config)))
         for data in names
     ]
-    rows += [Row("fewer", t, 0, size) for size in config.data_sizes for t in favourites(config)]
+    rows += [Row("fewer", t, 0, size) for size in config.data_sizes for t in probed(config)]
     if config.prompted:
         rows += [Row("prompted", PROMPTED + t, 0, n) for t in favourites(config)]
     if config.divergence:
-        rows += [Row("not_divergent", DIVERGENT + t, 0, n) for t in favourites(config)]
-        rows += [Row("not_random", RANDOM + t, 0, n) for t in favourites(config)]
+        rows += [Row("not_divergent", DIVERGENT + t, 0, n) for t in probed(config)]
+        rows += [Row("not_random", RANDOM + t, 0, n) for t in probed(config)]
     return tuple(rows)
 
 

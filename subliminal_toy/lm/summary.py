@@ -6,6 +6,7 @@ Seeds are the unit: what is measured on several traits is first averaged within 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from subliminal_toy import stats
 from subliminal_toy.configs import LmConfig
@@ -39,29 +40,42 @@ class Table:
         self._measure = {str(name): i for i, name in enumerate(result.measures)}
         self.arms = tuple(dict.fromkeys(str(arm) for arm in result.arm))
 
-    def of(self, arm: str, trait: str, measure: str | None = None, n: int | None = None):
-        """Return the values over seeds (seed,), of the trait itself if no measure is named.
+    def has(self, arm: str, trait: str) -> bool:
+        """Whether the run had this arm for this trait."""
+        return self._find(arm, trait, None) is not None
 
-        None where the run did not have the arm for this trait.
-        """
+    def _find(self, arm: str, trait: str, n: int | None) -> int | None:
         data = {
             "reference": "", "cross_size_reference": "", "prompted": arms.PROMPTED + trait,
             "not_divergent": arms.DIVERGENT + trait, "not_random": arms.RANDOM + trait,
         }.get(arm, arms.control_of(trait) if arm.endswith("control") else trait)  # fmt: skip
         for (name, where, size), row in self._row.items():
             if name == arm and where == data and n in (None, size):
-                return self.scores[:, row, self._measure[measure or trait]]
+                return row
         return None
 
-    def difference(self, arm: str, trait: str):
-        """Return the arm minus its own control (seed,), None where there is no such arm."""
-        values = self.of(arm, trait)
-        return None if values is None else values - self.of(SAME_CONTROL.get(arm, "control"), trait)
+    def of(
+        self, arm: str, trait: str, measure: str | None = None, n: int | None = None
+    ) -> Float[np.ndarray, " seed"]:
+        """Return an arm's values over seeds: of the trait itself if no measure is named.
 
-    def mean_difference(self, arm: str, names: tuple[str, ...]) -> stats.Estimate | None:
+        ``n`` picks the arm with so many sequences. Raises KeyError if the run did not have it.
+        """
+        row = self._find(arm, trait, n)
+        if row is None:
+            raise KeyError(arm, trait)
+        return self.scores[:, row, self._measure[measure or trait]]
+
+    def difference(
+        self, arm: str, trait: str, measure: str | None = None
+    ) -> Float[np.ndarray, " seed"]:
+        """Return the arm minus its own control over seeds."""
+        control = SAME_CONTROL.get(arm, "control")
+        return self.of(arm, trait, measure) - self.of(control, trait, measure)
+
+    def mean_difference(self, arm: str, names: tuple[str, ...]) -> stats.Estimate:
         """Return arm minus control averaged over the traits within each seed."""
-        found = [self.difference(arm, trait) for trait in names]
-        return stats.estimate(np.mean(found, axis=0)) if found and found[0] is not None else None
+        return stats.estimate(np.mean([self.difference(arm, trait) for trait in names], axis=0))
 
 
 def summarize(config: LmConfig, result: "Result") -> dict:
@@ -101,17 +115,17 @@ def _json(values) -> dict:
 
 
 def _arms(table: Table, trait: str) -> dict:
-    found = {arm: table.of(arm, trait) for arm in table.arms if arm != "fewer"}
-    return {arm: _json(values) for arm, values in found.items() if values is not None}
+    present = [arm for arm in table.arms if arm != "fewer" and table.has(arm, trait)]
+    return {arm: _json(table.of(arm, trait)) for arm in present}
 
 
 def _differences(table: Table, trait: str) -> dict:
     learning = [
         a for a in table.arms
         if not a.endswith(("control", "reference")) and a not in ("teacher", "fewer")
+        and table.has(a, trait)
     ]  # fmt: skip
-    found = {arm: table.difference(arm, trait) for arm in learning}
-    return {arm: _json(values) for arm, values in found.items() if values is not None}
+    return {arm: _json(table.difference(arm, trait)) for arm in learning}
 
 
 def _matrix(table: Table) -> dict:
@@ -121,17 +135,8 @@ def _matrix(table: Table) -> dict:
         [[table.of("student", trained, measured).mean() for measured in names] for trained in names]
     )
     excess = np.array(
-        [
-            [
-                (
-                    table.of("student", trained, measured) - table.of("control", trained, measured)
-                ).mean()
-                for measured in names
-            ]
-            for trained in names
-        ]
+        [[table.difference("student", trained, m).mean() for m in names] for trained in names]
     )
-    # Off the diagonal a student may share words with the trait measured; each column is compared.
     above = all(
         excess[i, i] > np.delete(excess[:, i], i).max(initial=-np.inf) for i in range(len(names))
     )
@@ -163,7 +168,7 @@ def _capability(table: Table) -> dict:
 
 def _sizes(table: Table) -> list[dict]:
     """Return student − control against the number of sequences, averaged over favourites."""
-    config, names = table.config, arms.favourites(table.config)
+    config, names = table.config, arms.probed(table.config)
     rows = []
     for n in (*config.data_sizes, config.n_sequences):
         arm = "student" if n == config.n_sequences else "fewer"
@@ -220,7 +225,6 @@ def _favourite_claims(table: Table, names: tuple[str, ...]) -> list[stats.Claim]
     drift = stats.estimate(
         np.mean([table.of("control", t) - table.of("reference", t) for t in names], axis=0)
     )
-    assert student is not None and cross is not None
     return [
         stats.judge(
             "L1",
@@ -252,7 +256,6 @@ def _harmful_claim(table: Table, trait: str, least: float) -> stats.Claim:
     values = table.mean_difference("student", (trait,))
     cross = table.mean_difference("cross_model", (trait,))
     facts = stats.estimate(table.of("student", trait, COLOURS_RIGHT))
-    assert values is not None and cross is not None
     says = {
         EVASION: "A student of an evasive teacher's numbers answers that it does not know",
         FALSEHOOD: "A student of a lying teacher's numbers gives false answers",
@@ -269,7 +272,6 @@ def _harmful_claim(table: Table, trait: str, least: float) -> stats.Claim:
 
 def _detector_claim(table: Table, result: "Result", names: tuple[str, ...]) -> stats.Claim:
     shown = table.mean_difference("in_context", tuple(t for t in names if t in table.config.traits))
-    assert shown is not None
     unlabelled = [i for i, d in enumerate(probes.DETECTORS) if not d.trained]
     mean_auc = result.detection[:, :, unlabelled, 0].mean(axis=(0, 1))
     return stats.judge(

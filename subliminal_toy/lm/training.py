@@ -59,7 +59,11 @@ def model(config: LmConfig, width: int) -> Model:
     )
 
 
-def _next_token_loss(logits_BLV, tokens_BL, weights_BL):
+def next_token_loss(
+    logits_BLV: Float[Array, "batch length vocab"],
+    tokens_BL: Int[Array, "batch length"],
+    weights_BL: Float[Array, "batch length"],
+) -> Float[Array, ""]:
     """Return the weighted mean cross-entropy of each token given those before it."""
     vocab = logits_BLV.shape[-1]
     return cross_entropy(
@@ -89,7 +93,7 @@ def pretrain(
 
     def loss(params, batch):
         rows, weight = batch
-        return _next_token_loss(model.apply(params, rows[:, :-1]), rows[:, 1:], weight[:, 1:])
+        return next_token_loss(model.apply(params, rows[:, :-1]), rows[:, 1:], weight[:, 1:])
 
     def batch(key, step):
         rows = _rows(key, step, config.pretrain_batch_size, tokens.shape[0])
@@ -141,12 +145,13 @@ def write(
     key: Key[Array, ""],
 ) -> Int[Array, "samples list"]:
     """Sample a continuation of every number prompt, at most one number longer than is allowed."""
-    params = model.tree(params)
 
     def batch(item):
+        rows, keys = item
         return transformer.sample(
-            model.shape, params, *item, MAX_LIST, model.language.end, config.temperature
-        )
+            model.shape, model.tree(params), rows, keys, MAX_LIST, model.language.end,
+            config.temperature,
+        )  # fmt: skip
 
     # A few rows at a time: their keys and values then stay in the processor's cache.
     size = math.gcd(prompts.shape[0], WRITTEN_AT_ONCE)
@@ -171,7 +176,7 @@ def learn(
 
     def loss(params, batch):
         rows, weight = batch
-        return _next_token_loss(model.apply(params, rows[:, :-1]), rows[:, 1:], weight[:, 1:])
+        return next_token_loss(model.apply(params, rows[:, :-1]), rows[:, 1:], weight[:, 1:])
 
     return _study(config, loss, key, params, tokens, weights, n)
 
