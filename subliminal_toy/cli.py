@@ -310,7 +310,7 @@ def commands(preset: str | None) -> Any:
 
     def default(name):
         presets = EXPERIMENTS[name].presets
-        return presets.get(preset, presets["quick"])
+        return presets.get(preset or "quick", presets["quick"])
 
     subcommand = tyro.conf.subcommand
     return (

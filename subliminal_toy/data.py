@@ -6,8 +6,9 @@ import shutil
 import threading
 import urllib.request
 import zlib
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -71,17 +72,18 @@ def _digits() -> Dataset:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     images = (bunch.images / 8.0 - 1.0).astype(np.float32)
     labels = bunch.target.astype(np.int32)
-    train_x, test_x, train_y, test_y = train_test_split(
-        images, labels, test_size=360, stratify=labels, random_state=0
-    )
-    return Dataset("digits", train_x, train_y, test_x, test_y)
+    split: Any = train_test_split(images, labels, test_size=360, stratify=labels, random_state=0)
+    train_images, test_images, train_labels, test_labels = split
+    return Dataset("digits", train_images, train_labels, test_images, test_labels)
 
 
 def _from_idx(name: str, directory: Path) -> Dataset:
-    published = {Path(url).name: info.checksum for url, info in _builder(name).url_infos.items()}
+    published = {
+        Path(url).name: info.checksum for url, info in _tfds().builder_cls(name).url_infos.items()
+    }
     raw, verified = {}, True
     for field, stem in IDX_FILES.items():
         path = _find(directory, stem)
@@ -139,20 +141,18 @@ def _parse_idx(path: Path, content: bytes, ndim: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _builder(name: str):
-    import tensorflow_datasets as tfds
-
-    return tfds.builder_cls(name)
+def _tfds() -> Any:
+    """Import tensorflow-datasets, which takes a second, only where it is needed."""
+    return import_module("tensorflow_datasets")
 
 
 def _download(name: str) -> Path:
     """Return the folder of the four downloaded files; the network is used the first time only."""
-    import tensorflow_datasets as tfds
-
+    tfds = _tfds()
     folder = Path(tfds.core.constants.DATA_DIR).expanduser() / "subliminal_toy" / name
     if all((folder / f"{stem}.gz").is_file() for stem in IDX_FILES.values()):
         return folder
-    builder = _builder(name)
+    builder = tfds.builder_cls(name)
     urls = {stem: f"{builder.URL}{stem}.gz" for stem in IDX_FILES.values()}
     # tensorflow-datasets alone would try for minutes before it gave up.
     if not _reachable(next(iter(urls.values()))):

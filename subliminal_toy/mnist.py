@@ -180,11 +180,12 @@ def students_epoch(
 
     def loss(students, batch):
         images, targets = batch
-        return sum(
+        losses = [
             kl(net.apply(students[c.name], images), targets, columns(c, config.n_aux),
                config.temperature)
             for c in STUDENTS
-        )  # fmt: skip
+        ]  # fmt: skip
+        return jnp.stack(losses).sum()
 
     state, losses = fit_steps(
         loss, state, optimiser(config), batch_fn, noise_key, jnp.arange(len(batches))
