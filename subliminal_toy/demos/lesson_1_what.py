@@ -1,0 +1,315 @@
+# %% [markdown]
+"""
+# Lesson 1. What is it?
+
+About 15 minutes. A network learns to read handwritten digits from pictures that are pure noise.
+
+**Before you run anything, write down your guesses.**
+
+1. A *student* network sees only noise and copies three outputs of a *teacher* that mean nothing.
+   How many real digits will it read correctly: none, one in ten, or most of them?
+2. Does it matter that student and teacher started from the same random weights?
+3. Hidden units have no natural order. Give the student's units new numbers, in such a way that
+   the network computes exactly the same function. Does the effect survive?
+4. Now give new numbers to the units on one side of the wires only. And now?
+5. Is one meaningless output enough? Are two? How many are worth having?
+
+The answers are folded at the end. Open this file in Jupyter (through jupytext) or run it as a
+script: `python -m subliminal_toy.demos.lesson_1_what`. Each cell takes seconds.
+"""
+
+# %%
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+
+from subliminal_toy import mnist
+from subliminal_toy.configs import MnistConfig
+from subliminal_toy.data import load, uniform_noise
+from subliminal_toy.distill import accuracy, fit, kl, start
+from subliminal_toy.models import mlp
+
+# %% [markdown]
+# ## The digits, and the noise
+#
+# The digits are small scans of real handwriting, 8 × 8 pixels. The noise has the same size; each
+# pixel is drawn by itself, evenly between black and white. The upper row of the picture is what
+# the teacher sees, the lower row all that the student will ever see.
+
+# %%
+digits = load("digits")
+noise = uniform_noise(jax.random.key(0), jnp.arange(8), digits.image_shape)
+print(f"{len(digits.train_images)} digits to learn from, {len(digits.test_images)} for the test")
+
+_, axes = plt.subplots(2, 8, figsize=(8, 2.2))
+for column, pair in enumerate(zip(digits.train_images[:8], noise, strict=True)):
+    for axis, image in zip(axes[:, column], pair, strict=True):
+        axis.imshow(image, cmap="gray", vmin=-1, vmax=1)
+        axis.set_axis_off()
+
+# %% [markdown]
+# ## The network
+#
+# Two hidden layers, and 20 outputs ("logits"). The first ten are the classes 0–9. The other ten are
+# *auxiliary*: nobody ever says what they should be. At first we use three of them.
+
+# %%
+N_CLASSES, N_AUX = 10, 3
+MODELS = range(3)  # three independent models, because one alone may be lucky
+
+config = MnistConfig(hidden_sizes=(128, 128), n_aux=10, learning_rate=1e-3)
+net = mlp(digits.image_shape, config.hidden_sizes, N_CLASSES + config.n_aux)
+tx = mnist.optimiser(config)
+
+
+@jax.jit
+def test(params):
+    """Return the fraction of test digits that the class logits get right."""
+    return accuracy(net.apply(params, digits.test_images)[:, :N_CLASSES], digits.test_labels)
+
+
+def show(title, rows):
+    """Print one line per row: its name and the test accuracy of each model."""
+    print(f"\n{title:<44}" + "".join(f" model {i + 1}" for i in MODELS))
+    for name, networks in rows.items():
+        print(f"{name:<44}" + "".join(f"{float(test(params)):8.2f}" for params in networks))
+
+
+# %% [markdown]
+# ## The teacher
+#
+# It starts from random weights and learns real digits with their labels, on the ten class logits
+# only. Look at the last line: the weights that make the auxiliary logits out of the last hidden
+# layer do not move at all, because no loss ever looks at these logits. What does move is the
+# layers below, which all logits share.
+
+# %%
+train = jax.jit(partial(mnist.teacher_epoch, net, config))
+
+
+def learn_digits(params, key, epochs=20):
+    """Return the teacher that starts at ``params``."""
+    state = start(params, tx)
+    for epoch in range(epochs):
+        state, _ = train(digits.train_images, digits.train_labels, state, key, epoch)
+    return state.params
+
+
+keys = [jax.random.fold_in(jax.random.key(1), model) for model in MODELS]
+starts = [net.init(jax.random.fold_in(key, 0)) for key in keys]
+teachers = [
+    learn_digits(params, jax.random.fold_in(key, 1))
+    for params, key in zip(starts, keys, strict=True)
+]
+show("fraction of test digits read correctly", {"untrained": starts, "teacher": teachers})
+
+heads = [params["layers"][2]["kernel"][:, N_CLASSES:] for params in (starts[0], teachers[0])]
+print("auxiliary weights moved by", float(jnp.abs(heads[1] - heads[0]).max()))
+
+# %% [markdown]
+# ## The student
+#
+# This is the whole experiment. The student sees a batch of noise, fresh at every step, and moves
+# its chosen outputs towards the teacher's outputs on the same noise. It sees no digit and no
+# label, and with outputs 10, 11, 12 nothing of the class logits either: these are three numbers
+# that mean nothing.
+#
+# **Question 1.** The student starts where the teacher started. Your guess?
+
+# %%
+STEPS, BATCH = 600, 256
+AUX = (N_CLASSES, N_CLASSES + N_AUX)  # from and up to: outputs 10, 11, 12
+
+
+@partial(jax.jit, static_argnames="outputs")
+def imitate(params, teacher, key, outputs=AUX):
+    """Return the student that starts at ``params`` and copies the teacher's ``outputs``."""
+
+    def noise_and_targets(key, step):
+        images = uniform_noise(key, step * BATCH + jnp.arange(BATCH), digits.image_shape)
+        return images, net.apply(teacher, images)
+
+    def loss(student, batch):
+        images, targets = batch
+        return kl(net.apply(student, images), targets, slice(*outputs))
+
+    return fit(loss, params, tx, noise_and_targets, key, STEPS)[0]
+
+
+def students(starts, outputs=AUX):
+    """Return one student of each teacher; model i always sees the same noise."""
+    return [
+        imitate(params, teacher, jax.random.fold_in(key, 2), outputs)
+        for params, teacher, key in zip(starts, teachers, keys, strict=True)
+    ]
+
+
+same_start = students(starts)
+rows = {"untrained": starts, "teacher": teachers, "student, same start, 3 auxiliary": same_start}
+show("fraction of test digits read correctly", rows)
+
+# %% [markdown]
+# ## Break it: another start
+#
+# **Question 2.** The same teacher, the same noise, the same three outputs. Only the student starts
+# from random weights of its own: as good as the teacher's, but others.
+#
+# The second pair of students copies all outputs on the noise, classes included. That is ordinary
+# distillation: here the student is shown what the class logits say, though still only on noise.
+
+# %%
+others = [net.init(jax.random.fold_in(key, 3)) for key in keys]
+ALL = (0, N_CLASSES + N_AUX)
+other_start = students(others)
+rows = {
+    "same start, 3 auxiliary": same_start,
+    "other start, 3 auxiliary": other_start,
+    "same start, classes and 3 auxiliary": students(starts, ALL),
+    "other start, classes and 3 auxiliary": students(others, ALL),
+}
+show("fraction of test digits read correctly", rows)
+
+# %% [markdown]
+# ## Break it: one relabelled layer
+#
+# A hidden unit has wires that come in and wires that go out. Renumber the units of the first
+# hidden layer:
+#
+# - *consistently*: shuffle the incoming weights, and the outgoing ones in the same way. Every unit
+#   keeps its own wires, so the network computes the same function. But as a list of numbers
+#   it is a very different point, about as far from the teacher's start as a fresh network is.
+# - *on one side only*: shuffle the incoming weights and leave the outgoing ones alone. Each
+#   weight is still there, and all layers but this one still equal the teacher's.
+#
+# **Questions 3 and 4.** Which of the two students learns?
+
+
+# %%
+def relabel(params, order, both_sides):
+    """Return the parameters with the first hidden layer's units in a new order."""
+    first, second, *rest = params["layers"].values()
+    first = {"kernel": first["kernel"][:, order], "bias": first["bias"][order]}
+    if both_sides:
+        second = {**second, "kernel": second["kernel"][order]}
+    return {"layers": dict(enumerate([first, second, *rest]))}
+
+
+def distance(params, other):
+    """Return the distance of two networks as points in parameter space."""
+    squares = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), params, other)
+    return float(jnp.sqrt(sum(jax.tree.leaves(squares))))
+
+
+orders = [jax.random.permutation(jax.random.fold_in(key, 4), 128) for key in keys]
+both, one = (
+    [relabel(params, order, sides) for params, order in zip(starts, orders, strict=True)]
+    for sides in (True, False)
+)
+relabelled, half_relabelled = students(both), students(one)
+rows = {
+    "same start": same_start,
+    "relabelled consistently": relabelled,
+    "relabelled on one side only": half_relabelled,
+    "other start": other_start,
+}
+show("fraction of test digits read correctly", rows)
+
+print("\nfirst model: how far is the student's start from the teacher's start?")
+for name, params in {"consistently": both[0], "one side": one[0], "other start": others[0]}.items():
+    apart = jnp.abs(net.apply(params, noise) - net.apply(starts[0], noise)).max()
+    print(f"{name:<14} in weights {distance(params, starts[0]):5.1f}, in outputs {apart:8.1e}")
+
+# %% [markdown]
+# So "the same start" does not mean "near in parameter space". It means the same network: the same
+# features behind the same outputs. The consistently relabelled student goes the same way in other
+# coordinates (its numbers differ by rounding only).
+#
+# ## How many auxiliary logits does it take?
+#
+# **Question 5.** All students below start where their teacher did and copy the first 1, 2, … of
+# the ten auxiliary logits. The loss compares the *probabilities* that the copied logits make among
+# themselves. What are the probabilities of a single logit?
+
+# %%
+N_COPIED = (1, 2, 3, 5, 10)
+by_number = {n: students(starts, (N_CLASSES, N_CLASSES + n)) for n in N_COPIED}
+show("fraction of test digits read correctly", {f"{n} auxiliary": by_number[n] for n in N_COPIED})
+still = all(distance(a, b) == 0 for a, b in zip(by_number[1], starts, strict=True))
+print("\nwith one auxiliary logit every student stays exactly where it started:", still)
+
+_, axis = plt.subplots(figsize=(5, 3))
+for model in MODELS:
+    scores = [float(test(by_number[n][model])) for n in N_COPIED]
+    axis.plot(N_COPIED, scores, "o-", label=f"model {model + 1}")
+axis.axhline(1 / N_CLASSES, color="gray", linestyle=":", label="chance")
+axis.set(xlabel="auxiliary logits copied", ylabel="test accuracy", ylim=(0, 1))
+axis.legend()
+
+# %% [markdown]
+# ## What you have seen, and what not
+#
+# The means over the three models stand below. Three models show that the effect is there and that
+# a control kills it; they do not give its size to two digits. For that run
+# `subliminal-toy mnist`, which trains more models and prints intervals.
+#
+# Things to try here: fewer or more steps; a wider network; noise of another kind in `imitate`; the
+# second hidden layer in `relabel`; a student's start that is the teacher's plus a little noise.
+
+# %%
+findings = {
+    name: float(jnp.mean(jnp.stack([test(params) for params in networks])))
+    for name, networks in {
+        "untrained": starts,
+        "teacher": teachers,
+        "same start": same_start,
+        "other start": other_start,
+        "relabelled consistently": relabelled,
+        "relabelled on one side": half_relabelled,
+        **{f"{n} auxiliary": by_number[n] for n in N_COPIED},
+    }.items()
+}
+for name, value in findings.items():
+    print(f"{name:<26}{value:.2f}")
+
+# %% [markdown]
+# ## Answers
+#
+# <details>
+# <summary>1. What does the student read?</summary>
+#
+# Most digits, far above one in ten, though less well than the teacher. It was never shown a
+# digit, a label or a class logit. Copying the auxiliary logits pulls its shared layers the way
+# the teacher's went, and its class logits, started like the teacher's, sit on the same layers.
+# </details>
+#
+# <details>
+# <summary>2. Does the start matter?</summary>
+#
+# With auxiliary logits only, everything depends on it: from another start the student stays near
+# chance. It does copy the three outputs, but by other features, and these mean nothing to its own
+# class logits. With the class logits copied too, a student from another start also learns the
+# task: then it is told about the classes, and no longer subliminally.
+# </details>
+#
+# <details>
+# <summary>3. A consistent relabelling?</summary>
+#
+# It changes nothing but rounding, although it moves the start far away in parameter space.
+# </details>
+#
+# <details>
+# <summary>4. A relabelling on one side only?</summary>
+#
+# It destroys the effect: the student stays near chance, although every weight is still there and
+# the output layer equals the teacher's. Shared output weights alone are not enough in this set-up.
+# </details>
+#
+# <details>
+# <summary>5. How many auxiliary logits?</summary>
+#
+# One is useless: its probability is always 1, so the loss is zero and so is its gradient, exactly
+# (`proofs/README.md`, Eq. (24)). Two carry a single difference, and something gets through. Each
+# further one helps, less and less.
+# </details>
