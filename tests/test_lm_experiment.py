@@ -9,6 +9,7 @@ import pytest
 from subliminal_toy.configs import LM_PRESETS, LmConfig
 from subliminal_toy.errors import UserError
 from subliminal_toy.lm import arms, experiment, training, traits
+from subliminal_toy.lm.lab import Lab
 from subliminal_toy.lm.numbers import BANNED_NUMBERS
 from subliminal_toy.plots import lm as plots
 from subliminal_toy.results import Record
@@ -19,6 +20,14 @@ CONFIG = LmConfig(
     n_samples=200, n_sequences=40, student_steps=3, student_batch_size=8, data_sizes=(10,),
     prompted=True, divergence=True, chunk_size=6,
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly():
+    """Spend little on compiling: these programs run for milliseconds."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +67,7 @@ def test_no_student_ever_sees_anything_but_numbers(finished):
 
 def test_resuming_gives_the_same_bits(finished):
     result, chunks, _ = finished
-    lost = ("students-01-000", "shown-001")
+    lost = ("students-01-000", "students-00-001")
     kept = {name: part for name, part in chunks.items() if name not in lost}
     again = experiment.run(CONFIG, jax.random.key(0), None, kept)
     for name, value in result._asdict().items():
@@ -130,8 +139,7 @@ def test_settings_that_make_no_experiment_are_refused(wrong):
 
 
 def test_a_filter_that_passes_nothing_is_an_error_with_advice():
-    from dataclasses import replace
-
-    mute = replace(CONFIG, pretrain_steps=1, n_samples=4, prompted=False)
-    with pytest.raises(UserError, match="passes the filter"):
-        experiment.run(mute, jax.random.key(0), None, {})
+    lab = Lab(CONFIG, jax.random.key(0), CONFIG.width)
+    words = np.full((4, 11), lab.language.encode("owl")[0])
+    with pytest.raises(UserError, match=r"passes the filter.*--n-samples"):
+        lab._filtered("owl", np.zeros((4, training.PROMPT_LENGTH), int), words)
