@@ -1,0 +1,290 @@
+"""The mathematics of the one-step theorem: every quantity two ways, and the verdicts."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from subliminal_toy import theorem, theorem_outside
+from subliminal_toy.distill import kl, squared_error
+from subliminal_toy.errors import UserError
+from subliminal_toy.models import mlp
+from subliminal_toy.theorem import EPSILONS, ROUNDOFF, check_one_step
+from subliminal_toy.transformer import DecoderShape, decoder
+
+# Relative tolerances, and why.
+TOLERANCE = {
+    # The same sums in another order, in float64: some hundred terms, each to 1.1e-16, and
+    # cancellation in softmax gradients.
+    "two ways": 1e-11,
+    # Numbers that are computed exactly but for a last bit or two.
+    "last bits": 1e-14,
+}
+SIZES = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 10**6),
+        "batch": st.sampled_from([1, 4]),
+        "hidden": st.sampled_from([2, 5]),
+        "outputs": st.sampled_from([2, 4]),
+        "loss": st.sampled_from(["squared error", "weighted", "softmax", "subset", "sq. subset"]),
+        "scale": st.sampled_from([0.1, 1.0, 3.0]),
+    }
+)
+FEW = settings(max_examples=12, deadline=None, derandomize=True)
+
+
+class Case:
+    """A tanh network with explicit parameters, a loss, and the loss's G and M by hand."""
+
+    def __init__(self, seed, batch, hidden, outputs, loss, scale, activation=jnp.tanh):
+        rng = np.random.default_rng(seed)
+        shapes = ((3, hidden), (hidden,), (hidden, outputs), (outputs,))
+        self.sizes = [int(np.prod(s)) for s in shapes]
+        self.theta = scale * rng.normal(size=sum(self.sizes))
+        self.v = rng.normal(size=sum(self.sizes))
+        self.x = jnp.asarray(rng.normal(size=(batch, 3)))
+        weights = rng.uniform(size=outputs) * (rng.uniform(size=outputs) < 0.7)
+        columns = slice(1, None)
+        inside = np.arange(outputs) >= 1
+
+        def f(theta, x):
+            w1, b1, w2, b2 = (
+                part.reshape(shape)
+                for part, shape in zip(
+                    jnp.split(theta, np.cumsum(self.sizes)[:-1]), shapes, strict=True
+                )
+            )
+            return activation(x @ w1 + b1[None]) @ w2 + b2[None]
+
+        self.f = f
+        self.loss, self.c, self.softmax = {
+            "squared error": (squared_error, np.ones(outputs), None),
+            "weighted": (partial(squared_error, weights=jnp.asarray(weights)), weights, None),
+            "softmax": (kl, None, np.ones(outputs, bool)),
+            "subset": (partial(kl, columns=columns), None, inside),
+            "sq. subset": (partial(squared_error, columns=columns), inside.astype(float), None),
+        }[loss]
+
+    def probabilities(self, z):
+        exponentials = np.where(self.softmax, np.exp(z), 0.0)
+        return exponentials / exponentials.sum(-1, keepdims=True)
+
+    def gradient(self, z, y):
+        """Eq. (17) and (19) of proofs/README.md."""
+        if self.softmax is None:
+            return 2 * self.c * (z - y)
+        return self.probabilities(z) - self.probabilities(y)
+
+    def matrices(self, z):
+        if self.softmax is None:
+            return np.broadcast_to(2 * np.diag(self.c), (*z.shape, z.shape[-1]))
+        p = self.probabilities(z)
+        return p[..., None] * np.eye(z.shape[-1]) - p[:, :, None] * p[:, None, :]
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+@FEW
+@given(SIZES)
+def test_the_step_is_the_one_of_equation_6(sizes):
+    with jax.enable_x64(True):
+        case = Case(**sizes)
+        z = np.asarray(case.f(case.theta, case.x))
+        y = np.asarray(case.f(theorem.teacher(case.theta, case.v, 0.3), case.x))
+        jacobian = np.asarray(jax.jacobian(case.f)(case.theta, case.x))
+        written_out = -np.einsum("bop,bo->p", jacobian, case.gradient(z, y)) / len(z)
+        step = theorem.one_step(case.f, case.loss, case.theta, case.x, y)
+    scale = np.abs(written_out).max()
+    np.testing.assert_allclose(step, written_out, rtol=0, atol=TOLERANCE["two ways"] * (scale + 1))
+
+
+@FEW
+@given(SIZES)
+def test_the_slope_forward_backward_and_written_out(sizes):
+    with jax.enable_x64(True):
+        case = Case(**sizes)
+        z = np.asarray(case.f(case.theta, case.x))
+        jv = np.asarray(jax.jacobian(case.f)(case.theta, case.x)) @ case.v
+        dense = np.einsum("bi,bij,bj->", jv, case.matrices(z), jv) / len(z)
+        arguments = (case.f, case.loss, case.theta, case.x, case.v)
+        forward = theorem.predicted_slope(*arguments)
+        backward = theorem.predicted_step(*arguments) @ case.v
+    size = np.square(jv).sum()
+    np.testing.assert_allclose([forward, backward], dense, rtol=TOLERANCE["two ways"],
+                               atol=TOLERANCE["two ways"] * size)  # fmt: skip
+    assert dense >= 0
+
+
+@FEW
+@given(SIZES)
+def test_the_quotient_goes_to_the_slope_with_order_two(sizes):
+    with jax.enable_x64(True):
+        case = Case(**sizes)
+        arguments = (case.f, case.loss, case.theta, case.x, case.v)
+        slope = float(theorem.predicted_slope(*arguments))
+        errors, rounding = [], []
+        for epsilon in EPSILONS[:9]:
+            y = case.f(theorem.teacher(case.theta, case.v, epsilon), case.x)
+            step = theorem.one_step(case.f, case.loss, case.theta, case.x, y)
+            errors.append(abs(float(step @ case.v) / epsilon - slope))
+            rounding.append(float(theorem.rounding_of_quotient(*arguments, epsilon)))
+    errors, rounding = np.array(errors), np.array(rounding)
+    order = theorem.order(EPSILONS[:9], errors, rounding)
+    # Fewer than three resolved points: the remainder is hardly more than rounding.
+    assert (order is not None and order > 1.9) or (errors < 1e-3 * slope + rounding).all()
+
+
+@FEW
+@given(SIZES)
+def test_the_stated_rounding_covers_what_an_exact_expansion_shows(sizes):
+    # An affine network under squared error has no remainder: all that is seen is rounding.
+    with jax.enable_x64(True):
+        case = Case(**{**sizes, "loss": "weighted"}, activation=lambda h: h)
+        case.v[: sum(case.sizes[:2])] = 0.0
+        arguments = (case.f, case.loss, case.theta, case.x, case.v)
+        slope = float(theorem.predicted_slope(*arguments))
+        for epsilon in (1e-6, 1e-3):
+            y = case.f(theorem.teacher(case.theta, case.v, epsilon), case.x)
+            step = theorem.one_step(case.f, case.loss, case.theta, case.x, y)
+            rounding = float(theorem.rounding_of_quotient(*arguments, epsilon))
+            assert abs(float(step @ case.v) / epsilon - slope) <= rounding + 1e-15 * slope
+
+
+@FEW
+@given(SIZES, st.sampled_from([1e-4, 1.0, 10.0]))
+def test_without_slope_no_step_has_a_component_along_v(sizes, epsilon):
+    # All logits rise alike: softmax does not see it, at any ε (Eq. 12).
+    with jax.enable_x64(True):
+        case = Case(**{**sizes, "loss": "softmax"})
+        v = np.zeros_like(case.v)
+        v[-case.sizes[-1] :] = 1.0
+        y = case.f(theorem.teacher(case.theta, v, epsilon), case.x)
+        step = theorem.one_step(case.f, case.loss, case.theta, case.x, y)
+        slope = theorem.predicted_slope(case.f, case.loss, case.theta, case.x, v)
+    size = float(np.abs(y).max()) + epsilon
+    assert abs(float(slope)) <= 1e3 * ROUNDOFF and abs(float(step @ v)) <= 1e2 * ROUNDOFF * size
+
+
+def test_order_and_largest_falling_read_the_arrays():
+    epsilons = np.logspace(-6, 0, 13)
+    errors = 3.0 * epsilons
+    exact = np.zeros(13)
+    assert theorem.order(epsilons, errors, exact) == pytest.approx(2.0)
+    assert theorem.order(epsilons, errors**2, exact) == pytest.approx(3.0)
+    assert theorem.order(epsilons, errors, exact, np.arange(13) < 2) is None
+    # Rounding at small ε and higher terms at large ε are both left out.
+    rounding = np.where(epsilons < 3e-6, 1.0, 0.0)
+    spoilt = np.where((epsilons < 3e-6) | (epsilons > 2e-3), 7.0, errors)
+    assert theorem.order(epsilons, spoilt, rounding) == pytest.approx(2.0)
+    assert theorem.order(epsilons, errors, np.ones(13)) is None
+    assert theorem.largest_falling(epsilons, -epsilons) == 1.0
+    assert theorem.largest_falling(epsilons, np.where(epsilons > 0.05, 1.0, -1.0)) == epsilons[9]
+    assert theorem.largest_falling(epsilons, np.where(epsilons < 2e-6, 1.0, -1.0)) is None
+
+
+NET = mlp((2, 2), (6,), 5, jnp.tanh)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    params = NET.init(jax.random.key(0))
+    images = jax.random.normal(jax.random.key(1), (4, 2, 2))
+    return params, images, lambda p: -NET.apply(p, jnp.ones_like(images))[0, 1]
+
+
+@pytest.mark.parametrize(
+    "loss, verdict",
+    [
+        (kl, "holds"),
+        (squared_error, "holds"),
+        (partial(kl, columns=slice(3, 5)), "holds"),
+        (partial(kl, columns=slice(3, 4)), "null"),
+        (lambda z, y: jnp.mean((z - jnp.round(y)) ** 2), "fails"),
+        (lambda z, y: -squared_error(z, y), "fails"),
+    ],
+)
+def test_verdicts(problem, loss, verdict):
+    params, images, trait = problem
+    with jax.enable_x64(False):
+        check = check_one_step(NET.apply, params, images, loss, trait)
+    assert check.verdict == verdict
+    if verdict == "holds":
+        assert check.order is not None and check.order > 1.9
+        assert check.relative_errors[0] < 1e-4 and (check.inner_products[:10] > 0).all()
+        predicted, measured = check.predicted_trait_changes[3], check.trait_changes[3]
+        assert measured == pytest.approx(predicted, rel=1e-2) and measured < 0
+    if verdict == "null":
+        assert not check.inner_products.any() and check.order is None
+
+
+def test_the_verdict_holds_for_the_language_models_decoder():
+    shape = DecoderShape(vocab_size=5, context=3, n_layers=1, n_heads=1, width=4)
+    net = decoder(shape)
+    params = net.init(jax.random.key(0))
+    tokens = jax.random.randint(jax.random.key(1), (2, 3), 0, 5)
+
+    def trait(params):
+        return -net.apply(params, tokens[:1])[0, -1, 3]
+
+    check = check_one_step(
+        lambda p, t: net.apply(p, t)[:, -1], params, tokens, squared_error, trait
+    )
+    assert check.verdict == "holds" and check.order == pytest.approx(2, abs=0.1)
+    # float32 anywhere would leave an error of 1e-8/ε.
+    assert check.relative_errors[0] < 1e-4
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ({"epsilons": [0.1, 0.0]}, "above 0"),
+        ({"learning_rate": -1.0}, "above 0"),
+        ({"params": {}}, "floating-point"),
+        ({"params": {"w": jnp.arange(3)}}, "floating-point"),
+        (
+            {"trait_loss": lambda p: p["layers"][0]["bias"]},
+            "trait_loss must return a finite scalar",
+        ),
+        ({"trait_loss": lambda p: jnp.log(-jnp.ones(()))}, "trait_loss must be finite"),
+        ({"student_loss": lambda z, y: z - y}, "student_loss must return a finite scalar"),
+    ],
+)
+def test_wrong_input_is_one_clear_sentence(problem, change, sentence):
+    params, images, trait = problem
+    given_ = {
+        "apply": NET.apply, "params": params, "inputs": images, "student_loss": kl,
+        "trait_loss": trait,
+    } | change  # fmt: skip
+    with pytest.raises(UserError, match=sentence):
+        check_one_step(**given_)
+
+
+@given(st.floats(1e-3, 0.5))
+@FEW
+def test_the_counterexamples_are_those_of_the_proof(epsilon):
+    # Eq. (27) and (28) of proofs/README.md by hand, θ_S = (2αε, 0).
+    found = theorem_outside.corrections(epsilon)
+    expected = (
+        0.5 * (0.5 * epsilon - 1) ** 2 - 0.5, -epsilon, 0.5 * epsilon,
+        0.5 * (3 * epsilon - 1) ** 2 - 0.5, epsilon, 2 * epsilon,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE["last bits"])
+    assert found.opposite_trait_change < 0
+    assert found.opposite_teacher_move < 0 < found.opposite_student_move
+    assert found.overshoot_distance_after > found.overshoot_distance_before
+
+
+@FEW
+@given(st.integers(0, 10**6), st.sampled_from([2, 13]), st.sampled_from([0.1, 3.0, 30.0]))
+def test_softmax_at_equal_logits_stays_within_its_derived_bound(seed, n, scale):
+    logits = scale * np.random.default_rng(seed).normal(size=(2, 4, n))
+    value, bound = theorem_outside.softmax_at_equality(logits)
+    assert value <= bound < 1e-12
