@@ -159,7 +159,7 @@ LM_PRESETS = {
         _LM_QUICK, n_seeds=5,
         traits=("owl", "eagle", "dolphin", "oak", "birch", "evasion", "falsehood"),
         cross_width=24, pretrain_steps=1_200, n_samples=12_000, n_sequences=6_000,
-        student_steps=250, data_sizes=(300, 1_200), prompted=True, divergence=True,
+        student_steps=200, data_sizes=(300, 1_200), prompted=True, divergence=True,
     ),
 }  # fmt: skip
 
