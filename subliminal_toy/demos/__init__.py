@@ -1,1 +1,48 @@
-"""Three lessons in percent format."""
+"""Three lessons in percent format, and how they become notebooks."""
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+from subliminal_toy.errors import UserError
+from subliminal_toy.progress import Progress, silent
+
+LESSONS = tuple(sorted(Path(__file__).parent.glob("lesson_*.py")))
+"""The lessons in their order; each also runs as a script."""
+
+
+def write_notebooks(
+    directory: Path, progress: Progress = silent, lessons: tuple[Path, ...] = LESSONS
+) -> list[Path]:
+    """Run the lessons as notebooks, write them into ``directory`` and return their paths.
+
+    Raises UserError if a package of the extra ``demos`` is missing.
+    """
+    try:
+        jupytext, nbclient, nbformat, _ = map(
+            import_module, ("jupytext", "nbclient", "nbformat", "ipykernel")
+        )
+    except ImportError as error:
+        raise UserError(
+            f"Notebooks need the package {error.name}: "
+            'install the extra demos, python -m pip install -e ".[demos]".'
+        ) from error
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, lesson in enumerate(lessons):
+        progress(number / len(lessons), f"lesson {number + 1} of {len(lessons)}")
+        notebook = jupytext.read(lesson, fmt="py:percent")
+        for i, cell in enumerate(notebook.cells):
+            cell["id"] = f"cell-{i}"  # else random ones: the same lesson is the same file
+        nbclient.NotebookClient(
+            notebook, kernel_name="python3", timeout=None, record_timing=False
+        ).execute()
+        written.append(directory / f"{lesson.stem}.ipynb")
+        temporary = written[-1].with_name(f".{written[-1].name}.part")
+        try:
+            temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+            os.replace(temporary, written[-1])
+        finally:
+            temporary.unlink(missing_ok=True)
+    progress(1.0, "notebooks written")
+    return written
