@@ -218,6 +218,18 @@ def write_page(records: Mapping[Path, Any], path: Path) -> None:
     results.write(path, page.encode())
 
 
+def command_line(arguments: list[str]) -> str:
+    """Return the command that a record shows, with DIR for the folders of the machine it ran on."""
+    shown = list(arguments)
+    for i, argument in enumerate(arguments):
+        for flag in ("--out", "--data-dir"):
+            if argument == flag and i + 1 < len(shown):
+                shown[i + 1] = "DIR"
+            elif argument.startswith(flag + "="):
+                shown[i] = f"{flag}=DIR"
+    return shlex.join(shown)
+
+
 def default_directory(command: str) -> Path:
     """Return a new directory's name for the records of a command."""
     return Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -255,7 +267,7 @@ def run_experiment(
     dataset = (
         data.load(getattr(config, "data", "digits"), data_dir) if experiment.wants_data else None
     )
-    manifest = results.provenance(name, asdict(config), options.seed, shlex.join(sys.argv[1:]))
+    manifest = results.provenance(name, asdict(config), options.seed, command_line(sys.argv[1:]))
     identity = {k: manifest[k] for k in ("experiment", "config", "seed", "versions")}
     if dataset is not None:
         identity["data_sha256"] = manifest["data_sha256"] = dataset.sha256()

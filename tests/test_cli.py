@@ -40,7 +40,7 @@ def test_a_run_leaves_a_record_a_figure_and_its_claims(record):
     assert [claim["id"] for claim in summary["claims"]] == ["M1", "M2", "T2"]
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["config"]["n_noise"] == 256 and manifest["seed"] == 0
-    assert "mnist --hidden-sizes 16" in manifest["command"]
+    assert manifest["command"] == " ".join([*TINY, "--out", "DIR"])
     assert all(word in done.stdout for word in ("M1", "verdict", str(out)))
     assert "\x1b" not in done.stdout + done.stderr
 

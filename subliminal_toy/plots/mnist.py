@@ -32,7 +32,7 @@ def accuracy(record: Record) -> Figure:
         axes.text(1.02, row, f"{estimate['mean']:.3f}", va="center", ha="left")
         if summary["published"]:
             published = summary["published"][condition.name]["published"]
-            axes.plot(published, row, "D", color="white", markeredgecolor="black", markersize=5,
+            axes.plot(published, row + 0.31, "D", color="white", markeredgecolor="black", markersize=5,
                       label="paper (n = 100)" if row == 0 else None)  # fmt: skip
             axes.text(1.14, row, f"{published:.3f}", va="center", ha="left", color="0.35")
     axes.axvline(CHANCE, color="black", linewidth=0.8, linestyle=":")
@@ -40,7 +40,7 @@ def accuracy(record: Record) -> Figure:
     axes.text(1.02, -0.72, "ours", va="bottom", ha="left", fontsize=8)
     if summary["published"]:
         axes.text(1.14, -0.72, "paper", va="bottom", ha="left", fontsize=8, color="0.35")
-        axes.legend(loc="lower right", fontsize=8)
+        axes.legend(loc="center right", bbox_to_anchor=(1, 0.23), fontsize=8)
     axes.set_yticks(range(len(CONDITIONS)), [condition.label for condition in CONDITIONS])
     axes.set_ylim(len(CONDITIONS) - 0.5, -0.75)
     axes.set_xlim(0, 1)
