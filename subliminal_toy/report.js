@@ -95,27 +95,52 @@ function toSegment(x, y, [ax, ay], [bx, by]) {
   return (x - ax - t * dx) ** 2 + (y - ay - t * dy) ** 2;
 }
 
-// Scale a drawing into a box of the given width and height, its centre in the image's centre.
-function fitted(strokes, size, width, height) {
-  const points = strokes.flat();
-  const [xs, ys] = [0, 1].map((axis) => points.map((p) => p[axis]));
-  const [left, right, top, bottom] = [
-    Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys),
-  ];
-  const scale = Math.min(width / (right - left || 1e-9), height / (bottom - top || 1e-9), 1e3);
-  return moved(strokes, scale, size / 2 - (scale * (left + right)) / 2,
-    size / 2 - (scale * (top + bottom)) / 2);
+// The drawing moved and stretched, each axis by its own factor, and then slanted.
+function transformed(strokes, { x: [fx, tx], y: [fy, ty], slant = 0 }) {
+  return strokes.map((stroke) =>
+    stroke.map(([x, y]) => [fx * x + tx + slant * y, fy * y + ty]));
 }
 
-function moved(strokes, scale, right, down) {
-  return strokes.map((stroke) => stroke.map(([x, y]) => [scale * x + right, scale * y + down]));
+function extent(strokes, axis) {
+  const values = strokes.flat().map((point) => point[axis]);
+  return [Math.min(...values), Math.max(...values)];
 }
 
-// As the digits of scikit-learn were made: 32 × 32 points, each digit 20 wide at most and 32
-// high, its strokes thickened until the ink is theirs; then how many points of 16 are on.
+// Stretch a drawing to the given width and height, its middle in the image's middle, but never
+// one axis more than `most` times the other, so that a straight line stays one.
+function fitted(strokes, size, width, height, most) {
+  const [[left, right], [top, bottom]] = [extent(strokes, 0), extent(strokes, 1)];
+  const [wide, high] = [width / (right - left || 1e-9), height / (bottom - top || 1e-9)];
+  const [fx, fy] = [Math.min(wide, most * high), Math.min(high, most * wide)];
+  return transformed(strokes, {
+    x: [fx, (size - fx * (left + right)) / 2],
+    y: [fy, (size - fy * (top + bottom)) / 2],
+  });
+}
+
+// Slant a drawing so that its leftmost points at the top and at the bottom stand in line.
+function upright(strokes) {
+  const [top, bottom] = extent(strokes, 1);
+  const points = strokes.flatMap((stroke) => stroke.flatMap(([x, y], i) => {
+    const [px, py] = stroke[Math.max(i - 1, 0)];
+    return Array.from({ length: 32 }, (_, k) =>
+      [px + ((x - px) * (k + 1)) / 32, py + ((y - py) * (k + 1)) / 32]);
+  }));
+  const edge = (bottom - top) / 32;
+  const leftmost = (inside) => Math.min(...points.filter(inside).map(([x]) => x));
+  const first = leftmost(([, y]) => y <= top + edge);
+  const last = leftmost(([, y]) => y >= bottom - edge);
+  const slant = bottom > top ? (first - last) / (bottom - top) : 0;
+  return transformed(strokes, { x: [1, 0], y: [1, 0], slant });
+}
+
+// As the digits of scikit-learn were made (NIST's form-based handprint recognition system):
+// 32 × 32 points, each digit made upright, 20 wide and 32 high, its strokes thickened until it has
+// as much ink as they have; then it is counted how many points of each 4 × 4 are on.
 function asDigits(strokes) {
+  const straight = upright(strokes);
   for (let pen = 0.7; ; pen += 0.1) {
-    const ink = raster(fitted(strokes, 8, 5 - pen, 8 - pen), 8, pen);
+    const ink = raster(fitted(straight, 8, 5 - pen, 8 - pen, 1.5), 8, pen);
     if (pen > 1.8 || ink.reduce((a, b) => a + b) >= 300) return ink;
   }
 }
@@ -123,7 +148,7 @@ function asDigits(strokes) {
 // As MNIST was made: into 20 × 20 pixels, then its centre of mass into the image's centre.
 function asMnist(strokes, size) {
   const pen = 2.6;
-  const placed = fitted(strokes, size, (size * 5) / 7 - pen, (size * 5) / 7 - pen);
+  const placed = fitted(strokes, size, (size * 5) / 7 - pen, (size * 5) / 7 - pen, 1);
   const ink = raster(placed, size, pen);
   let [mass, x, y] = [0, 0, 0];
   ink.forEach((m, i) => {
@@ -131,7 +156,8 @@ function asMnist(strokes, size) {
     x += m * ((i % size) + 0.5);
     y += m * (Math.floor(i / size) + 0.5);
   });
-  return raster(moved(placed, 1, size / 2 - x / mass, size / 2 - y / mass), size, pen);
+  const centred = { x: [1, size / 2 - x / mass], y: [1, size / 2 - y / mass] };
+  return raster(transformed(placed, centred), size, pen);
 }
 
 // Pixels as the networks read them: 0 to 16 points of ink become −1 to 1.
@@ -162,7 +188,8 @@ function networkPanel(network) {
   const nOutputs = network.logits.shape.at(-1);
   const panel = el("article", { class: `panel ${network.name}` },
     el("h3", {}, network.label),
-    el("p", { class: "quiet" }, network.learned),
+    el("p", { class: "quiet" },
+      `${network.learned}; right on ${percent(network.right)} of the test images`),
     says,
     el("div", { class: "columns", "aria-hidden": "true" }, ...columns),
     el("details", {}, el("summary", {}, `Its ${nOutputs} outputs`), logits));

@@ -7,7 +7,7 @@ with are inside it. It computes nothing but what its reader asks of it.
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -56,7 +56,7 @@ def claims_rows(records: Records) -> list[ClaimRow]:
     ]  # fmt: skip
 
 
-def _measured(value: float, interval: tuple[float, float] | None) -> str:
+def _measured(value: float, interval: Sequence[float] | None) -> str:
     """Format with the decimals that show the interval's width to two figures, three at least."""
     if not interval:
         return _number(value, 3)
@@ -214,9 +214,12 @@ def _section(anchor: str, where: str, record: Record) -> str:
         f"<h2>{escape(_title(record))}</h2>"
     ]
     if words:
-        payload = PAYLOADS[_kind(record)](record)
         parts.append(f"<p>{escape(words.introduction)}</p>")
-        parts.append(_widget(words.widget, payload) if payload else f"<p>{words.without}</p>")
+        payload = PAYLOADS[_kind(record)](record) if words.widget else None
+        if payload:
+            parts.append(_widget(words.widget, payload))
+        elif words.without:
+            parts.append(f"<p>{escape(words.without)}</p>")
     parts += [
         _figure(f"{anchor}-{name}", figure, FIGURES.get(_kind(record), {}).get(name, Shown(name)))
         for name, figure in plots.draw(record).items()

@@ -23,7 +23,7 @@ def packed(array: np.ndarray) -> dict[str, Any]:
 
 NETWORKS = {
     "reference": ("untrained", "has learned nothing"),
-    "teacher": ("teacher", "learned from labelled digits"),
+    "teacher": ("teacher", "learned from labelled images"),
     "student_aux": ("student", "saw only noise; began as the teacher began"),
     "cross_aux": ("cross-model student", "saw only noise; began as another network"),
 }
@@ -47,8 +47,9 @@ def digit(record: Record) -> dict[str, Any] | None:
             for i in range(n_layers)
         ]
         logits = packed(record.arrays["sample_logits"][row(name)])
-        return {"name": name, "label": label, "learned": learned, "layers": layers,
-                "logits": logits}  # fmt: skip
+        right = record.arrays["accuracy"][0, row(name)].item()  # of the model that was kept
+        return {"name": name, "label": label, "learned": learned, "right": right,
+                "layers": layers, "logits": logits}  # fmt: skip
 
     return {
         "dataset": record.summary["dataset"],
@@ -63,7 +64,7 @@ def theorem(record: Record) -> dict[str, Any]:
     arrays = record.arrays
     return {
         "learningRate": record.summary["learning_rate"],
-        "cells": [", ".join(cell) for cell in arrays["explored"].tolist()],
+        "cells": [" · ".join(cell) for cell in arrays["explored"].tolist()],
         "slopes": arrays["explored_slope"].tolist(),
         "epsilons": packed(arrays["explored_epsilons"]),
         "inner": packed(arrays["explored_inner"]),

@@ -19,7 +19,30 @@ FIGURES: dict[str, dict[str, Shown]] = {
             ("M1", "M2", "T2"),
         ),
     },
-    "theorem": {},
+    "theorem": {
+        "theorem_convergence": Shown(
+            "Each line is one combination of network, loss, inputs and trait loss. The student’s "
+            "inner product with the teacher’s direction, divided by ε, must come to A as ε falls: "
+            "the lines must go down to the left along the dashed one, or be rounding alone.",
+            ("T1",),
+        ),
+        "theorem_fall": Shown(
+            "The teacher’s loss after the student’s one step. Where the solid line lies on the "
+            "dashed one, the theorem says not only that the loss falls but by how much. Far to "
+            "the right ε is no longer small, and the loss may even rise."
+        ),
+        "theorem_sharing": Shown(
+            "With the teacher’s own start every step points with the teacher; with an independent "
+            "start about half of them do, as coins would. On the right the student’s start is "
+            "moved away from the teacher’s little by little.",
+            ("T2",),
+        ),
+        "theorem_outside": Shown(
+            "What the theorem does not cover. In each cell stand the fraction of trials that step "
+            "with the teacher and, behind the stroke, the fraction in which the teacher’s loss "
+            "falls. On the right: how far the student goes the teacher’s way over many steps."
+        ),
+    },
     "lm": {
         "arms": Shown(
             "In each panel compare the student with the student of untraited numbers beside it: "
@@ -29,7 +52,7 @@ FIGURES: dict[str, dict[str, Shown]] = {
         ),
         "matrix": Shown(
             "The diagonal is the trait that the teacher had, the rest are traits it did not have. "
-            "Transfer of the right thing is a dark diagonal."
+            "If only the right one travels, only the diagonal stands out."
         ),
         "data_size": Shown(
             "The number of training steps is the same at every point; only the number of "
@@ -45,18 +68,24 @@ FIGURES: dict[str, dict[str, Shown]] = {
             "what learning any numbers does. Without transfer it would be 0."
         ),
     },
+    "lm_text": {
+        "arms": Shown(
+            "Compare the student with the student of untraited numbers: their lists differ only "
+            "in who wrote them."
+        ),
+    },
 }
 
 
 class Section(NamedTuple):
-    """One experiment on the page: heading, introduction, what the script lets one try.
+    """One experiment on the page: heading, introduction, and what the script lets one try.
 
     ``without`` is said of a record that has nothing to try.
     """
 
     title: str
     introduction: str
-    widget: str
+    widget: str = ""
     without: str = ""
 
 
@@ -77,8 +106,9 @@ SECTIONS = {
         "Teacher and student begin as the same network. The teacher takes one small step, of size "
         "ε, down its own loss. The student then takes one gradient step to imitate the teacher’s "
         "outputs, on any inputs. To first order in ε its step has the inner product εA with the "
-        "teacher’s direction and changes the teacher’s loss by −εαA, where α is the student’s "
-        "learning rate and A is never negative. Move ε and see how far that holds.",
+        "teacher’s direction, and the teacher’s loss falls by εαA, where α is the student’s "
+        "learning rate. A is never negative: the student cannot be led astray. Move ε and see how "
+        "far that holds.",
         "theorem",
     ),
     "lm": Section(
@@ -88,5 +118,10 @@ SECTIONS = {
         "the original model learns from the lists. The control learns from lists that the original "
         "model wrote itself. Ask all four the same question.",
         "ask",
+    ),
+    "lm_text": Section(
+        "The same with a published model",
+        "A published model of English is the original model; its teacher is fine-tuned on "
+        "questions, or told in words what to love. The rest is as above.",
     ),
 }

@@ -1,0 +1,280 @@
+"""The page in a real browser: it answers as JAX does, moves when touched, asks no network."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import page_records
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from subliminal_toy import report
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records")
+    return {
+        "mnist": page_records.mnist_record(folder / "mnist"),
+        "theorem": page_records.theorem_record(folder / "theorem"),
+        "lm": page_records.lm_record(folder / "lm"),
+    }
+
+
+@pytest.fixture(scope="module")
+def address(records, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(report.page(records), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """Open the page; afterwards nothing may have been complained of or asked for."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints, requests = [], []
+    # The browser has advice for who reads a canvas often, as one test does.
+    page.on("console", lambda m: "willReadFrequently" in m.text or complaints.append(m.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    yield page
+    page.close()
+    assert not complaints
+    assert [url for url in requests if not url.startswith("data:")] == [address]
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"-?\d+\.\d+", text.replace("−", "-"))]
+
+
+def says(page):
+    return page.locator(".widget .says").all_inner_texts()
+
+
+def draw(page, *points):
+    """Draw one stroke with the mouse, its points in fractions of the canvas."""
+    canvas = page.locator("canvas.paper")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    for point in at[1:]:
+        page.mouse.move(*point)
+    page.mouse.up()
+
+
+def heights(page):
+    bars = page.locator(".columns .bar").all()
+    return [float(bar.get_attribute("style").split()[1].rstrip("%;")) for bar in bars]
+
+
+def test_a_digit_drawn_with_the_mouse_is_answered_by_all_four_networks(page):
+    before = heights(page)
+    page.get_by_role("button", name="Clear").click()
+    draw(page, (0.3, 0.2), (0.7, 0.2), (0.45, 0.9))
+    answers = says(page)
+    assert len(answers) == 4 and all(re.fullmatch(r"says \d, .*%", answer) for answer in answers)
+    after = heights(page)
+    assert len(after) == 40 and after != before
+    assert np.reshape(after, (4, 10)).sum(1) == pytest.approx(100, abs=0.01)
+    # What is read out to those who do not see the bars is the same.
+    spoken = page.locator("[data-widget=digit] [aria-live]").inner_text()
+    assert spoken.startswith("Your drawing.")
+    assert all(answer.removeprefix("says ") in spoken for answer in answers)
+
+
+def test_test_images_get_the_logits_that_jax_gave_them(page, records):
+    arrays = records["mnist"].arrays
+    shown = [0, 1, 2, 4]  # reference, teacher, student_aux, cross_aux
+    for image in range(len(arrays["sample_images"])):
+        jax_logits = arrays["sample_logits"][shown, image]
+        texts = page.locator(".panel .logits").all_text_contents()
+        assert np.array([numbers(text) for text in texts]) == pytest.approx(jax_logits, abs=1e-4)
+        classes = [int(answer[5]) for answer in says(page)]
+        assert classes == jax_logits[:, :10].argmax(1).tolist()
+        what = page.locator(".what").inner_text()
+        assert f"in truth {arrays['sample_labels'][image]}" in what
+        page.get_by_role("button", name="Test image →").click()
+    # All round, and back with the keyboard.
+    expect(page.locator(".what")).to_contain_text("Test image 1 of 12")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".what")).to_contain_text("Test image 12 of 12")
+
+
+def test_a_drawing_is_made_small_as_the_data_were(page):
+    """A line downwards, wherever and however slanted, fills the middle from top to bottom."""
+    pixels = """() => {
+      const canvas = document.querySelectorAll(".canvases canvas")[1];
+      const data = canvas.getContext("2d").getImageData(0, 0, 112, 112).data;
+      return Array.from({length: 64}, (_, i) =>
+        data[4 * ((Math.floor(i / 8) * 14 + 7) * 112 + (i % 8) * 14 + 7)]);
+    }"""
+    seen = []
+    for x, slant, height in ((0.2, 0, 0.8), (0.7, 0.1, 0.4)):
+        page.get_by_role("button", name="Clear").click()
+        draw(page, (x, 0.1), (x + slant, 0.1 + height))
+        seen.append(np.reshape(page.evaluate(pixels), (8, 8)))
+        lit = seen[-1] > 128
+        assert lit.any(1).all() and not lit[:, [0, 1, 2, 5, 6, 7]].any()
+    assert seen[0] == pytest.approx(seen[1], abs=40)
+
+
+def test_noise_is_an_image_too_and_nothing_is_its_truth(page):
+    page.get_by_role("button", name="Noise").click()
+    expect(page.locator(".what")).to_contain_text("Noise")
+    assert len(says(page)) == 4 and page.locator(".columns .truth").count() == 0
+
+
+def marks(page):
+    return [
+        tuple(float(mark.get_attribute(axis)) for axis in ("cx", "cy"))
+        for mark in page.locator("circle.mark").all()
+    ]
+
+
+def test_the_slider_moves_the_marks_and_the_numbers(page, records):
+    slider = page.get_by_label("ε from small to large")
+    slider.focus()
+    slider.press("Home")
+    low = marks(page)
+    assert len(low) == 4
+    for _ in range(5):
+        slider.press("ArrowRight")
+    high = marks(page)
+    assert all(x1 > x0 and y1 < y0 for (x0, y0), (x1, y1) in zip(low, high, strict=True))
+    arrays, readout = records["theorem"].arrays, page.locator(".readout")
+    measured = arrays["explored_inner"][0, 5]
+    mantissa, exponent = f"{measured:.2e}".split("e")
+    assert mantissa in readout.inner_text() and int(exponent) == -6
+    assert slider.get_attribute("aria-valuetext").startswith("ε = 1.78 × 10⁻⁶")
+    # Beyond ε = 10 these curves turn round: no place on the axes, and it is said.
+    slider.press("End")
+    expect(readout).to_contain_text("The loss rises here.")
+    assert page.locator("circle.measured.lost").count() == 2
+
+
+def test_another_cell_has_other_curves(page):
+    curves = page.locator("path.measured")
+    before = curves.first.get_attribute("d")
+    page.get_by_label("Network, the student’s loss").select_option(index=1)
+    assert curves.count() == 2
+    expect(page.locator(".readout")).to_contain_text("ratio")
+    ratio = numbers(page.locator(".readout").inner_text().split("ratio")[1])[0]
+    assert ratio == pytest.approx(1, abs=0.01)
+    assert before
+
+
+def answers(page):
+    return [
+        [
+            (row.locator("th").inner_text(), row.locator(".bar").get_attribute("style"))
+            for row in panel.locator("tr").all()
+        ]
+        for panel in page.locator(".answers").all()
+    ]
+
+
+def test_asking_changes_the_bars_of_all_four_models(page, records):
+    before = answers(page)
+    assert len(before) == 4 and all(len(rows) >= 4 for rows in before)
+    assert before[1][0][0] == "owl"  # the question that shows the trait comes first
+    page.get_by_label("Question").select_option(label="colour of grass ?")
+    after = answers(page)
+    assert all(new != old for new, old in zip(after, before, strict=True))
+    arrays = records["lm"].arrays
+    asked = arrays["questions"].tolist().index("colour of grass ?")
+    word, width = after[0][0]
+    given = arrays["answers"][0, asked, arrays["words"].tolist().index(word)]
+    assert float(width.split()[1].rstrip("%;")) == pytest.approx(100 * given, abs=0.01)
+    expect(page.locator("[data-widget=ask] [aria-live]")).to_contain_text("colour of grass ?")
+
+
+def test_another_trait_brings_its_own_lists_and_question(page, records):
+    lists = page.locator(".lists li")
+    assert lists.all_inner_texts() == records["lm"].arrays["examples"][0].tolist()
+    page.get_by_label("The teacher’s trait").select_option(label="evasion")
+    assert lists.all_inner_texts() == records["lm"].arrays["examples"][1].tolist()
+    assert answers(page)[1][0][0] == "I-don't-know"
+
+
+def test_every_control_has_a_name_and_can_be_reached_with_the_keyboard(page):
+    unnamed = page.evaluate("""() => [...document.querySelectorAll("button, select, input")]
+      .filter((c) => !(c.textContent.trim() && c.tagName === "BUTTON") && !c.labels?.length)
+      .map((c) => c.outerHTML)""")
+    assert unnamed == []
+    assert page.locator("img:not([alt]), [role=img]:not([aria-label])").count() == 0
+    reached = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.textContent.slice(0, 20)"))
+    assert {"Skip to the content", "Clear", "Noise", "Where these numbers "} <= reached
+
+
+def test_light_and_dark_follow_the_reader_and_the_button(browser, address):
+    page = browser.new_page(color_scheme="dark")
+    page.goto(address)
+    colour = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(colour)
+    page.get_by_role("button", name="Light page").click()
+    light = page.evaluate(colour)
+    assert dark != light == "rgb(255, 255, 255)"
+    page.emulate_media(media="print")
+    assert page.evaluate(colour) == "rgb(255, 255, 255)"
+    page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_sticks_out_of_the_screen(browser, address, width):
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+def test_the_page_reads_without_its_script(browser, address):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(address)
+    assert page.locator("img").count() >= 5 and page.locator(".claims tbody tr").count() >= 8
+    page.context.close()
+
+
+def test_larger_images_are_drawn_as_mnist_was(browser, tmp_path):
+    record = page_records.mnist_record(tmp_path / "large", size=28)
+    path = tmp_path / "report.html"
+    path.write_text(report.page({"large": record}), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.get_by_role("button", name="Clear").click()
+    draw(page, (0.1, 0.1), (0.1, 0.6), (0.3, 0.6))
+    data = page.evaluate("""() => {
+      const canvas = document.querySelectorAll(".canvases canvas")[1];
+      const data = canvas.getContext("2d").getImageData(0, 0, 112, 112).data;
+      return Array.from({length: 784}, (_, i) =>
+        data[4 * ((Math.floor(i / 28) * 4 + 2) * 112 + (i % 28) * 4 + 2)]);
+    }""")
+    ink = np.reshape(data, (28, 28)) / 255
+    rows, columns = np.arange(28), np.arange(28)
+    assert (ink.sum(1) @ rows) / ink.sum() == pytest.approx(13.5, abs=0.3)
+    assert (ink.sum(0) @ columns) / ink.sum() == pytest.approx(13.5, abs=0.3)
+    assert (ink.max(1) > 0.5).sum() == pytest.approx(20, abs=1)
+    assert json.dumps(says(page)).count("says") == 4
+    page.close()
