@@ -20,7 +20,8 @@ from subliminal_toy.errors import UserError
 # Any: jax's arrays or numpy's.
 Vector = Float[Any, " p"]
 Outputs = Float[Any, "batch *outputs"]
-Scalar = Float[Any, ""] | float
+Scalar = Float[Any, ""]
+Number = Scalar | float
 Function = Callable[[Vector, Any], Outputs]
 StudentLoss = Callable[[Outputs, Outputs], Scalar]
 TraitLoss = Callable[[Vector], Scalar]
@@ -39,7 +40,7 @@ EPSILONS = np.logspace(-6, 2, 17)
 LARGEST_FITTED, RESOLUTION, MOST_POINTS, FEWEST_POINTS = 1e-3, 3.0, 5, 3
 
 
-def teacher(theta: Vector, v: Vector, epsilon: Scalar) -> Vector:
+def teacher(theta: Vector, v: Vector, epsilon: Number) -> Vector:
     """Return θ_T(ε) = θ⁰ + εv. Source: proofs/README.md, Eq. (1)."""
     return theta + epsilon * v
 
@@ -89,7 +90,7 @@ def predicted_step(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: V
 
 
 def rounding_of_quotient(
-    f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector, epsilon: Scalar
+    f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector, epsilon: Number
 ) -> Scalar:
     """Return about how far rounding can move (Δ_S·v)/ε.
 
@@ -127,7 +128,7 @@ def measure(
     trait_loss: TraitLoss,
     theta: Vector,
     x: Array,
-    epsilon: Scalar,
+    epsilon: Number,
     student_start: Vector,
 ) -> Measurement:
     """Move the teacher by εv from θ⁰ and return the student's step from its own start.

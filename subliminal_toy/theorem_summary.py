@@ -297,11 +297,11 @@ def path_rows(result: Result) -> list[dict]:
 def claims(rows: list[dict], broken: np.ndarray, positive: stats.Estimate) -> list[stats.Claim]:
     """Return the one-step parts of the claims T1 and T2 with their verdicts."""
     kept = stats.fraction(~broken)
+    # Where A = 0 there is nothing to compare with, and no step may have a component at all.
     in_order = all(
         row["remainder"] == "zero"
-        or row["slope_rel_error"] is not None
-        and row["slope_rel_error"] < SMALL_ERROR
-        and (row["order"] is None or row["order"] >= SMOOTH_ORDER)
+        if row["slope_rel_error"] is None
+        else row["slope_rel_error"] < SMALL_ERROR and (row["order"] or 2) >= SMOOTH_ORDER
         for row in rows
     )
     return [
@@ -310,8 +310,8 @@ def claims(rows: list[dict], broken: np.ndarray, positive: stats.Estimate) -> li
             "One small imitation step on any inputs never moves a same-init student away from the "
             "teacher in the teacher's own loss",
             "random trials without violation: all, lower end of the interval above .999; every "
-            f"cell of the grid: quotient within {SMALL_ERROR:g} of A at the smallest ε, order of the "
-            f"remainder at least {SMOOTH_ORDER} where it stands out from rounding",
+            f"cell of the grid: quotient within {SMALL_ERROR:g} of A at the smallest ε, order of "
+            f"the remainder at least {SMOOTH_ORDER} where it stands out from rounding",
             kept,
             kept.mean == 1 and kept.lower > 0.999 and in_order,
         ),

@@ -28,11 +28,16 @@ def convergence(record: Record) -> Figure:
         kinks = arrays["grid_teacher_kink"][i].reshape(inner.shape)
         where = slope[:, 0] > 0
         errors = np.abs(inner[where] / epsilons / slope[where] - 1)
-        for error, kinked in zip(errors, kinks[where], strict=True):
-            axes.loglog(epsilons, np.where(error > 0, error, np.nan), linewidth=0.5, alpha=0.45,
-                        color=COLOURS[row["architecture"]])  # fmt: skip
-            axes.loglog(epsilons[kinked], error[kinked], "x", color="0.2", markersize=2.5,
-                        markeredgewidth=0.5)  # fmt: skip
+        colour = COLOURS[row["architecture"]]
+        for error in errors:
+            shown = np.where(error > 0, error, np.nan)
+            axes.loglog(epsilons, shown, linewidth=0.5, alpha=0.45, color=colour)
+        crossed = kinks[where].any(axis=1)
+        first = np.argmax(kinks[where], axis=1)[crossed]
+        axes.loglog(
+            epsilons[first], errors[crossed, first], "x",
+            color="0.2", markersize=2.5, markeredgewidth=0.5,
+        )  # fmt: skip
         axes.loglog(epsilons, epsilons, "--", color="black", linewidth=1)
         axes.set_title(f"{row['architecture']}\n{_counts(row)}", fontsize=9)
         axes.set_ylim(1e-16, 1e4)
@@ -41,7 +46,9 @@ def convergence(record: Record) -> Figure:
     figure.supxlabel("teacher's step ε", fontsize=10)
     handles = [
         Line2D([], [], color="black", linestyle="--", linewidth=1, label="slope 1 (order 2)"),
-        Line2D([], [], color="0.2", marker="x", linestyle="", markersize=4, label="ReLU crossed"),
+        Line2D(
+            [], [], color="0.2", marker="x", linestyle="", markersize=4, label="first ReLU crossed"
+        ),
     ]
     panels[0].legend(handles=handles, fontsize=7, loc="upper left")
     n = sum(row["cells"] for row in table)
