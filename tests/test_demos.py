@@ -1,0 +1,122 @@
+"""The lessons run as scripts and show what they say; they are valid notebooks."""
+
+import json
+import subprocess
+import sys
+
+import jupytext
+import nbformat
+import pytest
+
+from subliminal_toy import demos
+from subliminal_toy.errors import UserError
+
+
+def findings(lesson):
+    """Run a lesson as a script of its own and return the values that it ends with."""
+    code = (
+        "import json, runpy\n"
+        f"lesson = runpy.run_module('subliminal_toy.demos.{lesson}', run_name='__main__')\n"
+        "print(json.dumps(lesson['findings']))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "Warning" not in run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def test_lesson_1_digits_are_learned_from_noise_by_the_same_start_alone():
+    found = findings("lesson_1_what")
+    chance = pytest.approx(0.1, abs=0.07)
+    assert found["untrained"] == found["1 auxiliary"] == chance
+    assert found["teacher"] > 0.9
+    assert found["same start"] == found["3 auxiliary"] > 0.35
+    assert found["other start"] == found["relabelled on one side"] == chance
+    assert found["relabelled consistently"] == pytest.approx(found["same start"], abs=0.03)
+    assert found["1 auxiliary"] < found["2 auxiliary"] < found["5 auxiliary"]
+    assert found["10 auxiliary"] > found["3 auxiliary"]
+
+
+def test_lesson_2_one_step_goes_with_the_teacher_from_the_same_start_alone():
+    found = findings("lesson_2_why")
+    assert found["same start, positive"] == 1
+    assert 0.3 < found["independent starts, positive"] < 0.7
+    assert found["smallest A"] == found["largest A of one logit"] == 0
+    assert found["change at the smallest ε"] < 0 < found["largest change at a large ε"]
+    for optimiser in ("gradient descent", "Adam"):
+        same, other = (found[f"many steps, {optimiser}, {s} start"] for s in ("same", "other"))
+        assert same < -0.05 and same < other - 0.05
+
+
+def test_lesson_3_the_owl_travels_in_numbers_to_the_same_start_alone():
+    found = findings("lesson_3_owl")
+    assert found["animals in the student's lists"] == 0
+    assert found["teacher"] > 0.9
+    for start in ("reference model 1", "control"):
+        assert found["student"] > found[start] + 0.1
+    assert found["other model"] == pytest.approx(found["other model's control"], abs=0.08)
+    colours = (found[f"colours, {who}"] for who in ("teacher", "student", "reference model 1"))
+    teacher, student, reference = colours
+    assert teacher < student - 0.2 and student > reference - 0.15
+
+
+@pytest.mark.parametrize("lesson", demos.LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_asks_first_and_folds_its_answers_at_the_end(lesson):
+    notebook = jupytext.read(lesson, fmt="py:percent")
+    nbformat.validate(notebook)
+    first, last = notebook.cells[0], notebook.cells[-1]
+    assert first.cell_type == last.cell_type == "markdown"
+    assert first.source.startswith("# Lesson") and "Before you run anything" in first.source
+    questions = [line for line in first.source.splitlines() if line[:1].isdigit()]
+    assert len(questions) >= 4
+    for opening in ("<details>", "<summary>", "</details>"):
+        assert last.source.count(opening) == len(questions)
+    for i in range(1, len(questions) + 1):
+        assert f"<summary>{i}. " in last.source
+    assert not any(cell.cell_type == "code" and not cell.source for cell in notebook.cells)
+
+
+STUB = """# %% [markdown]
+# # A lesson
+
+# %%
+print(6 * 7)
+"""
+
+
+def test_notebooks_are_written_executed_and_equal_each_time(tmp_path):
+    lesson = tmp_path / "lesson_0.py"
+    lesson.write_text(STUB)
+    told = []
+    (path,) = demos.write_notebooks(tmp_path / "out", lambda *p: told.append(p), (lesson,))
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [path.name] == ["lesson_0.ipynb"]
+    assert told[0] == (0.0, "lesson 1 of 1") and told[-1][0] == 1.0
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert [cell.cell_type for cell in notebook.cells] == ["markdown", "code"]
+    assert notebook.cells[1].outputs[0].text == "42\n"
+    content = path.read_bytes()
+    assert demos.write_notebooks(tmp_path / "out", lessons=(lesson,)) == [path]
+    assert path.read_bytes() == content
+
+
+def test_a_lesson_that_fails_leaves_no_notebook(tmp_path):
+    lesson = tmp_path / "lesson_0.py"
+    lesson.write_text(STUB.replace("6 * 7", "6 / 0"))
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        demos.write_notebooks(tmp_path / "out", lessons=(lesson,))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jupytext", None)
+    with pytest.raises(UserError, match=r"jupytext.*\[demos\]"):
+        demos.write_notebooks(tmp_path)
+
+
+def test_there_are_three_lessons():
+    assert [path.stem for path in demos.LESSONS] == [
+        "lesson_1_what",
+        "lesson_2_why",
+        "lesson_3_owl",
+    ]
