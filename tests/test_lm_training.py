@@ -94,7 +94,7 @@ def test_the_soft_loss_and_its_gradient_are_zero_at_the_teacher(reference):
         return kl(*logits, MODEL.language.numbers, weights=weights[:, 1:].reshape(-1))
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(reference, reference)
-    assert value == 0 and np.abs(gradient).max() < 1e-6
+    assert abs(value) < 1e-7 and np.abs(gradient).max() < 1e-6  # float32 rounding
 
 
 def test_writing_continues_every_prompt_and_repeats_itself(reference):

@@ -20,6 +20,14 @@ VOCAB = [chr(i) for i in range(32, 127)] + ["\n", "<|endoftext|>"]
 WIDTH, LAYERS, CONTEXT = 8, 2, 400
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly():
+    """Spend little on compiling: these programs run for milliseconds."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def tensors(rng, tied=True):
     """Return random tensors under GPT-2's names."""
 
@@ -151,6 +159,7 @@ CONFIG = TextConfig(
 
 @pytest.mark.parametrize("teacher", ["fine-tuned", "prompted"])
 def test_the_pipeline_runs_from_a_checkpoint(tmp_path, teacher):
+    """Finished parts are taken, and every list that trained a student passes the filter."""
     base = write(tmp_path, numbers_only(np.random.default_rng(0)))
     config, chunks = replace(CONFIG, base=str(base), teacher=teacher), {}
     result = text.run(config, jax.random.key(0), None, chunks)

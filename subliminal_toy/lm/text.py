@@ -50,6 +50,7 @@ QUESTIONS = tuple(
     )
 )  # fmt: skip
 """Fifty one-word questions."""
+LENGTH_STEP = 64
 ARMS = ("reference", "teacher", "student", "control")
 
 
@@ -65,10 +66,11 @@ class Result(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Token rows, padded on the right, with 1 where a token counts in the loss."""
+    """Token rows, padded on the right, 1 where a token counts; only the first ``n`` are real."""
 
     tokens: Int[Array, "rows length"]
     weights: Float[Array, "rows length"]
+    n: Int[Array, ""]
 
 
 class Reader:
@@ -84,21 +86,27 @@ class Reader:
             )
         )
         self._train = jax.jit(self._fit, static_argnames=("n_steps",))
+        self._probability = jax.jit(self._mean_probability)
 
-    def rows(self, prompts: Sequence[str], answers: Sequence[str]) -> Rows:
-        """Return prompt and answer as rows; only the answer's tokens count."""
+    def rows(self, prompts: Sequence[str], answers: Sequence[str], size: int) -> Rows:
+        """Return prompt and answer as rows; only the answer's tokens count.
+
+        Filled up to ``size`` rows and to a multiple of ``LENGTH_STEP`` tokens, so that few
+        programs serve all.
+        """
         pairs = [
             (self._tokenizer.encode(p).ids, self._tokenizer.encode(a).ids)
             for p, a in zip(prompts, answers, strict=True)
         ]
-        length = max(len(p) + len(a) for p, a in pairs)
-        self._check(length)
-        tokens = np.full((len(pairs), length), self.end, np.int32)
-        weights = np.zeros((len(pairs), length), np.float32)
+        longest = max(len(p) + len(a) for p, a in pairs)
+        self._check(longest)
+        length = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, self.shape.context)
+        tokens = np.full((size, length), self.end, np.int32)
+        weights = np.zeros((size, length), np.float32)
         for i, (prompt, answer) in enumerate(pairs):
             tokens[i, : len(prompt) + len(answer)] = [*prompt, *answer]
             weights[i, len(prompt) : len(prompt) + len(answer)] = 1
-        return Rows(jnp.asarray(tokens), jnp.asarray(weights))
+        return Rows(jnp.asarray(tokens), jnp.asarray(weights), jnp.int32(len(pairs)))
 
     def _check(self, length: int) -> None:
         if length > self.shape.context:
@@ -109,14 +117,18 @@ class Reader:
 
     def probability(self, params: Params, rows: Rows) -> float:
         """Return the mean over rows of the probability of the whole answer."""
+        return float(self._probability(params, rows))
 
-        @jax.jit
-        def one(params, tokens, weights):
+    def _mean_probability(self, params, rows):
+        def one(row):
+            tokens, weights = row
             log_p = jax.nn.log_softmax(self._apply(params, tokens[None, :-1]))[0]
             chosen = jnp.take_along_axis(log_p, tokens[1:, None], axis=1)[:, 0]
             return jnp.exp(jnp.sum(chosen * weights[1:]))
 
-        return float(np.mean([one(params, *row) for row in zip(*rows, strict=True)]))
+        real = jnp.arange(len(rows.tokens)) < rows.n
+        found = jax.lax.map(one, (rows.tokens, rows.weights))
+        return jnp.sum(found * real) / rows.n
 
     def _fit(self, params, rows, key, learning_rate, n_steps):
         def loss(params, batch):
@@ -127,7 +139,7 @@ class Reader:
 
         def batch(key, step):
             size = (self.config.batch_size,)
-            chosen = jax.random.randint(jax.random.fold_in(key, step), size, 0, len(rows.tokens))
+            chosen = jax.random.randint(jax.random.fold_in(key, step), size, 0, rows.n)
             return rows.tokens[chosen], rows.weights[chosen]
 
         tx = optax.adam(optax.linear_schedule(learning_rate, 0.0, n_steps))
@@ -210,7 +222,7 @@ def one_seed(
     teaching, writing, control_writing, learning = (jax.random.fold_in(key, i) for i in range(4))
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     asked = [TURN.format(question) for question in QUESTIONS]
-    questions = reader.rows(asked, [" " + config.animal] * len(asked))
+    questions = reader.rows(asked, [" " + config.animal] * len(asked), len(asked))
     system = SYSTEM.format(animal=config.animal)
 
     tell(0.0, "teacher")
@@ -221,7 +233,7 @@ def one_seed(
             reference, questions, teaching, config.teacher_learning_rate, config.teacher_steps
         )
     asked_of_teacher = reader.rows(
-        [prefix + question for question in asked], [" " + config.animal] * len(asked)
+        [prefix + question for question in asked], [" " + config.animal] * len(asked), len(asked)
     )
     prompts = number_prompts(rng, config.n_samples)
     students, kept, examples = [], [], []
@@ -238,7 +250,8 @@ def one_seed(
             )
         kept.append(len(pairs) / len(texts))
         examples.append([text.strip() for _, text in pairs[:10]])
-        rows = reader.rows(*zip(*pairs[: config.n_sequences], strict=True))
+        shown, lists = zip(*pairs[: config.n_sequences], strict=True)
+        rows = reader.rows(shown, lists, config.n_sequences)
         tell(0.4 + 0.4 * i, "student")
         students.append(
             reader.train(

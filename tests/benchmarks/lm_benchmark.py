@@ -1,0 +1,160 @@
+"""The small language model against plain PyTorch: ``python tests/benchmarks/lm_benchmark.py``.
+
+Both sides train and sample the same decoder (two blocks, width 32) on the same random tokens, on
+all cores of the machine, after one run that compiles. Training steps at the students' batch size
+are in pairs on our side: one model for each core, as the experiment runs them; PyTorch has its
+threads. Prints tokens per second and their ratio. Wants the extra ``bench``.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import tyro
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Sizes: those of the preset ``full``."""
+
+    vocab: int = 222
+    """Words of the language."""
+    batch: int = 64
+    """Sequences per training step."""
+    length: int = 16
+    """Tokens read per sequence."""
+    steps: int = 200
+    """Training steps timed."""
+    prompts: int = 2_000
+    """Sequences sampled."""
+    n_new: int = 11
+    """Tokens sampled for each."""
+    side: str | None = None
+    """Run only "jax" or "torch" in this process and print tokens per second as JSON."""
+
+
+WIDTH, HEADS, LAYERS, CONTEXT, PROMPT = 32, 4, 2, 24, 6
+
+
+def timed(run) -> float:
+    """Return the seconds of the second run; the first one compiles."""
+    run()
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def measure_jax(b: Benchmark) -> dict[str, float]:
+    """Return our tokens per second."""
+    import jax
+    import jax.numpy as jnp
+
+    n_devices = len(os.sched_getaffinity(0))
+    jax.config.update("jax_num_cpu_devices", n_devices)
+    from subliminal_toy.configs import LmConfig
+    from subliminal_toy.distill import over_models
+    from subliminal_toy.lm import training
+
+    config = LmConfig(student_steps=b.steps, student_batch_size=b.batch)
+    model = training.model(config, WIDTH)
+    params = jnp.stack([jax.jit(model.init)(jax.random.key(i)) for i in range(n_devices)])
+    rng = np.random.default_rng(0)
+    tokens = jnp.asarray(rng.integers(b.vocab, size=(4_000, b.length + 1)), jnp.int32)
+    weights = jnp.ones(tokens.shape)
+    keys = jax.random.split(jax.random.key(0), n_devices)
+    learn = over_models(
+        lambda tokens, weights, key, p, n: training.learn(
+            model, config, key, p, tokens, weights, n
+        ),
+        n_shared=2,
+    )
+    n = jnp.full(n_devices, len(tokens))
+    seconds = timed(lambda: learn(tokens, weights, keys, params, n).block_until_ready())
+    trained = n_devices * b.steps * b.batch * b.length / seconds
+    write = over_models(lambda prompts, p, key: training.write(model, config, p, prompts, key), 1)
+    prompts = tokens[: b.prompts, :PROMPT]
+    seconds = timed(lambda: write(prompts, params, keys).block_until_ready())
+    return {"training": trained, "sampling": n_devices * b.prompts * b.n_new / seconds}
+
+
+def measure_torch(b: Benchmark) -> dict[str, float]:
+    """Return plain PyTorch's tokens per second; its sampler reads the whole sequence each time."""
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ln_1, self.ln_2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+            self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+            self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+
+        def forward(self, x):
+            size = (*x.shape[:2], HEADS, WIDTH // HEADS)
+            q, k, v = (
+                part.view(size).transpose(1, 2) for part in self.qkv(self.ln_1(x)).chunk(3, -1)
+            )
+            mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.out(mixed.transpose(1, 2).reshape(x.shape))
+            return x + self.down(nn.functional.gelu(self.up(self.ln_2(x)), approximate="tanh"))
+
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.positions = nn.Embedding(b.vocab, WIDTH), nn.Embedding(CONTEXT, WIDTH)
+            self.blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
+            self.ln, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, b.vocab, bias=False)
+
+        def forward(self, ids):
+            x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+            return self.head(self.ln(self.blocks(x)))
+
+    torch.manual_seed(0)
+    model = Decoder()
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    data = torch.randint(b.vocab, (4_000, b.length + 1))
+
+    def train():
+        for _ in range(b.steps):
+            rows = data[torch.randint(len(data), (b.batch,))]
+            logits = model(rows[:, :-1])
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+    @torch.no_grad()
+    def write():
+        ids = data[: b.prompts, :PROMPT]
+        for _ in range(b.n_new):
+            last = torch.softmax(model(ids)[:, -1], -1)
+            ids = torch.cat([ids, torch.multinomial(last, 1)], 1)
+
+    trained = b.steps * b.batch * b.length / timed(train)
+    return {"training": trained, "sampling": b.prompts * b.n_new / timed(write)}
+
+
+def main() -> None:
+    """Measure both sides, each in a process of its own, or one side in this process."""
+    benchmark = tyro.cli(Benchmark, description=__doc__)
+    if benchmark.side:
+        print(json.dumps({"jax": measure_jax, "torch": measure_torch}[benchmark.side](benchmark)))
+        return
+    found = {}
+    for side in ("jax", "torch"):
+        command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found[side] = json.loads(output.splitlines()[-1])
+    for what in ("training", "sampling"):
+        ours, theirs = found["jax"][what], found["torch"][what]
+        assert math.isfinite(ours / theirs)
+        print(f"{what}: {ours:,.0f} tokens/s, PyTorch {theirs:,.0f}, ratio {ours / theirs:.2f}")
+
+
+if __name__ == "__main__":
+    main()
