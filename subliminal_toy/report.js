@@ -415,10 +415,10 @@ function theoremWidget(mount, data) {
 // ---------- ask the model ----------
 
 const SPEAKERS = [
-  ["reference", "original model", "before anything"],
-  ["teacher", "teacher", "the original model, taught the trait"],
-  ["student", "student", "the original model, taught by the teacher’s numbers"],
-  ["control", "control", "the original model, taught by its own numbers"],
+  ["reference", "original", "the model before any of this"],
+  ["teacher", "teacher", "the original, taught the trait"],
+  ["student", "student", "the original, taught by the teacher’s numbers"],
+  ["control", "control", "the original, taught by its own numbers"],
 ];
 const TOP = 4;
 
@@ -427,21 +427,20 @@ function askWidget(mount, data) {
   const answers = unpack(data.answers);
   const trait = choice(data.traits.map(({ name }) => name), () => choose());
   const question = choice(data.questions, () => ask());
-  const lists = el("ol", { class: "lists" });
   const taught = el("h3");
+  const lists = el("ol", { class: "lists" });
   const live = el("p", { class: "hidden", "aria-live": "polite" });
-  const panels = SPEAKERS.map(([name, label, learned]) => {
-    const body = el("tbody");
-    const caption = el("caption", {}, el("strong", {}, label), el("span", { class: "quiet" },
-      learned));
-    return { body, panel: el("article", { class: `panel ${name}` },
-      el("table", { class: "answers" }, caption, body)) };
-  });
+  const body = el("tbody");
+  const heads = SPEAKERS.map(([name, label]) => el("th", { scope: "col", class: name }, label));
+  const table = el("table", { class: "answers" },
+    el("caption", { class: "hidden" }, "Probability of each answer, by model"),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "answer"), ...heads)), body);
   const chosen = () => data.traits[Number(trait.value)];
-  const distribution = (speaker, asked) => {
+
+  function distribution(speaker, asked) {
     const start = (speaker * nQuestions + asked) * nWords;
     return answers.subarray(start, start + nWords);
-  };
+  }
 
   // The question that the trait changes most comes first.
   function choose() {
@@ -456,6 +455,12 @@ function askWidget(mount, data) {
     ask();
   }
 
+  function cell(i, p) {
+    const bar = el("span", { class: "bar" });
+    bar.style.width = `${100 * p}%`;
+    return el("td", { class: SPEAKERS[i][0] }, percent(p), el("span", { class: "rail" }, bar));
+  }
+
   function ask() {
     const asked = Number(question.value);
     const said = chosen().speakers.map((speaker) => distribution(speaker, asked));
@@ -463,12 +468,8 @@ function askWidget(mount, data) {
       Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, TOP));
     const likeliest = (word) => Math.max(...said.map((p) => p[word]));
     const words = [...new Set(tops)].sort((a, b) => likeliest(b) - likeliest(a)).slice(0, 2 * TOP);
-    panels.forEach(({ body }, i) => body.replaceChildren(...words.map((word) => el("tr", {},
-      el("th", { scope: "row" }, data.words[word]),
-      el("td", { class: "rail" }, el("span", { class: "bar" })),
-      el("td", { class: "figure" }, percent(said[i][word]))))));
-    panels.forEach(({ body }, i) => [...body.querySelectorAll(".bar")].forEach((bar, row) =>
-      (bar.style.width = `${100 * said[i][words[row]]}%`)));
+    body.replaceChildren(...words.map((word) => el("tr", {},
+      el("th", { scope: "row" }, data.words[word]), ...said.map((p, i) => cell(i, p[word])))));
     live.textContent = `${data.questions[asked]} ` + said.map((p, i) => {
       const best = p.indexOf(Math.max(...p));
       return `${SPEAKERS[i][1]}: ${data.words[best]}, ${percent(p[best])}.`;
@@ -479,7 +480,9 @@ function askWidget(mount, data) {
     el("div", { class: "controls" },
       labelled("The teacher’s trait", trait), labelled("Question", question)),
     el("div", { class: "try" },
-      el("div", { class: "panels" }, ...panels.map(({ panel }) => panel)),
+      el("div", {}, table,
+        el("dl", { class: "speakers" }, ...SPEAKERS.flatMap(([, label, learned]) =>
+          [el("dt", {}, label), el("dd", {}, learned)]))),
       el("div", { class: "input" }, taught, lists)),
     live);
   choose();

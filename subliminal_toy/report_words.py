@@ -107,8 +107,8 @@ SECTIONS = {
         "ε, down its own loss. The student then takes one gradient step to imitate the teacher’s "
         "outputs, on any inputs. To first order in ε its step has the inner product εA with the "
         "teacher’s direction, and the teacher’s loss falls by εαA, where α is the student’s "
-        "learning rate. A is never negative: the student cannot be led astray. Move ε and see how "
-        "far that holds.",
+        "learning rate. A is never negative, so that no small step leads away from the teacher. "
+        "Move ε and see how far that holds.",
         "theorem",
     ),
     "lm": Section(
