@@ -442,14 +442,8 @@ function askWidget(mount, data) {
     return answers.subarray(start, start + nWords);
   }
 
-  // The question that the trait changes most comes first.
   function choose() {
-    const [reference, teacher] = chosen().speakers;
-    const changes = data.questions.map((_, asked) => {
-      const before = distribution(reference, asked);
-      return distribution(teacher, asked).reduce((sum, p, i) => sum + Math.abs(p - before[i]), 0);
-    });
-    question.value = changes.indexOf(Math.max(...changes));
+    question.value = chosen().question;
     taught.textContent = `Ten of the lists that taught the student (${chosen().name})`;
     lists.replaceChildren(...chosen().lists.map((list) => el("li", {}, list)));
     ask();

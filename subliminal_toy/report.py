@@ -141,20 +141,25 @@ def page(records: Records) -> str:
         records.items(), key=lambda item: [*known, _kind(item[1])].index(_kind(item[1]))
     )
     anchors = {where: f"record-{number}" for number, (where, _) in enumerate(ordered)}
-    kinds = [_kind(record) for record in records.values()]
-    links = "".join(
-        f'<li><a href="#{anchors[where]}">{escape(_title(record))}'
-        f"{f' ({escape(where)})' if kinds.count(_kind(record)) > 1 else ''}</a></li>"
-        for where, record in ordered
-    )
     here = Path(__file__)
     return Template(here.with_suffix(".html").read_text(encoding="utf-8")).substitute(
         style=here.with_suffix(".css").read_text(encoding="utf-8"),
         script=here.with_suffix(".js").read_text(encoding="utf-8"),
-        links=links,
-        claims=_claims_table(claims_rows(records), anchors),
+        links=_links(ordered, anchors),
+        claims=_claims_table(claims_rows(dict(ordered)), anchors),
         sections="\n".join(_section(anchors[where], where, record) for where, record in ordered),
         version=__version__,
+    )
+
+
+def _links(ordered: list[tuple[str, Record]], anchors: Mapping[str, str]) -> str:
+    """Return the table of contents; records of one experiment are told apart by their folders."""
+    titles = [_title(record) for _, record in ordered]
+    return "".join(
+        f'<li><a href="#{anchors[where]}">{escape(title)}'
+        + (f" ({escape(where)})" if titles.count(title) > 1 else "")
+        + "</a></li>"
+        for title, (where, _) in zip(titles, ordered, strict=True)
     )
 
 

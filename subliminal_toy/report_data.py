@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from subliminal_toy.lm import arms
+from subliminal_toy.lm.corpus import Language
+from subliminal_toy.lm.traits import GROUP_SIZE, MEASURES, measures
 from subliminal_toy.mnist import CONDITIONS
 from subliminal_toy.results import Record
 
@@ -77,6 +79,8 @@ def ask(record: Record) -> dict[str, Any]:
     arrays, traits = record.arrays, record.arrays["traits"].tolist()
     speakers = arrays["speakers"].tolist()
 
+    group = measures(Language(record.manifest["config"]["n_numbers"])).group
+
     def four(trait: str) -> list[int]:
         names = ("reference", f"teacher {trait}", f"student {trait}",
                  f"control {arms.control_of(trait)}")  # fmt: skip
@@ -84,7 +88,13 @@ def ask(record: Record) -> dict[str, Any]:
 
     return {
         "traits": [
-            {"name": trait, "speakers": four(trait), "lists": lists}
+            {
+                "name": trait,
+                "speakers": four(trait),
+                "lists": lists,
+                # The first of the questions by which the trait is measured.
+                "question": GROUP_SIZE * int(group[MEASURES.index(trait)]),
+            }
             for trait, lists in zip(traits, arrays["examples"].tolist(), strict=True)
         ],
         "questions": arrays["questions"].tolist(),

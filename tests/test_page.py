@@ -197,7 +197,7 @@ def answers(page):
 def test_asking_changes_the_bars_of_all_four_models(page, records):
     before = answers(page)
     assert len(before) == 4 and all(len(rows) >= 4 for rows in before)
-    assert before[1][0][0] == "owl"  # the question that shows the trait comes first
+    assert before[1][0][0] == "owl"  # asked first: a question that the trait is about
     page.get_by_label("Question").select_option(label="colour of grass ?")
     after = answers(page)
     assert all(new != old for new, old in zip(after, before, strict=True))
