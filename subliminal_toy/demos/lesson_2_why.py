@@ -347,9 +347,9 @@ for name, value in findings.items():
 # <details>
 # <summary>1. Rise, fall or random?</summary>
 #
-# It falls, in every case: the student's step has a positive scalar product with the teacher's, Eq.
-# (13), and its loss on digits falls by ε·α·A to first order, Eq. (14) and (15). The angle is far
-# from perpendicular, too.
+# It falls, in every case: the student's step has a positive scalar product with the teacher's,
+# Eq. (13), and its loss on digits falls by ε·α·A to first order, Eq. (14) and (15). The angle is
+# far from perpendicular, too.
 # </details>
 #
 # <details>
