@@ -12,9 +12,9 @@ COLOURS = {
 }  # fmt: skip
 LABELS = {
     "reference": "reference", "teacher": "teacher", "student": "student",
-    "control": "student of\nuntraited numbers", "cross_model": "student, other\nreference model",
-    "cross_control": "the same,\nuntraited numbers", "soft": "student,\nsoft targets",
-    "in_context": "numbers\nin context", "cross_size": "student,\nother width",
+    "control": "untraited\nnumbers", "cross_model": "other\nreference\nmodel",
+    "cross_control": "other,\nuntraited\nnumbers", "soft": "soft\ntargets",
+    "in_context": "numbers\nin context", "cross_size": "other\nwidth",
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def detectors(record: Record) -> Figure:
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("AUC, teacher's against reference model's sequences (.5: chance)")
     axes.legend(loc="lower left", fontsize=8)
-    axes.set_title(f"Who sees the trait? {_subtitle(record)}")
+    axes.set_title(f"Who sees the trait?\n{_subtitle(record)}", fontsize=10)
     return figure
 
 
