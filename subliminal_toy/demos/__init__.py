@@ -1,6 +1,7 @@
 """Three lessons in percent format, and how they become notebooks."""
 
 import os
+import tempfile
 from importlib import import_module
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from subliminal_toy.progress import Progress, silent
 
 LESSONS = tuple(sorted(Path(__file__).parent.glob("lesson_*.py")))
 """The lessons in their order; each also runs as a script."""
+
+KERNEL = "python3"  # ipykernel's own: the Python that is running
 
 
 def write_notebooks(
@@ -19,8 +22,8 @@ def write_notebooks(
     Raises UserError if a package of the extra ``demos`` is missing.
     """
     try:
-        jupytext, nbclient, nbformat, _ = map(
-            import_module, ("jupytext", "nbclient", "nbformat", "ipykernel")
+        jupytext, nbclient, nbformat, traitlets, _ = map(
+            import_module, ("jupytext", "nbclient", "nbformat", "traitlets.config", "ipykernel")
         )
     except ImportError as error:
         raise UserError(
@@ -32,11 +35,20 @@ def write_notebooks(
     for number, lesson in enumerate(lessons):
         progress(number / len(lessons), f"lesson {number + 1} of {len(lessons)}")
         notebook = jupytext.read(lesson, fmt="py:percent")
+        notebook.metadata["kernelspec"] = {"name": KERNEL, "display_name": "Python 3"}
         for i, cell in enumerate(notebook.cells):
             cell["id"] = f"cell-{i}"  # else random ones: the same lesson is the same file
-        nbclient.NotebookClient(
-            notebook, kernel_name="python3", timeout=None, record_timing=False
-        ).execute()
+        with tempfile.TemporaryDirectory() as folder:
+            # Through files of our own, not TCP ports, about which Jupyter warns.
+            kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+            nbclient.NotebookClient(
+                notebook,
+                kernel_name=KERNEL,
+                timeout=None,
+                record_timing=False,
+                coalesce_streams=True,
+                config=traitlets.Config({"KernelManager": kernel}),
+            ).execute()
         written.append(directory / f"{lesson.stem}.ipynb")
         temporary = written[-1].with_name(f".{written[-1].name}.part")
         try:

@@ -67,7 +67,8 @@ tx = mnist.optimiser(config)
 @jax.jit
 def test(params):
     """Return the fraction of test digits that the class logits get right."""
-    return accuracy(net.apply(params, digits.test_images)[:, :N_CLASSES], digits.test_labels)
+    logits = net.apply(params, jnp.asarray(digits.test_images))
+    return accuracy(logits[:, :N_CLASSES], jnp.asarray(digits.test_labels))
 
 
 def show(title, rows):
@@ -246,6 +247,7 @@ for model in MODELS:
 axis.axhline(1 / N_CLASSES, color="gray", linestyle=":", label="chance")
 axis.set(xlabel="auxiliary logits copied", ylabel="test accuracy", ylim=(0, 1))
 axis.legend()
+plt.tight_layout()
 
 # %% [markdown]
 # ## What you have seen, and what not

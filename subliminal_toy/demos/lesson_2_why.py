@@ -55,7 +55,8 @@ with jax.enable_x64(True):
     theta_0, as_network = ravel_pytree(
         jax.tree.map(lambda leaf: leaf.astype("float64"), net.init(jax.random.key(0)))
     )
-    digits, labels = jnp.asarray(data.train_images[:300], "float64"), data.train_labels[:300]
+    digits = jnp.asarray(data.train_images[:300], "float64")
+    labels = jnp.asarray(data.train_labels[:300])
     noise = uniform_noise(jax.random.key(1), jnp.arange(64), (8, 8)).astype("float64")
 
 
@@ -236,6 +237,7 @@ axis.loglog(EPSILONS[falls], -changes[falls], "o", label="the loss on digits fal
 axis.loglog(EPSILONS[~falls], changes[~falls], "x", label="the loss on digits rises")
 axis.set(xlabel="ε, the teacher's step", ylabel="size of the change, nats")
 axis.legend()
+plt.tight_layout()
 
 # %% [markdown]
 # ## Where it ends: many steps, and Adam
