@@ -186,7 +186,7 @@ class Bench:
             compiler_options=self.compiler_options,
         )
 
-    def f(self, theta: Vector, x: Float[Array, "batch height width"]) -> Array:
+    def f(self, theta: Vector, x: Float[Any, "batch height width"]) -> Array:
         """Return f_θ(x)."""
         return self._net.apply(self._unravel(theta), x)
 
@@ -205,7 +205,7 @@ class Bench:
             sd.append(np.full(leaf.size, spread))
         return np.concatenate(mean), np.concatenate(sd)
 
-    def signs(self, theta: Vector, x: Float[Array, "batch height width"]) -> Array:
+    def signs(self, theta: Vector, x: Float[Any, "batch height width"]) -> Array:
         """Return the sign of every ReLU's input, all layers in one vector."""
         inputs = []
 
@@ -216,7 +216,7 @@ class Bench:
         self.architecture.build(self.image_shape, watched).apply(self._unravel(theta), x)
         return jnp.concatenate(inputs)
 
-    def kink(self, here: Vector, there: Vector, x: Float[Array, "batch height width"]) -> Array:
+    def kink(self, here: Vector, there: Vector, x: Float[Any, "batch height width"]) -> Array:
         """Whether a ReLU's input changes sign between two parameter vectors, or is zero."""
         if not self.architecture.kinked:
             return jnp.zeros((), bool)

@@ -97,7 +97,8 @@ class Parts:
 
     def grid_problems(self, architecture: str):
         """Return the grid's problems; every architecture gets the same numbers."""
-        numbers = uniforms(self._keys["grid"], 1, self._data.image_shape)
+        # The same numbers again and again is the point, so the key is meant to be used again.
+        numbers = uniforms(jax.random.clone(self._keys["grid"]), 1, self._data.image_shape)
         return grid(self._benches[architecture], self._data, numbers)
 
     def grid(self, architecture: str) -> Arrays:

@@ -96,7 +96,7 @@ def distil(
 
         return jnp.stack([theta, *jax.lax.scan(some_steps, start(theta, tx), steps)[1]])
 
-    def one_seed(digits, theta, other, noise):
+    def one_seed(digits, labels, theta, other, noise):
         def trait(t, _=None):
             return cross_entropy(bench.f(t, digits), labels, CLASSES)
 
@@ -109,7 +109,7 @@ def distil(
 
         def student(first):
             thetas = path(imitation, first)
-            moved = thetas - first
+            moved = thetas - first[None]
             lengths = jnp.linalg.norm(moved, axis=1) * jnp.linalg.norm(goal)
             cosine = moved @ goal / jnp.where(lengths > 0, lengths, 1.0)
             return cosine, jax.lax.map(trait, thetas)
@@ -117,13 +117,13 @@ def distil(
         cosine, loss = jax.lax.map(student, jnp.stack([theta, other]))
         return Path(cosine, loss, jax.lax.map(trait, teachers))
 
-    def seeds(digits, rows):
-        return jax.lax.map(lambda row: one_seed(digits, *row), rows)
+    def seeds(digits, labels, rows):
+        return jax.lax.map(lambda row: one_seed(digits, labels, *row), rows)
 
     with jax.enable_x64(True):
         program = jax.jit(seeds, compiler_options=bench.compiler_options)
         rows = (drawn.problems.theta, drawn.other_start, noise)
-        return jax.device_get(program(digits.astype(np.float64), rows))
+        return jax.device_get(program(digits.astype(np.float64), labels, rows))
 
 
 NULLS = (

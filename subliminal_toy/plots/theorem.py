@@ -21,7 +21,7 @@ def convergence(record: Record) -> Figure:
     arrays, table = record.arrays, record.summary["grid_by_architecture"]
     epsilons = arrays["epsilons"]
     figure = Figure(figsize=(10.0, 3.4))
-    panels = figure.subplots(1, len(table), sharex=True, sharey=True)
+    panels = figure.subplots(1, len(table), sharex=True, sharey=True, squeeze=False)[0]
     for i, (axes, row) in enumerate(zip(panels, table, strict=True)):
         slope = arrays["grid_slope"][i].reshape(-1, 1)
         inner = arrays["grid_inner"][i].reshape(len(slope), -1)
@@ -72,7 +72,7 @@ def fall(record: Record) -> Figure:
     arrays, epsilons = record.arrays, record.arrays["explored_epsilons"]
     rate = record.summary["learning_rate"]
     figure = Figure(figsize=(10.0, 3.6))
-    panels = figure.subplots(1, len(arrays["explored"]), sharex=True)
+    panels = figure.subplots(1, len(arrays["explored"]), sharex=True, squeeze=False)[0]
     for i, (axes, names) in enumerate(zip(panels, arrays["explored"], strict=True)):
         change, slope = arrays["explored_change"][i], arrays["explored_slope"][i]
         falls = change < 0
