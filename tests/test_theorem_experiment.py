@@ -171,7 +171,7 @@ def test_a_kink_is_seen_exactly_when_a_relu_changes_sides(digits):
         params = its._unravel(theta)
         first = params["layers"][0]
         before = np.asarray(x.reshape(3, -1) @ first["kernel"] + first["bias"][None])
-        # Shift the bias of the unit that is nearest to its kink: not so far as the kink, and past it.
+        # Shift the bias of the unit nearest to its kink: not so far as the kink, and past it.
         image, unit = np.unravel_index(np.argmin(np.abs(before)), before.shape)
         numbered = its._unravel(jnp.arange(len(theta), dtype=float))
         at = int(numbered["layers"][0]["bias"][unit])
