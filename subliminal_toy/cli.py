@@ -26,7 +26,7 @@ from subliminal_toy.configs import (
     MnistConfig,
     TheoremConfig,
 )
-from subliminal_toy.console import display, show_claims
+from subliminal_toy.console import display, interrupt, show_claims
 from subliminal_toy.errors import UserError
 from subliminal_toy.progress import Progress
 
@@ -345,7 +345,8 @@ def preset_in(arguments: list[str]) -> str | None:
 def main() -> None:
     """Run the command line; mistakes outside the program end in one sentence, not a traceback."""
     # An interruption from outside is as good as one from the keyboard.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         command = tyro.cli(
             commands(preset_in(sys.argv[1:])),

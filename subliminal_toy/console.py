@@ -1,6 +1,7 @@
 """What the command line shows on a terminal or in a pipe: progress and the claims table."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,18 @@ from itertools import accumulate
 from typing import Any
 
 from subliminal_toy.progress import Progress
+
+_interrupted = threading.Event()
+
+
+def interrupt(*_: Any) -> None:
+    """Handle a signal: stop at once, or else at the next tick of the progress.
+
+    An exception out of a signal handler is lost where it meets an import or a clean-up that
+    ignores exceptions.
+    """
+    _interrupted.set()
+    raise KeyboardInterrupt
 
 
 def show_claims(records: Mapping[str, Any]) -> None:
@@ -50,6 +63,8 @@ def display(seconds: Mapping[str, float], quiet: bool) -> Iterator[dict[str, Pro
 
     def listener(name: str, before: float) -> Progress:
         def listen(fraction: float, phase: str) -> None:
+            if _interrupted.is_set():
+                raise KeyboardInterrupt
             done = (before + seconds[name] * fraction) / total
             left = (time.monotonic() - began) * (1 - done) / done if done > 0.02 else None
             text = "estimating time left" if left is None else f"about {duration(left)} left"

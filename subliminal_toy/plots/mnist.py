@@ -32,8 +32,8 @@ def accuracy(record: Record) -> Figure:
         axes.text(1.02, row, f"{estimate['mean']:.3f}", va="center", ha="left")
         if summary["published"]:
             published = summary["published"][condition.name]["published"]
-            axes.plot(published, row + 0.31, "D", color="white", markeredgecolor="black", markersize=5,
-                      label="paper (n = 100)" if row == 0 else None)  # fmt: skip
+            label = "paper (n = 100)" if row == 0 else None
+            axes.plot(published, row + 0.31, "D", color="white", mec="black", ms=5, label=label)
             axes.text(1.14, row, f"{published:.3f}", va="center", ha="left", color="0.35")
     axes.axvline(CHANCE, color="black", linewidth=0.8, linestyle=":")
     axes.text(CHANCE, -0.62, " chance", va="bottom", fontsize=8)
