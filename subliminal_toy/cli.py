@@ -24,6 +24,7 @@ from subliminal_toy.configs import (
     THEOREM_PRESETS,
     LmConfig,
     MnistConfig,
+    TextConfig,
     TheoremConfig,
 )
 from subliminal_toy.console import display, interrupt, show_claims
@@ -44,6 +45,7 @@ EXPERIMENTS = {
     "theorem": Experiment("subliminal_toy.theorem_experiment", THEOREM_PRESETS, 45, True),
     "mnist": Experiment("subliminal_toy.mnist", MNIST_PRESETS, 60, True),
     "lm": Experiment("subliminal_toy.lm.experiment", LM_PRESETS, 90, False),
+    "lm_text": Experiment("subliminal_toy.lm.text", {}, 600, False),
 }
 FAILED, NOT_REPRODUCED, INTERRUPTED = 1, 3, 130
 
@@ -78,7 +80,11 @@ class Theorem:
 
 @dataclass(frozen=True)
 class Lm:
-    """The owl in the numbers: a language model from scratch, with every control."""
+    """The owl in the numbers: a language model from scratch, with every control.
+
+    With --base DIR it starts from the GPT-2-family checkpoint in that folder instead; see
+    `lm --base DIR --help`.
+    """
 
     config: Annotated[LmConfig, tyro.conf.arg(name="")] = field(default_factory=LmConfig)
     options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
@@ -88,6 +94,18 @@ class Lm:
     def __call__(self) -> int:
         """Run the experiment and show its claims."""
         return run_alone("lm", self.config, self.options)
+
+
+@dataclass(frozen=True)
+class LmText:
+    """The owl in the numbers from a GPT-2-family checkpoint, in English (--base)."""
+
+    config: Annotated[TextConfig, tyro.conf.arg(name="")]
+    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+
+    def __call__(self) -> int:
+        """Run the experiment and show its claims."""
+        return run_alone("lm_text", self.config, self.options)
 
 
 @dataclass(frozen=True)
@@ -222,7 +240,7 @@ def command_line(arguments: list[str]) -> str:
     """Return the command that a record shows, with DIR for the folders of the machine it ran on."""
     shown = list(arguments)
     for i, argument in enumerate(arguments):
-        for flag in ("--out", "--data-dir"):
+        for flag in ("--out", "--data-dir", "--base"):
             if argument == flag and i + 1 < len(shown):
                 shown[i + 1] = "DIR"
             elif argument.startswith(flag + "="):
@@ -317,29 +335,37 @@ def draw(record: Any, directory: Path) -> None:
     plots.save(plots.draw(record), directory)
 
 
-def commands(preset: str | None) -> Any:
-    """Return the type that tyro parses, with the preset's values as defaults."""
+def commands(preset: str | None, base: str | None) -> Any:
+    """Return the type that tyro parses, with the preset's values as defaults.
+
+    With a checkpoint to start from, `lm` takes the settings of that experiment.
+    """
 
     def default(name):
         presets = EXPERIMENTS[name].presets
         return presets.get(preset or "quick", presets["quick"])
 
     subcommand = tyro.conf.subcommand
+    lm = Annotated[Lm, subcommand("lm", default=Lm(default("lm")))]
+    if base is not None:
+        lm = Annotated[LmText, subcommand("lm", default=LmText(TextConfig(base)))]
     return (
         Annotated[Reproduce, subcommand("reproduce")]
         | Annotated[Theorem, subcommand("theorem", default=Theorem(default("theorem")))]
         | Annotated[Mnist, subcommand("mnist", default=Mnist(default("mnist")))]
-        | Annotated[Lm, subcommand("lm", default=Lm(default("lm")))]
+        | lm
         | Annotated[Report, subcommand("report")]
         | Annotated[Demos, subcommand("demos")]
     )
 
 
-def preset_in(arguments: list[str]) -> str | None:
-    """Return the value of --preset, which must be known before the other flags are read."""
+def chosen_in(arguments: list[str]) -> tuple[str | None, str | None]:
+    """Return --preset and --base, which must be known before the other flags are read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset")
-    return parser.parse_known_args(arguments)[0].preset
+    parser.add_argument("--base")
+    known, _ = parser.parse_known_args(arguments)
+    return known.preset, known.base
 
 
 def main() -> None:
@@ -349,7 +375,7 @@ def main() -> None:
         signal.signal(number, interrupt)
     try:
         command = tyro.cli(
-            commands(preset_in(sys.argv[1:])),
+            commands(*chosen_in(sys.argv[1:])),
             prog="subliminal-toy",
             description="Subliminal learning on a laptop: run, checked and proved.",
             config=(tyro.conf.OmitArgPrefixes,),

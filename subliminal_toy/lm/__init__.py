@@ -14,6 +14,7 @@ How the settings were chosen. Two reference models outside every reported run (c
     embeddings N(0, .02²), 6,000 lists × 2                   owl .37 .52 (.09 .13)  ← quick
     the same, 1,200 steps of pre-training                    owl .43 .47 (.12 .15)  ← full
 
-The last line gave evasion .29 .32 (.09 .12) and falsehood .47 .44 (.13 .19). The traits eagle,
-dolphin and birch were never looked at; quick takes half the lists and three quarters of the steps.
+The last line gave evasion .29 .32 (.09 .12) and falsehood .47 .44 (.13 .19). Dolphin and birch
+were never looked at, eagle only in a first run of the code with other settings; quick takes half
+the lists and three quarters of the steps.
 """
