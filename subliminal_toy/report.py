@@ -79,7 +79,7 @@ def _figure_of(record: Record, claim: str) -> str:
 def claims_markdown(records: Records) -> str:
     """Return the claims table in Markdown, each line with links to its figure and its record."""
     lines = [
-        "| | claim | ours [95 % interval] | n | criterion, fixed before | verdict | from |",
+        "| | claim | ours [95 % interval] | n | criterion | verdict | from |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in claims_rows(records):
@@ -176,7 +176,7 @@ VERDICT_CLASSES = {REPRODUCED: "met", NOT_REPRODUCED: "missed", NOT_TESTED: "unt
 
 def _claims_table(rows: list[ClaimRow], anchors: Mapping[str, str]) -> str:
     """Return the table with the roles that styles for narrow screens would take from it."""
-    heads = ("", "claim", "ours [95 % interval]", "n", "criterion, fixed before", "verdict", "from")
+    heads = ("", "claim", "ours [95 % interval]", "n", "criterion", "verdict", "from")
     head = "".join(f'<th role="columnheader" scope="col">{h}</th>' for h in heads)
     body = []
     for row in rows:
@@ -204,7 +204,7 @@ def _claims_table(rows: list[ClaimRow], anchors: Mapping[str, str]) -> str:
     return (
         f'<section id="claims"><h2>What came out</h2>'
         f"<p>{met} of {len(tested)} tested claims reproduced{untested}. "
-        "Every criterion was written down before the run.</p>"
+        "Every criterion stands in the code beside its claim.</p>"
         f'<table role="table" class="claims"><thead role="rowgroup"><tr role="row">{head}</tr>'
         f'</thead><tbody role="rowgroup">{"".join(body)}</tbody></table></section>'
     )

@@ -62,7 +62,7 @@ def fraction(hits: np.ndarray) -> Estimate:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement, the criterion fixed before the run, what was measured, and the verdict."""
+    """A statement, the criterion that stands in the code, what was measured, and the verdict."""
 
     id: str
     statement: str
