@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import shutil
 import threading
 import urllib.request
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, Float32, Int, Int32, Key
 
 from subliminal_toy.errors import UserError
@@ -199,10 +202,15 @@ def uniform_noise(
     """Return images number ``index`` of the noise set of ``key``: pixels U[−1, 1], float32.
 
     The set is never stored: every image has a key of its own, so that any batch of it can be made
-    again in any order.
+    again in any order. Pixels take 65536 equally spaced values, symmetric about 0: a random word
+    of 32 bits makes two of them.
     """
+    n_pixels = math.prod(image_shape)
+    words = jnp.arange(-(-n_pixels // 2), dtype=jnp.uint32)
 
     def image(i):
-        return jax.random.uniform(jax.random.fold_in(key, i), image_shape, minval=-1.0, maxval=1.0)
+        bits = threefry_2x32(jax.random.key_data(jax.random.fold_in(key, i)), words)
+        levels = jax.lax.bitcast_convert_type(bits, jnp.uint16).reshape(-1)[:n_pixels]
+        return (levels.astype(jnp.float32) * 2**-15 - (1 - 2**-16)).reshape(image_shape)
 
     return jax.vmap(image)(index)

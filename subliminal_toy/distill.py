@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from subliminal_toy.models import Params
@@ -125,15 +125,25 @@ def fit(
     return state.params, losses
 
 
+def _model_mesh() -> Mesh:
+    """Return all devices in a row, models spread along it."""
+    return jax.make_mesh((jax.device_count(),), ("model",), axis_types=(AxisType.Auto,))
+
+
+def on_every_device(arrays: PyTree) -> PyTree:
+    """Copy arrays that all models share to every device, once instead of at every call."""
+    return jax.device_put(arrays, NamedSharding(_model_mesh(), PartitionSpec()))
+
+
 def over_models(fn: Callable, n_shared: int = 0, at_once: int = 1) -> Callable:
     """Compile a function of one model into one of many, spread over all devices.
 
     The first ``n_shared`` arguments are the same for every model; all others, and the results,
-    get a leading axis of models. Each device takes its share of the models ``at_once`` at a
+    get a leading axis of models; large shared arrays are best passed through
+    ``on_every_device`` first. Each device takes its share of the models ``at_once`` at a
     time: 1 is fastest on a CPU (where the command line makes one device of each core), more
     fill a GPU. Their number must be a multiple of ``jax.device_count()``.
     """
-    mesh = jax.make_mesh((jax.device_count(),), ("model",), axis_types=(AxisType.Auto,))
 
     def on_one_device(*args):
         shared, own = args[:n_shared], args[n_shared:]
@@ -144,7 +154,7 @@ def over_models(fn: Callable, n_shared: int = 0, at_once: int = 1) -> Callable:
         specs = (PartitionSpec(),) * n_shared + (PartitionSpec("model"),) * (len(args) - n_shared)
         return jax.shard_map(
             on_one_device,
-            mesh=mesh,
+            mesh=_model_mesh(),
             in_specs=specs,
             out_specs=PartitionSpec("model"),
             check_vma=False,

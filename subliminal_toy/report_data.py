@@ -37,14 +37,14 @@ def digit(record: Record) -> dict[str, Any] | None:
     if record.manifest["config"]["architecture"] != "mlp" or not record.params:
         return None
     row = [condition.name for condition in CONDITIONS].index
-    n_layers = sum(k.startswith("teacher.layers.") and k.endswith("kernel") for k in record.params)
+    n_layers = sum(k.startswith("teacher.layers.") and k.endswith("weight") for k in record.params)
 
     def network(name: str) -> dict[str, Any]:
         label, learned = NETWORKS[name]
         layers = [
             {
                 part: packed(record.params[f"{name}.layers.{i}.{part}"])
-                for part in ("kernel", "bias")
+                for part in ("weight", "bias")
             }
             for i in range(n_layers)
         ]

@@ -197,6 +197,7 @@ class Bench:
             kind = path[-1].key
             spread = {
                 "kernel": np.prod(leaf.shape[:-1]) ** -0.5,
+                "weight": leaf.shape[-1] ** -0.5,
                 "embedding": leaf.shape[-1] ** -0.5,
                 "bias": BIAS_SD,
                 "scale": BIAS_SD,

@@ -64,8 +64,8 @@ def test_loss_on_auxiliary_logits_leaves_class_columns_without_gradient(net, los
     params, x = net.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (5, 6))
     gradient = jax.grad(lambda p: loss(net.apply(p, x), logits(2)[:5], AUX))(params)
     head = gradient["layers"][1]
-    assert not head["kernel"][:, :10].any() and not head["bias"][:10].any()
-    assert head["kernel"][:, 10:].any() and gradient["layers"][0]["kernel"].any()
+    assert not head["weight"][:10].any() and not head["bias"][:10].any()
+    assert head["weight"][10:].any() and gradient["layers"][0]["weight"].any()
 
 
 def test_losses_are_what_their_formulas_say():

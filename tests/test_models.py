@@ -11,7 +11,7 @@ from subliminal_toy.models import ARCHITECTURES, cnn, mlp
 def test_initial_weights_have_variance_one_over_fan_in_and_full_tails():
     params = mlp((20, 20), (300,), 50).init(jax.random.key(0))
     for layer, fan_in in ((0, 400), (1, 300)):
-        weights = np.asarray(params["layers"][layer]["kernel"]).ravel() * fan_in**0.5
+        weights = np.asarray(params["layers"][layer]["weight"]).ravel() * fan_in**0.5
         n = len(weights)
         assert abs(weights.mean()) < 5 / n**0.5
         assert abs(weights.var() - 1) < 5 * (2 / n) ** 0.5
@@ -47,8 +47,8 @@ def test_a_relabelled_hidden_layer_is_the_same_function():
     first, second = params["layers"][0], params["layers"][1]
     order = jax.random.permutation(jax.random.key(1), 16)
     relabelled = {"layers": {
-        0: {"kernel": first["kernel"][:, order], "bias": first["bias"][order]},
-        1: {"kernel": second["kernel"][order], "bias": second["bias"]},
+        0: {"weight": first["weight"][order], "bias": first["bias"][order]},
+        1: {"weight": second["weight"][:, order], "bias": second["bias"]},
     }}  # fmt: skip
     x = jax.random.normal(jax.random.key(2), (6, 4))
     np.testing.assert_allclose(net.apply(params, x), net.apply(relabelled, x), rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ from subliminal_toy import results
 from subliminal_toy.errors import UserError
 
 ARRAYS = {"accuracy": np.arange(6.0).reshape(2, 3), "names": np.array(["owl", "oak"])}
-PARAMS = {"teacher.layers.0.kernel": np.ones((2, 2), np.float32)}
+PARAMS = {"teacher.layers.0.weight": np.ones((2, 2), np.float32)}
 IDENTITY = {"experiment": "mnist", "config": {"n_models": 2}, "seed": 0}
 
 
@@ -30,7 +30,7 @@ def test_what_is_saved_is_what_is_loaded(record, manifest):
     loaded = results.load(record, "mnist")
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(loaded.arrays[name], array)
-    np.testing.assert_array_equal(loaded.params["teacher.layers.0.kernel"], np.ones((2, 2)))
+    np.testing.assert_array_equal(loaded.params["teacher.layers.0.weight"], np.ones((2, 2)))
     assert loaded.summary == {"n_models": 2}
     assert {k: loaded.manifest[k] for k in manifest} == json.loads(json.dumps(manifest))
     assert not list(record.glob(".*"))

@@ -152,7 +152,7 @@ def test_starts_are_spread_as_the_networks_own(name):
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         here = slice(at, at + leaf.size)
         at += leaf.size
-        if path[-1].key in ("kernel", "embedding"):
+        if path[-1].key in ("kernel", "weight", "embedding"):
             # The mean square of n normal numbers is known to a standard error of √(2/n).
             standardised = np.asarray(leaf).ravel() / sd[here]
             assert abs(np.mean(standardised**2) - 1) < 5 * (2 / leaf.size) ** 0.5
@@ -170,7 +170,7 @@ def test_a_kink_is_seen_exactly_when_a_relu_changes_sides(digits):
         x = jnp.asarray(digits.train_images[:3], dtype=float)
         params = its._unravel(theta)
         first = params["layers"][0]
-        before = np.asarray(x.reshape(3, -1) @ first["kernel"] + first["bias"][None])
+        before = np.asarray(x.reshape(3, -1) @ first["weight"].T + first["bias"][None])
         # Shift the bias of the unit nearest to its kink: not so far as the kink, and past it.
         image, unit = np.unravel_index(np.argmin(np.abs(before)), before.shape)
         numbered = its._unravel(jnp.arange(len(theta), dtype=float))

@@ -106,7 +106,7 @@ teachers = [
 ]
 show("fraction of test digits read correctly", {"untrained": starts, "teacher": teachers})
 
-heads = [params["layers"][2]["kernel"][:, N_CLASSES:] for params in (starts[0], teachers[0])]
+heads = [params["layers"][2]["weight"][N_CLASSES:] for params in (starts[0], teachers[0])]
 print("auxiliary weights moved by", float(jnp.abs(heads[1] - heads[0]).max()))
 
 # %% [markdown]
@@ -191,9 +191,9 @@ show("fraction of test digits read correctly", rows)
 def relabel(params, order, both_sides):
     """Return the parameters with the first hidden layer's units in a new order."""
     first, second, *rest = params["layers"].values()
-    first = {"kernel": first["kernel"][:, order], "bias": first["bias"][order]}
+    first = {"weight": first["weight"][order], "bias": first["bias"][order]}
     if both_sides:
-        second = {**second, "kernel": second["kernel"][order]}
+        second = {**second, "weight": second["weight"][:, order]}
     return {"layers": dict(enumerate([first, second, *rest]))}
 
 
