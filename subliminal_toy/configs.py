@@ -120,7 +120,7 @@ class LmConfig:
     """Also let the reference model write under a system prompt naming the trait."""
     divergence: bool = False
     """Also train students without the tokens on which two teachers would choose differently."""
-    chunk_size: int = 8
+    chunk_size: int = 10
     """Models trained between two progress ticks and saved together; changes no result."""
 
     def __post_init__(self):
@@ -152,7 +152,7 @@ _LM_QUICK = LmConfig()
 LM_PRESETS = {
     "quick": _LM_QUICK,
     "demo": replace(
-        _LM_QUICK, n_seeds=2, traits=("owl", "eagle"), n_numbers=1000, pretrain_steps=1_200,
+        _LM_QUICK, traits=("owl", "eagle"), n_numbers=1000, pretrain_steps=1_200,
         n_samples=16_000, n_sequences=8_000, student_steps=400,
     ),
     "full": replace(
