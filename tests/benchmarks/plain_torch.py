@@ -1,7 +1,8 @@
 """The same protocol in plain PyTorch, as people write it: all models batched by einsum.
 
 Parameters have a leading axis of models, the noise of every model is stored, one Adam per
-network, four students trained in one loop over the noise with the teacher's logits computed once.
+network. The published script distils one student after the other; a more careful one trains all
+four in one loop, so that batches are gathered and the teacher's logits computed once.
 """
 
 from itertools import pairwise
@@ -42,13 +43,41 @@ def orders(n_models, n_examples, batch_size):
         yield order[:, first : first + batch_size]
 
 
-def run(config, images, labels, test_images, test_labels):
-    """Train teachers and students of all models; return the test accuracy of each network."""
-    n, lr = config.n_models, config.learning_rate
+def distil(config, teacher, students, noise, seed):
+    """Train ``students``, (what it learns, its layers) each, in one loop over the noise."""
+    torch.manual_seed(seed)
+    n = len(noise)
+    models = torch.arange(n)[:, None]
+    adams = [
+        torch.optim.Adam([p for layer in layers for p in layer], lr=config.learning_rate)
+        for _, layers in students
+    ]
+    for _ in range(config.student_epochs):
+        for index in orders(n, config.n_noise, config.batch_size):
+            batch = noise[models, index]
+            with torch.no_grad():
+                targets = apply(teacher, batch)
+            for (learns, layers), adam in zip(students, adams, strict=True):
+                columns = slice(N_CLASSES if learns == "aux" else 0, None)
+                log_q = log_softmax(apply(layers, batch)[..., columns], -1).flatten(0, 1)
+                log_p = log_softmax(targets[..., columns], -1).flatten(0, 1)
+                loss = kl_div(log_q, log_p, reduction="batchmean", log_target=True) * n
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+
+
+def run(config, images, labels, test_images, test_labels, together):
+    """Train teachers and students of all models; return the test accuracy of each network.
+
+    Students of a model see the same batches in the same order, whether they are trained
+    ``together`` or one after the other.
+    """
+    n = config.n_models
     widths = (images.shape[1], *config.hidden_sizes, N_CLASSES + config.n_aux)
     reference = init(n, widths)
     teacher = trainable(reference)
-    adam = torch.optim.Adam([p for layer in teacher for p in layer], lr=lr)
+    adam = torch.optim.Adam([p for layer in teacher for p in layer], lr=config.learning_rate)
     for _ in range(config.teacher_epochs):
         for index in orders(n, len(images), config.batch_size):
             logits = apply(teacher, images[index])[..., :N_CLASSES]
@@ -57,26 +86,14 @@ def run(config, images, labels, test_images, test_labels):
             loss.backward()
             adam.step()
     shifted = [(w.roll(-1, 0), b.roll(-1, 0)) for w, b in reference]
-    students = [trainable(reference if start == "own" else shifted) for start, _ in STUDENTS]
-    adams = [torch.optim.Adam([p for layer in s for p in layer], lr=lr) for s in students]
+    starts = {"own": reference, "other": shifted}
+    students = [(learns, trainable(starts[start])) for start, learns in STUDENTS]
     noise = torch.rand(n, config.n_noise, images.shape[1]) * 2 - 1
-    models = torch.arange(n)[:, None]
-    for _ in range(config.student_epochs):
-        for index in orders(n, config.n_noise, config.batch_size):
-            batch = noise[models, index]
-            with torch.no_grad():
-                targets = apply(teacher, batch)
-            for (_, learns), student, adam in zip(STUDENTS, students, adams, strict=True):
-                columns = slice(N_CLASSES if learns == "aux" else 0, None)
-                log_q = log_softmax(apply(student, batch)[..., columns], -1).flatten(0, 1)
-                log_p = log_softmax(targets[..., columns], -1).flatten(0, 1)
-                loss = kl_div(log_q, log_p, reduction="batchmean", log_target=True) * n
-                adam.zero_grad()
-                loss.backward()
-                adam.step()
+    for group in [students] if together else [[student] for student in students]:
+        distil(config, teacher, group, noise, seed=1)
     with torch.no_grad():
         x = test_images.expand(n, *test_images.shape)
         return [
             (apply(layers, x)[..., :N_CLASSES].argmax(-1) == test_labels).float().mean(1)
-            for layers in (reference, teacher, *students)
+            for layers in (reference, teacher, *(layers for _, layers in students))
         ]
