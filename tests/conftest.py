@@ -3,8 +3,25 @@
 Strict dtype promotion stays off: optax itself mixes integers and floats in its step counts.
 """
 
+import os
+import tempfile
+
 import jax
 from jaxtyping import install_import_hook
+
+# What one test or process has compiled, the others read: the first to come here makes the folder,
+# and those it starts inherit the variables.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    folder = tempfile.TemporaryDirectory(prefix="compiled-")  # removed when its maker ends
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+CACHE = {
+    "jax_compilation_cache_dir": os.environ["JAX_COMPILATION_CACHE_DIR"],
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+for option, value in CACHE.items():
+    os.environ[option.upper()] = str(value)  # for the command line, which tests start
+    jax.config.update(option, value)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)

@@ -53,7 +53,9 @@ def test_report_draws_the_same_bytes_from_the_record(record):
     assert figure.read_bytes() == before
 
 
-def test_a_killed_run_resumes_to_the_same_bits(record, tmp_path):
+def test_a_killed_run_resumes_to_the_same_bits(record, tmp_path, monkeypatch):
+    # A user's second run compiles its programs anew: the bits must not hang on the tests' cache.
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     out = tmp_path / "killed"
     with subprocess.Popen([*COMMAND, *TINY, "--out", str(out)], stderr=subprocess.PIPE) as process:
         # Progress lines tell when a chunk is behind it.
