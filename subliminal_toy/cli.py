@@ -276,8 +276,9 @@ def run_experiment(
     assert out is not None
     progress(0.0, "starting")
     import jax
+    import joblib
 
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    jax.config.update("jax_num_cpu_devices", joblib.cpu_count())
     from subliminal_toy import data, results
 
     experiment = EXPERIMENTS[name]
@@ -395,6 +396,10 @@ def main() -> None:
 
 
 def fail(sentence: str, status: int) -> None:
-    """Print the sentence to standard error and exit."""
+    """Print the sentence to standard error and end the process."""
     print(f"subliminal-toy: {sentence}", file=sys.stderr)
-    sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: an interruption leaves programs running in JAX's threads, on which Python's
+    # clean-up can crash.
+    os._exit(status)

@@ -1,11 +1,14 @@
 """What the command line shows on a terminal or in a pipe: progress and the claims table."""
 
+import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
+from types import FrameType
 from typing import Any
 
 from subliminal_toy.progress import Progress
@@ -13,14 +16,17 @@ from subliminal_toy.progress import Progress
 _interrupted = threading.Event()
 
 
-def interrupt(*_: Any) -> None:
-    """Handle a signal: stop at once, or else at the next tick of the progress.
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle a signal: stop at once, after a running import, or at the next tick of the progress.
 
-    An exception out of a signal handler is lost where it meets an import or a clean-up that
-    ignores exceptions.
+    An exception out of a signal handler can crash the import of an extension module, and is lost
+    in a clean-up that ignores exceptions.
     """
     _interrupted.set()
-    raise KeyboardInterrupt
+    files = (at.f_code.co_filename for at, _ in traceback.walk_stack(frame))
+    if "<frozen importlib._bootstrap>" not in files:
+        raise KeyboardInterrupt
+    threading.Timer(0.05, signal.raise_signal, (number,)).start()
 
 
 def show_claims(records: Mapping[str, Any]) -> None:

@@ -76,10 +76,11 @@ def test_a_killed_run_resumes_to_the_same_bits(record, tmp_path, monkeypatch):
     assert not (out / "unfinished").exists()
 
 
-def test_an_interrupted_run_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("phase", ["starting", "models 3"])  # while JAX is imported, and later
+def test_an_interrupted_run_says_how_to_go_on(phase, tmp_path):
     command = [*COMMAND, *TINY, "--out", str(tmp_path / "o")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        process.stderr.readline()
+        next(line for line in process.stderr if phase in line)
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
     assert process.returncode == 130

@@ -9,7 +9,6 @@ float32 matrix-product peak that our side reaches, and the peak memory of all. W
 """
 
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Literal
 
+import joblib
 import numpy as np
 import tyro
 
@@ -90,7 +90,7 @@ def measure_jax(config: MnistConfig, data: Dataset) -> list[float]:
     """Time our experiment."""
     import jax
 
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    jax.config.update("jax_num_cpu_devices", joblib.cpu_count())
     from subliminal_toy import mnist
 
     return twice(lambda: mnist.run(config, jax.random.key(0), data, {}))

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+import joblib
 import numpy as np
 import tyro
 
@@ -58,7 +59,7 @@ def measure_jax(b: Benchmark) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    n_devices = len(os.sched_getaffinity(0))
+    n_devices = joblib.cpu_count()
     jax.config.update("jax_num_cpu_devices", n_devices)
     from subliminal_toy.configs import LmConfig
     from subliminal_toy.distill import over_models
@@ -172,12 +173,11 @@ def main() -> None:
         return
     rows = []
     for _ in range(benchmark.repeats):
-        n_cores = len(os.sched_getaffinity(0))
         rows.append({
             "ours": summed([started("ours")]),
             "PyTorch": summed([started("torch")]),
             "PyTorch, a process per core": summed(
-                [started("torch", OMP_NUM_THREADS="1") for _ in range(n_cores)]
+                [started("torch", OMP_NUM_THREADS="1") for _ in range(joblib.cpu_count())]
             ),
         })  # fmt: skip
     for what in ("training", "sampling"):
