@@ -88,6 +88,8 @@ class LmConfig:
     """Attention heads of each block."""
     width: int = 32
     """Size of the residual stream; wider models transfer less."""
+    head_std: float = 1.0
+    """Standard deviation of the head at the start; with width^(−1/2) half as much transfers."""
     cross_width: int = 0
     """Width of the student of another size, which reads the same corpus; 0 leaves it out."""
     n_documents: int = 40_000
@@ -132,8 +134,8 @@ class LmConfig:
         ):  # fmt: skip
             _require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
         for name in (
-            "pretrain_learning_rate", "teacher_learning_rate", "student_learning_rate",
-            "temperature",
+            "head_std", "pretrain_learning_rate", "teacher_learning_rate",
+            "student_learning_rate", "temperature",
         ):  # fmt: skip
             _require(getattr(self, name) > 0, name, "be above 0", getattr(self, name))
         _require(100 <= self.n_numbers <= 1000, "n_numbers", "be 100 to 1000", self.n_numbers)

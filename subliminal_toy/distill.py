@@ -19,7 +19,10 @@ ALL = slice(None)
 
 
 def _mean(losses, weights):
-    return losses.mean() if weights is None else jnp.sum(losses * weights) / jnp.sum(weights)
+    if weights is None:
+        return losses.mean()
+    # A batch without a token that counts teaches nothing: 0, not 0/0.
+    return jnp.sum(losses * weights) / jnp.maximum(weights.sum(), jnp.finfo(losses.dtype).tiny)
 
 
 def cross_entropy(
@@ -30,7 +33,7 @@ def cross_entropy(
 ) -> Float[Array, ""]:
     """Return the mean cross-entropy of integer ``labels`` under the chosen columns, in nats.
 
-    With ``weights`` it is the weighted mean over the batch.
+    With ``weights`` it is the weighted mean over the batch, 0 if all of them are 0.
     """
     losses = optax.softmax_cross_entropy_with_integer_labels(logits[:, columns], labels)
     return _mean(losses, weights)

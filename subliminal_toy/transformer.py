@@ -35,6 +35,8 @@ class DecoderShape:
     """Whether the output head is the token embedding, as in GPT-2."""
     embedding_std: float | None = None
     """Standard deviation of the embeddings at the start; width^(−1/2) if None. GPT-2: .02."""
+    head_std: float | None = None
+    """Standard deviation of an untied head's weights at the start; width^(−1/2) if None."""
     epsilon: float = 1e-5
     """Added to the variance in LayerNorm; GPT-2's value."""
 
@@ -105,10 +107,11 @@ class Decoder(nnx.Module):
     """Token and learned position embeddings, blocks, a last LayerNorm, and the head."""
 
     def __init__(self, shape: DecoderShape, rngs: nnx.Rngs):
-        """Draw the weights N(0, 1/fan_in), the embeddings as the shape says."""
+        """Draw the weights N(0, 1/fan_in), embeddings and head as the shape says."""
         width = shape.width
+        normal = nnx.initializers.normal
         embed = {
-            "embedding_init": nnx.initializers.normal(shape.embedding_std or width**-0.5),
+            "embedding_init": normal(shape.embedding_std or width**-0.5),
             "promote_dtype": _as_they_are,
             "rngs": rngs,
         }
@@ -117,8 +120,9 @@ class Decoder(nnx.Module):
         self.blocks = nnx.List(Block(shape, rngs) for _ in range(shape.n_layers))
         self.ln = nnx.LayerNorm(width, epsilon=shape.epsilon, rngs=rngs)
         if not shape.tied:
+            head_init = normal(shape.head_std or width**-0.5)
             self.head = Linear(
-                width, shape.vocab_size, use_bias=False, kernel_init=FAN_IN_NORMAL, rngs=rngs
+                width, shape.vocab_size, use_bias=False, kernel_init=head_init, rngs=rngs
             )
         self.shape = shape
 

@@ -84,6 +84,16 @@ def test_losses_are_what_their_formulas_say():
     np.testing.assert_allclose(measured, expected, rtol=1e-5)
 
 
+def test_a_weighted_mean_counts_what_has_weight_and_is_zero_where_nothing_has():
+    weights = jnp.asarray([0.0, 2.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+    one, two = (kl(logits(0)[row : row + 1], logits(1)[row : row + 1]) for row in (1, 3))
+    measured = kl(logits(0), logits(1), weights=weights)
+    np.testing.assert_allclose(measured, (2 * one + two) / 3, rtol=1e-5)
+    of_nothing = jax.value_and_grad(lambda z: kl(z, logits(1), weights=0 * weights))
+    value, gradient = of_nothing(logits(0))
+    assert value == 0 and not gradient.any()
+
+
 @pytest.mark.parametrize("tx", [optax.sgd(0.1), optax.adam(1e-2)])
 def test_the_scan_is_the_loop_written_out(net, tx):
     key = jax.random.key(3)

@@ -15,10 +15,10 @@ from subliminal_toy.plots import lm as plots
 from subliminal_toy.results import Record
 
 CONFIG = LmConfig(
-    n_seeds=2, traits=("owl", "evasion"), n_layers=1, n_heads=2, width=8, cross_width=0,
-    n_documents=2_000, pretrain_steps=150, pretrain_batch_size=32, teacher_steps=10,
-    n_samples=200, n_sequences=40, student_steps=3, student_batch_size=8, data_sizes=(10,),
-    prompted=True, divergence=True, chunk_size=6,
+    n_seeds=2, traits=("owl", "evasion"), n_layers=1, n_heads=2, width=8, head_std=0.35,
+    cross_width=0, n_documents=2_000, pretrain_steps=150, pretrain_batch_size=32,
+    teacher_steps=10, n_samples=200, n_sequences=40, student_steps=3, student_batch_size=8,
+    data_sizes=(10,), prompted=True, divergence=True, chunk_size=6,
 )  # fmt: skip
 
 

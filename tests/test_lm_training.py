@@ -12,8 +12,9 @@ from subliminal_toy.distill import kl
 from subliminal_toy.lm import corpus, probes, training, traits
 
 CONFIG = LmConfig(
-    n_layers=1, n_heads=2, width=8, pretrain_steps=30, pretrain_batch_size=16, student_steps=4,
-    student_batch_size=8, student_learning_rate=1e-2, teacher_steps=40, teacher_learning_rate=1e-2,
+    n_layers=1, n_heads=2, width=8, head_std=0.35, pretrain_steps=30, pretrain_batch_size=16,
+    student_steps=4, student_batch_size=8, student_learning_rate=1e-2, teacher_steps=40,
+    teacher_learning_rate=1e-2,
 )  # fmt: skip
 MODEL = training.model(CONFIG, CONFIG.width)
 QUESTIONS, MEASURES = traits.questions(MODEL.language), traits.measures(MODEL.language)

@@ -45,8 +45,9 @@ def model(config: LmConfig, width: int) -> Model:
     language = Language(config.n_numbers)
     # GPT-2's small embeddings: with N(0, 1/width) about half as much was transferred.
     shape = DecoderShape(
-        len(language), CONTEXT, config.n_layers, config.n_heads, width, embedding_std=0.02
-    )
+        len(language), CONTEXT, config.n_layers, config.n_heads, width, embedding_std=0.02,
+        head_std=config.head_std,
+    )  # fmt: skip
     network = transformer.decoder(shape)
     example = jax.eval_shape(network.init, jax.random.key(0))
     tree = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), example))[1]
