@@ -199,8 +199,8 @@ plt.tight_layout()
 # filter could find.
 #
 # Things to try: another animal in `traits` (those of `corpus.ANIMALS`; change "owl" everywhere);
-# more `student_steps`; fewer `n_sequences`; a student that sees the lists in its prompt instead of
-# being trained on them (`lab.shown`).
+# more `student_steps`; fewer `n_sequences`; a smaller `head_std`; a student that sees the lists in
+# its prompt instead of being trained on them (`lab.shown`).
 
 # %%
 findings = {
