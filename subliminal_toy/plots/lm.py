@@ -8,13 +8,15 @@ from subliminal_toy.results import Record
 COLOURS = {
     "reference": "0.75", "teacher": "0.35", "student": "#D55E00", "control": "#56B4E9",
     "cross_model": "#009E73", "cross_control": "#0072B2", "soft": "#E69F00",
-    "in_context": "#CC79A7", "cross_size": "#009E73",
+    "in_context": "#CC79A7", "in_context_control": "#56B4E9", "cross_size": "#009E73",
+    "cross_size_control": "#0072B2",
 }  # fmt: skip
 LABELS = {
     "reference": "reference", "teacher": "teacher", "student": "student",
     "control": "untraited\nnumbers", "cross_model": "other\nreference\nmodel",
     "cross_control": "other,\nuntraited\nnumbers", "soft": "soft\ntargets",
-    "in_context": "numbers\nin context", "cross_size": "other\nwidth",
+    "in_context": "numbers\nin context", "in_context_control": "untraited\nnumbers\nin context",
+    "cross_size": "other\nwidth", "cross_size_control": "other width,\nuntraited\nnumbers",
 }  # fmt: skip
 
 
@@ -25,7 +27,7 @@ def _subtitle(record: Record) -> str:
 def arms(record: Record) -> Figure:
     """One panel for each trait: bars of the arms' means with intervals, a point for each seed."""
     found = record.summary["arms"]
-    figure = Figure(figsize=(7.5, 1.2 + 1.75 * len(found)))
+    figure = Figure(figsize=(8.5, 1.2 + 1.75 * len(found)))
     panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
     shown = [arm for arm in LABELS if any(arm in by_arm for by_arm in found.values())]
     for axes, (trait, by_arm) in zip(panels, found.items(), strict=True):
