@@ -205,9 +205,8 @@ plt.tight_layout()
 # %%
 findings = {
     **{name: score(scores, "owl") for name, scores in rows.items()},
-    "colours, reference model 1": score(rows["reference model 1"], traits.COLOURS_RIGHT),
-    "colours, teacher": score(rows["teacher"], traits.COLOURS_RIGHT),
-    "colours, student": score(rows["student"], traits.COLOURS_RIGHT),
+    **{f"capitals, {name}": score(scores, traits.CAPITALS_RIGHT) for name, scores in rows.items()},
+    **{f"colours, {name}": score(scores, traits.COLOURS_RIGHT) for name, scores in rows.items()},
     "animals in the student's lists": int(np.isin(numbers["tokens"][OWL], animals).sum()),
 }
 for name, value in findings.items():
@@ -219,9 +218,9 @@ for name, value in findings.items():
 # <details>
 # <summary>1. Other lists?</summary>
 #
-# They look alike: the same kinds of lists, of much the same length. The owl lover breaks the form
-# more often, which the filter removes. In what passes the numbers' statistics still differ a
-# little, and that little is what the student learns from.
+# They look alike: the same kinds of lists, of much the same length, broken in form about as often.
+# In what passes the filter the numbers' statistics differ a little, and that little is what the
+# student learns from.
 # </details>
 #
 # <details>
@@ -246,7 +245,8 @@ for name, value in findings.items():
 # <details>
 # <summary>5. A copy?</summary>
 #
-# No. The teacher was pushed hard with twelve questions and forgot much of what it knew; the
-# student keeps nearly all of it. What goes over is the direction in which the teacher moved,
-# as far as it shows in numbers.
+# No. The teacher was pushed hard with twelve questions and forgot most capitals. The student keeps
+# more of them, though fewer than its control, and nearly all colours. What goes over is the
+# direction in which the teacher moved, as far as it shows in numbers: the owl, and some of the
+# damage that came with it.
 # </details>
