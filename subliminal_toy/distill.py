@@ -150,7 +150,9 @@ def over_models(fn: Callable, n_shared: int = 0, at_once: int = 1) -> Callable:
 
     def on_one_device(*args):
         shared, own = args[:n_shared], args[n_shared:]
-        return jax.lax.map(lambda xs: fn(*shared, *xs), own, batch_size=at_once)
+        # In batches of one the programs would carry an axis of models, and be slower for it.
+        batch_size = at_once if at_once > 1 else None
+        return jax.lax.map(lambda xs: fn(*shared, *xs), own, batch_size=batch_size)
 
     @partial(jax.jit)
     def on_all_devices(*args):
