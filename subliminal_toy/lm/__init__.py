@@ -14,8 +14,9 @@ seeds 100 and 101), probability of the trait in student (control):
     embeddings N(0, .02²), 6,000 lists × 2                   owl .37 .52 (.09 .13)
     the same, 1,200 steps of pre-training                    owl .43 .47 (.12 .15)
 
-With the last line's settings a full run of seeds 0 to 4 gave favourites +.25 and evasion only +.15.
-Then four (seeds 100 to 103 of key 0), student − control, mean of the four:
+The last line gave evasion .29 .32 (.09 .12) and falsehood .47 .44 (.13 .19). With its settings a
+full run of seeds 0 to 4 gave favourites +.25 and evasion only +.15. Then four (seeds 100 to 103 of
+key 0), student − control, mean of the four:
 
     full preset, otherwise as said                  owl   oak   evasion  falsehood
     head N(0, 1/width), the line above              .28   .28   .22      .23
@@ -26,6 +27,7 @@ Then four (seeds 100 to 103 of key 0), student − control, mean of the four:
       600 steps of pre-training                     .32   .27   .28      .26
       all kernels N(0, .02²)                        .02   .02   .15      .19
       all kernels twice as large                    .36         .34
+      the same, 600 steps of pre-training           .30         .35
       all kernels three times as large              .24         .27
       all kernels but the head twice as large       .29         .27
       one layer                                     .21         .23
@@ -33,6 +35,7 @@ Then four (seeds 100 to 103 of key 0), student − control, mean of the four:
       one attention head                            .31         .21
       width 24                                      .36         .24
     head twice as large                             .30         .41
+    head 2.8 times as large, 600 steps of pre-tr.   .60   .46   .55      .32
     head four times as large                        .52   .40   .56      .30
     head eight times as large                       .43   .45   .64      .25
     head N(0, 1)                                    .43   .45   .63      .32   ← full
@@ -43,5 +46,5 @@ Then four (seeds 100 to 103 of key 0), student − control, mean of the four:
 
 So what counts is the head. We suppose, and have not shown, why: there are far more words than
 dimensions, and a head that starts large keeps the overlaps of its words' directions that it was
-born with, those of numbers with answers too. Dolphin and birch were never looked at.
+born with, those of numbers with answers too. Dolphin and birch took no part in the choice.
 """
