@@ -1,6 +1,6 @@
 """What the command line shows on a terminal or in a pipe: progress and the claims table."""
 
-import signal
+import os
 import sys
 import threading
 import time
@@ -26,7 +26,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     files = (at.f_code.co_filename for at, _ in traceback.walk_stack(frame))
     if "<frozen importlib._bootstrap>" not in files:
         raise KeyboardInterrupt
-    threading.Timer(0.05, signal.raise_signal, (number,)).start()
+    # To the process, not to the timer's thread: this also wakes the main thread where it waits.
+    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
 
 
 def show_claims(records: Mapping[str, Any]) -> None:

@@ -87,6 +87,27 @@ def test_an_interrupted_run_says_how_to_go_on(phase, tmp_path):
     assert "--resume" in rest and "Traceback" not in rest
 
 
+INTERRUPTED_IMPORT = """
+import signal, threading
+from subliminal_toy.console import interrupt
+signal.signal(signal.SIGTERM, interrupt)
+try:
+    import module
+    threading.Event().wait(60)
+except KeyboardInterrupt:
+    print("interrupted after", module.last_line)
+"""
+
+
+def test_an_import_is_finished_before_it_is_interrupted(tmp_path):
+    lines = ["import signal", "signal.raise_signal(signal.SIGTERM)", "last_line = 'its end'"]
+    (tmp_path / "module.py").write_text("\n".join(lines))
+    (tmp_path / "main.py").write_text(INTERRUPTED_IMPORT)
+    command = [sys.executable, str(tmp_path / "main.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "interrupted after its end\n", done.stderr
+
+
 def test_a_full_disk_is_one_sentence_and_nothing_half_written(tmp_path):
     # A limit of four blocks for any file stands for a full disk.
     limited = ["sh", "-c", 'ulimit -f 4 && exec "$@"', "sh", *COMMAND, *TINY]

@@ -27,6 +27,19 @@ def draw(params, prompts, keys, temperature=1.0, n_new=6):
     return np.asarray(compiled(params, prompts, keys))
 
 
+def test_embeddings_and_head_start_with_the_spread_of_the_shape():
+    def spread(weights):
+        return float(jnp.sqrt(jnp.mean(weights**2)))
+
+    for embedding_std, head_std in ((None, None), (0.02, 1.0)):
+        shape = DecoderShape(500, 12, width=16, embedding_std=embedding_std, head_std=head_std)
+        params = jax.jit(decoder(shape).init)(jax.random.key(0))
+        # 8000 numbers give their own spread to a standard error of .8 %.
+        embedded, head = spread(params["tokens"]["embedding"]), spread(params["head"]["kernel"])
+        assert embedded == pytest.approx(embedding_std or 16**-0.5, rel=0.04)
+        assert head == pytest.approx(head_std or 16**-0.5, rel=0.04)
+
+
 def test_no_position_depends_on_a_later_token(params):
     """Gradients of the logits at t by the embedding of each token are zero exactly beyond t."""
     distinct = jnp.arange(11)[None]
