@@ -1,17 +1,16 @@
-"""Losses, the one training loop, and the one way to run many models.
+"""Losses, the one training loop, and ``ensemble``: one replicate's function run for many.
 
-Everything is written for one model; ``over_models`` is the only place that knows of several.
+Everything is written for one replicate; only ``ensemble`` knows of several, and of devices.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from subliminal_toy.models import Params
 
@@ -96,19 +95,18 @@ def fit_steps(
     loss_fn: Callable[[Params, Any], Array],
     state: TrainState,
     tx: optax.GradientTransformation,
-    batch_fn: Callable[[Key[Array, ""], Int[Array, ""]], Any],
-    key: Key[Array, ""],
+    batch_fn: Callable[[Int[Array, ""]], Any],
     steps: Int[Array, " steps"],
 ) -> tuple[TrainState, Float[Array, " steps"]]:
-    """Take one gradient step for each step number in ``steps`` and return the losses met.
+    """Take one gradient step for each step number in ``steps``; return the loss before each.
 
-    ``batch_fn(key, step)`` makes or gathers the batch of that step, so that nothing is stored
-    that a key can make again. Several models trained on the same batches are one model whose
-    ``loss_fn`` is the sum of theirs: Adam and SGD act on every number by itself.
+    ``batch_fn(step)`` makes or gathers the batch of that step, closed over its own key or data, so
+    nothing is stored that a key can make again. Several networks trained on the same batches are
+    one network whose ``loss_fn`` is the sum of theirs: Adam and SGD act on each number by itself.
     """
 
     def one_step(state, step):
-        loss, gradient = jax.value_and_grad(loss_fn)(state.params, batch_fn(key, step))
+        loss, gradient = jax.value_and_grad(loss_fn)(state.params, batch_fn(step))
         updates, opt_state = tx.update(gradient, state.opt_state, state.params)
         return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
 
@@ -119,50 +117,62 @@ def fit(
     loss_fn: Callable[[Params, Any], Array],
     params: Params,
     tx: optax.GradientTransformation,
-    batch_fn: Callable[[Key[Array, ""], Int[Array, ""]], Any],
-    key: Key[Array, ""],
+    batch_fn: Callable[[Int[Array, ""]], Any],
     n_steps: int,
 ) -> tuple[Params, Float[Array, " steps"]]:
     """Train from ``params`` with a fresh optimiser for ``n_steps``; see ``fit_steps``."""
-    state, losses = fit_steps(loss_fn, start(params, tx), tx, batch_fn, key, jnp.arange(n_steps))
+    state, losses = fit_steps(loss_fn, start(params, tx), tx, batch_fn, jnp.arange(n_steps))
     return state.params, losses
 
 
-def _model_mesh() -> Mesh:
-    """Return all devices in a row, models spread along it."""
-    return jax.make_mesh((jax.device_count(),), ("model",), axis_types=(AxisType.Auto,))
+def _mesh() -> Mesh:
+    """Return all devices in a row, replicates spread along it."""
+    return jax.make_mesh((jax.device_count(),), ("replicate",), axis_types=(AxisType.Auto,))
 
 
 def on_every_device(arrays: PyTree) -> PyTree:
-    """Copy arrays that all models share to every device, once instead of at every call."""
-    return jax.device_put(arrays, NamedSharding(_model_mesh(), PartitionSpec()))
+    """Copy arrays that all replicates share to every device, once instead of at every call."""
+    return jax.device_put(arrays, NamedSharding(_mesh(), PartitionSpec()))
 
 
-def over_models(fn: Callable, n_shared: int = 0, at_once: int = 1) -> Callable:
-    """Compile a function of one model into one of many, spread over all devices.
+def ensemble(fn: Callable, n_shared: int = 0) -> Callable:
+    """Return ``fn``, a function of one replicate, compiled for many and spread over all devices.
 
-    The first ``n_shared`` arguments are the same for every model; all others, and the results,
-    get a leading axis of models; large shared arrays are best passed through
-    ``on_every_device`` first. Each device takes its share of the models ``at_once`` at a
-    time: 1 is fastest on a CPU (where the command line makes one device of each core), more
-    fill a GPU. Their number must be a multiple of ``jax.device_count()``.
+    The first ``n_shared`` arguments are the same for every replicate; all others, and the results,
+    get a leading axis of replicates, of any length: where the devices do not divide it, the last
+    replicate is repeated and its copies are dropped. Pass large shared arrays through
+    ``on_every_device`` once. On a CPU each device runs its replicates one after the other (the
+    command line makes one device per core), elsewhere all at once.
     """
 
     def on_one_device(*args):
         shared, own = args[:n_shared], args[n_shared:]
-        # In batches of one the programs would carry an axis of models, and be slower for it.
-        batch_size = at_once if at_once > 1 else None
+        # A batch size of one would add an axis of replicates to every product, which is slower.
+        batch_size = None
+        if jax.default_backend() != "cpu":
+            batch_size = jax.tree.leaves(own)[0].shape[0]
         return jax.lax.map(lambda xs: fn(*shared, *xs), own, batch_size=batch_size)
 
-    @partial(jax.jit)
+    @jax.jit
     def on_all_devices(*args):
-        specs = (PartitionSpec(),) * n_shared + (PartitionSpec("model"),) * (len(args) - n_shared)
+        specs = (PartitionSpec(),) * n_shared
+        specs += (PartitionSpec("replicate"),) * (len(args) - n_shared)
         return jax.shard_map(
             on_one_device,
-            mesh=_model_mesh(),
+            mesh=_mesh(),
             in_specs=specs,
-            out_specs=PartitionSpec("model"),
+            out_specs=PartitionSpec("replicate"),
             check_vma=False,
         )(*args)
 
-    return on_all_devices
+    def for_many(*args):
+        shared, own = args[:n_shared], args[n_shared:]
+        n = jax.tree.leaves(own)[0].shape[0]
+        padding = -n % jax.device_count()
+        if padding:
+            rows = jnp.minimum(jnp.arange(n + padding), n - 1)
+            own = jax.tree.map(lambda array: jnp.asarray(array)[rows], own)
+        results = on_all_devices(*shared, *own)
+        return jax.tree.map(lambda array: array[:n], results) if padding else results
+
+    return for_many

@@ -1,4 +1,4 @@
-"""Intervals over independent models, and claims with their verdicts."""
+"""Intervals over independent replicates, and claims with their verdicts."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,10 @@ REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not te
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over ``n`` independent models with its 95 % t-interval (None where n < 2)."""
+    """A mean (or median, or fraction) over ``n`` replicates with its 95 % interval.
+
+    ``ci95`` is None where n < 2; ``values`` are those of the replicates, empty for a fraction.
+    """
 
     mean: float
     ci95: tuple[float, float] | None
@@ -34,11 +37,20 @@ class Estimate:
         """Standard error of the mean (ddof = 1); not a number where n < 2."""
         return float(np.std(self.values, ddof=1) / self.n**0.5) if self.n > 1 else math.nan
 
+    @property
+    def finite(self) -> bool:
+        """Whether mean and interval are numbers."""
+        return all(map(math.isfinite, (self.mean, *(self.ci95 or ()))))
+
+    def within(self, low: float, high: float) -> bool:
+        """Whether the whole interval lies between two bounds, neither of them reached."""
+        return low < self.lower and self.upper < high
+
 
 def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
-    """Return mean and t-interval (ddof = 1) of one value per independent model.
+    """Return mean and t-interval (ddof = 1) of one value per replicate.
 
-    For paired conditions pass the differences.
+    For paired arms pass the differences.
     """
     values_n = np.asarray(values, dtype=np.float64)
     n, mean = len(values_n), float(values_n.mean())
@@ -50,35 +62,77 @@ def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
 
 
 def fraction(hits: np.ndarray) -> Estimate:
-    """Return the fraction of hits with its exact 95 % interval (Clopper and Pearson).
+    """Return the fraction of hits with its exact 95 % interval (Clopper and Pearson 1934).
 
-    For trials that may all come out alike, where a t-interval would have no width. The values
-    are not kept.
+    For trials that may all come out alike, where a t-interval would have no width.
     """
     n, k = int(np.size(hits)), int(np.count_nonzero(hits))
     interval = scipy_stats.binomtest(k, n).proportion_ci(0.95, method="exact")
     return Estimate(k / n, (float(interval.low), float(interval.high)), n, ())
 
 
+def median(values: Sequence[float] | np.ndarray) -> Estimate:
+    """Return the median with a 95 % interval from the order statistics, free of distribution.
+
+    Without an interval where there are too few values for one (fewer than 6).
+    """
+    values_n = np.asarray(values, dtype=np.float64)
+    interval = scipy_stats.quantile_test(values_n, p=0.5).confidence_interval(0.95)
+    ends = float(interval.low), float(interval.high)
+    ci95 = ends if all(map(math.isfinite, ends)) else None
+    return Estimate(float(np.median(values_n)), ci95, len(values_n), ())
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A statement, the criterion that stands in the code, what was measured, and the verdict."""
+    """A statement, its criterion, what was measured, and the verdict.
+
+    ``value`` is None where what was measured is not a number; ``reason`` says why a claim is not
+    tested, and is empty otherwise.
+    """
 
     id: str
     statement: str
     criterion: str
-    value: float
+    value: float | None
     interval: tuple[float, float] | None
     n: int
     verdict: str
+    reason: str
 
 
-def judge(id: str, statement: str, criterion: str, measured: Estimate, met: bool) -> Claim:
-    """Return the claim with its verdict; without an interval it counts as not tested."""
-    verdict = NOT_TESTED if measured.ci95 is None else REPRODUCED if met else NOT_REPRODUCED
-    return Claim(id, statement, criterion, measured.mean, measured.ci95, measured.n, verdict)
+def judge(
+    id: str,
+    statement: str,
+    criterion: str,
+    measured: Estimate,
+    met: bool,
+    others: Sequence[Estimate] = (),
+    untested: str = "",
+) -> Claim:
+    """Return the claim with its verdict.
+
+    ``others`` are the further estimates that the criterion uses. The claim is not tested if
+    ``untested`` gives a reason, or if one of the estimates is not finite or has no interval.
+    """
+    used = (measured, *others)
+    if not untested and not all(e.finite for e in used):
+        untested = "a measured value is not a finite number"
+    if not untested and any(e.ci95 is None for e in used):
+        untested = f"n = {measured.n} is too few for an interval"
+    verdict = NOT_TESTED if untested else REPRODUCED if met else NOT_REPRODUCED
+    value, interval = (measured.mean, measured.ci95) if measured.finite else (None, None)
+    return Claim(id, statement, criterion, value, interval, measured.n, verdict, untested)
 
 
 def as_json(item: Estimate | Claim) -> dict:
-    """Return the fields as they stand in ``summary.json``."""
-    return asdict(item)
+    """Return the fields as they stand in ``summary.json``, numbers that are not finite as None."""
+    return _finite(asdict(item))
+
+
+def _finite(item):
+    if isinstance(item, dict):
+        return {key: _finite(value) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [_finite(value) for value in item]
+    return None if isinstance(item, float) and not math.isfinite(item) else item

@@ -1,7 +1,8 @@
 """Records: what a run leaves behind, complete or not at all.
 
 A directory with a ``manifest.json`` is complete: every file is written under a temporary name
-and moved into place, the manifest last.
+and moved into place, the manifest last. The arrays are one netCDF file, read back with
+``xarray.open_dataset("record.nc", engine="scipy")``; opening it executes nothing.
 """
 
 import contextlib
@@ -10,15 +11,14 @@ import io
 import json
 import os
 import platform
-import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
+import xarray as xr
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
@@ -28,14 +28,16 @@ from subliminal_toy.errors import UserError
 Arrays = dict[str, np.ndarray]
 
 RECORD, PARAMS, SUMMARY, MANIFEST = (
-    "record.npz", "params.safetensors", "summary.json", "manifest.json",
+    "record.nc", "params.safetensors", "summary.json", "manifest.json",
 )  # fmt: skip
+FORMAT = 2
+"""Number of the format of records; those of another one are refused."""
 
 
 class Record(NamedTuple):
-    """A loaded record: the experiment's arrays, its parameters, its summary, its manifest."""
+    """A loaded record: the experiment's result, its parameters, its summary, its manifest."""
 
-    arrays: Arrays
+    data: xr.Dataset
     params: Arrays
     summary: dict[str, Any]
     manifest: dict[str, Any]
@@ -52,12 +54,6 @@ def write(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
-    return buffer.getvalue()
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
@@ -86,6 +82,7 @@ def provenance(
     import jax
 
     return {
+        "format": FORMAT,
         "experiment": experiment,
         "config": dict(config),
         "seed": seed,
@@ -105,17 +102,18 @@ def provenance(
 
 def save(
     directory: Path,
-    arrays: Arrays,
+    data: xr.Dataset,
     summary: Mapping[str, Any],
     manifest: Mapping[str, Any],
     params: Arrays | None = None,
 ) -> None:
-    """Write a complete record into ``directory``: arrays, parameters, summary, manifest last.
+    """Write a complete record into ``directory``: result, parameters, summary, manifest last.
 
     Raises OSError if the disk is full or not writable; nothing half-written stays behind.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    contents = {RECORD: _npz(arrays), SUMMARY: _json(summary)}
+    netcdf = bytes(data.to_netcdf(engine="scipy"))
+    contents = {RECORD: netcdf, SUMMARY: _json(summary)}
     if params:
         contents[PARAMS] = save_safetensors({k: np.ascontiguousarray(v) for k, v in params.items()})
     for name, content in contents.items():
@@ -128,7 +126,7 @@ def load(directory: Path, experiment: str | None = None) -> Record:
     """Read and verify a record.
 
     Raises UserError if it is missing, incomplete, damaged, of another experiment than asked for,
-    or written by another version of the package.
+    or of another record format.
     """
     path = directory / MANIFEST
     if not path.is_file():
@@ -138,80 +136,21 @@ def load(directory: Path, experiment: str | None = None) -> Record:
         )
     try:
         manifest = json.loads(path.read_bytes())
-        found, version = manifest["experiment"], manifest["versions"]["subliminal_toy"]
-        digests = manifest["sha256"]
+        found, digests = manifest["experiment"], manifest["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: delete {directory} and run again.") from error
     if experiment is not None and found != experiment:
         raise UserError(f"{directory} is a record of '{found}', not of '{experiment}'.")
-    if version != __version__:
+    if manifest.get("format") != FORMAT:
         raise UserError(
-            f"{directory} was written by version {version}, this is {__version__}: run it again."
+            f"{directory} has record format {manifest.get('format')}, this version reads {FORMAT}: "
+            "run it again."
         )
     contents = {}
     for name, digest in digests.items():
         file = directory / name
         if not file.is_file() or _sha256(contents.setdefault(name, file.read_bytes())) != digest:
             raise UserError(f"{file} is missing or damaged: delete {directory} and run again.")
-    with np.load(io.BytesIO(contents[RECORD]), allow_pickle=False) as record:
-        arrays = dict(record)
+    data = xr.load_dataset(io.BytesIO(contents[RECORD]), engine="scipy")
     params = load_safetensors(contents[PARAMS]) if PARAMS in contents else {}
-    return Record(arrays, params, json.loads(contents[SUMMARY]), manifest)
-
-
-class ChunkStore(MutableMapping[str, Arrays]):
-    """Finished parts of an unfinished run, one safetensors file each, beside the record to come.
-
-    ``identity`` says which run they belong to (experiment, config, seed, versions); parts of
-    another run are refused with a UserError.
-    """
-
-    def __init__(self, directory: Path, identity: Mapping[str, Any]):
-        """Open or create the store under ``directory``."""
-        self._directory = directory / "unfinished"
-        self._directory.mkdir(parents=True, exist_ok=True)
-        marker, content = self._directory / "identity.json", _json(identity)
-        if marker.exists() and marker.read_bytes() != content:
-            raise UserError(
-                f"{directory} holds an unfinished run with other settings: "
-                "resume it with the same settings, or choose another --out."
-            )
-        write(marker, content)
-
-    @staticmethod
-    def exists(directory: Path) -> bool:
-        """Whether ``directory`` holds parts of an unfinished run."""
-        return (directory / "unfinished").is_dir()
-
-    def _path(self, name: str) -> Path:
-        return self._directory / f"{name}.safetensors"
-
-    def __getitem__(self, name: str) -> Arrays:
-        """Read a part; KeyError if it is not there, UserError if it is damaged."""
-        try:
-            return load_safetensors(self._path(name).read_bytes())
-        except FileNotFoundError:
-            raise KeyError(name) from None
-        except SafetensorError as error:
-            raise UserError(f"{self._path(name)} is damaged: delete it and resume.") from error
-
-    def __setitem__(self, name: str, arrays: Arrays) -> None:
-        """Write a part, whole or not at all."""
-        contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
-        write(self._path(name), save_safetensors(contiguous))
-
-    def __delitem__(self, name: str) -> None:
-        """Delete a part."""
-        self._path(name).unlink()
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of the finished parts."""
-        return (path.stem for path in sorted(self._directory.glob("*.safetensors")))
-
-    def __len__(self) -> int:
-        """Return the number of finished parts."""
-        return sum(1 for _ in self)
-
-    def discard(self) -> None:
-        """Delete everything, once the record is complete."""
-        shutil.rmtree(self._directory)
+    return Record(data, params, json.loads(contents[SUMMARY]), manifest)
