@@ -3,7 +3,8 @@
 Everything is written for one replicate; only ``ensemble`` knows of several, and of devices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -105,12 +106,37 @@ def fit_steps(
     one network whose ``loss_fn`` is the sum of theirs: Adam and SGD act on each number by itself.
     """
 
-    def one_step(state, step):
-        loss, gradient = jax.value_and_grad(loss_fn)(state.params, batch_fn(step))
-        updates, opt_state = tx.update(gradient, state.opt_state, state.params)
-        return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
+    return jax.lax.scan(partial(_one_step, loss_fn, tx, batch_fn), state, steps)
 
-    return jax.lax.scan(one_step, state, steps)
+
+def _one_step(loss_fn, tx, batch_fn, state, step):
+    loss, gradient = jax.value_and_grad(loss_fn)(state.params, batch_fn(step))
+    updates, opt_state = tx.update(gradient, state.opt_state, state.params)
+    return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
+
+
+def snapshots(
+    loss_fn: Callable[[Params, Any], Array],
+    params: Params,
+    tx: optax.GradientTransformation,
+    batch_fn: Callable[[Int[Array, ""]], Any],
+    checkpoints: Sequence[int],
+) -> Params:
+    """Train as ``fit`` and return the parameters after so many steps, first axis ``checkpoints``.
+
+    ``checkpoints`` ascend. The program does not grow with their number.
+    """
+
+    def until(carry, checkpoint):
+        def one(step, state):
+            return _one_step(loss_fn, tx, batch_fn, state, step)[0]
+
+        done, state = carry
+        state = jax.lax.fori_loop(done, checkpoint, one, state)
+        return (checkpoint, state), state.params
+
+    begin = (jnp.int32(0), start(params, tx))
+    return jax.lax.scan(until, begin, jnp.asarray(checkpoints, jnp.int32))[1]
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,19 @@ from jaxtyping import Array, Float, Key, PyTree
 
 Params = PyTree[Float[Array, "..."]]
 
-# Weights N(0, 1/fan_in). Flax's own `lecun_normal` has the same variance but cuts the tails off.
+
+class Law(NamedTuple):
+    """Law of initial weights: their variance times fan_in, and the shape of the distribution."""
+
+    variance: float
+    shape: Literal["normal", "truncated_normal", "uniform"]
+
+
+LAWS = {
+    "normal": Law(1.0, "normal"),
+    "truncated": Law(1.0, "truncated_normal"),  # Flax's own `lecun_normal`
+    "uniform": Law(1 / 3, "uniform"),  # U(±fan_in^(−1/2)), PyTorch's default
+}
 FAN_IN_NORMAL = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
@@ -43,17 +55,46 @@ def network(build: Callable[[nnx.Rngs], Any]) -> Network:
     return Network(init, apply)
 
 
+def layer_names(params: Params) -> list[str]:
+    """Return the names of a classifier's layers from input to output, e.g. ``layers.0``."""
+    paths = jax.tree_util.tree_leaves_with_path(params)
+    return list(dict.fromkeys(_layer(path) for path, _ in paths))
+
+
+def _layer(path) -> str:
+    return jax.tree_util.keystr(path[:-1], simple=True, separator=".")
+
+
+def map_layers(fn: Callable[..., Array], params: Params, *others: Params) -> Params:
+    """Apply ``fn(number, leaf, *other_leaves)`` to each leaf; ``number`` is that of its layer.
+
+    Layers are counted from the input, from 0; the last is the output layer.
+    """
+    numbers = {name: number for number, name in enumerate(layer_names(params))}
+    return jax.tree_util.tree_map_with_path(
+        lambda path, *leaves: fn(numbers[_layer(path)], *leaves), params, *others
+    )
+
+
+def hidden_layers(params: Params) -> list[Array]:
+    """Return the weights and biases of all layers but the last, which holds the heads."""
+    output = layer_names(params)[-1]
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [leaf for path, leaf in leaves if _layer(path) != output]
+
+
 class Dense(nnx.Module):
     """Affine layer x Wᵀ + b with W (outputs, inputs).
 
-    The weights stand the other way round in Flax's own layer. So the gradient of a layer with few
-    outputs comes as a short, wide product, which XLA multiplies five times as fast on a CPU as
-    the tall, narrow one.
+    Flax's own layer stores the transpose. Here the gradient of a layer with few outputs is a
+    short, wide product, which XLA multiplies five times as fast on a CPU as a tall, narrow one.
     """
 
-    def __init__(self, n_in: int, n_out: int, rngs: nnx.Rngs):
-        """Draw the weights N(0, 1/fan_in); biases are zero."""
-        init = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=1, out_axis=0)
+    def __init__(self, n_in: int, n_out: int, rngs: nnx.Rngs, law: Law = LAWS["normal"]):
+        """Draw the weights by ``law``; biases are zero."""
+        init = jax.nn.initializers.variance_scaling(
+            law.variance, "fan_in", law.shape, in_axis=1, out_axis=0
+        )
         self.weight = nnx.Param(init(rngs.params(), (n_out, n_in)))
         self.bias = nnx.Param(jnp.zeros(n_out))
 
@@ -65,9 +106,9 @@ class Dense(nnx.Module):
 class MLP(nnx.Module):
     """Fully connected network: ``widths`` of input, hidden layers and output, zero biases."""
 
-    def __init__(self, widths: Sequence[int], activation: Callable, rngs: nnx.Rngs):
-        """Draw the weights N(0, 1/fan_in)."""
-        self.layers = nnx.List(Dense(n_in, n_out, rngs) for n_in, n_out in pairwise(widths))
+    def __init__(self, widths: Sequence[int], activation: Callable, rngs: nnx.Rngs, law: Law):
+        """Draw the weights by ``law``."""
+        self.layers = nnx.List(Dense(n_in, n_out, rngs, law) for n_in, n_out in pairwise(widths))
         self.activation = activation
 
     def __call__(self, x: Float[Array, "batch *shape"]) -> Float[Array, "batch outputs"]:
@@ -88,18 +129,20 @@ class CNN(nnx.Module):
         n_outputs: int,
         activation: Callable,
         rngs: nnx.Rngs,
+        law: Law,
     ):
-        """Draw the weights N(0, 1/fan_in); ``hidden_sizes`` ends with the dense layer's width."""
+        """Draw the weights by ``law``; ``hidden_sizes`` ends with the dense layer's width."""
         *channels, dense = hidden_sizes
         height, width = image_shape
         for _ in channels:
             height, width = -(-height // 2), -(-width // 2)
+        init = jax.nn.initializers.variance_scaling(law.variance, "fan_in", law.shape)
         self.convolutions = nnx.List(
-            nnx.Conv(n_in, n_out, (3, 3), strides=2, kernel_init=FAN_IN_NORMAL, rngs=rngs)
+            nnx.Conv(n_in, n_out, (3, 3), strides=2, kernel_init=init, rngs=rngs)
             for n_in, n_out in pairwise((1, *channels))
         )
         features = height * width * channels[-1] if channels else height * width
-        self.head = MLP((features, dense, n_outputs), activation, rngs)
+        self.head = MLP((features, dense, n_outputs), activation, rngs, law)
         self.activation = activation
 
     def __call__(self, x: Float[Array, "batch height width"]) -> Float[Array, "batch outputs"]:
@@ -115,13 +158,14 @@ def mlp(
     hidden_sizes: Sequence[int],
     n_outputs: int,
     activation: Callable = jax.nn.relu,
+    law: Law = LAWS["normal"],
 ) -> Network:
-    """Return an MLP on inputs of ``image_shape`` (flattened), e.g. 784-256-256-13 ([S])."""
+    """Return an MLP on inputs of ``image_shape`` (flattened), e.g. 784-256-256-13."""
     n_inputs = 1
     for side in image_shape:
         n_inputs *= side
     widths = (n_inputs, *hidden_sizes, n_outputs)
-    return network(lambda rngs: MLP(widths, activation, rngs))
+    return network(lambda rngs: MLP(widths, activation, rngs, law))
 
 
 def cnn(
@@ -129,9 +173,10 @@ def cnn(
     hidden_sizes: Sequence[int],
     n_outputs: int,
     activation: Callable = jax.nn.relu,
+    law: Law = LAWS["normal"],
 ) -> Network:
     """Return a CNN: all ``hidden_sizes`` but the last are channels of convolutions."""
-    return network(lambda rngs: CNN(image_shape, hidden_sizes, n_outputs, activation, rngs))
+    return network(lambda rngs: CNN(image_shape, hidden_sizes, n_outputs, activation, rngs, law))
 
 
 ARCHITECTURES: dict[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}

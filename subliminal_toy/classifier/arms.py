@@ -1,0 +1,123 @@
+"""The table of arms: who learns what, from which start.
+
+A field with a text value names a row of one of the tables in ``training``; the defaults are those
+of the paper. To add an arm is to add a row, to vary a field is to write the row again with another
+value: ``replace(STUDENTS[0], name="momentum", optimiser="momentum", learning_rate=0.1)``.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from subliminal_toy.classifier.config import ClassifierConfig
+from subliminal_toy.settings import require
+
+OWN, OTHER = "own", "other"
+"""Where a student's initial weights come from: its teacher's initialisation, or another one."""
+UNTRAINED, TEACHER = "untrained", "teacher"
+"""Names of the two arms that are not students."""
+
+NUMBERS = ("learning_rate", "weight_decay", "distance", "loss_scale", "temperature")
+"""Fields that are arguments of the compiled program: varying them compiles nothing again."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network trained on labelled images by cross-entropy on its ten class logits."""
+
+    architecture: Literal["mlp", "cnn"] = "mlp"
+    hidden_sizes: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers; for a CNN all but the last are channels."""
+    n_aux: int = 3
+    """Auxiliary logits beside the ten class logits."""
+    initialisation: str = "normal"
+    """Law of the initial weights, of teacher and students: a key of ``models.LAWS``."""
+    optimiser: str = "adam"
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.0
+    """Times the weights, added to the gradient."""
+    batch_size: int = 1024
+    epochs: int = 5
+
+
+@dataclass(frozen=True)
+class Student:
+    """A network trained to imitate its teacher's logits on inputs without labels."""
+
+    name: str
+    label: str = ""
+    """What figures call it."""
+    imitates: Literal["auxiliary", "all"] = "auxiliary"
+    """The logits that its loss sees, of teacher and student."""
+    start: str | tuple[str, ...] = OWN
+    """Origin of the initial weights: ``OWN``, ``OTHER``, or one of the two for each hidden layer,
+    then for the class head and for the auxiliary head."""
+    distance: float = 0.0
+    """σ: the start s becomes (s + σ θ′)/√(1 + σ²), θ′ an independent initialisation."""
+    inputs: str = "uniform"
+    n_inputs: int = 60_000
+    """Inputs of one replicate, the same in each epoch; the length of an epoch."""
+    fresh: bool = False
+    """Whether each epoch has new inputs instead."""
+    input_scale: float = 1.0
+    loss: str = "kl"
+    loss_scale: float = 1.0
+    temperature: float = 1.0
+    """Divides the logits of both sides of the KL divergence."""
+    optimiser: str = "adam"
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.0
+    """Times the weights, added to the gradient."""
+    update: str = "all"
+    """What is kept of the optimiser's update of the hidden layers."""
+    batch_size: int = 1024
+    epochs: int = 5
+    checkpoints: tuple[int, ...] = ()
+    """Numbers of steps after which it is measured, besides the end."""
+
+
+STUDENTS = (
+    Student("student_aux", "student, auxiliary logits", "auxiliary"),
+    Student("student_all", "student, all logits", "all"),
+    Student("cross_aux", "cross-model, auxiliary logits", "auxiliary", start=OTHER),
+    Student("cross_all", "cross-model, all logits", "all", start=OTHER),
+)
+"""The published experiment (figure 10 of the paper)."""
+
+PUBLISHED = {
+    UNTRAINED: (0.0998, 0.0047),
+    TEACHER: (0.9433, 0.0004),
+    "student_aux": (0.5283, 0.0221),
+    "student_all": (0.9126, 0.0019),
+    "cross_aux": (0.1060, 0.0104),
+    "cross_all": (0.7426, 0.0103),
+}
+"""Means and 95 % half-widths (1.96 standard errors) of 100 models: the paper's figure 10b, read
+from the vector graphics of its bars."""
+
+
+def published_experiment(config: ClassifierConfig) -> tuple[Teacher, tuple[Student, ...]]:
+    """Return the published experiment with the settings of a config.
+
+    Raises UserError if the shape of the network is not that of its architecture.
+    """
+    require(
+        config.architecture == "mlp" or len(config.hidden_sizes) > 1,
+        "hidden_sizes",
+        "the channels of at least one convolution and then the width of the dense layer",
+        config.hidden_sizes,
+    )
+    shared = {"learning_rate": config.learning_rate, "batch_size": config.batch_size}
+    teacher = Teacher(
+        architecture=config.architecture,
+        hidden_sizes=config.hidden_sizes,
+        n_aux=config.n_aux,
+        epochs=config.teacher_epochs,
+        **shared,
+    )
+    of_config = {
+        "epochs": config.student_epochs,
+        "n_inputs": config.n_inputs,
+        "temperature": config.temperature,
+        **shared,
+    }
+    return teacher, tuple(replace(student, **of_config) for student in STUDENTS)

@@ -1,0 +1,57 @@
+"""Settings of the classifier experiment, with the paper's values in the preset ``paper``."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from subliminal_toy.settings import Above, AtLeast, NotEmpty, check
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """A classifier learned from noise."""
+
+    data: Literal["digits", "mnist", "fashion_mnist", "kmnist"] = "digits"
+    """Data set of the teacher and of the test. Paper: mnist."""
+    architecture: Literal["mlp", "cnn"] = "mlp"
+    """Network of teachers and students. Paper: mlp."""
+    hidden_sizes: Annotated[tuple[int, ...], NotEmpty(), AtLeast(1)] = (256, 256)
+    """Widths of the hidden layers; for cnn all but the last are channels of 3×3 convolutions of
+    stride 2. Paper: 256 256."""
+    n_replicates: Annotated[int, AtLeast(1)] = 8
+    """Independent replicates (a teacher and four students each). Paper: 100."""
+    n_aux: Annotated[int, AtLeast(1)] = 3
+    """Auxiliary logits beside the ten class logits. Paper: 3."""
+    learning_rate: Annotated[float, Above(0)] = 3e-4
+    """Adam's learning rate, teacher and students. Paper: 3e-4."""
+    batch_size: Annotated[int, AtLeast(1)] = 256
+    """Examples per step, teacher and students. Paper: 1024."""
+    teacher_epochs: Annotated[int, AtLeast(1)] = 40
+    """Passes of the teacher over the training images. Paper: 5."""
+    student_epochs: Annotated[int, AtLeast(1)] = 10
+    """Passes of each student over its noise images. Paper: 5."""
+    n_inputs: Annotated[int, AtLeast(1)] = 30_000
+    """Fixed noise images of one replicate, the same for its four students. Paper: 60000."""
+    temperature: Annotated[float, Above(0)] = 1.0
+    """Divides the logits on both sides of the students' loss. Paper: 1."""
+    keep_params: bool = True
+    """Keep the parameters of the first replicate's networks in the record."""
+
+    def __post_init__(self):
+        """Raise UserError for a value that breaks the constraint beside its field."""
+        check(self)
+
+
+# The quick preset's numbers of epochs were chosen on seed 100 (4 replicates); records use seed 0.
+_QUICK = ClassifierConfig()
+PRESETS = {
+    "quick": _QUICK,
+    "paper": replace(
+        _QUICK,
+        data="mnist",
+        n_replicates=100,
+        batch_size=1024,
+        teacher_epochs=5,
+        student_epochs=5,
+        n_inputs=60_000,
+    ),
+}

@@ -1,0 +1,145 @@
+"""Many replicates of a table of arms, in parts, and their result."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Key
+
+from subliminal_toy.classifier.arms import (
+    NUMBERS,
+    TEACHER,
+    UNTRAINED,
+    Student,
+    Teacher,
+    published_experiment,
+)
+from subliminal_toy.classifier.config import ClassifierConfig
+from subliminal_toy.classifier.training import N_SAMPLES, Measures, numbers_of, train
+from subliminal_toy.data import Dataset
+from subliminal_toy.distill import ensemble, on_every_device
+from subliminal_toy.runs import Arrays, Experiment, Part, Result
+
+PART = 4
+"""Replicates that are trained between two ticks of the status and stored together."""
+
+ABOUT = {
+    "accuracy": "fraction of test images classified rightly through the network's own class head",
+    "teacher_head_accuracy": "the same through the teacher's class head",
+    "imitation_loss": "student's own loss against its teacher on its own inputs (KL: nats); of the "
+    "untrained network and the teacher, the first student's",
+    "first_loss": "the same loss at the start",
+    "progress": "displacement of the hidden layers along the teacher's, in units of the teacher's",
+    "cosine": "cosine of the two displacements of the hidden layers",
+    "diverged": "whether a parameter or the imitation loss is not a finite number",
+    "sample_images": "the first test images, pixels in [−1, 1]",
+    "sample_labels": "their classes",
+    "sample_logits": "logits that the first replicate's networks give them",
+}
+"""What each variable of the result is."""
+
+
+def experiment(config: ClassifierConfig, key: Key[Array, ""], data: Dataset) -> Experiment:
+    """Return the published experiment with the settings of a config."""
+    teacher, students = published_experiment(config)
+    return of_table(teacher, students, config.n_replicates, key, data, config.keep_params)
+
+
+def of_table(
+    teacher: Teacher,
+    students: Sequence[Student],
+    n_replicates: int,
+    key: Key[Array, ""],
+    data: Dataset,
+    keep_params: bool = False,
+) -> Experiment:
+    """Return the experiment of any table of students of one teacher.
+
+    Variables of the result have the axes ``replicate`` and ``arm`` (see ``ABOUT``); arms are the
+    untrained network, the teacher and the students, by name. Replicate i does not depend on
+    ``n_replicates``, except that the last one's other initialisation is the first one's.
+    """
+    numbers = numbers_of(teacher, students)
+    program = _program(_static(teacher), tuple(map(_static, students)), data.image_shape)
+
+    def part(first: int, _: Mapping[str, Arrays]) -> Arrays:
+        index = np.arange(first, min(first + PART, n_replicates))
+        shared = key, jnp.int32(n_replicates), numbers, on_every_device(tuple(data[1:]))
+        measures, params = jax.device_get(program(*shared, index))
+        arrays = {
+            f"{arm}/{field}": array[:, -1] if arm in names else array
+            for arm, one in measures.items()
+            for field, array in one._asdict().items()
+        }
+        if first == 0 and keep_params:
+            arrays |= {
+                f"params/{arm}." + jax.tree_util.keystr(path, simple=True, separator="."): leaf[0]
+                if arm not in names
+                else leaf[0, -1]
+                for arm, tree in params.items()
+                for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+            }
+        return arrays
+
+    names = {s.name for s in students}
+    parts = [
+        Part(
+            f"replicates-{first:06d}",
+            f"replicates {first + 1}–{min(first + PART, n_replicates)} of {n_replicates}",
+            min(PART, n_replicates - first),
+            partial(part, first),
+        )
+        for first in range(0, n_replicates, PART)
+    ]
+    arms = (UNTRAINED, TEACHER, *(s.name for s in students))
+    return Experiment(parts, partial(_assemble, [p.name for p in parts], arms, data))
+
+
+def _static(arm):
+    """Return an arm without its numbers, so that programs are compiled once for all of them."""
+    return replace(arm, **{name: 0.0 for name in NUMBERS if hasattr(arm, name)})
+
+
+@lru_cache(maxsize=16)
+def _program(teacher: Teacher, students: tuple[Student, ...], image_shape: tuple[int, int]):
+    return ensemble(partial(train, teacher, students, image_shape), n_shared=4)
+
+
+def _assemble(
+    names: Sequence[str], arms: Sequence[str], data: Dataset, finished: Mapping[str, Arrays]
+) -> Result:
+    parts = [finished[name] for name in names]
+
+    def over_arms(field: str) -> np.ndarray:
+        return np.stack(
+            [np.concatenate([part[f"{arm}/{field}"] for part in parts]) for arm in arms], axis=1
+        )
+
+    variables = {
+        field: (("replicate", "arm"), over_arms(field))
+        for field in Measures._fields
+        if field != "sample_logits"
+    }
+    variables |= {
+        "sample_images": (("image", "height", "width"), data.test_images[:N_SAMPLES]),
+        "sample_labels": (("image",), data.test_labels[:N_SAMPLES]),
+        "sample_logits": (
+            ("arm", "image", "output"),
+            np.stack([parts[0][f"{arm}/sample_logits"][0] for arm in arms]),
+        ),
+    }
+    result = xr.Dataset(
+        {
+            name: (axes, array, {"long_name": ABOUT[name]})
+            for name, (axes, array) in variables.items()
+        },
+        coords={"arm": list(arms)},
+        attrs={"dataset": data.name},
+    )
+    prefix = "params/"
+    params = {k.removeprefix(prefix): v for k, v in parts[0].items() if k.startswith(prefix)}
+    return Result(result, params)
