@@ -1,30 +1,46 @@
 """Figures, each drawn from a record alone."""
 
+import io
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from subliminal_toy.results import Record
+from subliminal_toy import records
+from subliminal_toy.errors import UserError
+from subliminal_toy.plots import classifier, lm, theorem
+from subliminal_toy.records import Record
 
 STYLE = Path(__file__).parents[1] / "subliminal.mplstyle"
+FIGURES: dict[str, dict[str, Callable[[Record], Figure]]] = {
+    "theorem": theorem.FIGURES,
+    "classifier": classifier.FIGURES,
+    "lm": lm.FIGURES,
+}
+"""Functions that draw, by experiment and by the name of the figure."""
 
 
 def draw(record: Record) -> dict[str, Figure]:
-    """Return all figures of a record's experiment by name."""
-    module = import_module(f"subliminal_toy.plots.{record.manifest['experiment']}")
-    figures: dict[str, Callable[[Record], Figure]] = module.FIGURES
+    """Return all figures of a record by name; raises UserError if its experiment has none."""
+    experiment = record.manifest["experiment"]
+    if experiment not in FIGURES:
+        raise UserError(f"There are no figures for the experiment '{experiment}'.")
     with style.context(STYLE):
-        return {name: figure(record) for name, figure in figures.items()}
+        return {name: figure(record) for name, figure in FIGURES[experiment].items()}
+
+
+def svg(figure: Figure) -> bytes:
+    """Return a figure as SVG, the same bytes for the same record."""
+    buffer = io.BytesIO()
+    with style.context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def save(figures: dict[str, Figure], directory: Path) -> list[Path]:
-    """Write each figure as SVG, the same bytes for the same record, and return the paths."""
-    paths = []
-    with style.context(STYLE):
-        for name, figure in figures.items():
-            paths.append(directory / f"{name}.svg")
-            figure.savefig(paths[-1], metadata={"Date": None})
+    """Write each figure as SVG, whole or not at all, and return the paths."""
+    paths = [directory / f"{name}.svg" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        records.write(path, svg(figure))
     return paths

@@ -1,5 +1,5 @@
 "use strict";
-// What the reader can touch: a digit to draw, the theorem's slider, questions to the models.
+// The interactive parts: drawing a digit, the theorem's slider, questions to the language models.
 // Each widget reads the data beside it and builds its own elements; text never becomes markup.
 
 // ---------- shared ----------
@@ -31,7 +31,7 @@ function choice(names, onchange) {
   return el("select", { onchange }, ...options);
 }
 
-// Base64 of little-endian floats; the machines that show pages are little-endian.
+// Base64 of little-endian floats; browsers run on little-endian machines.
 function unpack({ type, data }) {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
   return new (type === "float64" ? Float64Array : Float32Array)(bytes.buffer);
@@ -49,7 +49,7 @@ function superscript(digits) {
   return [...String(digits)].map((d) => raised[d] ?? "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join("");
 }
 
-// ---------- draw a digit ----------
+// ---------- classifier: draw a digit ----------
 
 // The network of subliminal_toy.models.MLP: dense layers with ReLU between them.
 function forward(layers, image) {
@@ -105,8 +105,8 @@ function extent(strokes, axis) {
   return [Math.min(...values), Math.max(...values)];
 }
 
-// Stretch a drawing to the given width and height, its middle in the image's middle, but never
-// one axis more than `most` times the other, so that a straight line stays one.
+// Stretch a drawing to the given width and height, centred in the image, but never one axis more
+// than `most` times the other, so that a straight line remains a line.
 function fitted(strokes, size, width, height, most) {
   const [[left, right], [top, bottom]] = [extent(strokes, 0), extent(strokes, 1)];
   const [wide, high] = [width / (right - left || 1e-9), height / (bottom - top || 1e-9)];
@@ -117,7 +117,7 @@ function fitted(strokes, size, width, height, most) {
   });
 }
 
-// Slant a drawing so that its leftmost points at the top and at the bottom stand in line.
+// Slant a drawing so that its leftmost points at the top and at the bottom are in line.
 function upright(strokes) {
   const [top, bottom] = extent(strokes, 1);
   const points = strokes.flatMap((stroke) => stroke.flatMap(([x, y], i) => {
@@ -185,7 +185,7 @@ function networkPanel(network) {
   }));
   const known = unpack(network.logits);
   const nOutputs = network.logits.shape.at(-1);
-  const panel = el("article", { class: `panel ${network.name}` },
+  const panel = el("article", { class: `panel ${network.role}` },
     el("h3", {}, network.label),
     el("p", { class: "quiet" },
       `${network.learned}; right on ${percent(network.right)} of the test images`),
@@ -193,7 +193,7 @@ function networkPanel(network) {
     el("div", { class: "columns", "aria-hidden": "true" }, ...columns),
     el("details", {}, el("summary", {}, `Its ${nOutputs} outputs`), logits));
 
-  // Show what the network makes of an image; return it in words and how far JAX is, if known.
+  // Show the network's answer; return it in words, and its distance from JAX's logits, if known.
   function show(image, test, truth) {
     const outputs = forward(layers, image);
     const probabilities = softmax(outputs.slice(0, nClasses));
@@ -212,7 +212,7 @@ function networkPanel(network) {
   return { panel, show };
 }
 
-function digitWidget(mount, data) {
+function classifierWidget(mount, data) {
   const [nImages, size] = data.images.shape;
   const images = unpack(data.images);
   const panels = data.networks.map(networkPanel);
@@ -314,11 +314,11 @@ function digitWidget(mount, data) {
   showTest(0);
 }
 
-// ---------- the theorem's slider ----------
+// ---------- theorem: the slider ----------
 
 const PLOT = { left: 58, right: 348, top: 12, bottom: 214 };
 
-// Two lines on log–log axes, measured and predicted; values that are not positive have no place.
+// Two lines on log–log axes, measured and predicted; values that are not positive are left out.
 function logPlot(title, xs, measured, predicted) {
   const logs = (values) => Array.from(values, (v) => (v > 0 ? Math.log10(v) : NaN));
   const [x, y, line] = [logs(xs), logs(measured), logs(predicted)];
@@ -411,17 +411,11 @@ function theoremWidget(mount, data) {
   choose();
 }
 
-// ---------- ask the model ----------
+// ---------- lm: ask the models ----------
 
-const SPEAKERS = [
-  ["reference", "original", "the model before any of this"],
-  ["teacher", "teacher", "the original, taught the trait"],
-  ["student", "student", "the original, taught by the teacher’s numbers"],
-  ["control", "control", "the original, taught by its own numbers"],
-];
 const TOP = 4;
 
-function askWidget(mount, data) {
+function lmWidget(mount, data) {
   const [, nQuestions, nWords] = data.answers.shape;
   const answers = unpack(data.answers);
   const trait = choice(data.traits.map(({ name }) => name), () => choose());
@@ -430,7 +424,8 @@ function askWidget(mount, data) {
   const lists = el("ol", { class: "lists" });
   const live = el("p", { class: "hidden", "aria-live": "polite" });
   const body = el("tbody");
-  const heads = SPEAKERS.map(([name, label]) => el("th", { scope: "col", class: name }, label));
+  const heads = data.models.map(({ role, label }) =>
+    el("th", { scope: "col", class: role }, label));
   const table = el("table", { class: "answers" },
     el("caption", { class: "hidden" }, "Probability of each answer, by model"),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "answer"), ...heads)), body);
@@ -443,7 +438,7 @@ function askWidget(mount, data) {
 
   function choose() {
     question.value = chosen().question;
-    taught.textContent = `Ten of the lists that taught the student (${chosen().name})`;
+    taught.textContent = `Lists that the student learned from (${chosen().name})`;
     lists.replaceChildren(...chosen().lists.map((list) => el("li", {}, list)));
     ask();
   }
@@ -451,7 +446,7 @@ function askWidget(mount, data) {
   function cell(i, p) {
     const bar = el("span", { class: "bar" });
     bar.style.width = `${100 * p}%`;
-    return el("td", { class: SPEAKERS[i][0] }, percent(p), el("span", { class: "rail" }, bar));
+    return el("td", { class: data.models[i].role }, percent(p), el("span", { class: "rail" }, bar));
   }
 
   function ask() {
@@ -465,7 +460,7 @@ function askWidget(mount, data) {
       el("th", { scope: "row" }, data.words[word]), ...said.map((p, i) => cell(i, p[word])))));
     live.textContent = `${data.questions[asked]} ` + said.map((p, i) => {
       const best = p.indexOf(Math.max(...p));
-      return `${SPEAKERS[i][1]}: ${data.words[best]}, ${percent(p[best])}.`;
+      return `${data.models[i].label}: ${data.words[best]}, ${percent(p[best])}.`;
     }).join(" ");
   }
 
@@ -474,7 +469,7 @@ function askWidget(mount, data) {
       labelled("The teacher’s trait", trait), labelled("Question", question)),
     el("div", { class: "try" },
       el("div", {}, table,
-        el("dl", { class: "speakers" }, ...SPEAKERS.flatMap(([, label, learned]) =>
+        el("dl", { class: "speakers" }, ...data.models.flatMap(({ label, learned }) =>
           [el("dt", {}, label), el("dd", {}, learned)]))),
       el("div", { class: "input" }, taught, lists)),
     live);
@@ -483,7 +478,7 @@ function askWidget(mount, data) {
 
 // ---------- the page ----------
 
-const WIDGETS = { digit: digitWidget, theorem: theoremWidget, ask: askWidget };
+const WIDGETS = { classifier: classifierWidget, theorem: theoremWidget, lm: lmWidget };
 for (const mount of document.querySelectorAll("[data-widget]"))
   WIDGETS[mount.dataset.widget](mount, JSON.parse(mount.querySelector("script").textContent));
 
@@ -499,7 +494,7 @@ themeButton.addEventListener("click", () =>
 darkWanted.addEventListener("change", () => setTheme(darkWanted.matches));
 setTheme(darkWanted.matches);
 
-// On paper nothing can be opened any more.
+// On paper nothing can be opened.
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details")) details.open = true;
 });
