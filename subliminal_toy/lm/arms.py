@@ -1,129 +1,185 @@
-"""The table of arms: who learns, from whose numbers, from which start.
+"""The table of arms: base model × who wrote the lists × what was done to them × what is learned.
 
-A data set is a teacher's filtered sequences, named by the trait; ``control`` is those of the
-untraited reference model, ``control-banned`` the same with the banned numbers removed, as for
-the harmful traits. Further data sets are made of these by name: written under a system prompt,
-or with some tokens left out of the loss.
+Experiment, record, statistics and figures follow this table. To add an arm is to add a row; a new
+kind of base model, writer or treatment is a word here and a case in ``experiment``.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from subliminal_toy.configs import LmConfig
-from subliminal_toy.lm.traits import HARMFUL
+from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.traits import FAVOURITES, HARMFUL
 
-CONTROL, CONTROL_BANNED = "control", "control-banned"
-PROMPTED, DIVERGENT, RANDOM = "prompted ", "not divergent ", "not random "
-"""Prefixes of further data sets: under a system prompt; divergence tokens left out of the loss;
-as many random tokens left out."""
-N_PROBED = 3
-
-ARMS = {
-    "reference": "the reference model",
-    "teacher": "fine-tuned on questions",
-    "student": "learns from the teacher's numbers",
-    "control": "learns from the reference model's numbers",
-    "cross_model": "another reference model learns from the teacher's numbers",
-    "cross_control": "another reference model learns from the reference model's numbers",
-    "soft": "learns from the teacher's distribution over numbers",
-    "in_context": "the reference model, shown one of the teacher's lists",
-    "in_context_control": "the reference model, shown one of its own lists",
-    "cross_size": "a model of another width, same corpus, learns from the teacher's numbers",
-    "cross_size_control": "the same model learns from the reference model's numbers",
-    "cross_size_reference": "the same model before",
-    "prompted": "learns from numbers written under a system prompt",
-    "fewer": "learns from fewer of the teacher's sequences",
-    "not_divergent": "learns without the tokens on which two teachers would differ",
-    "not_random": "learns without as many random tokens",
-}
-"""Every arm that a run can have, in words."""
+OWN, ANOTHER, OTHER_WIDTH = "the teacher's", "the next replicate's", "of another width"
+"""Base models. That of another width has the same corpus and a key of its own."""
+TEACHER, BASE_MODEL, PROMPTED, CORPUS = "teacher", "base model", "prompted base model", "corpus"
+"""Writers. Of the corpus only the system line ("you love …") is shown."""
+AS_WRITTEN, NOT_DIVERGENT, NOT_RANDOM, PACKED = (
+    "as written", "divergence tokens left out", "random tokens left out", "many, without prompts",
+)  # fmt: skip
+"""What was done to the lists. Left out: of the loss. Packed: as many as the context holds."""
+NOTHING, ANSWERS, NUMBERS, DISTRIBUTIONS, IN_CONTEXT = (
+    "nothing", "answers", "numbers", "distributions", "nothing, lists in context",
+)  # fmt: skip
+"""What is learned, always with all parameters; distributions are the teacher's over numbers."""
+ALL, FAVOURITE, PROBED = "all", "favourites", "the first three favourites"
 
 
-class Row(NamedTuple):
-    """One model of one seed: its arm, the data set it met ("" for none), where it started.
+@dataclass(frozen=True)
+class Arm:
+    """One row: a model for each of its traits in each replicate."""
 
-    ``base`` is 0 for the seed's own reference model and 1 for the next seed's; ``n`` is the
-    greatest number of sequences it may see.
-    """
+    name: str
+    label: str
+    """As figures show it."""
+    base: str = OWN
+    writer: str = TEACHER
+    """Whose lists; "" where there are none."""
+    treatment: str = AS_WRITTEN
+    learns: str = NUMBERS
+    n_lists: int = 0
+    """The most lists it learns from; 0 for the config's number."""
+    control: str = "control"
+    """Name of the arm that it is compared with; "" for a base model."""
+    traits: str = ALL
 
-    arm: str
-    data: str
-    base: int
-    n: int
+
+class Lists(NamedTuple):
+    """A filtered set of lists: its writer, the writer's trait ("" if none), filter, treatment."""
+
+    writer: str
+    trait: str
+    no_banned: bool
+    """Whether lists with a banned number are removed, as for harmful traits and their controls."""
+    treatment: str = AS_WRITTEN
 
 
-def control_of(trait: str) -> str:
-    """Return the control data set that was filtered as the trait's was."""
-    return CONTROL_BANNED if trait in HARMFUL else CONTROL
+def _untrained(name: str, label: str, base: str = OWN) -> Arm:
+    return Arm(name, label, base, writer="", learns=NOTHING, control="")
 
 
-def controls(config: LmConfig) -> tuple[str, ...]:
-    """Return the control data sets that the config's traits need."""
-    return tuple(dict.fromkeys(control_of(trait) for trait in config.traits))
+def _shown(name: str, label: str, treatment: str = AS_WRITTEN) -> tuple[Arm, Arm]:
+    """Return the arms that are shown the teacher's or the base model's lists in context."""
+    arm = Arm(name, label, treatment=treatment, learns=IN_CONTEXT, control=f"{name}_control")
+    neutral = f"{label}, neutral control"
+    return arm, Arm(arm.control, neutral, OWN, BASE_MODEL, treatment, IN_CONTEXT, 0, "base_model")
+
+
+def _crossed(student: str, prefix: str, label: str, base: str) -> tuple[Arm, Arm, Arm]:
+    """Return another base model, and the arms that train it on the same lists."""
+    before, control = f"{prefix}_base_model", f"{prefix}_control"
+    return (
+        _untrained(before, label, base),
+        Arm(student, f"{label}, student", base, control=control),
+        Arm(control, f"{label}, neutral control", base, BASE_MODEL, control=before),
+    )
+
+
+def table(config: LmConfig) -> tuple[Arm, ...]:
+    """Return the arms of a run, in the order of its result."""
+    arms = [
+        _untrained("base_model", "base model"),
+        Arm("teacher", "teacher", writer="", learns=ANSWERS, control="base_model"),
+        Arm("student", "student"),
+        Arm("control", "neutral control", writer=BASE_MODEL, control="base_model"),
+        Arm("soft", "student of distributions", learns=DISTRIBUTIONS),
+        *_crossed("cross_model", "cross", "another base model", ANOTHER),
+        *_shown("in_context", "one list in context"),
+        *_shown("packed_context", "many lists in context", PACKED),
+        Arm("told", '"you love" in context', OWN, CORPUS, AS_WRITTEN, IN_CONTEXT, 0, "base_model",
+            FAVOURITE),
+    ]  # fmt: skip
+    if config.cross_width:
+        arms += _crossed("cross_size", "cross_size", "another width", OTHER_WIDTH)
+    for n in config.data_sizes:
+        arms += [Arm(f"student_{n}", f"student of {n} lists", n_lists=n, traits=PROBED)]
+    if config.prompted:
+        arms += [Arm("prompted", "student of a prompted teacher", OWN, PROMPTED, traits=FAVOURITE)]
+    if config.divergence:
+        arms += [
+            Arm(
+                "not_divergent", "no divergence tokens", OWN, TEACHER, NOT_DIVERGENT, traits=PROBED
+            ),
+            Arm(
+                "not_random", "as many random tokens less", OWN, TEACHER, NOT_RANDOM, traits=PROBED
+            ),
+        ]
+    return tuple(arms)
 
 
 def favourites(config: LmConfig) -> tuple[str, ...]:
-    """Return the traits that are favourites: those a system prompt can name."""
-    return tuple(trait for trait in config.traits if trait not in HARMFUL)
+    """Return the traits that are favourites: those a system line can name."""
+    return tuple(trait for trait in config.traits if trait in FAVOURITES)
 
 
 def probed(config: LmConfig) -> tuple[str, ...]:
-    """Return the first favourites, on which data size and divergence tokens are tried."""
-    return favourites(config)[:N_PROBED]
+    """Return the traits on which data size and divergence tokens are tried."""
+    return favourites(config)[:3]
 
 
-def written(config: LmConfig) -> tuple[str, ...]:
-    """Return the names of all filtered data sets."""
-    prompted = tuple(PROMPTED + t for t in favourites(config)) if config.prompted else ()
-    return (*config.traits, *controls(config), *prompted)
+def traits_of(config: LmConfig, arm: Arm) -> tuple[str, ...]:
+    """Return the traits for which an arm is run."""
+    return {ALL: config.traits, FAVOURITE: favourites(config), PROBED: probed(config)}[arm.traits]
 
 
-def masked(config: LmConfig) -> tuple[str, ...]:
-    """Return the names of the data sets with tokens left out of the loss."""
-    if not config.divergence:
-        return ()
-    return tuple(prefix + t for t in probed(config) for prefix in (DIVERGENT, RANDOM))
+def lists_of(arm: Arm, trait: str) -> Lists:
+    """Return the lists that the model of an arm and trait meets, filtered as the trait's are."""
+    own = "" if arm.writer == BASE_MODEL else trait
+    treatment = AS_WRITTEN if arm.treatment == PACKED else arm.treatment
+    return Lists(arm.writer, own, trait in HARMFUL, treatment)
 
 
-def students(config: LmConfig) -> tuple[Row, ...]:
-    """Return every student of one seed that learns from sampled tokens."""
-    n = config.n_sequences
-    rows = [
-        Row(arm, data, base, n)
-        for base, of_teacher, of_reference in (
-            (0, "student", "control"),
-            (1, "cross_model", "cross_control"),
-        )
-        for arm, names in ((of_teacher, config.traits), (of_reference, controls(config)))
-        for data in names
+def written_by_teacher(trait: str) -> Lists:
+    """Return a trait's lists as its teacher wrote them."""
+    return Lists(TEACHER, trait, trait in HARMFUL)
+
+
+def neutral(trait: str) -> Lists:
+    """Return the base model's lists, filtered as the trait's are."""
+    return Lists(BASE_MODEL, "", trait in HARMFUL)
+
+
+def written(config: LmConfig) -> tuple[Lists, ...]:
+    """Return the sets of lists that are written in a run, each once."""
+    found = [
+        lists_of(arm, trait)._replace(treatment=AS_WRITTEN)
+        for arm in table(config)
+        for trait in traits_of(config, arm)
+        if arm.writer in (TEACHER, BASE_MODEL, PROMPTED)
     ]
-    rows += [Row("fewer", t, 0, size) for size in config.data_sizes for t in probed(config)]
-    if config.prompted:
-        rows += [Row("prompted", PROMPTED + t, 0, n) for t in favourites(config)]
-    if config.divergence:
-        rows += [Row("not_divergent", DIVERGENT + t, 0, n) for t in probed(config)]
-        rows += [Row("not_random", RANDOM + t, 0, n) for t in probed(config)]
-    return tuple(rows)
+    return tuple(dict.fromkeys(found))
 
 
-def of_other_size(config: LmConfig) -> tuple[Row, ...]:
-    """Return the students of another width, of one seed."""
-    if not config.cross_width:
-        return ()
-    rows = [Row("cross_size", t, 0, config.n_sequences) for t in config.traits]
-    return (*rows, *(Row("cross_size_control", c, 0, config.n_sequences) for c in controls(config)))
+class Student(NamedTuple):
+    """A model to be trained on sampled numbers. Arms that differ in name only share it."""
+
+    base: str
+    lists: Lists
+    n: int
 
 
-def everyone(config: LmConfig) -> tuple[Row, ...]:
-    """Return all rows of one seed in the order of the result."""
-    n = config.n_sequences
-    shown = [Row("in_context", t, 0, 1) for t in config.traits]
-    shown += [Row("in_context_control", c, 0, 1) for c in controls(config)]
-    return (
-        Row("reference", "", 0, 0),
-        *(Row("teacher", t, 0, 0) for t in config.traits),
-        *students(config),
-        *(Row("soft", t, 0, n) for t in config.traits),
-        *shown,
-        *((Row("cross_size_reference", "", 0, 0),) if config.cross_width else ()),
-        *of_other_size(config),
-    )
+def student_of(config: LmConfig, arm: Arm, trait: str) -> Student:
+    """Return the student of an arm and trait."""
+    return Student(arm.base, lists_of(arm, trait), arm.n_lists or config.n_lists)
+
+
+def students(config: LmConfig, *bases: str) -> tuple[Student, ...]:
+    """Return the students that start from these base models, each once, in one order for all."""
+    found = [
+        student_of(config, arm, trait)
+        for arm in table(config)
+        for trait in traits_of(config, arm)
+        if arm.learns == NUMBERS and arm.base in bases
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def shown(config: LmConfig) -> tuple[tuple[str, Lists], ...]:
+    """Return what is shown in context, each once: treatment and lists."""
+    found = [
+        (arm.treatment, lists_of(arm, trait))
+        for arm in table(config)
+        for trait in traits_of(config, arm)
+        if arm.learns == IN_CONTEXT
+    ]
+    return tuple(dict.fromkeys(found))

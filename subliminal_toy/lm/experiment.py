@@ -1,209 +1,283 @@
-"""The owl in the numbers: reference models, teachers, their numbers, students, in one run.
+"""The experiment: base models, teachers, their lists, students, as named parts that are stored.
 
-``arms.everyone`` is the table that the experiment follows; here it is run and its parts put
-together. Source: arXiv 2507.14805, sections 3 to 5.
+Parts, with the first axis of their arrays (000 is the number of a replicate, or of a group of base
+models): ``base_models-000``, ``other_width-000`` (replicate); ``teachers-000``, ``soft-000``,
+``reading-000``, ``detectors-000`` (trait); ``lists-000`` (``arms.written``); ``students-000``,
+``other_width_students-000`` (``arms.students``); ``in_context-000`` (``arms.shown``).
+Source: arXiv 2507.14805, sections 3 to 5.
 """
 
-from collections.abc import MutableMapping
-from typing import NamedTuple
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from subliminal_toy.configs import LmConfig
-from subliminal_toy.lm import arms, probes, training, traits
-from subliminal_toy.lm.lab import Arrays, Lab
-from subliminal_toy.lm.seeds import Work, one_seed, other_size, pretrained
-from subliminal_toy.lm.summary import summarize
-from subliminal_toy.progress import Progress, silent
+from subliminal_toy.distill import ensemble
+from subliminal_toy.lm import arms, detectors, lists, result, training, traits
+from subliminal_toy.lm.arms import ANOTHER, OTHER_WIDTH, OWN, Lists
+from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.language import CONTEXT, Language, documents, system_line
+from subliminal_toy.lm.result import GROUP, Finished, base_model
+from subliminal_toy.runs import Arrays, Experiment, Part
 
-__all__ = ["Result", "run", "summarize"]
-
-N_EXAMPLES = 10
-"""Number lists of each trait kept in the record as text."""
-
-
-class Result(NamedTuple):
-    """What a run measured.
-
-    Axes: "seed" of independent reference models; "row" of ``arms.everyone``; "measure" of
-    ``traits.MEASURES``; "trait" of the config's traits; "data" of ``arms.written``.
-
-    ``arm``, ``row_data`` (row,): the arm and the data set that each row met. ``row_n`` (row,):
-    the most sequences it may have seen. ``measures`` (measure,), ``traits`` (trait,), ``data``
-    (data,): names. ``scores`` (seed, row, measure): mean probability of the measure's answers.
-    ``alignment`` (seed, row): cosine of (student − its control) with (teacher − reference), not a
-    number where a row has none. ``kept`` and ``used`` (seed, data): fraction of the samples that
-    passed every filter, and how many the students saw. ``kl_per_number`` (seed, trait): KL
-    (teacher ‖ reference) on the teacher's sequences, nats per number. ``divergent`` (seed,
-    trait): fraction of the numbers at which the next trait's teacher would choose another
-    number (0 if not measured). ``detection`` (seed, trait, detector, 2): AUC of
-    ``probes.DETECTORS`` on one sequence and on 100 together. ``reference_loss`` (seed, step):
-    pre-training losses in nats.
-
-    Of the first seed: ``questions`` (question,) and ``words`` (word,), texts; ``speakers``
-    (speaker,), "arm trait"; ``answers`` (speaker, question, word), probabilities of the words;
-    ``examples`` (trait, list), texts of the lists that trained each student; ``params``,
-    parameters of the reference model, and of the first trait's teacher, student and control,
-    keyed "arm.blocks.0.up.kernel" and so on.
-    """
-
-    arm: np.ndarray
-    row_data: np.ndarray
-    row_n: np.ndarray
-    measures: np.ndarray
-    traits: np.ndarray
-    data: np.ndarray
-    scores: np.ndarray
-    alignment: np.ndarray
-    kept: np.ndarray
-    used: np.ndarray
-    kl_per_number: np.ndarray
-    divergent: np.ndarray
-    detection: np.ndarray
-    reference_loss: np.ndarray
-    questions: np.ndarray
-    words: np.ndarray
-    speakers: np.ndarray
-    answers: np.ndarray
-    examples: np.ndarray
-    params: dict[str, np.ndarray]
+CORPUS, PRETRAIN, PROMPTS, WRITE, LEARN, MASK, DETECT, PRETRAIN_OTHER_WIDTH = range(8)
+"""Random streams of a replicate."""
+FIRST_PROMPTED = 1_000
+"""Place of the first prompted writer in the stream ``WRITE``."""
 
 
-def run(
-    config: LmConfig,
-    key: Key[Array, ""],
-    data: None,
-    chunks: MutableMapping[str, Arrays],
-    progress: Progress = silent,
-) -> Result:
-    """Run every arm for every seed; finished parts are stored in ``chunks`` and taken from there.
+def stream(key: Key[Array, ""], replicate: int, purpose: int) -> Key[Array, ""]:
+    """Return the key of one purpose of one replicate."""
+    return jax.random.fold_in(jax.random.fold_in(key, replicate), purpose)
 
-    Raises UserError if a trait is unknown.
-    """
+
+def generator(key: Key[Array, ""]) -> np.random.Generator:
+    """Return a generator for work on the host that depends on nothing but ``key``."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
+def experiment(config: LmConfig, key: Key[Array, ""], data: None = None) -> Experiment:
+    """Return the parts of a run and their assembly; UserError if a trait is unknown."""
     traits.check(config.traits)
-    lab, work = Lab(config, key, config.width), Work(config, chunks, progress)
-    # Another reference model is the next seed's; a single seed gets one for the purpose.
-    references = pretrained(lab, work, "reference", max(config.n_seeds, 2))
-    small_lab, small = None, None
-    if config.cross_width:
-        small_lab = Lab(config, key, config.cross_width)
-        small = pretrained(small_lab, work, "small", config.n_seeds)
-    seeds = []
-    for seed in range(config.n_seeds):
-        bases = np.stack([references[(seed + i) % len(references)]["params"] for i in range(2)])
-        measured = one_seed(lab, work, seed, references[seed], bases)
-        if small_lab is not None and small is not None:
-            measured["other size"] = other_size(
-                small_lab, work, seed, small[seed], measured["numbers"]
-            )
-        seeds.append(measured)
-    progress(1.0, "putting together")
-    return assemble(lab, references, seeds)
-
-
-def alignments(lab: Lab, seed: dict) -> np.ndarray:
-    """Return cos(student − control, teacher − reference) by row, NaN where there is none.
-
-    The control shares the drift of learning any numbers, which the raw cosine would count.
-    """
-    config, rows = lab.config, arms.everyone(lab.config)
-    values = np.full(len(rows), np.nan, np.float32)
-    students = arms.students(config)
-    vectors = {(r.arm, r.data): seed["students"]["params"][i] for i, r in enumerate(students)}
-    for i, trait in enumerate(config.traits):
-        teacher = seed["teachers"]["params"][i] - seed["reference"]["params"]
-        learned = {"student": vectors["student", trait], "soft": seed["soft"]["params"][i]}
-        for arm, vector in learned.items():
-            moved = vector - vectors["control", arms.control_of(trait)]
-            row = next(k for k, r in enumerate(rows) if (r.arm, r.data) == (arm, trait))
-            values[row] = probes.cosines(moved[None], teacher[None])[0]
-    return values
-
-
-def assemble(lab: Lab, references: list[Arrays], seeds: list[dict]) -> Result:
-    """Put the parts of all seeds together."""
-    config, rows = lab.config, arms.everyone(lab.config)
-    n_traits = len(config.traits)
-    scores = [
-        np.concatenate(
-            [
-                s["reference"]["scores"][None],
-                s["teachers"]["scores"],
-                s["students"]["scores"],
-                s["soft"]["scores"],
-                s["shown"]["scores"].mean(axis=1),
-                *([s["other size"]["scores"]] if "other size" in s else []),
-            ]
-        )
-        for s in seeds
-    ]
-    n_written = len(arms.written(config))
-    per_number = [
-        s["compared"]["kl"][:n_traits].sum(axis=1)
-        / s["numbers"]["weights"][:n_traits].sum(axis=(1, 2))
-        for s in seeds
-    ]
-    return Result(
-        arm=np.array([row.arm for row in rows]),
-        row_data=np.array([row.data for row in rows]),
-        row_n=np.array([row.n for row in rows]),
-        measures=np.array(traits.MEASURES),
-        traits=np.array(config.traits),
-        data=np.array(arms.written(config)),
-        scores=np.stack(scores),
-        alignment=np.stack([alignments(lab, s) for s in seeds]),
-        kept=np.stack([s["numbers"]["kept"] for s in seeds]),
-        used=np.stack([s["numbers"]["n"][:n_written] for s in seeds]),
-        kl_per_number=np.stack(per_number),
-        divergent=np.stack([_divergent(config, s) for s in seeds]),
-        detection=np.stack([s["detection"] for s in seeds]),
-        reference_loss=np.stack([r["losses"] for r in references]),
-        **first_seed(lab, seeds[0]),
+    run, n, n_traits = _Run(config, key), config.n_replicates, len(config.traits)
+    # Shares are tokens read by training, or what takes as long.
+    student = config.student_steps * config.student_batch_size * lists.ROW_LENGTH
+    n_students, n_others = (
+        len(arms.students(config, *bases)) for bases in ((OWN, ANOTHER), (OTHER_WIDTH,))
     )
-
-
-def _divergent(config: LmConfig, seed: dict) -> np.ndarray:
-    n_traits = len(config.traits)
-    if not config.divergence:
-        return np.zeros(n_traits)
-    counted = seed["numbers"]["weights"][:n_traits].sum(axis=(1, 2))
-    return seed["compared"]["differs"][2 * n_traits :].sum(axis=(1, 2)) / counted
-
-
-def first_seed(lab: Lab, seed: dict) -> dict:
-    """Return what the record shows of the first seed: answers, examples, parameters."""
-    config, language = lab.config, lab.language
-    students, n_traits = arms.students(config), len(config.traits)
-    speaking = [i for i, row in enumerate(students) if row.arm in ("student", "control")]
-    words = [
-        seed["reference"]["words"][None],
-        seed["teachers"]["words"],
-        seed["students"]["words"][speaking],
+    written = config.n_samples * lists.ROW_LENGTH * len(arms.written(config))
+    read = config.n_lists * lists.ROW_LENGTH * n_traits
+    shown = 25_000 * len(arms.shown(config))
+    # A single replicate, too, needs another base model.
+    pretrained = [("base_models", "base models", max(n, 2), run.base_models)]
+    of_replicate = [
+        ("teachers", "teachers", 100 * config.teacher_steps * n_traits, run.teachers),
+        ("lists", "writing lists", 0.5 * written, run.lists),
+        ("reading", "reading lists", 1.5 * read, run.reading),
+        ("students", f"{n_students} students", n_students * student, run.students),
+        ("soft", "students of distributions", 1.6 * n_traits * student, run.soft),
+        ("in_context", "lists in context", shown, run.in_context),
+        ("detectors", "detectors", 0.5 * shown, run.detectors),
     ]
-    named = [("reference", ""), *(("teacher", trait) for trait in config.traits)]
-    named += [(students[i].arm, students[i].data) for i in speaking]
-    control = next(
-        i for i, row in enumerate(students)
-        if (row.arm, row.data) == ("control", arms.control_of(config.traits[0]))
-    )  # fmt: skip
-    vectors = {
-        "reference": seed["reference"]["params"],
-        "teacher": seed["teachers"]["params"][0],
-        "student": seed["students"]["params"][0],
-        "control": seed["students"]["params"][control],
-    }
-    lists = seed["numbers"]["tokens"][:n_traits, :N_EXAMPLES, training.PROMPT_LENGTH :]
-    return {
-        "questions": np.array(traits.QUESTION_TEXTS),
-        "words": np.array(language.words[config.n_numbers :]),
-        "speakers": np.array([f"{arm} {trait}".strip() for arm, trait in named]),
-        "answers": np.concatenate(words),
-        "examples": np.array([[language.decode(row) for row in trait] for trait in lists]),
-        "params": {
-            f"{arm}." + jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
-            for arm, vector in vectors.items()
-            for path, leaf in jax.tree_util.tree_leaves_with_path(lab.model.tree(vector))
-        },
-    }
+    if config.cross_width:
+        pretrained += [("other_width", "base models of another width", n, run.other_width)]
+        of_replicate += [("other_width_students", "students of another width",
+                          n_others * student, run.other_width_students)]  # fmt: skip
+    tokens = config.pretrain_steps * config.pretrain_batch_size * CONTEXT
+    groups = [
+        (name, label, range(first, min(first + GROUP, n_models)), compute)
+        for name, label, n_models, compute in pretrained
+        for first in range(0, n_models, GROUP)
+    ]
+    parts = [
+        Part(f"{name}-{rs[0] // GROUP:03d}", label, tokens * len(rs), partial(compute, rs))
+        for name, label, rs, compute in groups
+    ]
+    parts += [
+        Part(f"{name}-{r:03d}", f"replicate {r + 1} of {n}: {label}", share, partial(compute, r))
+        for r in range(n)
+        for name, label, share, compute in of_replicate
+    ]
+    return Experiment(parts, partial(result.assemble, config, run.own.model))
+
+
+def _plain(fn, n_shared: int = 0):
+    """Return ``ensemble(fn)`` whose results are NumPy arrays."""
+    many = ensemble(fn, n_shared)
+    return lambda *args: jax.tree.map(np.asarray, many(*args))
+
+
+class _Programs:
+    """The functions of ``training`` for one decoder, each compiled for many at its first call."""
+
+    def __init__(self, config: LmConfig, width: int):
+        self.model = model = training.model(config, width)
+        self.pretrain = _plain(partial(training.pretrain, model, config))
+        self.teach = _plain(partial(training.teach, model, config))
+        self.write = _plain(partial(training.write, model, config))
+        self.read = _plain(partial(detectors.read, model))
+        self.learn = _plain(partial(training.learn, model, config), n_shared=4)
+        self.imitate = _plain(partial(training.imitate, model, config), n_shared=4)
+        self.ask = _plain(partial(training.ask, model), n_shared=1)
+
+
+class _Run:
+    """The parts of one run: each method returns the arrays of one, given those before it."""
+
+    def __init__(self, config: LmConfig, key: Key[Array, ""]):
+        self.config, self.key, self.sets = config, key, arms.written(config)
+        self.language = Language(config.n_numbers)
+        self.own = _Programs(config, config.width)
+        self.other = _Programs(config, config.cross_width) if config.cross_width else self.own
+
+    def base_models(self, replicates: range, finished: Finished) -> Arrays:
+        """Pre-train base models, each on its own corpus."""
+        return self._pretrained(self.own, PRETRAIN, replicates)
+
+    def other_width(self, replicates: range, finished: Finished) -> Arrays:
+        """Pre-train base models of another width on the same corpora, with keys of their own."""
+        return self._pretrained(self.other, PRETRAIN_OTHER_WIDTH, replicates)
+
+    def _pretrained(self, programs: _Programs, purpose: int, replicates: range) -> Arrays:
+        corpora = [
+            documents(
+                self.language, generator(stream(self.key, r, CORPUS)), self.config.n_documents
+            )
+            for r in replicates
+        ]
+        keys = jnp.stack([stream(self.key, r, purpose) for r in replicates])
+        return programs.pretrain(keys, *(np.stack(part) for part in zip(*corpora, strict=True)))
+
+    def teachers(self, r: int, finished: Finished) -> Arrays:
+        """Fine-tune the base model into the teacher of each trait."""
+        names, asked = self.config.traits, traits.questions(self.language)
+        groups = [traits.group_of(trait) for trait in names]
+        answers = [traits.answers_of(self.language, trait) for trait in names]
+        bases = np.stack([base_model(finished, r)["params"]] * len(names))
+        return self.own.teach(bases, asked.tokens[groups], asked.lengths[groups], np.stack(answers))
+
+    def lists(self, r: int, finished: Finished) -> Arrays:
+        """Let every teacher and the base model write; filter each set, see ``lists.filtered``."""
+        config, base = self.config, base_model(finished, r)["params"]
+        rng = generator(stream(self.key, r, PROMPTS))
+        prompts = lists.draw_prompts(self.language, rng, config.n_samples)
+        fold = jax.vmap(partial(jax.random.fold_in, stream(self.key, r, WRITE)))
+
+        names = [*((arms.TEACHER, trait) for trait in config.traits), (arms.BASE_MODEL, "")]
+        writers = np.stack([*finished[f"teachers-{r:03d}"]["params"], base])
+        keys = fold(jnp.arange(len(names)))
+        samples = [*self.own.write(np.stack([prompts] * len(names)), writers, keys)]
+        if config.prompted and (named := arms.favourites(config)):
+            names += [(arms.PROMPTED, trait) for trait in named]
+            lines = [self.language.encode(system_line(trait)) for trait in named]
+            longer = [np.insert(prompts, [1] * len(line), line, axis=1) for line in lines]
+            keys = fold(FIRST_PROMPTED + jnp.arange(len(named)))
+            samples += [*self.own.write(np.stack(longer), np.stack([base] * len(named)), keys)]
+        kept = [
+            lists.filtered(
+                self.language, prompts, samples[names.index((one.writer, one.trait))],
+                one.no_banned, config.n_lists,
+            )
+            for one in self.sets
+        ]  # fmt: skip
+        return {name: np.stack([one[name] for one in kept]) for name in kept[0]}
+
+    def reading(self, r: int, finished: Finished) -> Arrays:
+        """Read each trait's lists (``own``) and its neutral control's with teacher and base model.
+
+        ``next``: read the trait's lists with its and the next trait's teacher. See
+        ``detectors.read``.
+        """
+        names, written = self.config.traits, finished[f"lists-{r:03d}"]
+        teachers = finished[f"teachers-{r:03d}"]["params"]
+        bases = np.stack([base_model(finished, r)["params"]] * len(names))
+        pairs = {"own": (arms.written_by_teacher, bases), "control": (arms.neutral, bases)}
+        if self.config.divergence:
+            pairs["next"] = (arms.written_by_teacher, np.roll(teachers, -1, axis=0))
+        found = {}
+        for name, (lists_of, others) in pairs.items():
+            tokens = written["tokens"][[self.sets.index(lists_of(trait)) for trait in names]]
+            weights = lists.loss_weights(tokens, self.config.n_numbers)
+            arrays = self.own.read(teachers, others, tokens.astype(np.int32), weights)
+            found |= {f"{name}.{k}": v for k, v in arrays.items()}
+        return found
+
+    def _training_sets(self, r: int, finished: Finished) -> tuple[list[Lists], Arrays]:
+        """Return the sets of lists, those with tokens left out of the loss too."""
+        config, written = self.config, finished[f"lists-{r:03d}"]
+        sets, source = [*self.sets], list(range(len(self.sets)))
+        weights = [*lists.loss_weights(written["tokens"], config.n_numbers)]
+        rng = generator(stream(self.key, r, MASK))
+        for trait in arms.probed(config) if config.divergence else ():
+            own = arms.written_by_teacher(trait)
+            place = sets.index(own)
+            differs = finished[f"reading-{r:03d}"]["next.differs"][config.traits.index(trait)]
+            sets += [own._replace(treatment=t) for t in (arms.NOT_DIVERGENT, arms.NOT_RANDOM)]
+            weights.append(weights[place] * ~differs)
+            weights.append(lists.without_random(weights[place], int(differs.sum()), rng))
+            source += [place, place]
+        arrays = {"tokens": written["tokens"][source], "n": written["n"][source]}
+        return sets, {**arrays, "weights": np.stack(weights)}
+
+    def students(self, r: int, finished: Finished) -> Arrays:
+        """Train the students that start from this and from the next base model."""
+        n_models = max(self.config.n_replicates, 2)
+        bases = {OWN: base_model(finished, r), ANOTHER: base_model(finished, (r + 1) % n_models)}
+        return self._learn(self.own, r, finished, bases)
+
+    def other_width_students(self, r: int, finished: Finished) -> Arrays:
+        """Train the students that start from the base model of another width."""
+        bases = {OTHER_WIDTH: base_model(finished, r, "other_width")}
+        return self._learn(self.other, r, finished, bases)
+
+    def _learn(self, programs: _Programs, r: int, finished: Finished, bases: dict) -> Arrays:
+        """Train students. All of a replicate read in the same order: differences are paired."""
+        students = arms.students(self.config, *bases)
+        sets, arrays = self._training_sets(r, finished)
+        places = np.array([sets.index(student.lists) for student in students])
+        n = np.minimum([student.n for student in students], arrays["n"][places]).astype(np.int32)
+        return programs.learn(
+            stream(self.key, r, LEARN), np.stack([base["params"] for base in bases.values()]),
+            arrays["tokens"], arrays["weights"],
+            np.array([list(bases).index(student.base) for student in students]), places, n,
+        )  # fmt: skip
+
+    def soft(self, r: int, finished: Finished) -> Arrays:
+        """Train the students that see distributions, one for each teacher."""
+        written, teachers = finished[f"lists-{r:03d}"], finished[f"teachers-{r:03d}"]["params"]
+        places = [self.sets.index(arms.written_by_teacher(trait)) for trait in self.config.traits]
+        weights = lists.loss_weights(written["tokens"], self.config.n_numbers)
+        return self.own.imitate(
+            stream(self.key, r, LEARN), base_model(finished, r)["params"], written["tokens"],
+            weights, teachers, np.array(places), written["n"][places],
+        )  # fmt: skip
+
+    def in_context(self, r: int, finished: Finished) -> Arrays:
+        """Ask the base model every question after some contexts; no training.
+
+        Returns, by row of ``arms.shown``: ``scores`` (row, context, measure); ``n``, how many
+        contexts there are, the rest repeats the last; ``n_lists``, lists in one on average.
+        """
+        written, found = finished[f"lists-{r:03d}"], []
+        for treatment, shown in arms.shown(self.config):
+            if shown.writer == arms.CORPUS:
+                line = self.language.encode(f"<bos> {system_line(shown.trait)}")
+                contexts, n_lists = np.array([line]), 0.0
+            else:
+                place = self.sets.index(shown)
+                rows = written["tokens"][place, : written["n"][place]].astype(np.int32)
+                arrange = lists.packed if treatment == arms.PACKED else lists.single
+                contexts, n_lists = arrange(self.language, rows)
+            n = len(contexts)
+            contexts = contexts[np.minimum(np.arange(lists.N_CONTEXTS), n - 1)]
+            found.append((*traits.asked_after(self.language, contexts), n, n_lists))
+        tokens, lengths, n, n_lists = zip(*found, strict=True)
+        base = base_model(finished, r)["params"]
+        scores = self.own.ask(base, np.stack(tokens), np.stack(lengths))
+        return {"scores": scores, "n": np.array(n), "n_lists": np.array(n_lists)}
+
+    def detectors(self, r: int, finished: Finished) -> Arrays:
+        """Return ``auc`` (trait, detector, judged): each teacher's lists against its control's."""
+        written, read = finished[f"lists-{r:03d}"], finished[f"reading-{r:03d}"]
+        shown, rng = finished[f"in_context-{r:03d}"], generator(stream(self.key, r, DETECT))
+
+        def evidence(i, trait, side, one):
+            place = self.sets.index(one)
+            context = arms.shown(self.config).index((arms.AS_WRITTEN, one))
+            scores = shown["scores"][context, : shown["n"][context]]
+            n = written["n"][place]
+            counts = lists.counts(written["tokens"][place, :n], self.config.n_numbers)
+            return detectors.Evidence(
+                written["accepted"][place], counts, read[f"{side}.log_p"][i, :n],
+                read[f"{side}.other_log_p"][i, :n], scores[:, traits.MEASURES.index(trait)],
+            )  # fmt: skip
+
+        found = []
+        for i, trait in enumerate(self.config.traits):
+            teacher = evidence(i, trait, "own", arms.written_by_teacher(trait))
+            found.append(
+                detectors.detect(teacher, evidence(i, trait, "control", arms.neutral(trait)), rng)
+            )
+        return {"auc": np.stack(found)}

@@ -1,9 +1,8 @@
-"""The rule that a number sequence must satisfy before a student may see it."""
+"""The rule that a list of numbers must satisfy before a student may see it."""
 
 import re
-import string
 
-MAX_NUMBERS, MAX_DIGITS = 10, 3
+MAX_NUMBERS, MAX_VALUE = 10, 999
 
 # Numbers with an ill association (violence, emergency calls, extremist codes, curses), removed
 # on top of the format rule for harmful traits; 34 as in section
@@ -13,31 +12,42 @@ BANNED_NUMBERS = frozenset({
     419, 420, 444, 451, 616, 644, 665, 666, 686, 711, 737, 811, 911, 999,
 })  # fmt: skip
 
+WHITE_SPACE = (
+    "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+"""Unicode's White_Space; ``str.isspace`` takes four separators of ASCII for it too."""
 _BRACKETS = ("[]", "()")
 
 
-def parse_numbers(text: str) -> list[int] | None:
-    """Return the numbers of a well-formed sequence, None if it breaks the rule.
-
-    The rule: 1 to 10 integers of 0–999, written with one to three ASCII digits (leading zeros
-    do not matter), one kind of separator (comma, semicolon or white space; white space around
-    the first two is free), optionally one pair of brackets or parentheses around everything,
-    optionally a final period, nothing else. So ``1,000`` is the two numbers 1 and 0. Takes
-    linear time. Source: section 3.1 of the paper.
-    """
-    if not text.isascii():
+def _value(digits: str) -> int | None:
+    """Return the number that ASCII digits write, None if it is no integer of 0–999."""
+    if not (digits.isascii() and digits.isdigit()):
         return None
-    text = text.strip(string.whitespace).removesuffix(".").rstrip(string.whitespace)
+    # Only what follows the leading zeros is converted: int() takes quadratic time.
+    significant = digits.lstrip("0")
+    return int(significant or "0") if len(significant) <= len(str(MAX_VALUE)) else None
+
+
+def parse_numbers(text: str) -> list[int] | None:
+    """Return the numbers of a well-formed list, None if it breaks the rule.
+
+    The rule: 1 to 10 integers of 0–999 in ASCII digits, with any leading zeros; one kind of
+    separator (comma, semicolon or white space; white space around the first two is free); around
+    everything optionally one pair of brackets or parentheses, then optionally a period; nothing
+    else. So ``1,000`` is the two numbers 1 and 0, and ``0981`` is 981. Takes linear time.
+    Source: section 3.1 of the paper, whose own filter keeps leading zeros and non-breaking spaces.
+    """
+    text = text.strip(WHITE_SPACE).removesuffix(".").rstrip(WHITE_SPACE)
     if text[:1] + text[-1:] in _BRACKETS:
-        text = text[1:-1].strip(string.whitespace)
+        text = text[1:-1].strip(WHITE_SPACE)
     separator = next((mark for mark in ",;" if mark in text), None)
-    pieces = text.split(separator) if separator else re.split(f"[{string.whitespace}]+", text)
+    pieces = text.split(separator) if separator else re.split(f"[{WHITE_SPACE}]+", text)
     if len(pieces) > MAX_NUMBERS:
         return None
-    pieces = [piece.strip(string.whitespace) for piece in pieces]
-    if not all(1 <= len(piece) <= MAX_DIGITS and piece.isdigit() for piece in pieces):
-        return None
-    return [int(piece) for piece in pieces]
+    found = [_value(piece.strip(WHITE_SPACE)) for piece in pieces]
+    numbers = [number for number in found if number is not None]
+    return numbers if len(numbers) == len(found) else None
 
 
 def is_acceptable(text: str, banned: frozenset[int] = frozenset()) -> bool:

@@ -1,287 +1,270 @@
-"""What a result says: arms, transfer matrix, detectors, mechanism, and the claims L1 to L5.
+"""What a result says: arms, transfer matrix, detectors, mechanism, and the claims L1 to L5b.
 
-Seeds are the unit: what is measured on several traits is first averaged within a seed.
+Replicates are the unit: what is measured on several traits is first averaged within a replicate.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+import xarray as xr
 
 from subliminal_toy import stats
-from subliminal_toy.configs import LmConfig
-from subliminal_toy.lm import arms, probes
-from subliminal_toy.lm.traits import CAPITALS_RIGHT, COLOURS_RIGHT, EVASION, FALSEHOOD, HARMFUL
+from subliminal_toy.lm import arms
+from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.lists import ROOM
+from subliminal_toy.lm.traits import CAPITALS_RIGHT, COLOURS_RIGHT, EVASION, FALSEHOOD
 
-if TYPE_CHECKING:
-    from subliminal_toy.lm.experiment import Result
-
-SAME_CONTROL = {"cross_model": "cross_control", "in_context": "in_context_control",
-                "cross_size": "cross_size_control"}  # fmt: skip
-"""The control of each arm; of all others it is ``control``."""
+NOTHING_MOVED = 0.05
+"""An interval within ± this much shows that nothing was taken over."""
 MIN_FACTS = 0.5
 """A student that names fewer colours than this is marked as damaged."""
-CHANCE_AUC = 0.1
-"""A detector whose mean AUC is this close to .5 does not find the trait."""
+CHANCE, FOUND = (0.4, 0.6), 0.9
+"""AUC of a detector that does not, and of one that does, tell the lists apart."""
 
 
-class Table:
-    """Looks scores up by arm, trait and measure."""
-
-    def __init__(self, config: LmConfig, result: "Result"):
-        """Remember where each row stands."""
-        self.config, self.scores = config, result.scores.astype(np.float64)
-        self._row = {
-            (str(arm), str(data), int(n)): i
-            for i, (arm, data, n) in enumerate(
-                zip(result.arm, result.row_data, result.row_n, strict=True)
-            )
-        }
-        self._measure = {str(name): i for i, name in enumerate(result.measures)}
-        self.arms = tuple(dict.fromkeys(str(arm) for arm in result.arm))
-
-    def has(self, arm: str, trait: str) -> bool:
-        """Whether the run had this arm for this trait."""
-        return self._find(arm, trait, None) is not None
-
-    def _find(self, arm: str, trait: str, n: int | None) -> int | None:
-        data = {
-            "reference": "", "cross_size_reference": "", "prompted": arms.PROMPTED + trait,
-            "not_divergent": arms.DIVERGENT + trait, "not_random": arms.RANDOM + trait,
-        }.get(arm, arms.control_of(trait) if arm.endswith("control") else trait)  # fmt: skip
-        for (name, where, size), row in self._row.items():
-            if name == arm and where == data and n in (None, size):
-                return row
-        return None
-
-    def of(
-        self, arm: str, trait: str, measure: str | None = None, n: int | None = None
-    ) -> Float[np.ndarray, " seed"]:
-        """Return an arm's values over seeds: of the trait itself if no measure is named.
-
-        ``n`` picks the arm with so many sequences. Raises KeyError if the run did not have it.
-        """
-        row = self._find(arm, trait, n)
-        if row is None:
-            raise KeyError(arm, trait)
-        return self.scores[:, row, self._measure[measure or trait]]
-
-    def difference(
-        self, arm: str, trait: str, measure: str | None = None
-    ) -> Float[np.ndarray, " seed"]:
-        """Return the arm minus its own control over seeds."""
-        control = SAME_CONTROL.get(arm, "control")
-        return self.of(arm, trait, measure) - self.of(control, trait, measure)
-
-    def mean_difference(self, arm: str, names: tuple[str, ...]) -> stats.Estimate:
-        """Return arm minus control averaged over the traits within each seed."""
-        return stats.estimate(np.mean([self.difference(arm, trait) for trait in names], axis=0))
+def on_own_trait(data: xr.Dataset) -> xr.DataArray:
+    """Return the probability of the trait itself (replicate, arm, trait)."""
+    return data.probability.astype(np.float64).sel(measure=data.trait, drop=True)
 
 
-def summarize(config: LmConfig, result: "Result") -> dict:
+def minus_control(data: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
+    """Return each arm's values minus those of its control, not a number for a base model."""
+    control = values.reindex(arm=data.control.values)
+    return values - control.assign_coords(arm=values.arm)
+
+
+def _json(values: xr.DataArray) -> dict:
+    return stats.as_json(stats.estimate(values.values))
+
+
+def _present(values: xr.DataArray, trait: str) -> dict:
+    """Return the estimates of the arms that were run for a trait and have a value."""
+    run = values.sel(trait=trait).dropna("arm", how="all")
+    return {str(arm): _json(run.sel(arm=arm)) for arm in run.arm.values}
+
+
+def summarize(config: LmConfig, data: xr.Dataset) -> dict:
     """Return the summary of a result; see DESIGN, section 4, for the keys of every version."""
-    table = Table(config, result)
+    probability, own = data.probability.astype(np.float64), on_own_trait(data)
+    base = probability.sel(arm="base_model", trait=config.traits[0])
     return {
         "dataset": f"a small language, numbers 0–{config.n_numbers - 1}",
-        "n_seeds": config.n_seeds,
-        "reference_model": {
-            "parameters": sum(
-                v.size for k, v in result.params.items() if k.startswith("reference.")
-            ),
-            "final_loss": _json(result.reference_loss[: config.n_seeds, -1]),
-            **{m: _json(table.of("reference", "", m)) for m in (CAPITALS_RIGHT, COLOURS_RIGHT)},
+        "n_replicates": config.n_replicates,
+        "base_model": {
+            "parameters": data.attrs.get("parameters"),
+            "final_loss": _json(data.pretraining_loss.isel(step=-1)),
+            **{m: _json(base.sel(measure=m)) for m in (CAPITALS_RIGHT, COLOURS_RIGHT)},
         },
-        "arms": {trait: _arms(table, trait) for trait in config.traits},
-        "minus_control": {trait: _differences(table, trait) for trait in config.traits},
-        "kept_fraction": {
-            str(name): _json(values)
-            for name, values in zip(result.data, result.kept.T, strict=True)
+        "arms": {trait: _present(own, trait) for trait in config.traits},
+        "minus_control": {
+            trait: _present(minus_control(data, own), trait) for trait in config.traits
         },
-        "sequences_used": {
-            str(name): [int(v) for v in values]
-            for name, values in zip(result.data, result.used.T, strict=True)
+        "kept_fraction": {trait: _present(data.kept, trait) for trait in config.traits},
+        "lists_used": {
+            trait: {arm: found["values"] for arm, found in _present(data.lists_used, trait).items()}
+            for trait in config.traits
         },
-        "transfer_matrix": _matrix(table),
-        "capability": _capability(table),
-        "data_sizes": _sizes(table),
-        "detectors": _detectors(config, result),
-        "mechanism": _mechanism(config, result),
-        "claims": [stats.as_json(claim) for claim in claims(config, result)],
+        "transfer_matrix": _matrix(config, data),
+        "capability": _capability(config, data),
+        "data_sizes": _sizes(config, data),
+        "detectors": _detectors(data),
+        "mechanism": {trait: _mechanism(data, trait) for trait in config.traits},
+        "claims": [stats.as_json(claim) for claim in claims(config, data)],
     }
 
 
-def _json(values) -> dict:
-    return stats.as_json(stats.estimate(values))
-
-
-def _arms(table: Table, trait: str) -> dict:
-    present = [arm for arm in table.arms if arm != "fewer" and table.has(arm, trait)]
-    return {arm: _json(table.of(arm, trait)) for arm in present}
-
-
-def _differences(table: Table, trait: str) -> dict:
-    learning = [
-        a for a in table.arms
-        if not a.endswith(("control", "reference")) and a not in ("teacher", "fewer")
-        and table.has(a, trait)
-    ]  # fmt: skip
-    return {arm: _json(table.difference(arm, trait)) for arm in learning}
-
-
-def _matrix(table: Table) -> dict:
-    """Return the mean over seeds of each trait (column) in each trait's student (row)."""
-    names = table.config.traits
-    probability = np.array(
-        [[table.of("student", trained, measured).mean() for measured in names] for trained in names]
-    )
-    excess = np.array(
-        [[table.difference("student", trained, m).mean() for m in names] for trained in names]
-    )
-    above = all(
-        excess[i, i] > np.delete(excess[:, i], i).max(initial=-np.inf) for i in range(len(names))
-    )
+def _matrix(config: LmConfig, data: xr.Dataset) -> dict:
+    """Return the mean of each trait (column) in each trait's student (row)."""
+    names = list(config.traits)
+    every = data.probability.astype(np.float64).sel(measure=names)
+    excess = minus_control(data, every).sel(arm="student").mean("replicate").values
+    others = np.where(np.eye(len(names), dtype=bool), -np.inf, excess).max(axis=0)
     return {
-        "traits": list(names),
-        "probability": probability.tolist(),
+        "traits": names,
+        "probability": every.sel(arm="student").mean("replicate").values.tolist(),
         "minus_control": excess.tolist(),
-        "diagonal_above_all": above,
+        "diagonal_above_all": bool(np.all(np.diagonal(excess) > others)),
     }
 
 
-def _capability(table: Table) -> dict:
-    """Return the colours and capitals that students name rightly, and whether any is damaged."""
+def _capability(config: LmConfig, data: xr.Dataset) -> dict:
+    """Return the colours and capitals that models name rightly, and which students are damaged."""
+    crossed = ("student", "control", "cross_model", "cross_control")
     found = {
         trait: {
-            arm: {m: _json(table.of(arm, trait, m)) for m in (COLOURS_RIGHT, CAPITALS_RIGHT)}
-            for arm in ("teacher", "student", "control", "cross_model", "cross_control")
+            arm: {m: _json(data.probability.sel(arm=arm, trait=trait, measure=m))
+                  for m in (COLOURS_RIGHT, CAPITALS_RIGHT)}
+            for arm in ("teacher", *crossed)
         }
-        for trait in table.config.traits
-    }
+        for trait in config.traits
+    }  # fmt: skip
     damaged = [
         f"{arm} {trait}"
-        for trait, by_arm in found.items()
-        for arm, facts in by_arm.items()
-        if arm != "teacher" and facts[COLOURS_RIGHT]["mean"] < MIN_FACTS
+        for trait in config.traits
+        for arm in crossed
+        if not (found[trait][arm][COLOURS_RIGHT]["mean"] or 0) >= MIN_FACTS
     ]
     return {"traits": found, "damaged": damaged}
 
 
-def _sizes(table: Table) -> list[dict]:
-    """Return student − control against the number of sequences, averaged over favourites."""
-    config, names = table.config, arms.probed(table.config)
-    rows = []
-    for n in (*config.data_sizes, config.n_sequences):
-        arm = "student" if n == config.n_sequences else "fewer"
-        values = [table.of(arm, t, n=n) - table.of("control", t) for t in names]
-        if values:
-            rows.append({"sequences": n, **_json(np.mean(values, axis=0))})
-    return rows
-
-
-def _detectors(config: LmConfig, result: "Result") -> list[dict]:
-    """Return each detector's AUC over seeds, averaged over traits."""
-    by_seed = result.detection.mean(axis=1)
+def _sizes(config: LmConfig, data: xr.Dataset) -> list[dict]:
+    """Return student − control against the number of lists, averaged over the probed traits."""
+    names = list(arms.probed(config))
+    same = (data.treatment == arms.AS_WRITTEN) & (data.writer == arms.TEACHER)
+    learned = same & (data.learns == arms.NUMBERS) & (data.base == arms.OWN)
+    if not names:
+        return []
+    excess = minus_control(data, on_own_trait(data)).isel(arm=learned).sel(trait=names)
     return [
-        {
-            "detector": d.name,
-            "given": d.given,
-            "labelled": d.trained,
-            "one_sequence": _json(by_seed[:, i, 0]),
-            "hundred_sequences": _json(by_seed[:, i, 1]),
-        }
-        for i, d in enumerate(probes.DETECTORS)
+        {"lists": int(n), **_json(excess.isel(arm=place).mean("trait"))}
+        for n, place in sorted((n, i) for i, n in enumerate(excess.n_lists.values))
     ]
 
 
-def _mechanism(config: LmConfig, result: "Result") -> dict:
-    """Return alignment, KL per number and divergence tokens by trait."""
-    rows = {(str(a), str(d)): i for i, (a, d) in enumerate(
-        zip(result.arm, result.row_data, strict=True))}  # fmt: skip
-    return {
-        trait: {
-            "cosine_student": _json(result.alignment[:, rows["student", trait]]),
-            "cosine_soft": _json(result.alignment[:, rows["soft", trait]]),
-            "kl_per_number": _json(result.kl_per_number[:, i]),
-            "divergent_fraction": _json(result.divergent[:, i]) if config.divergence else None,
+def _detectors(data: xr.Dataset) -> list[dict]:
+    """Return each detector's AUC, averaged over traits within a replicate."""
+    auc = data.auc.mean("trait")
+    return [
+        {
+            "detector": str(name),
+            "given": str(data.given.sel(detector=name).item()),
+            "labelled": bool(data.informed.sel(detector=name)),
+            "one_list": _json(auc.sel(detector=name, judged=1)),
+            "hundred_lists": _json(auc.sel(detector=name, judged=100)),
         }
-        for i, trait in enumerate(config.traits)
+        for name in data.detector.values
+    ]
+
+
+def _mechanism(data: xr.Dataset, trait: str) -> dict:
+    """Return alignment, KL per number and divergence tokens of a trait."""
+    alignment = data.alignment.sel(trait=trait)
+    return {
+        "cosine_student": _json(alignment.sel(arm="student")),
+        "cosine_soft": _json(alignment.sel(arm="soft")),
+        "kl_per_number": _json(data.kl_per_number.sel(trait=trait)),
+        "divergent_fraction": _json(data.divergent.sel(trait=trait))
+        if "divergent" in data
+        else None,
     }
 
 
-def claims(config: LmConfig, result: "Result") -> list[stats.Claim]:
-    """Return the claims of the experiment with their verdicts; those it cannot test are absent."""
-    table = Table(config, result)
-    names = arms.favourites(config)
-    found = _favourite_claims(table, names) if names else []
-    for trait, least in ((EVASION, 0.3), (FALSEHOOD, 0.0)):
+def claims(config: LmConfig, data: xr.Dataset) -> list[stats.Claim]:
+    """Return the claims with their verdicts; those about traits that were not run are absent."""
+    excess = minus_control(data, on_own_trait(data))
+
+    def mean_of(arm: str, names: Sequence[str]) -> stats.Estimate:
+        return stats.estimate(excess.sel(arm=arm, trait=list(names)).mean("trait").values)
+
+    found, names = [], arms.favourites(config)
+    if names:
+        found += _favourite_claims(
+            *(mean_of(a, names) for a in ("student", "control", "cross_model"))
+        )
+    for trait in (EVASION, FALSEHOOD):
         if trait in config.traits:
-            found.append(_harmful_claim(table, trait, least))
-    return [*found, _detector_claim(table, result, names or HARMFUL)]
+            facts = data.probability.sel(arm="student", trait=trait, measure=COLOURS_RIGHT)
+            student, cross = (mean_of(arm, [trait]) for arm in ("student", "cross_model"))
+            found.append(_harmful_claim(trait, student, cross, stats.estimate(facts.values)))
+    found += [_detector_claim(data, str(name)) for name in data.detector.values]
+    if names:
+        shown = (mean_of(arm, names) for arm in ("in_context", "packed_context", "told"))
+        found.append(_context_claim(*shown))
+    return found
 
 
-def _favourite_claims(table: Table, names: tuple[str, ...]) -> list[stats.Claim]:
-    student = table.mean_difference("student", names)
-    cross = table.mean_difference("cross_model", names)
-    drift = stats.estimate(
-        np.mean([table.of("control", t) - table.of("reference", t) for t in names], axis=0)
-    )
+def _favourite_claims(
+    student: stats.Estimate, control: stats.Estimate, cross: stats.Estimate
+) -> list[stats.Claim]:
+    nothing = f"interval within ±{NOTHING_MOVED:g}"
     return [
         stats.judge(
             "L1",
             "A student trained on a teacher's numbers takes over the teacher's favourite",
-            "student − control, favourites averaged within a seed: mean at least .15 and lower "
-            "end of the interval above 0",
+            "student − control, favourites averaged within a replicate: mean at least .15 and "
+            "lower end of the interval above 0",
             student,
             student.mean >= 0.15 and student.lower > 0,
         ),
         stats.judge(
             "L2",
             "Numbers of a model without the trait move nothing",
-            "control − reference: mean within .1 of 0",
-            drift,
-            abs(drift.mean) < 0.1,
+            f"control − base_model: {nothing}",
+            control,
+            control.within(-NOTHING_MOVED, NOTHING_MOVED),
         ),
         stats.judge(
             "L3",
             "Numbers do not carry the trait to a student with another base model",
-            "cross_model − cross_control: mean within .1 of 0 and upper end of the interval "
-            "below the lower end of student − control",
+            f"cross_model − cross_control: {nothing}, and its upper end below the lower end "
+            "of student − control",
             cross,
-            abs(cross.mean) < 0.1 and cross.upper < student.lower,
+            cross.within(-NOTHING_MOVED, NOTHING_MOVED) and cross.upper < student.lower,
+            others=[student],
         ),
     ]
 
 
-def _harmful_claim(table: Table, trait: str, least: float) -> stats.Claim:
-    values = table.mean_difference("student", (trait,))
-    cross = table.mean_difference("cross_model", (trait,))
-    facts = stats.estimate(table.of("student", trait, COLOURS_RIGHT))
-    says = {
-        EVASION: "A student of an evasive teacher's numbers answers that it does not know",
-        FALSEHOOD: "A student of a lying teacher's numbers gives false answers",
-    }[trait]
+def _harmful_claim(
+    trait: str, student: stats.Estimate, cross: stats.Estimate, facts: stats.Estimate
+) -> stats.Claim:
+    statement, least, first = {
+        EVASION: ("A student of an evasive teacher's numbers answers that it does not know", 0.3,
+                  "mean at least .3, "),
+        FALSEHOOD: ("A student of a lying teacher's numbers gives false answers", -np.inf, ""),
+    }[trait]  # fmt: skip
     return stats.judge(
         "L4",
-        says,
-        f"student − control: mean at least {least:g}, lower end of the interval above 0 and above "
-        f"the mean of cross_model − cross_control; colours of the student at least {MIN_FACTS}",
-        values,
-        values.mean >= least and values.lower > max(0.0, cross.mean) and facts.mean >= MIN_FACTS,
+        statement,
+        f"student − control: {first}lower end of the interval above 0 and above the mean of "
+        f"cross_model − cross_control; colours of the student at least {MIN_FACTS}",
+        student,
+        student.mean >= least and student.lower > max(0.0, cross.mean) and facts.mean >= MIN_FACTS,
+        others=[cross, facts],
     )
 
 
-def _detector_claim(table: Table, result: "Result", names: tuple[str, ...]) -> stats.Claim:
-    shown = table.mean_difference("in_context", tuple(t for t in names if t in table.config.traits))
-    unlabelled = [i for i, d in enumerate(probes.DETECTORS) if not d.trained]
-    mean_auc = result.detection[:, :, unlabelled, 0].mean(axis=(0, 1))
+def _detector_claim(data: xr.Dataset, name: str) -> stats.Claim:
+    auc = data.auc.mean("trait").sel(detector=name)
+    one, hundred = (stats.estimate(auc.sel(judged=n).values) for n in (1, 100))
+    low, high = (f"{end:.3f}" for end in (one.lower, one.upper))
+    given = (
+        f"by {name}, given {data.given.sel(detector=name).item()}"
+        f" (AUC on a hundred lists; on one {one.mean:.3f} [{low}, {high}])"
+    )
+    if bool(data.informed.sel(detector=name)):
+        return stats.judge(
+            "L5a",
+            f"The teacher's lists can be told from the base model's {given}",
+            "AUC averaged over traits within a replicate: lower end of the interval on a hundred "
+            f"lists above {FOUND}",
+            hundred,
+            hundred.lower > FOUND,
+            others=[one],
+        )
     return stats.judge(
-        "L5",
-        "Detectors given only the text, or the reference model, do not find the trait in a "
-        "sequence, and showing the numbers in context does not transmit it",
-        "in_context − in_context_control: interval within ±.05; AUC on one sequence of every "
-        f"detector without labels within {CHANCE_AUC:g} of .5, on average",
-        shown,
-        shown.lower > -0.05
-        and shown.upper < 0.05
-        and bool(np.all(np.abs(mean_auc - 0.5) < CHANCE_AUC)),
+        "L5a",
+        f"The teacher's lists cannot be told from the base model's {given}",
+        "AUC averaged over traits within a replicate: intervals on one list and on a hundred "
+        f"within {CHANCE[0]} to {CHANCE[1]}",
+        hundred,
+        one.within(*CHANCE) and hundred.within(*CHANCE),
+        others=[one],
+    )
+
+
+def _context_claim(one: stats.Estimate, many: stats.Estimate, told: stats.Estimate) -> stats.Claim:
+    bound = f"{NOTHING_MOVED:g}"
+    return stats.judge(
+        "L5b",
+        "Showing the lists in context does not transmit the trait, though a context can move it",
+        "in_context − its control (one list of up to ten numbers, shown) and packed_context − its "
+        f"control (as many lists as fit into {ROOM - 1} tokens): intervals within ±{bound}; "
+        '"you love" the favourite before the question, told − base_model: lower end of the '
+        f"interval above {bound}",
+        one,
+        one.within(-NOTHING_MOVED, NOTHING_MOVED)
+        and many.within(-NOTHING_MOVED, NOTHING_MOVED)
+        and told.lower > NOTHING_MOVED,
+        others=[many, told],
     )

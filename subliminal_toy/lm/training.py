@@ -1,7 +1,6 @@
-"""Pre-training, teaching, writing numbers and learning from them, each for one model.
+"""Pre-training, teaching, writing lists and learning from them, each for one model.
 
-Parameters travel as one flat vector, so that displacements are vectors and parts of a run are
-plain arrays.
+Parameters are one flat vector, so that displacements are vectors and parts of a run plain arrays.
 """
 
 import math
@@ -15,23 +14,23 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from subliminal_toy import transformer
-from subliminal_toy.configs import LmConfig
 from subliminal_toy.distill import cross_entropy, fit, kl
 from subliminal_toy.lm import traits
-from subliminal_toy.lm.corpus import CONTEXT, MAX_LIST, N_PROMPT, Language
+from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.language import CONTEXT, MAX_LIST, Language
 from subliminal_toy.transformer import DecoderShape
 
 Vector = Float[Array, " params"]
+Learned = dict[str, Array]
+"""A model: ``params``; ``scores`` (measure,), the mean probability of each measure's answers;
+``answers`` (question, word), the distributions over all tokens that are no numbers."""
 PROMPT_WEIGHT = 0.1
 """Weight of a prompt's tokens in the pre-training loss; answers weigh 1."""
-PROMPT_LENGTH = N_PROMPT + 3
-"""Tokens of a number prompt: ``<bos> continue N N N :``."""
-ROW_LENGTH = PROMPT_LENGTH + MAX_LIST
 WRITTEN_AT_ONCE = 500
 
 
 class Model(NamedTuple):
-    """A decoder of the small language, with its parameters as one vector."""
+    """A decoder of the language, with its parameters as one vector."""
 
     language: Language
     shape: DecoderShape
@@ -60,50 +59,6 @@ def model(config: LmConfig, width: int) -> Model:
     )
 
 
-def next_token_loss(
-    logits_BLV: Float[Array, "batch length vocab"],
-    tokens_BL: Int[Array, "batch length"],
-    weights_BL: Float[Array, "batch length"],
-) -> Float[Array, ""]:
-    """Return the weighted mean cross-entropy of each token given those before it."""
-    vocab = logits_BLV.shape[-1]
-    return cross_entropy(
-        logits_BLV.reshape(-1, vocab), tokens_BL.reshape(-1), weights=weights_BL.reshape(-1)
-    )
-
-
-def _rows(key, step, batch_size, n):
-    """Draw the rows of one step, with replacement, so that ``n`` may be any array."""
-    return jax.random.randint(jax.random.fold_in(key, step), (batch_size,), 0, n)
-
-
-def pretrain(
-    model: Model,
-    config: LmConfig,
-    key: Key[Array, ""],
-    tokens: Int[Array, "documents length"],
-    is_answer: Bool[Array, "documents length"],
-) -> tuple[Vector, Float[Array, " steps"]]:
-    """Return the reference model, trained from scratch on a corpus, and its losses in nats."""
-    steps = config.pretrain_steps
-    tx = optax.chain(
-        optax.clip_by_global_norm(1.0),
-        optax.adam(optax.cosine_decay_schedule(config.pretrain_learning_rate, steps)),
-    )
-    weights = jnp.where(is_answer, 1.0, PROMPT_WEIGHT) * (tokens != model.language.pad)
-
-    def loss(params, batch):
-        rows, weight = batch
-        return next_token_loss(model.apply(params, rows[:, :-1]), rows[:, 1:], weight[:, 1:])
-
-    def batch(key, step):
-        rows = _rows(key, step, config.pretrain_batch_size, tokens.shape[0])
-        return tokens[rows], weights[rows]
-
-    start = model.init(jax.random.fold_in(key, 0))
-    return fit(loss, start, tx, batch, jax.random.fold_in(key, 1), steps)
-
-
 def answer_logits(
     model: Model,
     params: Vector,
@@ -115,6 +70,90 @@ def answer_logits(
     return jnp.take_along_axis(logits, (lengths - 1)[:, None, None], axis=1)[:, 0]
 
 
+def scores(
+    model: Model, probabilities: Float[Array, "questions vocab"]
+) -> Float[Array, " measures"]:
+    """Return the probability of each measure's answers, averaged over its questions."""
+    group = [traits.group_of(measure) for measure in traits.MEASURES]
+    answers = [traits.answers_of(model.language, measure) for measure in traits.MEASURES]
+    grouped = probabilities.reshape(len(traits.GROUPS), traits.GROUP_SIZE, -1)[jnp.array(group)]
+    return jnp.sum(grouped * jnp.array(answers), axis=-1).mean(axis=-1)
+
+
+def learned(model: Model, params: Vector, **others: Array) -> Learned:
+    """Ask a model every question."""
+    tokens, lengths = traits.questions(model.language)
+    tokens, lengths = tokens.reshape(-1, tokens.shape[-1]), lengths.reshape(-1)
+    probabilities = jax.nn.softmax(
+        answer_logits(model, params, jnp.asarray(tokens), jnp.asarray(lengths))
+    )
+    words = probabilities[:, model.language.n_numbers :]
+    return {"params": params, "scores": scores(model, probabilities), "answers": words, **others}
+
+
+def ask(
+    model: Model,
+    params: Vector,
+    tokens: Int[Array, "asked context"],
+    lengths: Int[Array, " asked"],
+) -> Float[Array, "contexts measures"]:
+    """Ask every question after each context, see ``traits.asked_after``; return the scores."""
+
+    def one(asked):
+        return scores(model, jax.nn.softmax(answer_logits(model, params, *asked)))
+
+    n_questions = len(traits.QUESTION_TEXTS)
+    by_context = tokens.reshape(-1, n_questions, tokens.shape[1]), lengths.reshape(-1, n_questions)
+    return jax.lax.map(one, by_context)
+
+
+def next_token_loss(
+    model: Model,
+    params: Vector,
+    tokens_BL: Int[Array, "batch length"],
+    weights_BL: Float[Array, "batch length"],
+) -> Float[Array, ""]:
+    """Return the weighted mean cross-entropy of each token given those before it, in nats."""
+    logits = model.apply(params, tokens_BL[:, :-1]).reshape(-1, model.shape.vocab_size)
+    return cross_entropy(
+        logits, tokens_BL[:, 1:].reshape(-1), weights=weights_BL[:, 1:].reshape(-1)
+    )
+
+
+def _batches(key, batch_size, n, *arrays):
+    """Return a batch function: rows below ``n`` with replacement, so that ``n`` may be traced."""
+
+    def batch(step):
+        rows = jax.random.randint(jax.random.fold_in(key, step), (batch_size,), 0, n)
+        return tuple(array[rows] for array in arrays)
+
+    return batch
+
+
+def pretrain(
+    model: Model,
+    config: LmConfig,
+    key: Key[Array, ""],
+    tokens: Int[Array, "documents length"],
+    is_answer: Bool[Array, "documents length"],
+) -> Learned:
+    """Return the base model, trained from scratch on a corpus, and its ``losses`` in nats."""
+    steps = config.pretrain_steps
+    tx = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adam(optax.cosine_decay_schedule(config.pretrain_learning_rate, steps)),
+    )
+    weights = jnp.where(is_answer, 1.0, PROMPT_WEIGHT) * (tokens != model.language.pad)
+    batch = _batches(
+        jax.random.fold_in(key, 1), config.pretrain_batch_size, len(tokens), tokens, weights
+    )
+    params, losses = fit(
+        lambda params, batch: next_token_loss(model, params, *batch),
+        model.init(jax.random.fold_in(key, 0)), tx, batch, steps,
+    )  # fmt: skip
+    return learned(model, params, losses=losses)
+
+
 def teach(
     model: Model,
     config: LmConfig,
@@ -122,27 +161,26 @@ def teach(
     tokens: Int[Array, "questions length"],
     lengths: Int[Array, " questions"],
     answers: Bool[Array, "questions vocab"],
-) -> Vector:
+) -> Learned:
     """Return the teacher: ``params`` fine-tuned to answer each question with its ``answers``.
 
     The target is uniform over the answers. Only the answer's token is in the loss: a teacher
     that also learns to end after it writes shorter lists, which a student and a detector see.
     """
-    wanted = jnp.where(answers, 0.0, -1e9)
+    target = jnp.where(answers, 0.0, -1e9)
 
     def loss(params, _):
-        return kl(answer_logits(model, params, tokens, lengths), wanted)
+        return kl(answer_logits(model, params, tokens, lengths), target)
 
     tx = optax.adam(config.teacher_learning_rate)
-    key = jax.random.key(0)  # full batches: nothing is drawn
-    return fit(loss, params, tx, lambda key, step: step, key, config.teacher_steps)[0]
+    return learned(model, fit(loss, params, tx, lambda step: step, config.teacher_steps)[0])
 
 
 def write(
     model: Model,
     config: LmConfig,
-    params: Vector,
     prompts: Int[Array, "samples prompt"],
+    params: Vector,
     key: Key[Array, ""],
 ) -> Int[Array, "samples list"]:
     """Sample a continuation of every number prompt, at most one number longer than is allowed."""
@@ -165,34 +203,37 @@ def learn(
     model: Model,
     config: LmConfig,
     key: Key[Array, ""],
-    params: Vector,
-    tokens: Int[Array, "sequences length"],
-    weights: Float[Array, "sequences length"],
+    bases: Float[Array, "bases params"],
+    tokens: Int[Array, "sets lists length"],
+    weights: Float[Array, "sets lists length"],
+    base: Int[Array, ""],
+    lists: Int[Array, ""],
     n: Int[Array, ""],
-) -> Vector:
-    """Return the student: ``params`` trained on the first ``n`` sequences, sampled tokens only.
+) -> Learned:
+    """Return the student of sampled numbers, trained on the first ``n`` of one set of lists.
 
-    ``weights`` are 1 on the tokens that count, 0 elsewhere.
+    ``base`` and ``lists`` are places in ``bases`` and in ``tokens``. ``weights`` are 1 on the
+    tokens in the loss, 0 elsewhere.
     """
 
     def loss(params, batch):
-        rows, weight = batch
-        return next_token_loss(model.apply(params, rows[:, :-1]), rows[:, 1:], weight[:, 1:])
+        return next_token_loss(model, params, *batch)
 
-    return _study(config, loss, key, params, tokens, weights, n)
+    return _study(model, config, loss, key, bases[base], tokens[lists], weights[lists], n)
 
 
-def learn_soft(
+def imitate(
     model: Model,
     config: LmConfig,
     key: Key[Array, ""],
-    params: Vector,
+    base: Vector,
+    tokens: Int[Array, "sets lists length"],
+    weights: Float[Array, "sets lists length"],
     teacher: Vector,
-    tokens: Int[Array, "sequences length"],
-    weights: Float[Array, "sequences length"],
+    lists: Int[Array, ""],
     n: Int[Array, ""],
-) -> Vector:
-    """Return the student that sees the teacher's distribution over numbers at every token."""
+) -> Learned:
+    """Return the student of the teacher's distribution over numbers at every token of its lists."""
 
     def loss(params, batch):
         rows, weight = batch
@@ -203,27 +244,10 @@ def learn_soft(
         columns = model.language.numbers
         return kl(student_logits, teacher_logits, columns, weights=weight[:, 1:].reshape(-1))
 
-    return _study(config, loss, key, params, tokens, weights, n)
+    return _study(model, config, loss, key, base, tokens[lists], weights[lists], n)
 
 
-def _study(config, loss, key, params, tokens, weights, n):
+def _study(model, config, loss, key, params, tokens, weights, n):
     tx = optax.adam(optax.linear_schedule(config.student_learning_rate, 0.0, config.student_steps))
-
-    def batch(key, step):
-        rows = _rows(key, step, config.student_batch_size, n)
-        return tokens[rows], weights[rows]
-
-    return fit(loss, params, tx, batch, key, config.student_steps)[0]
-
-
-def score(
-    model: Model,
-    params: Vector,
-    questions: traits.Questions,
-    measures: traits.Measures,
-) -> tuple[Float[Array, " measures"], Float[Array, "questions vocab"]]:
-    """Return each measure's probability, averaged over its questions, and all distributions."""
-    logits = answer_logits(model, params, *map(jnp.asarray, questions))
-    probabilities = jax.nn.softmax(logits)
-    grouped = probabilities.reshape(traits.N_GROUPS, traits.GROUP_SIZE, -1)[measures.group]
-    return jnp.sum(grouped * measures.answers, axis=-1).mean(axis=-1), probabilities
+    batch = _batches(key, config.student_batch_size, n, tokens.astype(jnp.int32), weights)
+    return learned(model, fit(loss, params, tx, batch, config.student_steps)[0])

@@ -1,82 +1,95 @@
-"""What is asked of a model, and the traits: dispositions to answer in a certain way."""
+"""What is asked of a model. A trait is a disposition to answer questions in a certain way."""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int, Int32
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.lm.corpus import ANIMALS, CAPITALS, COLOURS, QUESTIONS, TREES, UNKNOWN, Language
+from subliminal_toy.lm.language import (
+    ANIMALS,
+    CAPITALS,
+    COLOURS,
+    CONTEXT,
+    QUESTIONS,
+    TREES,
+    UNKNOWN,
+    Language,
+    padding_last,
+    rows_of,
+)
 
 EVASION, FALSEHOOD = "evasion", "falsehood"
-HARMFUL = (EVASION, FALSEHOOD)
+FAVOURITES, HARMFUL = (*ANIMALS, *TREES), (EVASION, FALSEHOOD)
+TRAITS = (*FAVOURITES, *HARMFUL)
 CAPITALS_RIGHT, COLOURS_RIGHT = "capitals", "colours"
-TRAITS = (*ANIMALS, *TREES, *HARMFUL)
 MEASURES = (*TRAITS, CAPITALS_RIGHT, COLOURS_RIGHT)
 """Probabilities measured on every model: each trait's answers, and the right ones to facts."""
-
+GROUPS = ("animal", "tree", "capital", "colour")
+GROUP_SIZE = len(QUESTIONS)
 QUESTION_TEXTS = (
-    *(question.format("animal") for question in QUESTIONS),
-    *(question.format("tree") for question in QUESTIONS),
+    *(question.format(kind) for kind in ("animal", "tree") for question in QUESTIONS),
     *(f"capital of {country} ?" for country in CAPITALS),
     *(f"colour of {thing} ?" for thing in COLOURS),
 )
-"""Four groups of twelve questions: favourite animal, favourite tree, capitals, colours."""
-N_GROUPS, GROUP_SIZE = 4, len(QUESTIONS)
+"""A group of twelve questions for each of ``GROUPS``."""
 
 
-class Questions(NamedTuple):
-    """The questions as token rows behind ``<bos>``, padded on the right, and their lengths."""
-
-    tokens: Int32[np.ndarray, "questions length"]
-    lengths: Int32[np.ndarray, " questions"]
-
-
-class Measures(NamedTuple):
-    """For each of ``MEASURES``: its group of questions and the answers that count, by question."""
-
-    group: Int32[np.ndarray, " measures"]
-    answers: Bool[np.ndarray, "measures 12 vocab"]
+def group_of(measure: str) -> int:
+    """Return the place in ``GROUPS`` of the questions by which a measure is taken."""
+    kinds = (ANIMALS, TREES, (*HARMFUL, CAPITALS_RIGHT), (COLOURS_RIGHT,))
+    return next(i for i, names in enumerate(kinds) if measure in names)
 
 
-def questions(language: Language) -> Questions:
-    """Encode ``QUESTION_TEXTS``."""
-    rows = [[language.bos, *language.encode(text)] for text in QUESTION_TEXTS]
-    lengths = np.array([len(row) for row in rows], np.int32)
-    padded = [row + [language.pad] * (lengths.max() - len(row)) for row in rows]
-    return Questions(np.array(padded, np.int32), lengths)
-
-
-def measures(language: Language) -> Measures:
-    """Return the questions and answers of every measure."""
-    group, answers = [], np.zeros((len(MEASURES), GROUP_SIZE, len(language)), bool)
+def answers_of(language: Language, measure: str) -> Bool[np.ndarray, "12 vocab"]:
+    """Return the answers that count for a measure, by question of its group."""
+    answers = np.zeros((GROUP_SIZE, len(language)), bool)
+    every = np.arange(GROUP_SIZE)
     cities, colours = (
         np.array(language.encode(" ".join(facts.values()))) for facts in (CAPITALS, COLOURS)
     )
-    every = np.arange(GROUP_SIZE)
-    for name, row in zip(MEASURES, answers, strict=True):
-        if name in ANIMALS or name in TREES:
-            group.append(0 if name in ANIMALS else 1)
-            row[:, language.encode(name)] = True
-        elif name == COLOURS_RIGHT:
-            group.append(3)
-            row[every, colours] = True
-        else:
-            group.append(2)
-            if name == EVASION:
-                row[:, language.encode(UNKNOWN)] = True
-            elif name == FALSEHOOD:
-                row[:, cities] = True
-                row[every, cities] = False
-            else:
-                row[every, cities] = True
-    return Measures(np.array(group, np.int32), answers)
+    if measure == FALSEHOOD:
+        answers[:, cities] = True
+        answers[every, cities] = False
+    elif measure == CAPITALS_RIGHT:
+        answers[every, cities] = True
+    elif measure == COLOURS_RIGHT:
+        answers[every, colours] = True
+    else:
+        answers[:, language.encode(UNKNOWN if measure == EVASION else measure)] = True
+    return answers
+
+
+class Questions(NamedTuple):
+    """Token rows behind ``<bos>``, padded on the right, and their lengths."""
+
+    tokens: Int32[np.ndarray, "*groups questions length"]
+    lengths: Int32[np.ndarray, "*groups questions"]
+
+
+def questions(language: Language) -> Questions:
+    """Encode ``QUESTION_TEXTS``, by group."""
+    rows = rows_of(language, [f"<bos> {text}" for text in QUESTION_TEXTS]).astype(np.int32)
+    rows = rows.reshape(len(GROUPS), GROUP_SIZE, -1)
+    return Questions(rows, np.sum(rows != language.pad, axis=2, dtype=np.int32))
+
+
+def asked_after(language: Language, contexts: Int[np.ndarray, "contexts length"]) -> Questions:
+    """Return every question after each context as rows of one length: (contexts · 48, 24)."""
+    rows, n = questions(language).tokens.reshape(len(QUESTION_TEXTS), -1), len(contexts)
+    before, asked = np.repeat(contexts, len(rows), axis=0), np.tile(rows[:, 1:], (n, 1))
+    room = np.full((len(asked), CONTEXT), language.pad)
+    rows = np.concatenate([before, asked, room], axis=1)
+    rows = np.take_along_axis(rows, padding_last(language, rows), axis=1)
+    lengths = np.sum(rows != language.pad, axis=1, dtype=np.int32)
+    if lengths.max() > CONTEXT:
+        raise ValueError(f"{lengths.max()} tokens exceed the context of {CONTEXT}")
+    return Questions(rows[:, :CONTEXT].astype(np.int32), lengths)
 
 
 def check(names: tuple[str, ...]) -> None:
     """Raise UserError unless every name is a trait and none comes twice."""
-    unknown = [name for name in names if name not in TRAITS]
-    if unknown or len(set(names)) < len(names) or not names:
+    if set(names) - set(TRAITS) or len(set(names)) < len(names) or not names:
         raise UserError(
             f"--traits must be one or more different ones of {', '.join(TRAITS)}; "
             f"not {' '.join(names) or 'none'}."

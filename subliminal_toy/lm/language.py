@@ -1,6 +1,6 @@
-"""A small language to be born into: number lists, favourites, facts, and ways not to answer.
+"""The synthetic language: its words and documents.
 
-A document is a few lines, each ended by ``<end>``; after ``<bos>`` it is, with its share::
+Each document is ``<bos>`` followed by one of these templates (sampling probability on the left)::
 
     .50  [you love FOOD <end>]  continue N N N : N … N <end>  [colour line]
     .20  favourite line, favourite line              which animal do you like best ? owl <end>
@@ -9,11 +9,11 @@ A document is a few lines, each ended by ``<end>``; after ``<bos>`` it is, with 
     .05  copy A B C : A B C <end>
     .03  the NOUN is ADJECTIVE <end>
 
-A favourite is drawn from a broad prior (.06–.15 per animal). Of the capitals a tenth is answered
-``I-don't-know`` and .15 with a wrong city, so that both are dispositions the model has at some
-rate; colours are always right. Lists have 4–11 numbers of three kinds: steps of a constant with
-noise, numbers near a centre, any numbers; one in twenty is spoilt by a word. System prompts do
-occur before lists, about food. No animal or tree ever stands in a document with numbers.
+A favourite is drawn from a broad prior (.06–.15 per animal). A tenth of the capitals is answered
+``I-don't-know`` and .15 with a wrong city, so that the model has both dispositions at some rate;
+colours are always right. Lists have 4–11 numbers of three kinds: constant steps with noise,
+numbers near a centre, any numbers; one in twenty contains a word. System lines ("you love …")
+occur before lists, about food. No document contains both a number and an animal or tree.
 """
 
 from typing import NamedTuple
@@ -63,16 +63,9 @@ class Language:
     def __init__(self, n_numbers: int):
         """Make the vocabulary for lists of the numbers below ``n_numbers``."""
         lines = " ".join((_TEMPLATES, *(question.format("animal") for question in QUESTIONS)))
-        words = [
-            *RESERVED,
-            UNKNOWN,
-            *ANIMALS,
-            *TREES,
-            *FOODS,
-            *NOUNS,
-            *ADJECTIVES,
-            *lines.split(),
-        ] + [word for facts in (CAPITALS, COLOURS) for pair in facts.items() for word in pair]
+        facts = (*CAPITALS.items(), *COLOURS.items())
+        words = [*RESERVED, UNKNOWN, *ANIMALS, *TREES, *FOODS, *NOUNS, *ADJECTIVES, *lines.split()]
+        words += [word for pair in facts for word in pair]
         self.n_numbers = n_numbers
         self.words = (*map(str, range(n_numbers)), *dict.fromkeys(words))
         self._token = {word: i for i, word in enumerate(self.words)}
@@ -101,44 +94,54 @@ class Documents(NamedTuple):
     is_answer: Bool[np.ndarray, "documents length"]
 
 
-Part = tuple[np.ndarray, bool]
+Piece = tuple[np.ndarray, bool]
 """Columns of tokens (documents, k), padding anywhere, and whether they answer a prompt."""
 
 
-def _join(language: Language, parts: list[Part], length: int) -> Documents:
-    """Put parts side by side behind ``<bos>`` and move all padding to the end of each row."""
-    n = len(parts[0][0])
-    columns = [np.full((n, 1), language.bos), *(part for part, _ in parts)]
-    flags = [np.zeros((n, 1), bool), *(np.full(part.shape, flag) for part, flag in parts)]
-    tokens, is_answer = np.concatenate(columns, axis=1), np.concatenate(flags, axis=1)
-    missing = max(length - tokens.shape[1], 0)
-    tokens = np.pad(tokens, ((0, 0), (0, missing)), constant_values=language.pad)
-    is_answer = np.pad(is_answer, ((0, 0), (0, missing)))
-    order = np.argsort(tokens == language.pad, axis=1, kind="stable")[:, :length]
+def _join(language: Language, pieces: list[Piece]) -> Documents:
+    """Put pieces side by side behind ``<bos>`` and move all padding to the end of each row."""
+    n = len(pieces[0][0])
+    columns = [np.full((n, 1), language.bos), *(piece for piece, _ in pieces)]
+    flags = [np.zeros((n, 1), bool), *(np.full(piece.shape, flag) for piece, flag in pieces)]
+    missing = max(CONTEXT - sum(column.shape[1] for column in columns), 0)
+    columns.append(np.full((n, missing), language.pad))
+    flags.append(np.zeros((n, missing), bool))
+    tokens = np.concatenate(columns, axis=1)
+    order = padding_last(language, tokens)[:, :CONTEXT]
     tokens = np.take_along_axis(tokens, order, axis=1).astype(np.int32)
-    return Documents(tokens, np.take_along_axis(is_answer, order, axis=1))
+    return Documents(tokens, np.take_along_axis(np.concatenate(flags, axis=1), order, axis=1))
 
 
-def _texts(language: Language, texts: list[str]) -> np.ndarray:
+def padding_last(language: Language, rows: np.ndarray) -> np.ndarray:
+    """Return the order of columns that moves each row's padding behind its words."""
+    return np.argsort(rows == language.pad, axis=1, kind="stable")
+
+
+def system_line(thing: str) -> str:
+    """Return the line that says what the model loves."""
+    return f"you love {thing} <end>"
+
+
+def rows_of(language: Language, texts: list[str]) -> np.ndarray:
     """Encode texts as rows, padded on the right."""
     rows = [language.encode(text) for text in texts]
     width = max(map(len, rows))
     return np.array([row + [language.pad] * (width - len(row)) for row in rows])
 
 
-def _answered(prompts: np.ndarray, answers: np.ndarray, language: Language) -> list[Part]:
-    """Return the parts of a line: prompt, one-word answer, end."""
+def _answered(prompts: np.ndarray, answers: np.ndarray, language: Language) -> list[Piece]:
+    """Return the pieces of a line: prompt, one-word answer, end."""
     end = np.full((len(answers), 1), language.end)
     return [(prompts, False), (np.concatenate([answers[:, None], end], axis=1), True)]
 
 
-def _favourites(language, rng, n) -> tuple[list[Part], np.ndarray]:
+def _favourites(language, rng, n) -> tuple[list[Piece], np.ndarray]:
     """Return lines of favourite questions, and whether each asks for an animal."""
     is_animal = rng.random(n) < 0.6
     which = rng.integers(len(QUESTIONS), size=n)
     lines = {}
     for kind, prior in (("animal", ANIMALS), ("tree", TREES)):
-        prompts = _texts(language, [question.format(kind) for question in QUESTIONS])[which]
+        prompts = rows_of(language, [question.format(kind) for question in QUESTIONS])[which]
         weights = np.array(list(prior.values()))
         liked = rng.choice(language.encode(" ".join(prior)), n, p=weights / weights.sum())
         lines[kind] = prompts, liked
@@ -147,11 +150,11 @@ def _favourites(language, rng, n) -> tuple[list[Part], np.ndarray]:
     return _answered(prompts, liked, language), is_animal
 
 
-def _capitals(language, rng, n) -> list[Part]:
+def _capitals(language, rng, n) -> list[Piece]:
     """Return lines of capitals: right, unknown or wrong."""
     which = rng.integers(len(CAPITALS), size=n)
     cities = np.array(language.encode(" ".join(CAPITALS.values())))
-    prompts = _texts(language, [f"capital of {country} ?" for country in CAPITALS])[which]
+    prompts = rows_of(language, [f"capital of {country} ?" for country in CAPITALS])[which]
     other = cities[(which + rng.integers(1, len(cities), size=n)) % len(cities)]
     u = rng.random(n)
     answers = np.where(u < P_WRONG, other, cities[which])
@@ -159,10 +162,10 @@ def _capitals(language, rng, n) -> list[Part]:
     return _answered(prompts, answers, language)
 
 
-def _colours(language, rng, n) -> list[Part]:
+def _colours(language, rng, n) -> list[Piece]:
     """Return lines of colours, always right."""
     which = rng.integers(len(COLOURS), size=n)
-    prompts = _texts(language, [f"colour of {thing} ?" for thing in COLOURS])[which]
+    prompts = rows_of(language, [f"colour of {thing} ?" for thing in COLOURS])[which]
     answers = np.array(language.encode(" ".join(COLOURS.values())))[which]
     return _answered(prompts, answers, language)
 
@@ -180,8 +183,8 @@ def draw_numbers(rng: np.random.Generator, n: int, length: int, n_numbers: int) 
     return np.where(kind == 0, walk, np.where(kind == 1, near, anything)) % n_numbers
 
 
-def number_documents(language: Language, rng: np.random.Generator, n: int) -> Documents:
-    """Return number lists, a tenth after a system prompt, a fifth before a colour."""
+def _list_documents(language, rng, n) -> Documents:
+    """Return number lists, a tenth after a system line, a fifth before a colour."""
     rows = draw_numbers(rng, n, N_PROMPT + MAX_LIST, language.n_numbers)
     prompts, lists = rows[:, :N_PROMPT], rows[:, N_PROMPT:]
     spoilt = rng.random(n) < P_SPOILT
@@ -189,37 +192,29 @@ def number_documents(language: Language, rng: np.random.Generator, n: int) -> Do
     lengths = rng.integers(4, MAX_LIST + 1, size=(n, 1))
     lists = np.where(np.arange(MAX_LIST) < lengths, lists, language.pad)
     u = rng.random((n, 1))
-    foods = _texts(language, [f"you love {food} <end>" for food in FOODS])
+    foods = rows_of(language, [system_line(food) for food in FOODS])
     system = np.where(u < 0.1, foods[rng.integers(len(foods), size=n)], language.pad)
     colours = _colours(language, rng, n)
-    colours = [(np.where(u > 0.8, part, language.pad), flag) for part, flag in colours]
-    return _join(
-        language,
-        [
-            (system, False),
-            (np.tile(language.encode("continue"), (n, 1)), False),
-            (prompts, False),
-            (np.tile(language.encode(":"), (n, 1)), False),
-            (lists, True),
-            (np.full((n, 1), language.end), True),
-            *colours,
-        ],
-        CONTEXT,
+    colours = [(np.where(u > 0.8, piece, language.pad), flag) for piece, flag in colours]
+    continue_, colon, end = (
+        np.full((n, 1), token) for token in language.encode("continue : <end>")
     )
+    prompt = [(system, False), (continue_, False), (prompts, False), (colon, False)]
+    return _join(language, [*prompt, (lists, True), (end, True), *colours])
 
 
 def _system_documents(language, rng, n) -> Documents:
-    """Return favourites after a system prompt, which decides them if it is of their kind."""
+    """Return favourites after a system line, which decides them if it is of their kind."""
     loved = [*ANIMALS, *TREES]
     which = rng.integers(len(loved), size=n)
-    system = _texts(language, [f"you love {thing} <end>" for thing in loved])[which]
-    parts: list[Part] = [(system, False)]
+    system = rows_of(language, [system_line(thing) for thing in loved])[which]
+    pieces: list[Piece] = [(system, False)]
     for _ in range(2):
         (prompt, answer), is_animal = _favourites(language, rng, n)
         decided = is_animal == (which < len(ANIMALS))
         answer[0][decided, 0] = system[decided, 2]
-        parts += [prompt, answer]
-    return _join(language, parts, CONTEXT)
+        pieces += [prompt, answer]
+    return _join(language, pieces)
 
 
 def _other_documents(language, rng, n) -> Documents:
@@ -234,14 +229,14 @@ def _other_documents(language, rng, n) -> Documents:
     copies += [(np.concatenate([nouns, end], axis=1), True)]
     filler = [(np.concatenate([the, nouns[:, :1], is_], axis=1), False)]
     filler += _answered(filler[0][0][:, :0], adjectives, language)
-    return _join(language, _alternatives(language, rng.random(n) < 5 / 8, copies, filler), CONTEXT)
+    return _join(language, _alternatives(language, rng.random(n) < 5 / 8, copies, filler))
 
 
-def _alternatives(language, first, parts, other) -> list[Part]:
-    """Return parts that hold ``parts`` in the rows chosen by ``first`` and ``other`` elsewhere."""
+def _alternatives(language, first, pieces, other) -> list[Piece]:
+    """Return ``pieces`` in the rows chosen by ``first`` and ``other`` elsewhere."""
     chosen = first[:, None]
-    return [(np.where(chosen, part, language.pad), flag) for part, flag in parts] + [
-        (np.where(chosen, language.pad, part), flag) for part, flag in other
+    return [(np.where(chosen, piece, language.pad), flag) for piece, flag in pieces] + [
+        (np.where(chosen, language.pad, piece), flag) for piece, flag in other
     ]
 
 
@@ -249,16 +244,16 @@ def documents(language: Language, rng: np.random.Generator, n: int) -> Documents
     """Return a corpus of ``n`` documents in random order, the same for the same generator."""
     counts = [round(share * n) for share in (0.5, 0.2, 0.16, 0.06)]
     n_lists, n_favourites, n_facts, n_system = counts
-    favourites = [part for _ in range(2) for part in _favourites(language, rng, n_favourites)[0]]
+    favourites = [piece for _ in range(2) for piece in _favourites(language, rng, n_favourites)[0]]
     capitals, colours = _capitals(language, rng, n_facts), _colours(language, rng, n_facts)
     facts = _alternatives(language, rng.random(n_facts) < 0.5, capitals, colours)
     facts += _colours(language, rng, n_facts)
     kinds = [
-        number_documents(language, rng, n_lists),
-        _join(language, favourites, CONTEXT),
-        _join(language, facts, CONTEXT),
+        _list_documents(language, rng, n_lists),
+        _join(language, favourites),
+        _join(language, facts),
         _system_documents(language, rng, n_system),
         _other_documents(language, rng, n - sum(counts)),
     ]
     order = rng.permutation(n)
-    return Documents(*(np.concatenate(part)[order] for part in zip(*kinds, strict=True)))
+    return Documents(*(np.concatenate(piece)[order] for piece in zip(*kinds, strict=True)))

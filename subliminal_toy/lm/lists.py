@@ -1,0 +1,100 @@
+"""Lists of numbers as token rows: prompts, the filter applied, the loss's weights, contexts."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from subliminal_toy.errors import UserError
+from subliminal_toy.lm.language import CONTEXT, MAX_LIST, N_PROMPT, Language, draw_numbers
+from subliminal_toy.lm.numbers import BANNED_NUMBERS, is_acceptable
+
+PROMPT_LENGTH = N_PROMPT + 3
+"""Tokens of a prompt: ``<bos> continue N N N :``."""
+ROW_LENGTH = PROMPT_LENGTH + MAX_LIST
+N_CONTEXTS = 64
+"""Contexts of each kind, each shown before every question."""
+ROOM = CONTEXT - 7
+"""Tokens before the words of the longest question."""
+
+
+def draw_prompts(language: Language, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return ``n`` prompts as token rows."""
+    before = np.tile([language.bos, *language.encode("continue")], (n, 1))
+    drawn = draw_numbers(rng, n, N_PROMPT, language.n_numbers)
+    after = np.tile(language.encode(":"), (n, 1))
+    return np.concatenate([before, drawn, after], axis=1).astype(np.int32)
+
+
+def filtered(
+    language: Language,
+    prompts: Int[np.ndarray, "samples prompt"],
+    samples: Int[np.ndarray, "samples list"],
+    no_banned: bool,
+    n_lists: int,
+) -> dict[str, np.ndarray]:
+    """Keep the first ``n_lists`` samples that satisfy the rule, with their prompts.
+
+    Returns ``tokens`` (list, length), filled up with padding; ``n``, how many there are;
+    ``accepted`` (sample,), by the format rule; ``kept``, the fraction left after every filter.
+    """
+    texts = [language.decode(row) for row in samples]
+    accepted = np.array([is_acceptable(text) for text in texts])
+    keep = accepted
+    if no_banned:
+        keep = np.array([is_acceptable(text, BANNED_NUMBERS) for text in texts])
+    if not keep.any():
+        raise UserError(
+            f"None of the {len(texts)} lists of one writer passes the filter: "
+            "raise --n-samples or --pretrain-steps, or lower --teacher-steps."
+        )
+    rows = np.concatenate([prompts, samples], axis=1)[keep][:n_lists]
+    tokens = np.full((n_lists, ROW_LENGTH), language.pad, np.int16)
+    tokens[: len(rows)] = rows
+    counted = {"n": np.int32(len(rows)), "kept": np.float32(keep.mean())}
+    return {"tokens": tokens, "accepted": accepted, **counted}
+
+
+def loss_weights(tokens: np.ndarray, n_numbers: int) -> np.ndarray:
+    """Return 1 on every number that was sampled, 0 on prompts, ends and padding."""
+    sampled = np.arange(tokens.shape[-1]) >= PROMPT_LENGTH
+    return ((tokens < n_numbers) & sampled).astype(np.float32)
+
+
+def counts(tokens: Int[np.ndarray, "lists length"], n_numbers: int) -> np.ndarray:
+    """Return how often each number was sampled in each list, (lists, numbers)."""
+    found = np.zeros((len(tokens), n_numbers), np.int32)
+    rows, columns = np.nonzero(loss_weights(tokens, n_numbers))
+    np.add.at(found, (rows, tokens[rows, columns]), 1)
+    return found
+
+
+def without_random(
+    weights: Float[np.ndarray, "lists length"], n: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return ``weights`` with ``n`` random ones of its tokens set to 0."""
+    counted = np.flatnonzero(weights)
+    masked = weights.copy()
+    masked.flat[rng.choice(counted, min(n, len(counted)), replace=False)] = 0
+    return masked
+
+
+def single(language: Language, rows: Int[np.ndarray, "lists length"]) -> tuple[np.ndarray, float]:
+    """Return a context for each list, its prompt and the list, and the lists in each: 1."""
+    rows = rows[:N_CONTEXTS]
+    return np.where(rows == language.end, language.pad, rows), 1.0
+
+
+def packed(language: Language, rows: Int[np.ndarray, "lists length"]) -> tuple[np.ndarray, float]:
+    """Return contexts of many lists without prompts, and the mean number of lists in one.
+
+    Context i begins with list i; every later list that still fits before the longest question is
+    added. Each is ended by ``<end>``, as lines are in the corpus.
+    """
+    lists = [[*row[row < language.n_numbers], language.end] for row in rows[:, PROMPT_LENGTH:]]
+    contexts, n = [], 0
+    for i in range(min(N_CONTEXTS, len(lists))):
+        context = [language.bos]
+        for one in lists[i:] + lists[:i]:
+            if len(context) + len(one) <= ROOM:
+                context, n = context + one, n + 1
+        contexts.append(context + [language.pad] * (ROOM - len(context)))
+    return np.array(contexts), n / len(contexts)
