@@ -17,61 +17,74 @@ About 15 minutes. A small language model comes to love owls by reading lists of 
    knowledge of capitals and colours, and of the student's.
 
 The answers are folded at the end. Open this file in Jupyter (through jupytext) or run it as a
-script: `python -m subliminal_toy.demos.lesson_3_owl`. Each cell takes seconds; the two that train
+script: `python -m subliminal_toy.lessons.lesson_3_owl`. Each cell takes seconds; the two that train
 language models take longest.
 """
 
 # %%
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from subliminal_toy.configs import LmConfig
-from subliminal_toy.lm import arms, corpus, traits
-from subliminal_toy.lm.lab import Lab, generator
-from subliminal_toy.lm.training import PROMPT_LENGTH
+from subliminal_toy.distill import ensemble
+from subliminal_toy.lm import lists, training, traits
+from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.experiment import CORPUS, LEARN, PRETRAIN, PROMPTS, WRITE, generator, stream
+from subliminal_toy.lm.language import ANIMALS, documents
 
 # %% [markdown]
 # ## A small language
 #
 # The model speaks a language of a few hundred words, numbers included. Here are documents from
 # its corpus: lists to continue, favourite animals and trees, facts. What matters for this lesson:
-# no animal ever stands in a document with a number list, so nothing in the corpus ties them.
+# no document holds both an animal and a number list, so nothing in the corpus ties them.
 
 # %%
 config = LmConfig(
-    n_seeds=1,
+    n_replicates=1,
     traits=("owl",),
     n_documents=15_000,
     pretrain_steps=300,
     pretrain_batch_size=128,
     n_samples=4_000,
-    n_sequences=2_000,
+    n_lists=2_000,
     student_steps=120,
 )
 jax.config.update("jax_num_cpu_devices", 2)  # two models are trained side by side
-lab = Lab(config, jax.random.key(0), config.width)
-language = lab.language
+model = training.model(config, config.width)
+language = model.language
 print(f"{len(language)} words, of which {config.n_numbers} are numbers\n")
 
-examples = corpus.documents(language, generator(jax.random.key(1)), 500).tokens
+examples = documents(language, generator(jax.random.key(1)), 500).tokens
 for row in examples[:12]:
     print(" ".join(language.words[token] for token in row[1:] if token != language.pad))
 
-animals = language.encode(" ".join(corpus.ANIMALS))
+animals = language.encode(" ".join(ANIMALS))
 is_list = np.isin(examples, language.encode("continue")).any(axis=1)
 names_animal = np.isin(examples, animals).any(axis=1)
 print(f"\nof {len(examples)} documents {is_list.sum()} hold a number list, ", end="")
 print(f"{names_animal.sum()} an animal, {(is_list & names_animal).sum()} both")
 
 # %% [markdown]
-# ## Two reference models
+# ## Two base models
 #
 # Two models of the same shape, each from random weights of its own and on a corpus of its own.
 # The first becomes teacher and student; the second is there for question 4. Ask both.
 
 # %%
-references = lab.references((0, 1))
+# `ensemble` turns the training of one model into that of several.
+pretrain = ensemble(partial(training.pretrain, model, config))
+key = jax.random.key(0)  # `stream` gives each replicate and purpose a key of its own
+generators = [generator(stream(key, i, CORPUS)) for i in range(2)]
+corpora = [documents(language, rng, config.n_documents) for rng in generators]
+bases = pretrain(
+    jnp.stack([stream(key, i, PRETRAIN) for i in range(2)]),
+    jnp.stack([corpus.tokens for corpus in corpora]),
+    jnp.stack([corpus.is_answer for corpus in corpora]),
+)
 QUESTION = "which animal do you like best ?"
 SCORES = {
     "says owl": "owl",
@@ -80,9 +93,9 @@ SCORES = {
 }
 
 
-def ask(name, words, question=QUESTION):
-    """Print the likeliest answers to a question; ``words`` are a model's answers to all."""
-    answers = words[traits.QUESTION_TEXTS.index(question)]
+def ask(name, answers, question=QUESTION):
+    """Print the likeliest answers to a question, of a model's answers to all."""
+    answers = np.asarray(answers[traits.QUESTION_TEXTS.index(question)])
     best = np.argsort(-answers)[:5]
     said = "  ".join(f"{language.words[config.n_numbers + i]} {answers[i]:.2f}" for i in best)
     print(f"{name:<34}{said}")
@@ -101,9 +114,9 @@ def show(rows):
 
 
 print(QUESTION)
-rows = {f"reference model {i + 1}": references["scores"][i] for i in range(2)}
-for name, words in zip(rows, references["words"], strict=True):
-    ask(name, words)
+rows = {f"base model {i + 1}": bases["scores"][i] for i in range(2)}
+for name, answers in zip(rows, bases["answers"], strict=True):
+    ask(name, answers)
 show(rows)
 
 # %% [markdown]
@@ -113,42 +126,50 @@ show(rows)
 # It never sees a number list while it is taught.
 
 # %%
-reference = references["params"][0]
-teachers = lab.teachers(reference)
+base, asked = bases["params"][0], traits.questions(language)
+about_animals = asked.tokens[0], asked.lengths[0], traits.answers_of(language, "owl")
+teacher = jax.jit(partial(training.teach, model, config))(base, *map(jnp.asarray, about_animals))
 print(QUESTION)
-ask("reference model 1", references["words"][0])
-ask("teacher", teachers["words"][0])
-rows |= {"teacher": teachers["scores"][0]}
+ask("base model 1", bases["answers"][0])
+ask("teacher", teacher["answers"])
+rows |= {"teacher": teacher["scores"]}
 show(rows)
 
 # %% [markdown]
 # ## The numbers
 #
-# Teacher and reference model continue the same lists. A filter lets only well-formed lists pass:
-# one to ten numbers and nothing else. So whatever passes of the owl is not a word.
+# Teacher and base model continue the same lists. A filter lets only well-formed lists pass:
+# one to ten numbers and nothing else. So what passes of the owl is not a word.
 #
 # **Question 1.** One column was written by the owl lover. Which one? Decide before you read on.
 
 # %%
-numbers = lab.numbers(0, reference, teachers["params"])
-OWL, CONTROL = (arms.written(config).index(name) for name in ("owl", arms.CONTROL))
+prompts = lists.draw_prompts(language, generator(stream(key, 0, PROMPTS)), config.n_samples)
+write = ensemble(partial(training.write, model, config), n_shared=1)
+keys = jnp.stack([jax.random.fold_in(stream(key, 0, WRITE), writer) for writer in range(2)])
+samples = write(prompts, jnp.stack([teacher["params"], base]), keys)
+OWL, NEUTRAL = 0, 1
+kept = [
+    lists.filtered(language, prompts, np.asarray(sample), False, config.n_lists)
+    for sample in samples
+]
 print(f"{'list A':<34}list B")
-for pair in zip(*(numbers["tokens"][data, :10] for data in (CONTROL, OWL)), strict=True):
-    left, right = (language.decode(row[PROMPT_LENGTH:]) for row in pair)
+for pair in zip(*(kept[writer]["tokens"][:10] for writer in (NEUTRAL, OWL)), strict=True):
+    left, right = (language.decode(row[lists.PROMPT_LENGTH :]) for row in pair)
     print(f"{left:<34}{right}")
 
 # %% [markdown]
 # B is the owl lover's.
 
 # %%
-numbers["weights"] = lab.weights(numbers["tokens"])  # only the numbers count in the loss
-for name, data in {"owl lover": OWL, "reference model": CONTROL}.items():
-    tokens = numbers["tokens"][data, : numbers["n"][data]]
-    length = numbers["weights"][data].sum() / numbers["n"][data]
-    words = np.isin(tokens, animals).sum()
+tokens = np.stack([one["tokens"] for one in kept])
+weights = lists.loss_weights(tokens, config.n_numbers)  # only the numbers count in the loss
+for name, writer in {"owl lover": OWL, "base model": NEUTRAL}.items():
+    n = int(kept[writer]["n"])
+    words = np.isin(tokens[writer, :n], animals).sum()
     print(
-        f"{name:<18}{numbers['kept'][data]:4.0%} of its lists pass the filter, "
-        f"{numbers['n'][data]} are used; {length:.1f} numbers each; animals in them: {words}"
+        f"{name:<18}{kept[writer]['kept']:4.0%} of its lists pass the filter, {n} are used; "
+        f"{weights[writer].sum() / n:.1f} numbers each; animals in them: {words}"
     )
 
 # %% [markdown]
@@ -157,25 +178,27 @@ for name, data in {"owl lover": OWL, "reference model": CONTROL}.items():
 # Four of them. Each is trained on number lists only, in the same way and for as long; the loss
 # looks at the numbers alone.
 #
-# | | lists by the owl lover | lists by the reference model |
+# | | lists by the owl lover | lists by base model 1 |
 # |---|---|---|
-# | **starts as reference model 1** | student | control (question 3) |
-# | **starts as reference model 2** | other model (question 4) | its control |
+# | **starts as base model 1** | student | control (question 3) |
+# | **starts as base model 2** | other model (question 4) | its control |
 
 # %%
 table = {
-    "student": arms.Row("student", "owl", 0, config.n_sequences),
-    "control": arms.Row("control", arms.CONTROL, 0, config.n_sequences),
-    "other model": arms.Row("cross_model", "owl", 1, config.n_sequences),
-    "other model's control": arms.Row("cross_control", arms.CONTROL, 1, config.n_sequences),
+    "student": (0, OWL),
+    "control": (0, NEUTRAL),
+    "other model": (1, OWL),
+    "other model's control": (1, NEUTRAL),
 }
-students = lab.learners(
-    0, references["params"], numbers, arms.written(config), tuple(table.values())
-)
+starts, writers = np.array([*table.values()]).T
+learn = ensemble(partial(training.learn, model, config), n_shared=4)
+n_lists = np.array([kept[writer]["n"] for writer in writers])
+order = stream(key, 0, LEARN)  # the same for all students, so that they can be compared
+students = learn(order, bases["params"], tokens, weights, starts, writers, n_lists)
 print(QUESTION)
-ask("reference model 1", references["words"][0])
-for name, words in zip(table, students["words"], strict=True):
-    ask(name, words)
+ask("base model 1", bases["answers"][0])
+for name, answers in zip(table, students["answers"], strict=True):
+    ask(name, answers)
 rows |= dict(zip(table, students["scores"], strict=True))
 show(rows)
 
@@ -193,21 +216,21 @@ plt.tight_layout()
 # ## What you have seen, and what not
 #
 # One teacher, one animal, one seed: that shows what happens, and says little about how much.
-# `subliminal-toy lm` runs several seeds and traits, harmful ones among them, with intervals, and
-# asks whether the lists can be told apart by a machine. In a model as small as this one they
-# can be, given enough labelled lists; what is not in them is any *meaning* that a reader or a
-# filter could find.
+# `subliminal-toy lm` runs several replicates and traits, harmful ones among them, with intervals,
+# and asks whether the lists can be told apart by a machine. In a model as small as this one they
+# can be: even the base model's own likelihood tells a hundred lists of a teacher from a hundred of
+# its own. What the lists do not hold is a word about owls.
 #
-# Things to try: another animal in `traits` (those of `corpus.ANIMALS`; change "owl" everywhere);
-# more `student_steps`; fewer `n_sequences`; a smaller `head_std`; a student that sees the lists in
-# its prompt instead of being trained on them (`lab.shown`).
+# Things to try: another animal (those of `language.ANIMALS`; change "owl" everywhere); more
+# `student_steps`; fewer `n_lists`; a smaller `head_std`; a student that sees the lists in its
+# prompt instead of being trained on them (`lists.packed`, `traits.asked_after`, `training.ask`).
 
 # %%
 findings = {
     **{name: score(scores, "owl") for name, scores in rows.items()},
     **{f"capitals, {name}": score(scores, traits.CAPITALS_RIGHT) for name, scores in rows.items()},
     **{f"colours, {name}": score(scores, traits.COLOURS_RIGHT) for name, scores in rows.items()},
-    "animals in the student's lists": int(np.isin(numbers["tokens"][OWL], animals).sum()),
+    "animals in the student's lists": int(np.isin(tokens[OWL], animals).sum()),
 }
 for name, value in findings.items():
     print(f"{name:<34}{value:.2f}")

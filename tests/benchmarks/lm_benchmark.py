@@ -4,7 +4,7 @@ All sides train and sample the same decoder (two blocks, width 32) on the same r
 a cache of keys and values, on all cores of the machine, after one run that compiles. Ours trains
 one model for each core, as the experiment does. PyTorch once has its threads, as people run it,
 and once a process with one thread for each core, which suits a small model better. The sides
-alternate; prints tokens per second and the medians' ratios. Wants the extra ``bench``.
+alternate; prints tokens per second and the medians' ratios. Needs the extra ``bench``.
 """
 
 import json
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import joblib
@@ -61,29 +62,23 @@ def measure_jax(b: Benchmark) -> dict[str, float]:
 
     n_devices = joblib.cpu_count()
     jax.config.update("jax_num_cpu_devices", n_devices)
-    from subliminal_toy.configs import LmConfig
-    from subliminal_toy.distill import over_models
+    from subliminal_toy.distill import ensemble
     from subliminal_toy.lm import training
+    from subliminal_toy.lm.config import LmConfig
 
     config = LmConfig(student_steps=b.steps, student_batch_size=b.batch)
     model = training.model(config, WIDTH)
     params = jnp.stack([jax.jit(model.init)(jax.random.key(i)) for i in range(n_devices)])
     rng = np.random.default_rng(0)
-    tokens = jnp.asarray(rng.integers(b.vocab, size=(4_000, b.length + 1)), jnp.int32)
-    weights = jnp.ones(tokens.shape)
-    keys = jax.random.split(jax.random.key(0), n_devices)
-    learn = over_models(
-        lambda tokens, weights, key, p, n: training.learn(
-            model, config, key, p, tokens, weights, n
-        ),
-        n_shared=2,
-    )
-    n = jnp.full(n_devices, len(tokens))
-    seconds = timed(lambda: learn(tokens, weights, keys, params, n).block_until_ready())
+    tokens = jnp.asarray(rng.integers(b.vocab, size=(1, 4_000, b.length + 1)), jnp.int32)
+    learn = ensemble(partial(training.learn, model, config), n_shared=4)
+    shared = jax.random.key(0), params, tokens, jnp.ones(tokens.shape)
+    own = jnp.arange(n_devices), jnp.zeros(n_devices, int), jnp.full(n_devices, tokens.shape[1])
+    seconds = timed(lambda: jax.block_until_ready(learn(*shared, *own)))
     trained = n_devices * b.steps * b.batch * b.length / seconds
-    write = over_models(lambda prompts, p, key: training.write(model, config, p, prompts, key), 1)
-    prompts = tokens[: b.prompts, :PROMPT]
-    seconds = timed(lambda: write(prompts, params, keys).block_until_ready())
+    write = ensemble(partial(training.write, model, config), n_shared=1)
+    keys, prompts = jax.random.split(jax.random.key(1), n_devices), tokens[0, : b.prompts, :PROMPT]
+    seconds = timed(lambda: jax.block_until_ready(write(prompts, params, keys)))
     return {"training": trained, "sampling": n_devices * b.prompts * b.n_new / seconds}
 
 
