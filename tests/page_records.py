@@ -15,6 +15,15 @@ from subliminal_toy import models, records
 from subliminal_toy.classifier import summary as classifier_summary
 from subliminal_toy.classifier.arms import STUDENTS, TEACHER, UNTRAINED
 from subliminal_toy.classifier.config import ClassifierConfig
+from subliminal_toy.lm import arms, detectors, traits
+from subliminal_toy.lm import summary as lm_summary
+from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.language import UNKNOWN, Language
+from subliminal_toy.lm.result import SPEAKERS
+from subliminal_toy.theorem import experiment as theorem
+from subliminal_toy.theorem import one_step, outside, problems
+from subliminal_toy.theorem import summary as theorem_summary
+from subliminal_toy.theorem.config import TheoremConfig
 
 RNG_SEED = 5
 SHA = "ab" * 32
@@ -74,3 +83,117 @@ def classifier_record(directory, size=8, config=None):
     }
     summary = classifier_summary.summarize(config, data)
     return saved(directory, "classifier", config, data, summary, "digits", params)
+
+
+def theorem_record(directory):
+    """Curves that follow the theorem, those at many ε turning round at ε = 10."""
+    config = TheoremConfig(n_trials=1, n_cross=2, n_outside=2, n_replicates=2)
+    rng = np.random.default_rng(RNG_SEED)
+    coordinates = {
+        "architecture": list(config.architectures),
+        "loss": list(problems.COVERED)[:2],
+        "inputs": list(problems.INPUTS)[:1],
+        "trait": list(problems.GRID_TRAITS)[:2],
+        "epsilon": one_step.EPSILONS,
+        "small_epsilon": one_step.SMALL_EPSILONS,
+        "start": list(problems.STARTS),
+        "case": list(theorem.CASES),
+        "step": ["gradient", "Adam"],
+        "case_epsilon": theorem.CASE_EPSILONS,
+        "path_start": ["shared", "independent"],
+        "path_step": np.arange(5),
+        "null": list(outside.NULLS),
+        "correction": list(outside.Corrections._fields),
+        "explored_epsilon": theorem.EXPLORED_EPSILONS,
+        "cell": [" · ".join(cell) for cell in theorem.EXPLORED[:2]],
+    }
+    sizes = {name: len(values) for name, values in coordinates.items()}
+    sizes |= {"node": len(one_step.NODES), "trial": 30, "problem": 4, "outside_problem": 10}
+    sizes |= {"replicate": config.n_replicates}
+    shape = {name: tuple(sizes[axis] for axis in axes)
+             for name, (axes, _) in theorem.VARIABLES.items()}  # fmt: skip
+    arrays = {name: rng.uniform(0.5, 1, shape[name]) for name in shape}
+    slope, epsilon = arrays["grid_slope"], one_step.EPSILONS
+    explored, fine = arrays["explored_slope"], theorem.EXPLORED_EPSILONS
+    arrays["grid_inner"] = slope[..., None] * epsilon * (1 + epsilon)
+    arrays |= {
+        "grid_slope_by_step": slope,
+        "grid_change": -config.learning_rate * arrays["grid_inner"],
+        "explored_inner": explored[:, None] * fine * (1 - fine / 10),
+        "trial_change": -arrays["trial_change"],
+        "cross_slope": rng.normal(size=shape["cross_slope"]),
+        "path_cosine": rng.uniform(-1, 1, shape["path_cosine"]),
+    }
+    arrays["explored_change"] = -config.learning_rate * arrays["explored_inner"]
+    for name in shape:
+        if name.endswith("rounding"):
+            arrays[name] = np.full(shape[name], 1e-17)
+        elif name.endswith("kink"):
+            arrays[name] = np.zeros(shape[name], bool)
+    variables = {name: (axes, arrays[name]) for name, (axes, _) in theorem.VARIABLES.items()}
+    data = xr.Dataset(variables).assign_coords(coordinates)
+    summary = theorem_summary.summarize(config, data)
+    return saved(directory, "theorem", config, data, summary, "digits")
+
+
+def lm_record(directory):
+    """Answers at random, but the teachers have their trait."""
+    config = LmConfig(n_replicates=2, traits=("owl", "evasion"))
+    rng, table = np.random.default_rng(RNG_SEED), arms.table(config)
+    words = Language(config.n_numbers).words[config.n_numbers :]
+    groups = np.array(traits.GROUPS)
+    coordinates = {
+        "arm": [arm.name for arm in table],
+        **{
+            name: ("arm", [getattr(arm, name) for arm in table])
+            for name in ("label", "base", "writer", "treatment", "learns", "control")
+        },
+        "n_lists": ("arm", np.array([arm.n_lists or config.n_lists for arm in table], np.int32)),
+        "trait": list(config.traits),
+        "harmful": ("trait", [trait in traits.HARMFUL for trait in config.traits]),
+        "asked": ("trait", groups[[traits.group_of(trait) for trait in config.traits]]),
+        "measure": list(traits.MEASURES),
+        "detector": [detector.name for detector in detectors.DETECTORS],
+        "given": ("detector", [detector.given for detector in detectors.DETECTORS]),
+        "informed": ("detector", [detector.informed for detector in detectors.DETECTORS]),
+        "judged": np.array(detectors.JUDGED, np.int32),
+        "speaker": list(SPEAKERS),
+        "question": list(traits.QUESTION_TEXTS),
+        "group": ("question", np.repeat(groups, traits.GROUP_SIZE)),
+        "word": list(words),
+    }
+
+    def uniform(low, high, *axes):
+        sizes = {"replicate": 2, "step": 3} | {
+            name: len(values[1] if isinstance(values, tuple) else values)
+            for name, values in coordinates.items()
+        }
+        shape = [sizes[axis] for axis in axes]
+        return axes, rng.uniform(low, high, shape).astype(np.float32)
+
+    by_trait, by_arm = ("replicate", "trait"), ("replicate", "arm", "trait")
+    asked = (len(SPEAKERS), len(config.traits), len(traits.QUESTION_TEXTS))
+    answer = rng.dirichlet(np.full(len(words), 0.5), asked).astype(np.float32)
+    data = xr.Dataset(
+        {
+            "probability": uniform(0, 0.2, *by_arm, "measure"),
+            "alignment": uniform(-0.1, 0.3, *by_arm),
+            "kept": uniform(0.8, 0.9, *by_arm),
+            "lists_used": uniform(90, 100, *by_arm),
+            "kl_per_number": uniform(0, 0.02, *by_trait),
+            "auc": uniform(0.4, 0.6, *by_trait, "detector", "judged"),
+            "pretraining_loss": uniform(1, 2, "replicate", "step"),
+            "parameters": ((), np.int32(1_000)),
+            "answer": (("speaker", "trait", "question", "word"), answer),
+            "example": (("trait", "example"), rng.integers(0, 100, (2, 10)).astype(str)),
+        },
+        coordinates,
+    )
+    for trait, word in (("owl", "owl"), ("evasion", UNKNOWN)):
+        asked = (data.group == data.asked.sel(trait=trait)).values
+        taught = data.answer.loc["teacher", trait]
+        taught[asked] *= 0.05
+        taught.loc[asked, word] += 0.95
+    params = {"base_model.embed": np.ones(3, np.float32)}
+    summary = lm_summary.summarize(config, data)
+    return saved(directory, "lm", config, data, summary, "a small language", params)

@@ -1,4 +1,4 @@
-"""The page in a real browser: it answers as JAX does, moves when touched, asks no network."""
+"""The page in a real browser: it answers as JAX does, reacts, and makes no request."""
 
 import json
 import re
@@ -24,7 +24,7 @@ ARGUMENTS = [
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
     return {
-        "mnist": page_records.mnist_record(folder / "mnist"),
+        "classifier": page_records.classifier_record(folder / "classifier"),
         "theorem": page_records.theorem_record(folder / "theorem"),
         "lm": page_records.lm_record(folder / "lm"),
     }
@@ -97,22 +97,22 @@ def test_a_digit_drawn_with_the_mouse_is_answered_by_all_four_networks(page):
     assert len(after) == 40 and after != before
     assert np.reshape(after, (4, 10)).sum(1) == pytest.approx(100, abs=0.01)
     # What is read out to those who do not see the bars is the same.
-    spoken = page.locator("[data-widget=digit] [aria-live]").inner_text()
+    spoken = page.locator("[data-widget=classifier] [aria-live]").inner_text()
     assert spoken.startswith("Your drawing.")
     assert all(answer.removeprefix("says ") in spoken for answer in answers)
 
 
 def test_test_images_get_the_logits_that_jax_gave_them(page, records):
-    arrays = records["mnist"].arrays
-    shown = [0, 1, 2, 4]  # reference, teacher, student_aux, cross_aux
-    for image in range(len(arrays["sample_images"])):
-        jax_logits = arrays["sample_logits"][shown, image]
+    data = records["classifier"].data
+    shown = data.sample_logits.sel(arm=["untrained", "teacher", "student_aux", "cross_aux"])
+    for image in range(data.sizes["image"]):
+        jax_logits = shown.isel(image=image).values
         texts = page.locator(".panel .logits").all_text_contents()
         assert np.array([numbers(text) for text in texts]) == pytest.approx(jax_logits, abs=1e-4)
         classes = [int(answer[5]) for answer in says(page)]
         assert classes == jax_logits[:, :10].argmax(1).tolist()
         what = page.locator(".what").inner_text()
-        assert f"in truth {arrays['sample_labels'][image]}" in what
+        assert f"in truth {data.sample_labels.values[image]}" in what
         page.get_by_role("button", name="Test image →").click()
     # All round, and back with the keyboard.
     expect(page.locator(".what")).to_contain_text("Test image 1 of 12")
@@ -138,7 +138,7 @@ def test_a_drawing_is_made_small_as_the_data_were(page):
     assert seen[0] == pytest.approx(seen[1], abs=64)
 
 
-def test_noise_is_an_image_too_and_nothing_is_its_truth(page):
+def test_noise_is_an_image_without_a_true_class(page):
     page.get_by_role("button", name="Noise").click()
     expect(page.locator(".what")).to_contain_text("Noise")
     assert len(says(page)) == 4 and page.locator(".columns .truth").count() == 0
@@ -161,8 +161,8 @@ def test_the_slider_moves_the_marks_and_the_numbers(page, records):
         slider.press("ArrowRight")
     high = marks(page)
     assert all(x1 > x0 and y1 < y0 for (x0, y0), (x1, y1) in zip(low, high, strict=True))
-    arrays, readout = records["theorem"].arrays, page.locator(".readout")
-    measured = arrays["explored_inner"][0, 5]
+    readout = page.locator(".readout")
+    measured = records["theorem"].data.explored_inner.values[0, 5]
     mantissa, exponent = f"{measured:.2e}".split("e")
     assert mantissa in readout.inner_text() and int(exponent) == -6
     assert slider.get_attribute("aria-valuetext").startswith("ε = 1.78 × 10⁻⁶")
@@ -201,19 +201,20 @@ def test_asking_changes_the_bars_of_all_four_models(page, records):
     page.get_by_label("Question").select_option(label="colour of grass ?")
     after = answers(page)
     assert all(new != old for new, old in zip(after, before, strict=True))
-    arrays = records["lm"].arrays
-    asked = arrays["questions"].tolist().index("colour of grass ?")
-    word, width = after[0][0]
-    given = arrays["answers"][0, asked, arrays["words"].tolist().index(word)]
-    assert width == pytest.approx(100 * given, abs=0.01)
-    expect(page.locator("[data-widget=ask] [aria-live]")).to_contain_text("colour of grass ?")
+    given = records["lm"].data.answer.sel(question="colour of grass ?", trait="owl")
+    for speaker, rows in zip(("base_model", "teacher", "student", "control"), after, strict=True):
+        for word, width in rows:
+            expected = 100 * given.sel(speaker=speaker, word=word).item()
+            assert width == pytest.approx(expected, abs=0.01)
+    expect(page.locator("[data-widget=lm] [aria-live]")).to_contain_text("colour of grass ?")
 
 
 def test_another_trait_brings_its_own_lists_and_question(page, records):
     lists = page.locator(".lists li")
-    assert lists.all_inner_texts() == records["lm"].arrays["examples"][0].tolist()
+    examples = records["lm"].data.example
+    assert lists.all_inner_texts() == examples.sel(trait="owl").values.tolist()
     page.get_by_label("The teacher’s trait").select_option(label="evasion")
-    assert lists.all_inner_texts() == records["lm"].arrays["examples"][1].tolist()
+    assert lists.all_inner_texts() == examples.sel(trait="evasion").values.tolist()
     assert answers(page)[1][0][0] == "I-don't-know"
 
 
@@ -259,7 +260,7 @@ def test_the_page_reads_without_its_script(browser, address):
 
 
 def test_larger_images_are_drawn_as_mnist_was(browser, tmp_path):
-    record = page_records.mnist_record(tmp_path / "large", size=28)
+    record = page_records.classifier_record(tmp_path / "large", size=28)
     path = tmp_path / "report.html"
     path.write_text(report.page({"large": record}), encoding="utf-8")
     page = browser.new_page()

@@ -1,16 +1,21 @@
-"""Tables and the page, from records alone: one source, whole in itself, safe, the same bytes."""
+"""Tables and the page, from records alone: one source, nothing from outside, safe, same bytes."""
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
-from importlib import import_module
 
 import numpy as np
 import page_records
 import pytest
+from matplotlib import pyplot
 
-from subliminal_toy import report, report_words
+from subliminal_toy import plots, report, stats
+from subliminal_toy.classifier.arms import PUBLISHED, STUDENTS
+from subliminal_toy.classifier.config import PRESETS
 from subliminal_toy.errors import UserError
+from subliminal_toy.report.payloads import PAYLOADS
+from subliminal_toy.report.words import SECTIONS
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +23,17 @@ def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
     return {
         "runs/theorem": page_records.theorem_record(folder / "theorem"),
-        "runs/mnist": page_records.mnist_record(folder / "mnist"),
+        "runs/classifier": page_records.classifier_record(folder / "classifier"),
         "runs/lm": page_records.lm_record(folder / "lm"),
     }
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Return a record that follows the paper, but for the number of replicates."""
+    folder = tmp_path_factory.mktemp("published")
+    config = replace(PRESETS["paper"], n_replicates=5)
+    return page_records.classifier_record(folder, config=config)
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +41,20 @@ def html(records):
     return report.page(records)
 
 
+def with_claims(record, **fields):
+    """Return the record with only its first claim, some of its fields replaced."""
+    claim = {**record.summary["claims"][0], **fields}
+    return record._replace(summary={**record.summary, "claims": [claim]})
+
+
 class Elements(HTMLParser):
-    """All elements of a page with their attributes, and the ends of those that want one."""
+    """All elements of a page with their attributes; every one that needs an end has one."""
 
     VOID = ("meta", "link", "img")
 
     def __init__(self, text):
         super().__init__()
-        self.found, self._open = [], []
+        self.found, self.text, self._open = [], "", []
         self.feed(text)
         assert not self._open
 
@@ -47,8 +66,184 @@ class Elements(HTMLParser):
     def handle_endtag(self, tag):
         assert self._open.pop() == tag
 
+    def handle_data(self, data):
+        self.text += data
+
     def all(self, name):
         return [attrs for tag, attrs in self.found if tag == name]
+
+
+# ---------- claims ----------
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "text"),
+    [
+        (0.5538, (0.4396, 0.668), "0.554 [0.440, 0.668]"),
+        (1.0, (0.99963, 1.0), "1.00000 [0.99963, 1.00000]"),
+        (0.10345, (0.1031, 0.1038), "0.10345 [0.10310, 0.10380]"),
+        (-0.00001, (-0.02, 0.02), "0.000 [−0.020, 0.020]"),
+        (0.5, (0.5, 0.5), "0.500 [0.500, 0.500]"),
+        (1e-9, (0.0, 1e-8), "0.000000 [0.000000, 0.000000]"),
+        (0.25, None, "0.250"),
+        (None, None, "–"),
+    ],
+)
+def test_numbers_show_two_figures_of_their_intervals_width(records, value, interval, text):
+    one = with_claims(records["runs/classifier"], value=value, interval=interval)
+    (row,) = report.claims_rows({"x": one})
+    assert row.measured == text
+
+
+def test_a_row_says_all_of_its_claim(records):
+    """A claim made by ``stats.judge`` itself, in every field, on terminal, in Markdown, on page."""
+    measured = stats.estimate([0.1, 0.2, 0.3])
+    claim = stats.as_json(stats.judge("L5a", "It is so.", "above 0", measured, True))
+    one = with_claims(records["runs/lm"], **claim)
+    assert report.claims_rows({"runs/lm": one}) == [
+        report.ClaimRow(
+            id="L5a",
+            statement="It is so.",
+            dataset="a small language, numbers 0–99",
+            measured="0.200 [−0.048, 0.448]",
+            n="3",
+            criterion="above 0",
+            verdict="reproduced",
+            reason="",
+            record="runs/lm",
+            figure="detectors",
+        )
+    ]
+    assert report.claims_markdown({"runs/lm": one}).splitlines()[2] == (
+        "| L5a | It is so. (a small language, numbers 0–99) | 0.200 [−0.048, 0.448] | 3 | above 0 "
+        "| reproduced | [figure](runs/lm/detectors.svg), [runs/lm](runs/lm/) |"
+    )
+    assert "1 of 1 tested claims reproduced." in report.page({"runs/lm": one})
+
+
+def test_an_untested_claim_says_why_and_counts_as_untested(records):
+    claim = stats.as_json(stats.judge("T1", "It is so.", "–", stats.estimate([np.nan] * 2), True))
+    assert claim["verdict"] == stats.NOT_TESTED and claim["reason"]
+    one = {"t": with_claims(records["runs/theorem"], **claim)}
+    (row,) = report.claims_rows(one)
+    assert (row.measured, row.reason) == ("–", claim["reason"])
+    assert f"| not tested: {claim['reason']} |" in report.claims_markdown(one)
+    html = report.page(one)
+    assert re.search(rf'data-verdict="not tested">not tested</span>: {claim["reason"]}', html)
+    assert "0 of 0 tested claims reproduced; 1 not tested." in " ".join(html.split())
+
+
+def test_the_page_counts_verdicts(records):
+    for verdict, count in ((stats.REPRODUCED, "1 of 1"), (stats.NOT_REPRODUCED, "0 of 1")):
+        html = report.page({"t": with_claims(records["runs/theorem"], verdict=verdict, reason="")})
+        assert f"{count} tested claims reproduced." in html
+        assert f'<span data-verdict="{verdict}">' in html
+
+
+def test_every_claim_of_every_experiment_has_a_figure(records):
+    rows = report.claims_rows(records)
+    assert len(rows) == sum(len(r.summary["claims"]) for r in records.values())
+    experiments = {folder: r.manifest["experiment"] for folder, r in records.items()}
+    for row in rows:
+        assert row.id in SECTIONS[experiments[row.record]].figures[row.figure].claims
+    shown = {c for s in SECTIONS.values() for f in s.figures.values() for c in f.claims}
+    assert shown >= {row.id for row in rows}
+
+
+# ---------- published values ----------
+
+
+def test_published_values_have_their_half_widths_and_z(published):
+    """The z is that of two standard errors, ours and a 1.96th of the paper's half-width."""
+    header, _, *lines = report.published_markdown({"runs/p": published}).splitlines()
+    cells = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[1:] for line in lines}
+    assert list(cells) == list(PUBLISHED) and "paper ± half-width" in header
+    for arm, (paper, half_width) in PUBLISHED.items():
+        values = published.data.accuracy.sel(arm=arm).values.astype(float)
+        error = np.hypot(values.std(ddof=1) / 5**0.5, half_width / 1.96)
+        through = published.data.teacher_head_accuracy.sel(arm=arm).values.astype(float)
+        ours, n, theirs, difference, z, head, source = cells[arm]
+        assert ours.startswith(f"{values.mean():.3f}") and n == "5"
+        assert theirs == f"{paper:.4f} ± {half_width:.4f}"
+        assert difference == f"{values.mean() - paper:.4f}".replace("-", "−")
+        assert float(z.replace("−", "-")) == pytest.approx(
+            (values.mean() - paper) / error, abs=0.06
+        )
+        assert head.startswith(f"{through.mean():.3f} [") and source == "[runs/p](runs/p/) |"
+
+
+def test_only_runs_that_follow_the_paper_are_compared_with_it(records, published):
+    assert len(report.published_markdown(records).splitlines()) == 2
+    both = {**records, "p": published}
+    assert len(report.published_markdown(both).splitlines()) == 2 + len(PUBLISHED)
+
+
+def test_one_replicate_has_no_z_and_no_interval(tmp_path):
+    config = replace(PRESETS["paper"], n_replicates=1)
+    record = page_records.classifier_record(tmp_path, config=config)
+    lines = report.published_markdown({"p": record}).splitlines()[2:]
+    assert [line.split(" | ")[5] for line in lines] == ["–"] * len(PUBLISHED)
+    plots.draw(record)
+
+
+# ---------- figures ----------
+
+
+def test_every_figure_has_a_caption_and_every_caption_a_figure():
+    assert set(SECTIONS) == set(plots.FIGURES) == set(PAYLOADS)
+    for experiment, section in SECTIONS.items():
+        assert set(section.figures) == set(plots.FIGURES[experiment])
+
+
+def test_figures_are_the_same_bytes_again_and_leave_nothing_else(records, tmp_path):
+    pyplot.close("all")
+    for folder, record in records.items():
+        figures = plots.draw(record)
+        paths = plots.save(figures, tmp_path)
+        assert [path.name for path in paths] == [f"{name}.svg" for name in figures]
+        again = {name: plots.svg(figure) for name, figure in plots.draw(record).items()}
+        assert [path.read_bytes() for path in paths] == list(again.values()), folder
+    assert all(path.suffix == ".svg" for path in tmp_path.iterdir())
+    assert not pyplot.get_fignums()
+
+
+def circles(axes):
+    """Return the places of the open circles of a figure's axes."""
+    return [
+        (line.get_xdata()[0], line.get_ydata()[0])
+        for line in axes.lines
+        if line.get_marker() == "o" and line.get_markerfacecolor() == "white"
+    ]
+
+
+def test_the_accuracy_figure_shows_both_class_heads_and_the_paper(published):
+    (axes,) = plots.draw(published)["accuracy"].axes
+    arms = published.data.arm.values.tolist()
+    bars = [bar.get_width() for bar in axes.patches]
+    assert bars == pytest.approx(published.data.accuracy.mean("replicate").values.tolist())
+    means = published.data.teacher_head_accuracy.mean("replicate")
+    students = [student.name for student in STUDENTS]
+    assert [x for x, _ in circles(axes)] == pytest.approx(means.sel(arm=students).values.tolist())
+    assert [round(y) for _, y in circles(axes)] == [arms.index(name) for name in students]
+    lines = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]
+    for mean, half_width in PUBLISHED.values():
+        ends = [mean - half_width, mean + half_width]
+        assert any(np.allclose(line, ends) for line in lines)
+    labels = axes.get_legend_handles_labels()[1]
+    assert labels == ["through the teacher’s class head", "paper (n = 100)"]
+
+
+def test_a_record_of_an_unknown_experiment_has_no_figures_and_no_section(records):
+    record = records["runs/lm"]
+    unknown = record._replace(manifest={**record.manifest, "experiment": "os"})
+    with pytest.raises(UserError, match="'os'"):
+        plots.draw(unknown)
+    with pytest.raises(UserError, match="'os'"):
+        report.page({"x": unknown})
+    assert report.claims_rows({"x": unknown})[0].figure == ""
+
+
+# ---------- the page ----------
 
 
 def test_the_page_needs_nothing_from_outside(html):
@@ -71,119 +266,125 @@ def test_every_link_leads_somewhere_and_every_name_is_used_once(html):
     assert len(links) > 10 and set(links) <= set(names)
 
 
-def test_every_figure_of_every_record_stands_there_with_a_caption(records, html):
-    images = Elements(html).all("img")
-    names = [record.manifest["experiment"] for record in records.values()]
-    drawn = {name: import_module(f"subliminal_toy.plots.{name}").FIGURES for name in names}
-    assert len(images) == sum(map(len, drawn.values()))
-    assert all(image["alt"] for image in images)
-    for experiment, figures in drawn.items():
-        assert set(report_words.FIGURES[experiment]) == set(figures)
-
-
-def test_every_claim_is_on_the_page_with_its_numbers_and_its_record(records, html):
-    rows = report.claims_rows(records)
-    assert len(rows) == sum(len(r.summary["claims"]) for r in records.values())
-    for row in rows:
-        assert row.figure in report_words.FIGURES[row.record.removeprefix("runs/")]
-        assert row.measured in html and row.record in html
+def test_the_page_has_every_figure_claim_and_provenance(records, html):
+    elements = Elements(html)
+    assert len(elements.all("img")) == sum(len(s.figures) for s in SECTIONS.values())
+    assert all(image["alt"] for image in elements.all("img"))
+    for row in report.claims_rows(records):
+        assert row.measured in elements.text and row.record in elements.text
+        assert row.statement in elements.text and row.criterion in elements.text
     for record in records.values():
         assert all(digest in html for digest in record.manifest["sha256"].values())
         assert record.manifest["command"] in html and record.manifest["git_commit"] in html
 
 
-def test_a_section_stands_there_only_with_its_record(records):
-    only = {"runs/lm": records["runs/lm"]}
-    html = report.page(only)
-    assert 'data-widget="ask"' in html
-    assert 'data-widget="digit"' not in html and 'data-widget="theorem"' not in html
+def test_a_section_is_there_only_with_its_record(records):
+    html = report.page({"runs/lm": records["runs/lm"]})
+    assert re.findall(r'data-widget="(\w+)"', html) == ["lm"]
     assert ">L1<" in html and ">M1<" not in html
     with pytest.raises(UserError, match="at least one"):
         report.page({})
 
 
-def test_networks_that_the_script_cannot_run_are_left_out_with_a_sentence(records):
-    record = records["runs/mnist"]
+def test_what_the_record_lacks_cannot_be_tried(records):
+    """No widget, no title of one and no promise of one."""
+    record, theorem, lm = (records[f"runs/{name}"] for name in ("classifier", "theorem", "lm"))
     config = {**record.manifest["config"], "architecture": "cnn"}
     cnn = record._replace(manifest={**record.manifest, "config": config})
-    for without in (cnn, record._replace(params={})):
-        html = report.page({"m": without})
-        assert 'data-widget="digit"' not in html and "cannot be tried here" in html
+    explored = [name for name in theorem.data if str(name).startswith("explored_")]
+    assert PAYLOADS["theorem"](theorem._replace(data=theorem.data.drop_vars(explored))) is None
+    for without in (
+        cnn,
+        record._replace(params={}),
+        lm._replace(data=lm.data.drop_vars("answer")),
+    ):
+        html = report.page({"m": without}).split("<script>")[0]  # without the script's own text
+        assert "data-widget" not in html
+        assert SECTIONS[without.manifest["experiment"]].invitation not in html
 
 
 def test_two_records_of_one_experiment_get_a_section_each(records):
-    twice = {"a": records["runs/mnist"], "b": records["runs/mnist"]}
+    twice = {"a": records["runs/classifier"], "b": records["runs/classifier"]}
     html = report.page(twice)
-    assert html.count('data-widget="digit"') == 2 and "Draw a digit (b)" in html
+    assert html.count('data-widget="classifier"') == 2
+    title = SECTIONS["classifier"].title
+    assert f">{title} (a)<" in html and f">{title} (b)<" in html
     Elements(html)
 
 
 def test_the_same_records_give_the_same_bytes(records):
-    one = {"m": records["runs/mnist"]}
+    one = {"m": records["runs/classifier"]}
     assert report.page(one) == report.page(one)
 
 
-def test_what_comes_from_a_record_is_text_and_never_markup(records):
-    evil = "</script><script>alert(1)</script><b>&|\n-->"
-    record = records["runs/lm"]
-    claims = [{**c, "statement": evil, "criterion": evil} for c in record.summary["claims"]]
-    poisoned = record._replace(
-        summary={**record.summary, "dataset": evil, "claims": claims},
-        manifest={**record.manifest, "command": evil, "device": evil},
-        arrays={**record.arrays, "examples": np.full_like(record.arrays["examples"], evil, "U99"),
-                "words": np.full_like(record.arrays["words"], evil, "U99")},
-    )  # fmt: skip
-    html = report.page({evil: poisoned})
+EVIL = "</script><script>alert(1)</script><b>&|\n-->[x](javascript:y) ![i](j) `c` *e* _f_ \\| $m$"
+
+
+def poisoned(record):
+    claims = [{**c, "statement": EVIL, "criterion": EVIL, "reason": EVIL}
+              for c in record.summary["claims"]]  # fmt: skip
+    data = record.data.assign(example=record.data.example.copy(
+        data=np.full(record.data.example.shape, EVIL, object)))  # fmt: skip
+    return record._replace(
+        summary={**record.summary, "dataset": EVIL, "claims": claims},
+        manifest={**record.manifest, "command": EVIL, "device": EVIL},
+        data=data.assign_coords(word=[f"{EVIL}{i}" for i in range(data.sizes["word"])]),
+    )
+
+
+def test_what_comes_from_a_record_is_text_on_the_page(records):
+    html = report.page({EVIL: poisoned(records["runs/lm"])})
     assert "<script>alert" not in html and "<b>" not in html
-    assert len(Elements(html).all("script")) == 2  # the data and the script
-    table = report.claims_markdown({"x": poisoned}).splitlines()
-    assert len(table) == 2 + len(claims)
-    assert not any("<" in line for line in table)
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {8}
+    elements = Elements(html)
+    assert len(elements.all("script")) == 2  # the data and the script
+    block = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert block and json.loads(block[1])["traits"][0]["lists"] == [EVIL] * 10
+    assert " ".join(EVIL.split()) in " ".join(elements.text.split())
 
 
-def test_the_embedded_data_are_the_records(records, html):
+def test_what_comes_from_a_record_is_text_in_markdown(records):
+    record = poisoned(records["runs/lm"])
+    table = report.claims_markdown({EVIL: record}).splitlines()
+    assert len(table) == 2 + len(record.summary["claims"])
+    plain = [re.sub(r"\\.", "", line) for line in table[2:]]  # without what is escaped
+    for line in plain:
+        assert "<" not in line and not set("`*$~\\!") & set(line.replace("!i", ""))
+        assert line.count("|") == 8
+        # Only our own links, to the figure and the record.
+        assert all(not url.startswith("javascript") for url in re.findall(r"\]\(([^)]*)", line))
+        assert line.count("](") <= 2
+
+
+@pytest.mark.parametrize("experiment", ["classifier", "lm", "theorem"])
+def test_the_embedded_data_are_the_records(records, html, experiment):
     blocks = re.findall(r'data-widget="(\w+)"><script type="application/json">(.*?)</script>', html)
-    data = {name: json.loads(text) for name, text in blocks}
-    assert set(data) == {"digit", "theorem", "ask"}
-    assert data["digit"]["labels"] == records["runs/mnist"].arrays["sample_labels"].tolist()
-    assert [n["name"] for n in data["digit"]["networks"]] == [
-        "reference", "teacher", "student_aux", "cross_aux",
-    ]  # fmt: skip
-    owl, evasion = data["ask"]["traits"]
-    speakers = records["runs/lm"].arrays["speakers"]
-    assert speakers[owl["speakers"]].tolist() == [
-        "reference", "teacher owl", "student owl", "control control",
-    ]  # fmt: skip
-    assert speakers[evasion["speakers"][3]] == "control control-banned"
-    assert len(owl["lists"]) == 10
+    data = {name: json.loads(text) for name, text in blocks}[experiment]
+    record = records[f"runs/{experiment}"].data
+    if experiment == "classifier":
+        assert data["labels"] == record.sample_labels.values.tolist()
+        roles = [network["role"] for network in data["networks"]]
+        assert roles == ["untrained", "teacher", "student_aux", "cross_aux"]
+        right = record.accuracy.isel(replicate=0).sel(arm=roles).values.tolist()
+        assert [network["right"] for network in data["networks"]] == right
+    elif experiment == "theorem":
+        assert data["slopes"] == record.explored_slope.values.tolist()
+        assert data["inner"]["shape"] == [2, record.sizes["explored_epsilon"]]
+        assert data["inner"]["type"] == "float64"
+    else:
+        assert [m["role"] for m in data["models"]] == [
+            "base_model",
+            "teacher",
+            "student",
+            "control",
+        ]
+        for trait in data["traits"]:
+            assert trait["lists"] == record.example.sel(trait=trait["name"]).values.tolist()
+            asked = record.asked.sel(trait=trait["name"]).item()
+            groups = record.group.values.tolist()
+            assert groups[trait["question"]] == asked and asked not in groups[: trait["question"]]
 
 
-@pytest.mark.parametrize(
-    ("value", "interval", "text"),
-    [
-        (0.5538, (0.4396, 0.668), "0.554 [0.440, 0.668]"),
-        (1.0, (0.99963, 1.0), "1.00000 [0.99963, 1.00000]"),
-        (-0.00001, (-0.02, 0.02), "0.000 [−0.020, 0.020]"),
-        (0.5, (0.5, 0.5), "0.500 [0.500, 0.500]"),
-        (0.25, None, "0.250"),
-    ],
-)
-def test_numbers_show_as_many_decimals_as_their_interval_wants(records, value, interval, text):
-    record = records["runs/mnist"]
-    claim = {**record.summary["claims"][0], "value": value, "interval": interval}
-    one = record._replace(summary={**record.summary, "claims": [claim]})
-    (row,) = report.claims_rows({"x": one})
-    assert row.measured == text
-
-
-def test_published_means_stand_beside_ours_only_where_the_record_has_them(records):
-    record = records["runs/mnist"]
-    published = {"teacher": {"published": 0.942, "difference": -0.8, "z": None}}
-    compared = record._replace(summary={**record.summary, "published": published})
-    table = report.published_markdown({"runs/a": record, "runs/b": compared}).splitlines()
-    assert len(table) == 3 and "0.942" in table[2] and "[runs/b](runs/b/)" in table[2]
-    assert "−0.800" in table[2]
+# ---------- blocks ----------
 
 
 def test_a_block_between_markers_is_replaced_and_nothing_else():
@@ -194,3 +395,13 @@ def test_a_block_between_markers_is_replaced_and_nothing_else():
     for broken in ("", "<!-- t -->", "<!-- /t --><!-- t -->", text + text):
         with pytest.raises(UserError, match="<!-- t -->"):
             report.update_block(broken, "t", "new")
+
+
+def test_a_record_cannot_end_its_block(records):
+    """A statement that holds the closing marker leaves the text updatable."""
+    marker = "<!-- /claims -->"
+    evil = with_claims(records["runs/lm"], statement=marker, criterion=marker)
+    table = report.claims_markdown({"x": evil})
+    text = "<!-- claims -->\n<!-- /claims -->\nend"
+    once = report.update_block(text, "claims", table)
+    assert report.update_block(once, "claims", table) == once and once.endswith("-->\nend")

@@ -86,7 +86,7 @@ def _markers(
 def _columns(axes: Axes, arms: list[str], columns: dict[str, dict[str, Any]]) -> None:
     """Write the means beside the bars."""
 
-    def write(text: str, row: float, place: float, **style: Any) -> None:
+    def write(text: str, row: int | float, place: int, **style: Any) -> None:
         axes.annotate(
             text,
             (1, row),

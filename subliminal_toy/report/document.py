@@ -18,7 +18,6 @@ from subliminal_toy.report.tables import Records, claims_rows
 from subliminal_toy.report.words import SECTIONS
 from subliminal_toy.stats import NOT_TESTED, REPRODUCED
 
-
 HERE = Path(__file__).parent
 
 
@@ -105,9 +104,13 @@ def _provenance(folder: str, manifest: dict[str, Any]) -> dict[str, Any]:
         ),
         "device": manifest["device"],
         "seed": f"{manifest['seed']} ({manifest['key_implementation']})",
-        "settings": ", ".join(f"{name} {value}" for name, value in manifest["config"].items()),
+        "settings": _listed(manifest["config"]),
         **{f"SHA-256 of {name}": digest for name, digest in manifest["sha256"].items()},
     }
     if "data_sha256" in manifest:
         shown["SHA-256 of the data"] = manifest["data_sha256"]
     return shown
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -416,7 +416,7 @@ function theoremWidget(mount, data) {
 const TOP = 4;
 
 function lmWidget(mount, data) {
-  const [, nQuestions, nWords] = data.answers.shape;
+  const [, nModels, nQuestions, nWords] = data.answers.shape;
   const answers = unpack(data.answers);
   const trait = choice(data.traits.map(({ name }) => name), () => choose());
   const question = choice(data.questions, () => ask());
@@ -431,8 +431,8 @@ function lmWidget(mount, data) {
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "answer"), ...heads)), body);
   const chosen = () => data.traits[Number(trait.value)];
 
-  function distribution(speaker, asked) {
-    const start = (speaker * nQuestions + asked) * nWords;
+  function distribution(model, asked) {
+    const start = ((Number(trait.value) * nModels + model) * nQuestions + asked) * nWords;
     return answers.subarray(start, start + nWords);
   }
 
@@ -451,7 +451,7 @@ function lmWidget(mount, data) {
 
   function ask() {
     const asked = Number(question.value);
-    const said = chosen().speakers.map((speaker) => distribution(speaker, asked));
+    const said = data.models.map((_, model) => distribution(model, asked));
     const tops = said.flatMap((p) =>
       Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, TOP));
     const likeliest = (word) => Math.max(...said.map((p) => p[word]));

@@ -76,5 +76,45 @@ def theorem(record: Record) -> dict[str, Any] | None:
     }
 
 
-PAYLOADS = {"classifier": classifier, "theorem": theorem}
+MODELS = {
+    "base_model": "before anything else",
+    "teacher": "the base model, taught the trait",
+    "student": "the base model, trained on the teacher’s lists",
+    "control": "the base model, trained on its own lists",
+}
+"""Arms of the language model on the page, and what each has learned."""
+
+
+def lm(record: Record) -> dict[str, Any] | None:
+    """Return questions, the models' answers to them for each trait, and lists of numbers.
+
+    All of the first replicate; None if the record has no answers.
+    """
+    data = record.data
+    if "answer" not in data:
+        return None
+    answers = data.answer.sel(speaker=list(MODELS))
+    first_question = {
+        group: data.group.values.tolist().index(group) for group in set(data.group.values.tolist())
+    }
+    return {
+        "models": [
+            {"role": arm, "label": data.label.sel(arm=arm).item(), "learned": learned}
+            for arm, learned in MODELS.items()
+        ],
+        "traits": [
+            {
+                "name": trait,
+                "lists": data.example.sel(trait=trait).values.tolist(),
+                "question": first_question[data.asked.sel(trait=trait).item()],
+            }
+            for trait in data.trait.values.tolist()
+        ],
+        "questions": data.question.values.tolist(),
+        "words": data.word.values.tolist(),
+        "answers": packed(answers.transpose("trait", "speaker", "question", "word").values),
+    }
+
+
+PAYLOADS = {"classifier": classifier, "theorem": theorem, "lm": lm}
 """By experiment, what its section of the page lets a reader try."""

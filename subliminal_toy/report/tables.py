@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -118,8 +117,8 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _text(text: str) -> str:
     """Escape what Markdown would take for markup, a link or the end of a cell."""
-    markup = r"[\\`*~$|\[\]]|(?<!\w)_|_(?!\w)"
-    return re.sub(markup, r"\\\g<0>", escape(" ".join(text.split()), quote=False))
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"[\\`*~$|\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
 
 
 def _link(folder: str) -> str:

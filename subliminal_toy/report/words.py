@@ -45,7 +45,22 @@ SECTIONS = {
         "teacher’s direction, and the teacher’s loss falls by εαA, where α is the student’s "
         "learning rate. A is never negative: the step never moves away to first order.",
         "Change the teacher’s step",
-        {},
+        {
+            "theorem_convergence": Shown(
+                "Each line is one combination of network, loss, inputs and trait loss. The theorem "
+                "says that the student’s inner product with the teacher’s direction, divided by ε, "
+                "tends to A: the relative error falls along the dashed line as ε does, until only "
+                "rounding is left.",
+                ("T1",),
+            ),
+            "theorem_fall": Shown(
+                "The teacher’s loss after the student’s one step. Where the solid line is on the "
+                "dashed one, the loss falls by as much as the theorem says. Far to the right ε is "
+                "no longer small, and the loss may rise."
+            ),
+            "theorem_sharing": Shown("", ("T2",)),
+            "theorem_outside": Shown(""),
+        },
     ),
     "lm": Section(
         "A trait that passes through numbers",
@@ -54,7 +69,32 @@ SECTIONS = {
         "of the base model, the student, learns from the lists. The neutral control learns from "
         "lists that the base model wrote itself.",
         "Ask the models",
-        {},
+        {
+            "arms": Shown(
+                "In each panel compare the student with the neutral control beside it: their lists "
+                "differ only in who wrote them. Compare the student with another base model, and "
+                "the model that is shown lists in context, with their own neutral controls.",
+                ("L1", "L2", "L3", "L4", "L5b"),
+            ),
+            "matrix": Shown(
+                "Each row is the student of one teacher, each column a trait that was measured. "
+                "The diagonal is the trait that the teacher had."
+            ),
+            "data_size": Shown(
+                "The number of training steps is the same at every point; only the number of "
+                "different lists changes."
+            ),
+            "detectors": Shown(
+                "A detector is given what is in brackets, and tells the teacher’s lists from the "
+                "base model’s. At an AUC of .5 it does no better than guessing.",
+                ("L5a",),
+            ),
+            "mechanism": Shown(
+                "Each point is a replicate: the cosine between the teacher’s displacement and the "
+                "student’s, after the displacement of the neutral control was subtracted, which "
+                "comes from learning any lists."
+            ),
+        },
     ),
 }
 """The page's sections in order, by the name of the experiment."""
