@@ -2,8 +2,8 @@
 
 Parameters are one vector θ of length p and a network is f(θ, x) → (batch, outputs); a student's
 loss ℓ(z, y) is a mean over the batch of outputs z and labels y, as in ``distill``; a teacher's
-loss is L_T(θ). Nothing here is a finite difference, and nothing knows which network it is
-given. ``check_one_step`` is for a network of your own; ``theorem_experiment`` is ours.
+loss is L_T(θ). Everything is exact differentiation, in float64, and works for any network:
+``check_one_step`` checks the theorem for one of your own.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,7 @@ from jaxtyping import Array, Float
 
 from subliminal_toy.errors import UserError
 
-# Any: jax's arrays or numpy's.
-Vector = Float[Any, " p"]
+Vector = Float[Any, " p"]  # Any: jax's arrays or numpy's
 Outputs = Float[Any, "batch *outputs"]
 Scalar = Float[Any, ""]
 Number = Scalar | float
@@ -28,16 +27,22 @@ TraitLoss = Callable[[Vector], Scalar]
 
 ROUNDOFF = 2.0**-53
 
-# The quotient (Δ_S·v)/ε is off by about Cε (Eq. 10 for a twice differentiable network) and by
-# about κu/ε (rounding, u = 1.1e-16, see `rounding_of_quotient`), equal near ε = √(κu/C). With κ/C
-# up to 1e4 that is 1e-6: below it a smaller ε shows rounding, not the theorem.
+# Truncation moves the quotient (Δ_S·v)/ε by about Cε (Eq. 10 for a twice differentiable network),
+# rounding by about κu/ε (u = 1.1e-16, see `rounding_of_quotient`); they are equal near ε = √(κu/C).
+# With κ/C up to 1e4 that is 1e-6, the smallest ε that shows the theorem instead of rounding.
 EPSILONS = np.logspace(-6, 2, 17)
 
-# The order is fitted where the next term of the expansion, of relative size ε, is below 1e-3, to
+# The order is fitted where the next term of the expansion, of relative size ε, is below 1e-3, from
 # the smallest ε at which the remainder is three times what rounding may add to it. Rounding at its
-# bound would move the slope of five points (two decades) by .05, of three, the fewest, by .13;
-# it is far below its bound as a rule.
+# bound would change the slope of five points (two decades) by .05, of three, the fewest, by .13;
+# it is usually far below its bound.
 LARGEST_FITTED, RESOLUTION, MOST_POINTS, FEWEST_POINTS = 1e-3, 3.0, 5, 3
+
+# The remainder is measured a second time as an integral, Δ_S·v − εA = ∫₀^ε (C(s) − A) ds with C the
+# cross-slope: no nearly equal outputs are subtracted, so that ε far below rounding's reach, and far
+# below nearly every kink, resolve it. The two nodes of Gauss and Legendre are exact for cubics.
+SMALL_EPSILONS = np.logspace(-9, -6, 7)
+NODES = np.array([0.5 - 12**-0.5, 0.5 + 12**-0.5])
 
 
 def teacher(theta: Vector, v: Vector, epsilon: Number) -> Vector:
@@ -50,7 +55,7 @@ def direction(trait_loss: TraitLoss, theta: Vector) -> Vector:
     return -jax.grad(trait_loss)(theta)
 
 
-def one_step(f: Function, loss: StudentLoss, theta: Vector, x: Array, y: Outputs) -> Vector:
+def student_step(f: Function, loss: StudentLoss, theta: Vector, x: Array, y: Outputs) -> Vector:
     """Return the student's step Δ_S = −∇_θ E[ℓ(f_θ(x), y)]. Source: proofs/README.md, Eq. (4)."""
     return -jax.grad(lambda t: loss(f(t, x), y))(theta)
 
@@ -89,6 +94,29 @@ def predicted_step(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: V
     return pull_back(hessian_jv)[0]
 
 
+def cross_slope(
+    f: Function,
+    loss: StudentLoss,
+    theta: Vector,
+    x: Array,
+    v: Vector,
+    student_start: Vector,
+    epsilon: Number = 0.0,
+) -> Scalar:
+    """Return C = d/dε (Δ_S(ε)·v), at ε = 0 or elsewhere, for a student that starts anywhere.
+
+    What the teacher's move adds to the student's step along v: C = A for a student that starts at
+    ``theta``. Differentiates proofs/README.md, Eq. (7), with J_x and f at the student's start.
+    """
+    z, jv = jax.jvp(lambda t: f(t, x), (student_start,), (v,))
+
+    def inner(e):
+        return -jnp.vdot(jax.grad(loss)(z, f(teacher(theta, v, e), x)), jv)
+
+    epsilon = jnp.asarray(epsilon, theta.dtype)
+    return jax.jvp(inner, (epsilon,), (jnp.ones_like(epsilon),))[1]
+
+
 def rounding_of_quotient(
     f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector, epsilon: Number
 ) -> Scalar:
@@ -105,6 +133,19 @@ def rounding_of_quotient(
     of_outputs = jnp.vdot(jnp.abs(m_jv), jnp.abs(z))
     of_loss = jnp.sum(jnp.abs(jv)) / len(z)
     return 2 * theta.size**0.5 * ROUNDOFF * (of_outputs + of_loss) / epsilon
+
+
+def rounding_of_slope(
+    f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector
+) -> Scalar:
+    """Return about how far rounding can move A, or the cross-slope at a small ε.
+
+    An entry of J_x v is a sum like an output, hence the same √p u; M is a difference of numbers up
+    to 1 for softmax, which adds the second term.
+    """
+    _, jv, m_jv = outputs_along(f, loss, theta, x, v)
+    terms = jnp.vdot(jnp.abs(m_jv), jnp.abs(jv)) + jnp.sum(jv**2) / len(jv)
+    return 2 * theta.size**0.5 * ROUNDOFF * terms
 
 
 class Measurement(NamedTuple):
@@ -129,15 +170,17 @@ def measure(
     theta: Vector,
     x: Array,
     epsilon: Number,
-    student_start: Vector,
+    student_start: Vector | None = None,
 ) -> Measurement:
     """Move the teacher by εv from θ⁰ and return the student's step from its own start.
 
-    The theorem is about ``student_start`` = ``theta``; any other start is outside it.
+    The theorem is about students that start at ``theta``, as they do unless ``student_start`` is
+    given.
     Source: proofs/README.md, Eq. (1), (2), (4), (5), (8) and (11).
     """
     v = direction(trait_loss, theta)
-    step = one_step(f, loss, student_start, x, f(teacher(theta, v, epsilon), x))
+    start = theta if student_start is None else student_start
+    step = student_step(f, loss, start, x, f(teacher(theta, v, epsilon), x))
     return Measurement(
         step=step,
         direction=v,
@@ -177,6 +220,13 @@ def order(
         return None
     log_epsilon = np.log(epsilons[points])
     return float(np.polyfit(log_epsilon, np.log(quotient_errors[points]) + log_epsilon, 1)[0])
+
+
+def quotient_errors_by_integral(
+    slopes: Float[np.ndarray, "epsilons nodes"], slope: float
+) -> Float[np.ndarray, " epsilons"]:
+    """Return |(Δ_S·v)/ε − A| from the cross-slopes at ε times ``NODES``."""
+    return np.abs(slopes.mean(axis=-1) - slope)
 
 
 def largest_falling(
@@ -260,16 +310,11 @@ def check_one_step(
             return trait_loss(unravel(t))
 
         z = f(theta, x)
-        for name, value in ("student_loss", student_loss(z, z)), ("trait_loss", trait(theta)):
-            _require(
-                jnp.shape(value) == () and bool(jnp.isfinite(value)),
-                f"{name} must return a finite scalar, not an array of shape {jnp.shape(value)}."
-                if jnp.shape(value)
-                else f"{name} must be finite at the start, not {float(value)}.",
-            )
+        _require_finite("student_loss", student_loss(z, z))
+        _require_finite("trait_loss", trait(theta))
 
         def at(epsilon):
-            m = measure(f, student_loss, trait, theta, x, epsilon, theta)
+            m = measure(f, student_loss, trait, theta, x, epsilon)
             return m, trait_changes(trait, theta, learning_rate * m.step[None])[0]
 
         measured, changes = jax.device_get(jax.jit(jax.vmap(at))(jnp.asarray(epsilons)))
@@ -285,6 +330,12 @@ def _double(array: Any) -> Array:
 def _require(condition: bool, sentence: str) -> None:
     if not condition:
         raise UserError(sentence)
+
+
+def _require_finite(name: str, loss: Any) -> None:
+    shape = jnp.shape(loss)
+    _require(shape == (), f"{name} must return a finite scalar, not an array of shape {shape}.")
+    _require(bool(jnp.isfinite(loss)), f"{name} must be finite at the start, not {loss}.")
 
 
 def _verdict(
