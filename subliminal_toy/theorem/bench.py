@@ -1,0 +1,146 @@
+"""One network's compiled program, which measures problems."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float
+
+from subliminal_toy.distill import ensemble
+from subliminal_toy.theorem.one_step import (
+    Scalar,
+    Vector,
+    cross_slope,
+    measure,
+    rounding_of_slope,
+    teacher,
+    trait_changes,
+)
+from subliminal_toy.theorem.problems import ARCHITECTURES, COVERED, TRAITS, Loss, Problem
+
+ADAM_LEARNING_RATE = 1e-4  # of Adam's first step, which does not shrink with ε
+BATCH = 250  # rows in one call of the compiled program
+
+
+class Cell(NamedTuple):
+    """One problem at one ε; fields shared with ``one_step.Measurement`` are the same.
+
+    ``cross_slope`` d/dε (Δ_S·v) at this ε; ``slope_rounding`` of A; ``largest_step`` max_k |Δ_S|_k; ``trait_change``
+    L_T(θ_S) − L_T(start); ``adam_inner`` and ``adam_change`` the same two numbers for Adam's first
+    step at its own learning rate; ``kink``: some ReLU's input changes sign, or is zero, between θ⁰
+    and θ_T(ε) on the student's inputs.
+    """
+
+    inner: Scalar
+    slope: Scalar
+    slope_by_step: Scalar
+    rounding: Scalar
+    cross_slope: Scalar
+    slope_rounding: Scalar
+    largest_step: Scalar
+    trait_change: Scalar
+    adam_inner: Scalar
+    adam_change: Scalar
+    kink: Bool[Any, ""]
+
+
+class Bench:
+    """A network by its name, on images of one size; compiled at the first use."""
+
+    def __init__(
+        self,
+        name: str,
+        image_shape: tuple[int, int],
+        learning_rate: float,
+        losses: Mapping[str, Loss] = COVERED,
+    ):
+        """``losses`` are those that problems may have, ``COVERED`` or ``LOSSES``."""
+        self._architecture, self._image_shape = ARCHITECTURES[name], image_shape
+        self._rate, self._losses = learning_rate, losses
+        net = self._architecture.build(image_shape, self._architecture.activation)
+        self._apply, self.shapes = net.apply, jax.eval_shape(net.init, jax.random.key(0))
+        with jax.enable_x64(True):
+            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), self.shapes)
+            self.unravel = ravel_pytree(zeros)[1]
+        self._program = ensemble(self.cell)
+
+    def f(self, theta: Vector, x: Float[Any, "batch height width"]) -> Array:
+        """Return f_θ(x)."""
+        return self._apply(self.unravel(theta), x)
+
+    def _signs(self, theta: Vector, x: Float[Any, "batch height width"]) -> Array:
+        """Return the sign of every ReLU's input, all layers in one vector."""
+        inputs = []
+
+        def watched(h):
+            inputs.append(jnp.sign(h).ravel())
+            return self._architecture.activation(h)
+
+        self._architecture.build(self._image_shape, watched).apply(self.unravel(theta), x)
+        return jnp.concatenate(inputs)
+
+    def kink(self, here: Vector, there: Vector, x: Float[Any, "batch height width"]) -> Array:
+        """Whether a ReLU's input changes sign between two parameter vectors, or is zero."""
+        if not self._architecture.kinked:
+            return jnp.zeros((), bool)
+        return jnp.any(self._signs(here, x) * self._signs(there, x) <= 0)
+
+    def cell(self, problem: Problem, epsilon: Scalar, student_start: Vector) -> Cell:
+        """Measure one problem at one ε."""
+        losses = [partial(one, problem) for one in self._losses.values()]
+        traits = [partial(one, self.f, problem) for one in TRAITS.values()]
+
+        def loss(z, y):
+            return jax.lax.switch(problem.loss, losses, z, y)
+
+        def trait(t):
+            return jax.lax.switch(problem.trait, traits, t)
+
+        theta, x = problem.theta, problem.x
+        m = measure(self.f, loss, trait, theta, x, epsilon, student_start)
+        adam = optax.adam(ADAM_LEARNING_RATE)
+        adam_move: Any = adam.update(-m.step, adam.init(student_start))[0]
+        moves = jnp.stack([self._rate * m.step, adam_move])
+        change, adam_change = trait_changes(trait, student_start, moves)
+        return Cell(
+            inner=m.inner,
+            slope=m.slope,
+            slope_by_step=m.slope_by_step,
+            rounding=m.rounding,
+            cross_slope=cross_slope(self.f, loss, theta, x, m.direction, student_start, epsilon),
+            slope_rounding=rounding_of_slope(self.f, loss, theta, x, m.direction),
+            largest_step=jnp.max(jnp.abs(m.step)),
+            trait_change=change,
+            adam_inner=jnp.vdot(adam_move, m.direction),
+            adam_change=adam_change,
+            kink=self.kink(theta, teacher(theta, m.direction, epsilon), x),
+        )
+
+    def cells(
+        self,
+        problems: Problem,
+        epsilons: Float[np.ndarray, " epsilons"],
+        starts: Float[np.ndarray, "problem p"] | None = None,
+    ) -> Cell:
+        """Measure every problem at every ε; all fields get the axes (problem, epsilon).
+
+        Students start at the teacher's θ⁰ if no ``starts`` are given.
+        """
+        shape = (len(problems.loss), len(epsilons))
+        starts = problems.theta if starts is None else starts
+        row, column = (index.ravel() for index in np.indices(shape))
+        parts = []
+        for first in range(0, row.size, BATCH):
+            # The last batch is filled up, so that there is one program.
+            at = np.minimum(np.arange(first, first + BATCH), row.size - 1)
+            batch = jax.tree.map(lambda a, at=at: a[row[at]], (problems, starts))
+            with jax.enable_x64(True):
+                measured = self._program(batch[0], epsilons[column[at]], batch[1])
+                parts.append(jax.device_get(measured))
+        whole = jax.tree.map(lambda *a: np.concatenate(a)[: row.size].reshape(shape), *parts)
+        return Cell(*whole)

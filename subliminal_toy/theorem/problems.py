@@ -1,0 +1,234 @@
+"""What the one-step theorem is tried on: networks, losses, inputs, traits, and random problems.
+
+A ``Problem`` is one student's whole situation as arrays, so that one compiled program per network
+serves the grid, the random trials and everything outside the theorem.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from subliminal_toy.data import N_CLASSES, Dataset
+from subliminal_toy.distill import cross_entropy, kl, squared_error
+from subliminal_toy.models import Network, cnn, mlp
+from subliminal_toy.theorem.one_step import Function, Scalar, Vector
+from subliminal_toy.transformer import DecoderShape, decoder
+
+N_AUX = 3
+N_OUTPUTS = N_CLASSES + N_AUX
+CLASSES, AUXILIARY = slice(N_CLASSES), slice(N_CLASSES, None)
+N_IMAGES = 16  # in a student's batch, and in a trait loss's
+BIAS_SD = 0.1
+"""Biases are drawn too: with zero biases a ReLU may sit on its kink, where nothing is promised."""
+ZERO_WEIGHT = 1 / 3  # share of the outputs that the weighted squared error leaves out
+
+
+def image_decoder(image_shape: tuple[int, int]) -> Network:
+    """Return the language model's decoder, reading an image as tokens.
+
+    A token is every fourth pixel of every second row, in as many grey levels from −1 to 1 as
+    there are outputs; the outputs are the logits at the last position.
+    """
+    length = -(-image_shape[0] // 2) * -(-image_shape[1] // 4)
+    shape = DecoderShape(N_OUTPUTS, length, n_layers=1, n_heads=2, width=8, mlp_width=16)
+    network = decoder(shape)
+
+    def apply(params, x):
+        levels = jnp.floor((x[:, ::2, ::4] + 1) / 2 * N_OUTPUTS)
+        tokens = jnp.clip(levels, 0, N_OUTPUTS - 1).astype(jnp.int32).reshape(len(x), -1)
+        return network.apply(params, tokens)[:, -1]
+
+    return Network(network.init, apply)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """``build(image_shape, activation)`` makes the network; ``kinked`` if its units are ReLUs."""
+
+    build: Callable[[tuple[int, int], Callable], Network]
+    activation: Callable
+    kinked: bool = False
+
+
+ARCHITECTURES = {
+    "linear": Architecture(lambda shape, a: mlp(shape, (), N_OUTPUTS, a), jax.nn.relu),
+    "mlp-relu": Architecture(lambda s, a: mlp(s, (16, 16), N_OUTPUTS, a), jax.nn.relu, kinked=True),
+    "mlp-tanh": Architecture(lambda s, a: mlp(s, (16, 16), N_OUTPUTS, a), jnp.tanh),
+    "cnn-relu": Architecture(lambda s, a: cnn(s, (4, 16), N_OUTPUTS, a), jax.nn.relu, kinked=True),
+    "decoder": Architecture(lambda s, _: image_decoder(s), jax.nn.gelu),
+}
+
+
+class Problem(NamedTuple):
+    """Two starts, a student's loss and inputs, and a trait loss, all as arrays.
+
+    ``theta`` θ⁰ and ``other`` (p), an independent start; ``x`` (batch, height, width); ``loss`` the
+    position of the student's loss in ``LOSSES``; ``weights`` (outputs) of the weighted squared
+    error; ``gumbel`` (batch, outputs), the noise of sampled labels; ``trait`` the position in
+    ``TRAITS``, with the images ``trait_x`` and labels ``trait_labels`` (batch,) of a trait about
+    classes and the functional ``trait_r`` (p) of a linear one.
+    """
+
+    theta: Vector
+    other: Vector
+    x: Float[Any, "batch height width"]
+    loss: Int[Any, ""]
+    weights: Float[Any, " outputs"]
+    gumbel: Float[Any, "batch outputs"]
+    trait: Int[Any, ""]
+    trait_x: Float[Any, "batch height width"]
+    trait_labels: Int[Any, " batch"]
+    trait_r: Vector
+
+
+Loss = Callable[[Problem, Array, Array], Scalar]
+
+COVERED: dict[str, Loss] = {
+    "squared error": lambda _, z, y: squared_error(z, y),
+    "weighted squared error": lambda p, z, y: squared_error(z, y, weights=p.weights),
+    "softmax": lambda _, z, y: kl(z, y),
+    "softmax, auxiliary": lambda _, z, y: kl(z, y, AUXILIARY),
+    "squared error, auxiliary": lambda _, z, y: squared_error(z, y, AUXILIARY),
+}
+"""Student losses that the theorem covers: proofs/README.md, Eq. (17), (18) and (21)."""
+
+NOT_COVERED: dict[str, Loss] = {
+    # No derivative at z = y.
+    "absolute error": lambda _, z, y: jnp.abs(z - y).sum(-1).mean(),
+    # M = 0 though the gradient is not: the third condition of Eq. (9) fails.
+    "fourth power": lambda _, z, y: ((z - y) ** 4).sum(-1).mean(),
+    # The gradient at z = y is not 0: the first condition of Eq. (9) fails.
+    "hard labels": lambda _, z, y: cross_entropy(z, jnp.argmax(y, axis=-1)),
+    "sampled labels": lambda p, z, y: cross_entropy(z, jnp.argmax(y + p.gumbel, axis=-1)),
+}
+# The last one leaves nothing to imitate: Eq. (24).
+LOSSES: dict[str, Loss] = {
+    **COVERED,
+    **NOT_COVERED,
+    "softmax, one logit": lambda _, z, y: kl(z, y, slice(N_CLASSES, N_CLASSES + 1)),
+}
+
+AFFINE = ("squared error", "weighted squared error", "squared error, auxiliary")
+"""Losses with an affine gradient: with one linear layer the expansion has no remainder."""
+
+INPUTS = ("uniform noise", "Gaussian noise", "digits", "constant image", "single image")
+
+TRAITS: dict[str, Callable[[Function, Problem, Vector], Scalar]] = {
+    "classes": lambda f, p, t: cross_entropy(f(t, p.trait_x), p.trait_labels, CLASSES),
+    "norm": lambda _f, _p, t: jnp.linalg.norm(t),
+    "linear": lambda _f, p, t: jnp.vdot(p.trait_r, t),
+}
+GRID_TRAITS = {"digit labels": "classes", "favour a class": "classes", "norm": "norm",
+               "linear": "linear"}  # fmt: skip
+"""The traits that are tried, and their loss: two are about classes, with other images and labels."""
+
+COMBINATIONS = (len(COVERED), len(INPUTS), len(GRID_TRAITS))
+
+
+def start_distribution(shapes: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and sd (p) of θ⁰: the network's own, with biases and scales spread too."""
+    mean, sd = [], []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
+        kind = path[-1].key
+        spread = {
+            "kernel": np.prod(leaf.shape[:-1]) ** -0.5,
+            "weight": leaf.shape[-1] ** -0.5,
+            "embedding": leaf.shape[-1] ** -0.5,
+            "bias": BIAS_SD,
+            "scale": BIAS_SD,
+        }[kind]
+        mean.append(np.full(leaf.size, float(kind == "scale")))
+        sd.append(np.full(leaf.size, spread))
+    return np.concatenate(mean), np.concatenate(sd)
+
+
+def output_layer(shapes: Any, columns: slice = slice(None)) -> np.ndarray:
+    """Return which parameters (p) belong to the output layer, or to some of its outputs."""
+    parts = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
+        part = np.zeros(leaf.shape, bool)
+        # No hidden layer is as wide as the output; the table of tokens has that length.
+        if N_OUTPUTS in leaf.shape and path[-1].key != "embedding":
+            np.moveaxis(part, leaf.shape.index(N_OUTPUTS), 0)[columns] = True
+        parts.append(part.ravel())
+    return np.concatenate(parts)
+
+
+def generator(key: Key[Array, ""]) -> np.random.Generator:
+    """Return NumPy's generator, seeded by a key of any implementation."""
+    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
+
+
+def draw(shapes: Any, data: Dataset, n_each: int, rng: np.random.Generator) -> Problem:
+    """Draw ``n_each`` problems of every combination of loss, inputs and trait, in this order.
+
+    ``shapes`` is the tree of the network's parameters. All fields get a leading axis of problems,
+    the last index the fastest. A start is the network's own initialisation times a factor between
+    ½ and 2. A constant or a single image fills its batch, which leaves the mean over the batch as
+    it is. The linear trait's functional has length 1.
+    """
+    loss, inputs, trait, _ = np.indices((*COMBINATIONS, n_each), np.int32).reshape(4, -1)
+    n, mean_sd = len(loss), start_distribution(shapes)
+    n_params, batch = len(mean_sd[0]), (n, N_IMAGES)
+
+    def start():
+        factor = 4.0 ** rng.uniform(size=(n, 1)) / 2
+        return mean_sd[0] + factor * mean_sd[1] * rng.normal(size=(n, n_params))
+
+    theta, other, functional = start(), start(), rng.normal(size=(n, n_params))
+    uniform = rng.uniform(-1, 1, (*batch, *data.image_shape))
+    gaussian, favouring = rng.normal(size=(2, *batch, *data.image_shape))
+    rows, trait_rows = rng.integers(len(data.train_labels), size=(2, *batch))
+    x = np.stack([
+        uniform, gaussian, data.train_images[rows],
+        np.broadcast_to(uniform[:, :1, :1, :1], uniform.shape),
+        np.broadcast_to(gaussian[:, :1], gaussian.shape),
+    ])[inputs, np.arange(n)]  # fmt: skip
+    about_digits = trait == list(GRID_TRAITS).index("digit labels")
+    favoured = np.broadcast_to(rng.integers(N_CLASSES, size=(n, 1)), batch)
+    weights = rng.uniform(size=(n, N_OUTPUTS))
+    positions = np.array([list(TRAITS).index(name) for name in GRID_TRAITS.values()], np.int32)
+    return Problem(
+        theta=theta,
+        other=other,
+        x=x,
+        loss=loss,
+        weights=np.where(weights < ZERO_WEIGHT, 0.0, weights),
+        gumbel=rng.gumbel(size=(*batch, N_OUTPUTS)),
+        trait=positions[trait],
+        trait_x=np.where(
+            about_digits[:, None, None, None], data.train_images[trait_rows], favouring
+        ),
+        trait_labels=np.where(about_digits[:, None], data.train_labels[trait_rows], favoured),
+        trait_r=functional / np.linalg.norm(functional, axis=1, keepdims=True),
+    )
+
+
+DISTANCES = {"distance 0.1": 0.1, "distance 0.3": 0.3, "distance 1": 1.0}
+STARTS = ("shared", "independent", "heads shared", "hidden shared", *DISTANCES)
+"""Where a student starts; at distance σ, that is (θ⁰ + σθ′)/√(1 + σ²) with θ′ independent."""
+
+
+def student_starts(name: str, problems: Problem, shapes: Any) -> np.ndarray:
+    """Return the students' starts (problem, p), by a name of ``STARTS``.
+
+    "heads shared" has only the output layer of the teacher, "hidden shared" all but that. At a
+    distance, deviations from the mean are added, which is 1 for the scales of LayerNorm and 0 for
+    all other parameters, so that each is spread as in a start.
+    """
+    head, mean = output_layer(shapes), start_distribution(shapes)[0]
+    theta, other = problems.theta, problems.other
+    if name in DISTANCES:
+        sigma = DISTANCES[name]
+        return mean + (theta - mean + sigma * (other - mean)) / (1 + sigma**2) ** 0.5
+    return {
+        "shared": theta,
+        "independent": other,
+        "heads shared": np.where(head, theta, other),
+        "hidden shared": np.where(head, other, theta),
+    }[name]
