@@ -43,7 +43,7 @@ def kl(
     logits: Float[Array, "batch outputs"],
     teacher_logits: Float[Array, "batch outputs"],
     columns: slice = ALL,
-    temperature: float = 1.0,
+    temperature: Float[Array, ""] | float = 1.0,
     weights: Float[Array, " batch"] | None = None,
 ) -> Float[Array, ""]:
     """Return the batch mean of KL(teacher ‖ student) over the softmax of the chosen columns.

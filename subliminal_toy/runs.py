@@ -131,7 +131,8 @@ class Store(MutableMapping[str, Arrays]):
 
     def __setitem__(self, name: str, arrays: Arrays) -> None:
         """Write a part, whole or not at all."""
-        contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+        # Of a number without axes NumPy makes a vector.
+        contiguous = {k: np.ascontiguousarray(v).reshape(v.shape) for k, v in arrays.items()}
         write(self._path(name), save_safetensors(contiguous))
 
     def __delitem__(self, name: str) -> None:

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import xarray as xr
 from scipy import stats as scipy_stats
 
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
+
+Values = Sequence[float] | np.ndarray | xr.DataArray
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Estimate:
         return low < self.lower and self.upper < high
 
 
-def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
+def estimate(values: Values) -> Estimate:
     """Return mean and t-interval (ddof = 1) of one value per replicate.
 
     For paired arms pass the differences.
@@ -55,13 +58,15 @@ def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
     values_n = np.asarray(values, dtype=np.float64)
     n, mean = len(values_n), float(values_n.mean())
     ci95 = None
-    if n > 1:
+    if not np.isfinite(values_n).all():
+        ci95 = (math.nan, math.nan)
+    elif n > 1:
         half = float(scipy_stats.t.ppf(0.975, n - 1) * values_n.std(ddof=1) / n**0.5)
         ci95 = (mean - half, mean + half)
     return Estimate(mean, ci95, n, tuple(values_n.tolist()))
 
 
-def fraction(hits: np.ndarray) -> Estimate:
+def fraction(hits: np.ndarray | xr.DataArray) -> Estimate:
     """Return the fraction of hits with its exact 95 % interval (Clopper and Pearson 1934).
 
     For trials that may all come out alike, where a t-interval would have no width.
@@ -71,7 +76,7 @@ def fraction(hits: np.ndarray) -> Estimate:
     return Estimate(k / n, (float(interval.low), float(interval.high)), n, ())
 
 
-def median(values: Sequence[float] | np.ndarray) -> Estimate:
+def median(values: Values) -> Estimate:
     """Return the median with a 95 % interval from the order statistics, free of distribution.
 
     Without an interval where there are too few values for one (fewer than 6).
@@ -118,8 +123,9 @@ def judge(
     used = (measured, *others)
     if not untested and not all(e.finite for e in used):
         untested = "a measured value is not a finite number"
-    if not untested and any(e.ci95 is None for e in used):
-        untested = f"n = {measured.n} is too few for an interval"
+    without = [e.n for e in used if e.ci95 is None]
+    if not untested and without:
+        untested = f"n = {min(without)} is too few for an interval"
     verdict = NOT_TESTED if untested else REPRODUCED if met else NOT_REPRODUCED
     value, interval = (measured.mean, measured.ci95) if measured.finite else (None, None)
     return Claim(id, statement, criterion, value, interval, measured.n, verdict, untested)

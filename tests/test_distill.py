@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from subliminal_toy.distill import (
     cross_entropy,
+    ensemble,
     fit,
     fit_steps,
     kl,
-    over_models,
+    snapshots,
     squared_error,
     start,
 )
@@ -98,17 +99,17 @@ def test_a_weighted_mean_counts_what_has_weight_and_is_zero_where_nothing_has():
 def test_the_scan_is_the_loop_written_out(net, tx):
     key = jax.random.key(3)
 
-    def batch_fn(key, step):
+    def batch_fn(step):
         return jax.random.normal(jax.random.fold_in(key, step), (4, 6))
 
     def loss(params, x):
         return squared_error(net.apply(params, x), jnp.ones((4, 13)))
 
     params = net.init(jax.random.key(0))
-    fitted, losses = fit(loss, params, tx, batch_fn, key, 5)
+    fitted, losses = fit(loss, params, tx, batch_fn, 5)
     opt_state = tx.init(params)
     for step in range(5):
-        value, gradient = jax.value_and_grad(loss)(params, batch_fn(key, step))
+        value, gradient = jax.value_and_grad(loss)(params, batch_fn(step))
         np.testing.assert_allclose(losses[step], value, rtol=1e-5)
         updates, opt_state = tx.update(gradient, opt_state, params)
         params = optax.apply_updates(params, updates)
@@ -118,11 +119,11 @@ def test_the_scan_is_the_loop_written_out(net, tx):
 
 
 def test_training_in_two_calls_is_training_in_one(net):
-    tx, key, x = optax.adam(1e-2), jax.random.key(0), jnp.ones((4, 6))
+    tx, x = optax.adam(1e-2), jnp.ones((4, 6))
 
     def advance(state, steps):
         loss = lambda p, _: squared_error(net.apply(p, x), jnp.ones((4, 13)))  # noqa: E731
-        return fit_steps(loss, state, tx, lambda key, step: step, key, steps)[0]
+        return fit_steps(loss, state, tx, lambda step: step, steps)[0]
 
     begin = start(net.init(jax.random.key(0)), tx)
     once = advance(begin, jnp.arange(6))
@@ -134,7 +135,7 @@ def test_students_trained_on_the_sum_of_their_losses_are_students_trained_alone(
     tx, key = optax.adam(1e-2), jax.random.key(5)
     starts = {name: net.init(jax.random.key(i)) for i, name in enumerate("ab")}
 
-    def batch_fn(key, step):
+    def batch_fn(step):
         return jax.random.normal(jax.random.fold_in(key, step), (4, 6))
 
     def loss(params, x):
@@ -142,25 +143,43 @@ def test_students_trained_on_the_sum_of_their_losses_are_students_trained_alone(
 
     together, _ = fit(
         lambda students, x: loss(students["a"], x) + loss(students["b"], x),
-        starts, tx, batch_fn, key, 8,
+        starts, tx, batch_fn, 8,
     )  # fmt: skip
     for name, params in starts.items():
-        alone, _ = fit(loss, params, tx, batch_fn, key, 8)
+        alone, _ = fit(loss, params, tx, batch_fn, 8)
         close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # noqa: E731
         jax.tree.map(close, together[name], alone)
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
-def test_ensemble_equals_a_loop_over_models(net, at_once):
+def test_snapshots_are_the_training_stopped_at_each_checkpoint(net):
+    tx, key = optax.adam(1e-2), jax.random.key(3)
+    params = net.init(jax.random.key(0))
+
+    def batch_fn(step):
+        return jax.random.normal(jax.random.fold_in(key, step), (4, 6))
+
+    def loss(params, x):
+        return squared_error(net.apply(params, x), jnp.ones((4, 13)))
+
+    saved = snapshots(loss, params, tx, batch_fn, [0, 2, 7])
+    for row, n_steps in enumerate((0, 2, 7)):
+        stopped = fit(loss, params, tx, batch_fn, n_steps)[0]
+        one = jax.tree.map(lambda leaf, row=row: leaf[row], saved)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, stopped)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_ensemble_equals_a_loop_over_replicates(net, n):
     def train(scale, seed):
         key = jax.random.key(seed)
         loss = lambda p, x: squared_error(net.apply(p, x), scale * jnp.ones((4, 13)))  # noqa: E731
-        batch_fn = lambda key, step: jax.random.normal(jax.random.fold_in(key, step), (4, 6))  # noqa: E731
+        batch_fn = lambda step: jax.random.normal(jax.random.fold_in(key, step), (4, 6))  # noqa: E731
         params = net.init(jax.random.fold_in(key, 1000))
-        return fit(loss, params, optax.adam(1e-2), batch_fn, key, 10)
+        return fit(loss, params, optax.adam(1e-2), batch_fn, 10)
 
-    together = over_models(train, n_shared=1, at_once=at_once)(jnp.float32(0.5), jnp.arange(5))
-    for i in range(5):
+    together = ensemble(train, n_shared=1)(jnp.float32(0.5), jnp.arange(n))
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(together)} == {n}
+    for i in range(n):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], together)
         close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # noqa: E731
         jax.tree.map(close, one, train(jnp.float32(0.5), i))

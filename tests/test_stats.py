@@ -1,30 +1,113 @@
-"""Intervals and verdicts."""
+"""Intervals against their coverage and against scipy; verdicts, at every way not to be tested."""
 
 import numpy as np
+import pytest
+from scipy import stats as scipy_stats
 
 from subliminal_toy import stats
 
-
-def test_interval_covers_the_mean_nineteen_times_out_of_twenty():
-    draws = np.random.default_rng(0).normal(3.0, 2.0, size=(2000, 5))
-    covered = [e.lower <= 3.0 <= e.upper for e in map(stats.estimate, draws)]
-    # 5 standard errors of a proportion of .95 over 2000
-    assert abs(np.mean(covered) - 0.95) < 5 * (0.95 * 0.05 / 2000) ** 0.5
+N_DRAWS = 20_000
 
 
-def test_pairing_removes_what_two_conditions_share():
-    shared = np.random.default_rng(1).normal(size=20)
-    paired = stats.estimate((shared + 0.1) - shared)
-    np.testing.assert_allclose(paired.ci95, (0.1, 0.1), atol=1e-12)
+def covered(intervals, truth):
+    return np.mean([low <= truth <= high for low, high in intervals])
 
 
-def test_one_value_has_no_interval_and_tests_nothing():
-    single = stats.estimate([0.5])
-    assert single.ci95 is None and single.lower == -np.inf and single.upper == np.inf
-    assert stats.judge("X", "s", "c", single, met=True).verdict == stats.NOT_TESTED
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_the_interval_of_a_mean_covers_it_in_95_of_100_draws(n):
+    draws = np.random.default_rng(n).normal(3.0, 2.0, size=(N_DRAWS, n))
+    # A standard error of the coverage is .0015: ddof = 0 gives .89 (n = 2) to .93 (n = 8).
+    assert 0.945 < covered((stats.estimate(row).ci95 for row in draws), 3.0) < 0.955
 
 
-def test_verdict_follows_the_criterion():
+def test_the_interval_of_a_mean_is_scipys():
+    values = np.random.default_rng(0).normal(size=7)
+    expected = scipy_stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    estimate = stats.estimate(values)
+    np.testing.assert_allclose(estimate.ci95, expected, rtol=1e-12)
+    assert estimate.standard_error == pytest.approx(scipy_stats.sem(values, ddof=1))
+    assert (estimate.mean, estimate.n) == (pytest.approx(values.mean()), 7)
+
+
+def test_the_interval_of_paired_differences_is_scipys_and_narrower_than_unpaired():
+    rng = np.random.default_rng(1)
+    shared = rng.normal(size=(12, 1))
+    a, b = (shared + rng.normal(0, 0.1, (12, 2)) + [0.1, 0.0]).T
+    paired = stats.estimate(a - b)
+    expected = scipy_stats.ttest_rel(a, b).confidence_interval(0.95)
+    np.testing.assert_allclose(paired.ci95, expected, rtol=1e-12)
+    unpaired = scipy_stats.ttest_ind(a, b).confidence_interval(0.95)
+    assert paired.upper - paired.lower < 0.3 * (unpaired.high - unpaired.low)
+
+
+@pytest.mark.parametrize("hits", [0, 1, 7, 19, 20])
+def test_the_interval_of_a_fraction_is_the_exact_one(hits):
+    """Clopper and Pearson: each end is the fraction at which so many hits have probability .025."""
+    estimate = stats.fraction(np.arange(20) < hits)
+    assert (estimate.mean, estimate.n) == (hits / 20, 20)
+    if hits > 0:
+        assert scipy_stats.binom.sf(hits - 1, 20, estimate.lower) == pytest.approx(0.025)
+    else:
+        assert estimate.lower == 0
+    if hits < 20:
+        assert scipy_stats.binom.cdf(hits, 20, estimate.upper) == pytest.approx(0.025)
+    else:
+        assert estimate.upper == 1
+
+
+def test_the_exact_interval_covers_at_least_95_of_100():
+    for truth in (0.02, 0.5, 0.9):
+        hits = np.random.default_rng(2).binomial(30, truth, size=5_000)
+        ends = {k: stats.fraction(np.arange(30) < k).ci95 for k in np.unique(hits)}
+        assert covered((ends[k] for k in hits), truth) > 0.95 - 5 * 0.003
+
+
+def test_the_interval_of_a_median_covers_it_whatever_the_distribution():
+    draws = np.random.default_rng(3).exponential(size=(2_000, 25))
+    found = [stats.median(row) for row in draws]
+    assert covered((e.ci95 for e in found), np.log(2)) > 0.95 - 5 * 0.005
+    assert found[0].mean == pytest.approx(np.median(draws[0]))
+    # The narrowest ranks that cover: 8th and 18th of 25.
+    np.testing.assert_array_equal(found[0].ci95, np.sort(draws[0])[[7, 17]])
+    assert stats.median([1.0, 2.0]).ci95 is None
+
+
+def test_within_needs_the_whole_interval():
+    estimate = stats.Estimate(0.5, (0.4, 0.6), 5, ())
+    assert estimate.within(0.39, 0.61)
+    assert not estimate.within(0.41, 0.61) and not estimate.within(0.39, 0.59)
+    assert not stats.estimate([0.5]).within(0.0, 1.0)
+
+
+def judged(measured, met=True, **kwargs):
+    return stats.judge("X", "s", "c", measured, met, **kwargs)
+
+
+def test_the_verdict_follows_the_criterion():
     measured = stats.estimate([0.1, 0.2, 0.3])
-    assert stats.judge("X", "s", "c", measured, met=True).verdict == stats.REPRODUCED
-    assert stats.judge("X", "s", "c", measured, met=False).verdict == stats.NOT_REPRODUCED
+    assert judged(measured).verdict == stats.REPRODUCED
+    assert judged(measured, met=False).verdict == stats.NOT_REPRODUCED
+    assert judged(measured).reason == ""
+
+
+NOT_FINITE = "a measured value is not a finite number"
+
+
+@pytest.mark.parametrize("met", [True, False])
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [([0.5], "n = 1 is too few"), ([0.1, np.nan], NOT_FINITE), ([0.1, np.inf], NOT_FINITE)],
+)
+def test_numbers_that_are_none_test_nothing(values, reason, met):
+    bad, good = stats.estimate(values), stats.estimate([0.1, 0.2, 0.3])
+    for claim in (judged(bad, met), judged(good, met, others=[bad])):
+        assert claim.verdict == stats.NOT_TESTED and reason in claim.reason
+    assert judged(good, met, untested="2 of 3 diverged").reason == "2 of 3 diverged"
+    assert judged(good, met, untested="2 of 3 diverged").verdict == stats.NOT_TESTED
+
+
+def test_json_has_no_number_that_is_none():
+    claim = judged(stats.estimate([np.nan, 1.0]))
+    assert (claim.value, claim.interval) == (None, None)
+    as_json = stats.as_json(stats.estimate([np.nan, 1.0]))
+    assert as_json == {"mean": None, "ci95": [None, None], "n": 2, "values": [None, 1.0]}

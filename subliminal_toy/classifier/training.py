@@ -223,8 +223,8 @@ def together(students: Iterable[Student]) -> list[list[Student]]:
 
 
 def make_inputs(
-    student: Student, key: Key[Array, ""], index: Int[Array, " images"], images: Images
-) -> Images:
+    student: Student, key: Key[Array, ""], index: Int[Array, " batch"], images: Images
+) -> Float[Array, "batch height width"]:
     """Return inputs number ``index`` of a student."""
     return student.input_scale * INPUTS[student.inputs](key, index, images)
 
@@ -265,16 +265,35 @@ def train_students(
         change = change_update(s.update, jax.tree.map(jnp.subtract, teacher, starts[s.name]))
         return optax.chain(optimiser(s, numbers[s.name]), change)
 
-    names = {s.name: s.name for s in group}
-    all_tx = optax.partition({s.name: tx(s) for s in group}, names)
     checkpoints = sorted({len(batches), *(step for s in group for step in s.checkpoints)})
-    own_starts = {name: starts[name] for name in names}
-    saved = snapshots(loss, own_starts, all_tx, batch_fn, checkpoints)
-    rows = {s.name: [checkpoints.index(c) for c in (*s.checkpoints, len(batches))] for s in group}
-    return {
-        name: jax.tree.map(lambda leaf, name=name: leaf[jnp.array(rows[name])], saved[name])
-        for name in names
-    }
+    own_starts = {s.name: starts[s.name] for s in group}
+    each_tx = by_student({s.name: tx(s) for s in group})
+    saved = snapshots(loss, own_starts, each_tx, batch_fn, checkpoints)
+
+    def own_checkpoints(s):
+        rows = jnp.array([checkpoints.index(step) for step in (*s.checkpoints, len(batches))])
+        return jax.tree.map(lambda leaf: leaf[rows], saved[s.name])
+
+    return {s.name: own_checkpoints(s) for s in group}
+
+
+def by_student(
+    transformations: Mapping[str, optax.GradientTransformation],
+) -> optax.GradientTransformation:
+    """Return one transformation of ``{student: parameters}`` that gives each student its own."""
+
+    def init(params):
+        return {name: tx.init(params[name]) for name, tx in transformations.items()}
+
+    def update(updates, state, params=None):
+        of = params or dict.fromkeys(transformations)
+        pairs = {
+            name: tx.update(updates[name], state[name], of[name])
+            for name, tx in transformations.items()
+        }
+        return {n: new for n, (new, _) in pairs.items()}, {n: own for n, (_, own) in pairs.items()}
+
+    return optax.GradientTransformation(init, update)
 
 
 def imitation_loss(
@@ -282,8 +301,8 @@ def imitation_loss(
     numbers: Numbers,
     net: Network,
     params: Params,
-    inputs: Images,
-    targets: Float[Array, "images outputs"],
+    inputs: Float[Array, "batch height width"],
+    targets: Float[Array, "batch outputs"],
 ) -> Float[Array, ""]:
     """Return a student's loss against its teacher's logits (``targets``) on ``inputs``."""
     scale, temperature = numbers[student.name]["loss_scale"], numbers[student.name]["temperature"]

@@ -1,12 +1,12 @@
 """Three lessons in percent format, and how they become notebooks."""
 
-import os
 import tempfile
 from importlib import import_module
 from pathlib import Path
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.progress import Progress, silent
+from subliminal_toy.records import write
+from subliminal_toy.runs import Status, silent
 
 LESSONS = tuple(sorted(Path(__file__).parent.glob("lesson_*.py")))
 """The lessons in their order; each also runs as a script."""
@@ -15,11 +15,11 @@ KERNEL = "python3"  # ipykernel's own: the Python that is running
 
 
 def write_notebooks(
-    directory: Path, progress: Progress = silent, lessons: tuple[Path, ...] = LESSONS
+    directory: Path, status: Status = silent, lessons: tuple[Path, ...] = LESSONS
 ) -> list[Path]:
     """Run the lessons as notebooks, write them into ``directory`` and return their paths.
 
-    Raises UserError if a package of the extra ``demos`` is missing.
+    Raises UserError if a package of the extra ``lessons`` is missing.
     """
     try:
         jupytext, nbclient, nbformat, traitlets, _ = map(
@@ -28,12 +28,12 @@ def write_notebooks(
     except ImportError as error:
         raise UserError(
             f"Notebooks need the package {error.name}: "
-            'install the extra demos, python -m pip install -e ".[demos]".'
+            'install the extra lessons, python -m pip install -e ".[lessons]".'
         ) from error
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for number, lesson in enumerate(lessons):
-        progress(number / len(lessons), f"lesson {number + 1} of {len(lessons)}")
+        status(number / len(lessons), f"lesson {number + 1} of {len(lessons)}")
         notebook = jupytext.read(lesson, fmt="py:percent")
         notebook.metadata["kernelspec"] = {"name": KERNEL, "display_name": "Python 3"}
         for i, cell in enumerate(notebook.cells):
@@ -50,11 +50,6 @@ def write_notebooks(
                 config=traitlets.Config({"KernelManager": kernel}),
             ).execute()
         written.append(directory / f"{lesson.stem}.ipynb")
-        temporary = written[-1].with_name(f".{written[-1].name}.part")
-        try:
-            temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-            os.replace(temporary, written[-1])
-        finally:
-            temporary.unlink(missing_ok=True)
-    progress(1.0, "notebooks written")
+        write(written[-1], (nbformat.writes(notebook) + "\n").encode())
+    status(1.0, "notebooks written")
     return written
