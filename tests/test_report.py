@@ -15,7 +15,7 @@ from subliminal_toy.classifier.arms import PUBLISHED, STUDENTS
 from subliminal_toy.classifier.config import PRESETS
 from subliminal_toy.errors import UserError
 from subliminal_toy.report.payloads import PAYLOADS
-from subliminal_toy.report.words import SECTIONS
+from subliminal_toy.report.tables import SECTIONS, ClaimRow
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_row_says_all_of_its_claim(records):
     claim = stats.as_json(stats.judge("L5a", "It is so.", "above 0", measured, True))
     one = with_claims(records["runs/lm"], **claim)
     assert report.claims_rows({"runs/lm": one}) == [
-        report.ClaimRow(
+        ClaimRow(
             id="L5a",
             statement="It is so.",
             dataset="a small language, numbers 0–99",
@@ -124,7 +124,7 @@ def test_a_row_says_all_of_its_claim(records):
 def test_an_untested_claim_says_why_and_counts_as_untested(records):
     claim = stats.as_json(stats.judge("T1", "It is so.", "–", stats.estimate([np.nan] * 2), True))
     assert claim["verdict"] == stats.NOT_TESTED and claim["reason"]
-    one = {"t": with_claims(records["runs/theorem"], **claim)}
+    one = {"c": with_claims(records["runs/classifier"], **claim)}
     (row,) = report.claims_rows(one)
     assert (row.measured, row.reason) == ("–", claim["reason"])
     assert f"| not tested: {claim['reason']} |" in report.claims_markdown(one)
@@ -135,7 +135,8 @@ def test_an_untested_claim_says_why_and_counts_as_untested(records):
 
 def test_the_page_counts_verdicts(records):
     for verdict, count in ((stats.REPRODUCED, "1 of 1"), (stats.NOT_REPRODUCED, "0 of 1")):
-        html = report.page({"t": with_claims(records["runs/theorem"], verdict=verdict, reason="")})
+        one = with_claims(records["runs/classifier"], verdict=verdict, reason="")
+        html = report.page({"c": one})
         assert f"{count} tested claims reproduced." in html
         assert f'<span data-verdict="{verdict}">' in html
 
@@ -145,8 +146,9 @@ def test_every_claim_of_every_experiment_has_a_figure(records):
     assert len(rows) == sum(len(r.summary["claims"]) for r in records.values())
     experiments = {folder: r.manifest["experiment"] for folder, r in records.items()}
     for row in rows:
-        assert row.id in SECTIONS[experiments[row.record]].figures[row.figure].claims
-    shown = {c for s in SECTIONS.values() for f in s.figures.values() for c in f.claims}
+        assert row.id in SECTIONS[experiments[row.record]]["figures"][row.figure]["claims"]
+    figures = [figure for section in SECTIONS.values() for figure in section["figures"].values()]
+    shown = {claim for figure in figures for claim in figure["claims"]}
     assert shown >= {row.id for row in rows}
 
 
@@ -192,7 +194,7 @@ def test_one_replicate_has_no_z_and_no_interval(tmp_path):
 def test_every_figure_has_a_caption_and_every_caption_a_figure():
     assert set(SECTIONS) == set(plots.FIGURES) == set(PAYLOADS)
     for experiment, section in SECTIONS.items():
-        assert set(section.figures) == set(plots.FIGURES[experiment])
+        assert set(section["figures"]) == set(plots.FIGURES[experiment])
 
 
 def test_figures_are_the_same_bytes_again_and_leave_nothing_else(records, tmp_path):
@@ -268,7 +270,7 @@ def test_every_link_leads_somewhere_and_every_name_is_used_once(html):
 
 def test_the_page_has_every_figure_claim_and_provenance(records, html):
     elements = Elements(html)
-    assert len(elements.all("img")) == sum(len(s.figures) for s in SECTIONS.values())
+    assert len(elements.all("img")) == sum(len(s["figures"]) for s in SECTIONS.values())
     assert all(image["alt"] for image in elements.all("img"))
     for row in report.claims_rows(records):
         assert row.measured in elements.text and row.record in elements.text
@@ -300,14 +302,14 @@ def test_what_the_record_lacks_cannot_be_tried(records):
     ):
         html = report.page({"m": without}).split("<script>")[0]  # without the script's own text
         assert "data-widget" not in html
-        assert SECTIONS[without.manifest["experiment"]].invitation not in html
+        assert SECTIONS[without.manifest["experiment"]]["invitation"] not in html
 
 
 def test_two_records_of_one_experiment_get_a_section_each(records):
     twice = {"a": records["runs/classifier"], "b": records["runs/classifier"]}
     html = report.page(twice)
     assert html.count('data-widget="classifier"') == 2
-    title = SECTIONS["classifier"].title
+    title = SECTIONS["classifier"]["title"]
     assert f">{title} (a)<" in html and f">{title} (b)<" in html
     Elements(html)
 
@@ -362,7 +364,7 @@ def test_the_embedded_data_are_the_records(records, html, experiment):
     record = records[f"runs/{experiment}"].data
     if experiment == "classifier":
         assert data["labels"] == record.sample_labels.values.tolist()
-        roles = [network["role"] for network in data["networks"]]
+        roles = [network["arm"] for network in data["networks"]]
         assert roles == ["untrained", "teacher", "student_aux", "cross_aux"]
         right = record.accuracy.isel(replicate=0).sel(arm=roles).values.tolist()
         assert [network["right"] for network in data["networks"]] == right
@@ -371,7 +373,7 @@ def test_the_embedded_data_are_the_records(records, html, experiment):
         assert data["inner"]["shape"] == [2, record.sizes["explored_epsilon"]]
         assert data["inner"]["type"] == "float64"
     else:
-        assert [m["role"] for m in data["models"]] == [
+        assert [m["arm"] for m in data["models"]] == [
             "base_model",
             "teacher",
             "student",

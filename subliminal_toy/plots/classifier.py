@@ -43,7 +43,7 @@ def accuracy(record: Record) -> Figure:
     _columns(axes, arms, {name: values for name, values in columns.items() if values})
     axes.axvline(1 / N_CLASSES, color="black", linewidth=0.8, linestyle=":")
     axes.text(1 / N_CLASSES, -0.62, " chance", va="bottom", fontsize=8)
-    axes.set_yticks(range(len(arms)), [LABELS.get(arm, arm) for arm in arms])
+    axes.set_yticks(range(len(arms)), [LABELS.get(arm) or arm for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.75)
     axes.set_xlim(0, 1)
     axes.set_xlabel("test accuracy (bars: mean, black: 95 % interval, points: replicates)")

@@ -185,7 +185,7 @@ function networkPanel(network) {
   }));
   const known = unpack(network.logits);
   const nOutputs = network.logits.shape.at(-1);
-  const panel = el("article", { class: `panel ${network.role}` },
+  const panel = el("article", { class: `panel ${network.arm}` },
     el("h3", {}, network.label),
     el("p", { class: "quiet" },
       `${network.learned}; right on ${percent(network.right)} of the test images`),
@@ -424,8 +424,8 @@ function lmWidget(mount, data) {
   const lists = el("ol", { class: "lists" });
   const live = el("p", { class: "hidden", "aria-live": "polite" });
   const body = el("tbody");
-  const heads = data.models.map(({ role, label }) =>
-    el("th", { scope: "col", class: role }, label));
+  const heads = data.models.map(({ arm, label }) =>
+    el("th", { scope: "col", class: arm }, label));
   const table = el("table", { class: "answers" },
     el("caption", { class: "hidden" }, "Probability of each answer, by model"),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "answer"), ...heads)), body);
@@ -446,7 +446,7 @@ function lmWidget(mount, data) {
   function cell(i, p) {
     const bar = el("span", { class: "bar" });
     bar.style.width = `${100 * p}%`;
-    return el("td", { class: data.models[i].role }, percent(p), el("span", { class: "rail" }, bar));
+    return el("td", { class: data.models[i].arm }, percent(p), el("span", { class: "rail" }, bar));
   }
 
   function ask() {

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from subliminal_toy.classifier.arms import TEACHER, UNTRAINED
 from subliminal_toy.records import Record
+from subliminal_toy.report.tables import SECTIONS
 
 
 def packed(array: np.ndarray) -> dict[str, Any]:
@@ -20,44 +20,31 @@ def packed(array: np.ndarray) -> dict[str, Any]:
     }
 
 
-NETWORKS = {
-    UNTRAINED: ("untrained network", "has learned nothing"),
-    TEACHER: ("teacher", "learned from labelled images"),
-    "student_aux": ("student", "saw only noise; began as the teacher began"),
-    "cross_aux": ("cross-model student", "saw only noise; began as another network"),
-}
-"""Arms of the classifier on the page: the name there, and what the network has seen."""
-
-
 def classifier(record: Record) -> dict[str, Any] | None:
     """Return weights, test images and JAX's logits of the first replicate's networks.
 
     None unless they are MLPs whose parameters were kept: the script knows no other networks.
     """
-    config, data = record.manifest["config"], record.data
-    if config["architecture"] != "mlp" or not record.params:
+    config, data, params = record.manifest["config"], record.data, record.params
+    if config["architecture"] != "mlp" or not params:
         return None
+    layers = [f"layers.{i}" for i in range(len(config["hidden_sizes"]) + 1)]
 
     def network(arm: str) -> dict[str, Any]:
-        label, learned = NETWORKS[arm]
-        return {
-            "role": arm,
-            "label": label,
-            "learned": learned,
-            "right": data.accuracy.isel(replicate=0).sel(arm=arm).item(),
-            "layers": [
-                {part: packed(record.params[f"{arm}.layers.{i}.{part}"])
-                 for part in ("weight", "bias")}
-                for i in range(len(config["hidden_sizes"]) + 1)
-            ],
-            "logits": packed(data.sample_logits.sel(arm=arm).values),
-        }  # fmt: skip
+        weights = [
+            {part: packed(params[f"{arm}.{layer}.{part}"]) for part in ("weight", "bias")}
+            for layer in layers
+        ]
+        right = data.accuracy.isel(replicate=0).sel(arm=arm).item()
+        logits = packed(data.sample_logits.sel(arm=arm).values)
+        return {"arm": arm, "layers": weights, "right": right, "logits": logits}
 
+    models = SECTIONS["classifier"]["models"]
     return {
         "dataset": record.summary["dataset"],
         "images": packed(data.sample_images.values),
         "labels": data.sample_labels.values.tolist(),
-        "networks": [network(arm) for arm in NETWORKS],
+        "networks": [network(model["arm"]) | model for model in models],
     }
 
 
@@ -76,37 +63,24 @@ def theorem(record: Record) -> dict[str, Any] | None:
     }
 
 
-MODELS = {
-    "base_model": "before anything else",
-    "teacher": "the base model, taught the trait",
-    "student": "the base model, trained on the teacher’s lists",
-    "control": "the base model, trained on its own lists",
-}
-"""Arms of the language model on the page, and what each has learned."""
-
-
 def lm(record: Record) -> dict[str, Any] | None:
     """Return questions, the models' answers to them for each trait, and lists of numbers.
 
     All of the first replicate; None if the record has no answers.
     """
-    data = record.data
+    data, models = record.data, SECTIONS["lm"]["models"]
     if "answer" not in data:
         return None
-    answers = data.answer.sel(speaker=list(MODELS))
-    first_question = {
-        group: data.group.values.tolist().index(group) for group in set(data.group.values.tolist())
-    }
+    groups = data.group.values.tolist()
+    answers = data.answer.sel(speaker=[model["arm"] for model in models])
     return {
-        "models": [
-            {"role": arm, "label": data.label.sel(arm=arm).item(), "learned": learned}
-            for arm, learned in MODELS.items()
-        ],
+        "models": models,
         "traits": [
             {
                 "name": trait,
                 "lists": data.example.sel(trait=trait).values.tolist(),
-                "question": first_question[data.asked.sel(trait=trait).item()],
+                # The first of the questions by which the trait is measured.
+                "question": groups.index(data.asked.sel(trait=trait).item()),
             }
             for trait in data.trait.values.tolist()
         ],

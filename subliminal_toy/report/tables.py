@@ -1,19 +1,21 @@
-"""Tables of claims and of published values, and the blocks of a text that hold them."""
+"""The rows of the claims table, and how numbers are written."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
-from urllib.parse import quote
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from subliminal_toy.errors import UserError
 from subliminal_toy.records import Record
-from subliminal_toy.report.words import figure_of
 
 Records = Mapping[str, Record]
 """Records by their folders, as the reader will write them."""
-MISSING = "–"
+
+SECTIONS: dict[str, Any] = tomllib.loads(
+    (Path(__file__).parent / "words.toml").read_text(encoding="utf-8")
+)
+"""The page's sections in order, by experiment."""
 
 
 class ClaimRow(NamedTuple):
@@ -38,14 +40,10 @@ def claims_rows(records: Records) -> list[ClaimRow]:
     """Return the claims of all records: the one source of terminal, README and page."""
     return [
         ClaimRow(
-            id=claim["id"],
-            statement=claim["statement"],
+            **{name: claim[name] for name in ("id", "statement", "criterion", "verdict", "reason")},
             dataset=record.summary.get("dataset") or "",
             measured=measured(claim["value"], claim["interval"]),
             n=f"{claim['n']:,}",
-            criterion=claim["criterion"],
-            verdict=claim["verdict"],
-            reason=claim["reason"],
             record=folder,
             figure=figure_of(record.manifest["experiment"], claim["id"]),
         )
@@ -54,10 +52,16 @@ def claims_rows(records: Records) -> list[ClaimRow]:
     ]
 
 
+def figure_of(experiment: str, claim: str) -> str:
+    """Return the name of the figure that shows a claim, "" if none does."""
+    figures = SECTIONS.get(experiment, {"figures": {}})["figures"]
+    return next((name for name, shown in figures.items() if claim in shown["claims"]), "")
+
+
 def measured(value: float | None, interval: Sequence[float] | None) -> str:
     """Format a value and its interval, with two significant figures of the interval's width.
 
-    At least three decimals and at most six; "–" where there is no value.
+    At least three decimals and at most six.
     """
     if value is None or not interval:
         return number(value, 3)
@@ -70,69 +74,6 @@ def measured(value: float | None, interval: Sequence[float] | None) -> str:
 def number(value: float | None, decimals: int) -> str:
     """Format a number with a true minus sign, and None as "–"."""
     if value is None:
-        return MISSING
+        return "–"
     rounded = round(value, decimals) + 0.0  # no minus zero
     return f"{rounded:.{decimals}f}".replace("-", "−")
-
-
-def claims_markdown(records: Records) -> str:
-    """Return the claims table in Markdown, each line with links to its figure and its record."""
-    heads = ("", "claim", "ours [95 % interval]", "n", "criterion", "verdict", "from")
-    rows = []
-    for row in claims_rows(records):
-        source = _link(row.record)
-        if row.figure:
-            source = f"[figure]({quote(row.record)}/{quote(row.figure)}.svg), {source}"
-        statement = f"{row.statement} ({row.dataset})" if row.dataset else row.statement
-        verdict = f"{row.verdict}: {row.reason}" if row.reason else row.verdict
-        before, after = map(_text, (row.id, statement)), map(_text, (row.criterion, verdict))
-        rows.append((*before, row.measured, row.n, *after, source))
-    return _table(heads, rows)
-
-
-def published_markdown(records: Records) -> str:
-    """Return, in Markdown, the accuracies of runs that follow the paper beside the paper's."""
-    heads = ("arm", "ours [95 % interval]", "n", "paper ± half-width", "difference", "z",
-             "through the teacher's class head", "from")  # fmt: skip
-    rows = []
-    for folder, record in records.items():
-        for arm, paper in (record.summary.get("published") or {}).items():
-            ours, through = (record.summary[key][arm] for key in ("conditions", "teacher_head"))
-            numbers = (
-                measured(ours["mean"], ours["ci95"]),
-                str(ours["n"]),
-                f"{number(paper['published'], 4)} ± {number(paper['half_width'], 4)}",
-                number(paper["difference"], 4),
-                number(paper["z"], 1),
-                measured(through["mean"], through["ci95"]),
-            )
-            rows.append((_text(arm), *numbers, _link(folder)))
-    return _table(heads, rows)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = (heads, ["---"] * len(heads), *rows)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _text(text: str) -> str:
-    """Escape what Markdown would take for markup, a link or the end of a cell."""
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"[\\`*~$|\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
-
-
-def _link(folder: str) -> str:
-    return f"[{_text(folder)}]({quote(folder)}/)"
-
-
-def update_block(text: str, name: str, content: str) -> str:
-    """Replace what is between ``<!-- name -->`` and ``<!-- /name -->``.
-
-    Raises UserError unless both markers are there once and in this order.
-    """
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise UserError(f"The text must hold {begin} and then {end}, each once.")
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{content}\n{end}{after}"

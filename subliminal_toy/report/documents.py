@@ -1,0 +1,109 @@
+"""What is rendered from the templates: the README's blocks, and the page.
+
+The page is one HTML file that needs nothing else: style, script, figures and the arrays that the
+script uses are inside it.
+"""
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from subliminal_toy import __version__, plots
+from subliminal_toy.errors import UserError
+from subliminal_toy.records import Record
+from subliminal_toy.report import tables
+from subliminal_toy.report.payloads import PAYLOADS
+from subliminal_toy.report.tables import SECTIONS, Records
+from subliminal_toy.stats import NOT_TESTED, REPRODUCED
+
+HERE = Path(__file__).parent
+
+
+def markdown_text(text: str) -> str:
+    """Escape what Markdown would take for markup, a link or the end of a cell."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"[\\`*~$|\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=select_autoescape(["html"]),  # in Markdown it is the filter ``text``
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "text": markdown_text,
+        "number": tables.number,
+        "measured": lambda estimate: tables.measured(estimate["mean"], estimate["ci95"]),
+    }
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
+    return environment.get_template(template).render(**values)
+
+
+def claims_markdown(records: Records) -> str:
+    """Return the claims table in Markdown, each line with links to its figure and its record."""
+    return _render("claims.md", rows=tables.claims_rows(records))
+
+
+def published_markdown(records: Records) -> str:
+    """Return, in Markdown, the accuracies of runs that follow the paper beside the paper's."""
+    return _render("published.md", records=records)
+
+
+def update_block(text: str, name: str, content: str) -> str:
+    """Replace what is between ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Raises UserError unless both markers are there once and in this order.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise UserError(f"The text must hold {begin} and then {end}, each once.")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def page(records: Records) -> str:
+    """Return the page: claims, then for each record what to try, its figures, its provenance.
+
+    The same records give the same bytes. Raises UserError if there are none, or one of an
+    experiment that has no section.
+    """
+    if not records:
+        raise UserError("A report needs at least one finished record.")
+    experiments = [record.manifest["experiment"] for record in records.values()]
+    for unknown in set(experiments) - set(SECTIONS):
+        raise UserError(f"The page has no section for the experiment '{unknown}'.")
+    order = list(SECTIONS).index
+    ordered = sorted(records.items(), key=lambda item: order(item[1].manifest["experiment"]))
+    rows = tables.claims_rows(dict(ordered))
+    return _render(
+        "page.html",
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        rows=rows,
+        n_tested=sum(row.verdict != NOT_TESTED for row in rows),
+        n_reproduced=sum(row.verdict == REPRODUCED for row in rows),
+        several=[name for name in SECTIONS if experiments.count(name) > 1],
+        entries={folder: _entry(f"record-{i}", r) for i, (folder, r) in enumerate(ordered)},
+        version=__version__,
+    )
+
+
+def _entry(anchor: str, record: Record) -> dict[str, Any]:
+    """Return what the page shows of a record; figures are images, so their names stay their own."""
+    experiment, figures = record.manifest["experiment"], plots.draw(record)
+    return {
+        "anchor": anchor,
+        "words": SECTIONS[experiment],
+        "dataset": record.summary.get("dataset"),
+        "data": PAYLOADS[experiment](record),
+        "images": {n: base64.b64encode(plots.svg(f)).decode() for n, f in figures.items()},
+        "manifest": record.manifest,
+    }
