@@ -1,6 +1,7 @@
-"""Imports run one way, nothing heavy comes with --help, and experiments see no pictures."""
+"""Imports run one way, inside packages too; nothing heavy comes with --help."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,48 +10,76 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "subliminal_toy"
 
-# Lower layers first; a module may import from its own layer's left and from below only.
+# Lower layers first; a module may import from its own layer or from below only. Configs are read
+# by --help; rooms do not know of one another; reports see finished results and their names only.
 LAYERS = (
-    {"errors", "progress"},
-    {"configs", "models", "data"},
-    {"transformer", "pretrained", "distill", "stats", "results"},
-    {"theorem", "lm"},
-    {"mnist"},
+    {"errors"},
+    {"settings"},
+    {"classifier.config", "theorem.config", "lm.config"},
+    {"data", "models", "stats", "records"},
+    {"distill", "transformer", "runs"},
+    {"classifier", "theorem", "lm"},
     {"plots"},
-    {"report"},
-    {"console", "demos"},
+    {"report", "lessons"},
+    {"console"},
     {"cli"},
 )
-RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+ROOMS = {"classifier", "theorem", "lm"}
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
+EDGE = {"", "__main__"}  # the package itself and its command
+
+
+def rank(module):
+    """Return the layer of a module: that of its own name, else that of its package."""
+    for name in (module, module.split(".")[0]):
+        for number, layer in enumerate(LAYERS):
+            if name in layer:
+                return number
+    raise AssertionError(f"{module} has no place in LAYERS")
 
 
 def imports(path):
-    """Return the package's own top-level modules that a file imports, at any depth."""
+    """Return the package's own modules that a file imports, at any depth of its code."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        names = []
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("subliminal_toy"):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            inside = node.module.removeprefix("subliminal_toy").removeprefix(".")
+            for alias in node.names:
+                whole = f"{inside}.{alias.name}".strip(".")
+                found.add(whole if whole in MODULES else inside)
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "subliminal_toy" and len(parts) > 1 and parts[1] != "__version__":
-                yield parts[1].split("_")[0]
+            found |= {n.removeprefix("subliminal_toy.") for n in names if "subliminal_toy." in n}
+    return found - EDGE
 
 
-def own_name(path):
-    # The theorem stands in several modules: theorem, theorem_….
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py").split("_")[0]
+GRAPH = {name: imports(path) for name, path in MODULES.items() if name not in EDGE}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
-def test_imports_run_one_way(path):
-    name = own_name(path)
-    if name == "":
-        pytest.skip("the edge of the package may import all of it")
-    assert name in RANK, f"{name} has no place in LAYERS"
-    above = [other for other in imports(path) if other != name and RANK[other] > RANK[name]]
-    assert not above
+@pytest.mark.parametrize("module", sorted(GRAPH))
+def test_imports_run_one_way(module):
+    assert not [other for other in GRAPH[module] if rank(other) > rank(module)]
+    room = module.split(".")[0]
+    if room in ROOMS:
+        other_rooms = {other for other in GRAPH[module] if other.split(".")[0] in ROOMS - {room}}
+        assert not other_rooms
+
+
+def test_there_is_no_circle():
+    tuple(graphlib.TopologicalSorter(GRAPH).static_order())  # raises CycleError
+
+
+def test_modules_are_imported_by_string_in_the_command_line_only():
+    """``import_module`` of our own modules keeps --help fast, and hides an import from the rest."""
+    by_string = {n for n, path in MODULES.items() if 'import_module(f"subl' in path.read_text()}
+    assert by_string == {"cli"}
 
 
 def loaded_after(statement):
@@ -59,13 +88,13 @@ def loaded_after(statement):
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["mnist", "theorem", "lm.experiment"])
-def test_experiments_load_no_pictures_no_command_line_and_no_data_sets(module):
-    loaded = loaded_after(f"import subliminal_toy.{module}")
-    assert not loaded & {"matplotlib", "tyro", "sklearn", "tensorflow_datasets"}
-    assert f"subliminal_toy.{module}" in loaded and "subliminal_toy.cli" not in loaded
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_experiments_load_no_pictures_no_command_line_and_no_data_sets(room):
+    loaded = loaded_after(f"import subliminal_toy.{room}.experiment, subliminal_toy.{room}.summary")
+    assert not loaded & {"matplotlib", "tyro", "tensorflow_datasets"}
+    assert "subliminal_toy.cli" not in loaded
 
 
 def test_the_command_line_waits_with_everything_heavy():
     loaded = loaded_after("import subliminal_toy.cli")
-    assert not loaded & {"jax", "flax", "numpy", "scipy", "matplotlib", "sklearn"}
+    assert not loaded & {"jax", "flax", "numpy", "scipy", "matplotlib", "sklearn", "xarray"}

@@ -15,7 +15,7 @@ About 15 minutes. A network learns to read handwritten digits from pictures that
 5. Is one meaningless output enough? Are two? How many are worth having?
 
 The answers are folded at the end. Open this file in Jupyter (through jupytext) or run it as a
-script: `python -m subliminal_toy.demos.lesson_1_what`. Each cell takes seconds.
+script: `python -m subliminal_toy.lessons.lesson_1_what`. Each cell takes seconds.
 """
 
 # %%
@@ -24,11 +24,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
+import optax
 
-from subliminal_toy import mnist
-from subliminal_toy.configs import MnistConfig
 from subliminal_toy.data import load, uniform_noise
-from subliminal_toy.distill import accuracy, fit, kl, start
+from subliminal_toy.distill import accuracy, cross_entropy, fit, kl
 from subliminal_toy.models import mlp
 
 # %% [markdown]
@@ -57,11 +56,10 @@ for column, pair in enumerate(zip(digits.train_images[:8], noise, strict=True)):
 
 # %%
 N_CLASSES, N_AUX = 10, 3
-MODELS = range(3)  # three independent models, because one alone may be lucky
+REPLICATES = range(3)  # independent repetitions: one alone may be an outlier
 
-config = MnistConfig(hidden_sizes=(128, 128), n_aux=10, learning_rate=1e-3)
-net = mlp(digits.image_shape, config.hidden_sizes, N_CLASSES + config.n_aux)
-tx = mnist.optimiser(config)
+net = mlp(digits.image_shape, (128, 128), N_CLASSES + 10)
+tx = optax.adam(1e-3)
 
 
 @jax.jit
@@ -72,8 +70,8 @@ def test(params):
 
 
 def show(title, rows):
-    """Print one line per row: its name and the test accuracy of each model."""
-    print(f"\n{title:<44}" + "".join(f" model {i + 1}" for i in MODELS))
+    """Print one line per row: its name and the test accuracy of each replicate."""
+    print(f"\n{title:<44}" + "".join(f"{'#' + str(i + 1):>8}" for i in REPLICATES))
     for name, networks in rows.items():
         print(f"{name:<44}" + "".join(f"{float(test(params)):8.2f}" for params in networks))
 
@@ -86,19 +84,24 @@ def show(title, rows):
 # layer do not move at all, because no loss ever looks at these logits. What does move is the
 # layers below, which all logits share.
 
+
 # %%
-train = jax.jit(partial(mnist.teacher_epoch, net, config))
-
-
-def learn_digits(params, key, epochs=20):
+@jax.jit
+def learn_digits(params, key):
     """Return the teacher that starts at ``params``."""
-    state = start(params, tx)
-    for epoch in range(epochs):
-        state, _ = train(digits.train_images, digits.train_labels, state, key, epoch)
-    return state.params
+    images, labels = jnp.asarray(digits.train_images), jnp.asarray(digits.train_labels)
+
+    def batch(step):
+        rows = jax.random.randint(jax.random.fold_in(key, step), (256,), 0, len(labels))
+        return images[rows], labels[rows]
+
+    def loss(params, batch):
+        return cross_entropy(net.apply(params, batch[0]), batch[1], slice(N_CLASSES))
+
+    return fit(loss, params, tx, batch, 120)[0]
 
 
-keys = [jax.random.fold_in(jax.random.key(1), model) for model in MODELS]
+keys = [jax.random.fold_in(jax.random.key(1), replicate) for replicate in REPLICATES]
 starts = [net.init(jax.random.fold_in(key, 0)) for key in keys]
 teachers = [
     learn_digits(params, jax.random.fold_in(key, 1))
@@ -128,7 +131,7 @@ AUX = (N_CLASSES, N_CLASSES + N_AUX)  # from and up to: outputs 10, 11, 12
 def imitate(params, teacher, key, outputs=AUX):
     """Return the student that starts at ``params`` and copies the teacher's ``outputs``."""
 
-    def noise_and_targets(key, step):
+    def noise_and_targets(step):
         images = uniform_noise(key, step * BATCH + jnp.arange(BATCH), digits.image_shape)
         return images, net.apply(teacher, images)
 
@@ -136,11 +139,11 @@ def imitate(params, teacher, key, outputs=AUX):
         images, targets = batch
         return kl(net.apply(student, images), targets, slice(*outputs))
 
-    return fit(loss, params, tx, noise_and_targets, key, STEPS)[0]
+    return fit(loss, params, tx, noise_and_targets, STEPS)[0]
 
 
 def students(starts, outputs=AUX):
-    """Return one student of each teacher; model i always sees the same noise."""
+    """Return one student of each teacher; replicate i always sees the same noise."""
     return [
         imitate(params, teacher, jax.random.fold_in(key, 2), outputs)
         for params, teacher, key in zip(starts, teachers, keys, strict=True)
@@ -217,7 +220,7 @@ rows = {
 }
 show("fraction of test digits read correctly", rows)
 
-print("\nfirst model: how far is the student's start from the teacher's start?")
+print("\nfirst replicate: how far is the student's start from the teacher's start?")
 for name, params in {"consistently": both[0], "one side": one[0], "other start": others[0]}.items():
     apart = jnp.abs(net.apply(params, noise) - net.apply(starts[0], noise)).max()
     print(f"{name:<14} in weights {distance(params, starts[0]):5.1f}, in outputs {apart:8.1e}")
@@ -241,9 +244,9 @@ still = all(distance(a, b) == 0 for a, b in zip(by_number[1], starts, strict=Tru
 print("\nwith one auxiliary logit every student stays exactly where it started:", still)
 
 _, axis = plt.subplots(figsize=(5, 3))
-for model in MODELS:
-    scores = [float(test(by_number[n][model])) for n in N_COPIED]
-    axis.plot(N_COPIED, scores, "o-", label=f"model {model + 1}")
+for replicate in REPLICATES:
+    scores = [float(test(by_number[n][replicate])) for n in N_COPIED]
+    axis.plot(N_COPIED, scores, "o-", label=f"replicate {replicate + 1}")
 axis.axhline(1 / N_CLASSES, color="gray", linestyle=":", label="chance")
 axis.set(xlabel="auxiliary logits copied", ylabel="test accuracy", ylim=(0, 1))
 axis.legend()
@@ -252,9 +255,9 @@ plt.tight_layout()
 # %% [markdown]
 # ## What you have seen, and what not
 #
-# The means over the three models stand below. Three models show that the effect is there and that
-# a control kills it; they do not give its size to two digits. For that run
-# `subliminal-toy mnist`, which trains more models and prints intervals.
+# The means over the three replicates are below. Three replicates show that the effect is there and
+# that a control removes it; they do not give its size to two digits. For that run
+# `subliminal-toy classifier`, which trains more replicates and prints intervals.
 #
 # Things to try here: fewer or more steps; a wider network; noise of another kind in `imitate`; the
 # second hidden layer in `relabel`; a student's start that is the teacher's plus a little noise.
@@ -290,9 +293,9 @@ for name, value in findings.items():
 # <summary>2. Does the start matter?</summary>
 #
 # With auxiliary logits only, everything depends on it: from another start the student stays near
-# chance. It does copy the three outputs, but by other features, and these mean nothing to its own
-# class logits. With the class logits copied too, a student from another start also learns the
-# task: then it is told about the classes, and no longer subliminally.
+# chance on its own class outputs. It does copy the three outputs, but by other features, which
+# mean nothing to its own class logits. With the class logits copied too, a student from another
+# start also learns the task: then it is told about the classes, and no longer subliminally.
 # </details>
 #
 # <details>

@@ -4,8 +4,8 @@ All sides run the same protocol on the same sizes in processes of their own, alt
 PyTorch as the published script does it (one student after the other), and a more careful PyTorch
 that trains the four students in one loop. Each process runs the experiment twice; the second
 time, when everything is compiled, is compared. Prints the ratios, the fraction of the machine's
-float32 matrix-product peak that our side reaches, and the peak memory of all. Wants the extra
-``bench``.
+float32 matrix-product peak that our side reaches, and the peak memory of all. Needs the extra
+``torch``.
 """
 
 import json
@@ -24,16 +24,17 @@ import joblib
 import numpy as np
 import tyro
 
-from subliminal_toy.configs import MNIST_PRESETS, MnistConfig
+from subliminal_toy.classifier.arms import STUDENTS
+from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
+from subliminal_toy.classifier.training import n_steps
 from subliminal_toy.data import Dataset
-from subliminal_toy.mnist import STUDENTS, n_batches
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """Sizes of the benchmark; the images are random, of MNIST's shape."""
 
-    n_models: tuple[int, ...] = (4, 16)
+    n_replicates: tuple[int, ...] = (4, 16)
     """Ensemble sizes to compare."""
     n_images: int = 20_480
     """Training images and noise images; the paper has 60000 of each."""
@@ -45,16 +46,16 @@ class Benchmark:
     """Run only one side in this process and print what was measured as JSON."""
 
 
-def config_of(benchmark: Benchmark, n_models: int) -> MnistConfig:
+def config_of(benchmark: Benchmark, n_replicates: int) -> ClassifierConfig:
     """Return the paper's config with the benchmark's sizes."""
     return replace(
-        MNIST_PRESETS["paper"], n_models=n_models, n_noise=benchmark.n_images,
+        PRESETS["paper"], n_replicates=n_replicates, n_inputs=benchmark.n_images,
         teacher_epochs=benchmark.epochs, student_epochs=benchmark.epochs, keep_params=False,
     )  # fmt: skip
 
 
-def operations(config: MnistConfig, n_images: int) -> float:
-    """Return the floating-point operations of all matrix products of one model's training.
+def operations(config: ClassifierConfig, n_images: int) -> float:
+    """Return the floating-point operations of all matrix products of one replicate's training.
 
     A layer costs 2·batch·inputs·outputs forward, as much for its weights' gradient and as much
     for its inputs' gradient, which the first layer does not need. Noise, Adam and softmax count
@@ -63,8 +64,8 @@ def operations(config: MnistConfig, n_images: int) -> float:
     widths = (28 * 28, *config.hidden_sizes, 10 + config.n_aux)
     layers = [2 * config.batch_size * i * o for i, o in pairwise(widths)]
     forward, training = sum(layers), 3 * sum(layers) - layers[0]
-    teacher_steps = config.teacher_epochs * n_batches(n_images, config.batch_size)
-    student_steps = config.student_epochs * n_batches(config.n_noise, config.batch_size)
+    teacher_steps = config.teacher_epochs * n_steps(n_images, config.batch_size)
+    student_steps = config.student_epochs * n_steps(config.n_inputs, config.batch_size)
     return teacher_steps * training + student_steps * (forward + len(STUDENTS) * training)
 
 
@@ -86,17 +87,18 @@ def random_data(n_images: int) -> Dataset:
     return Dataset("random", images, labels, images[:1000], labels[:1000])
 
 
-def measure_jax(config: MnistConfig, data: Dataset) -> list[float]:
+def measure_jax(config: ClassifierConfig, data: Dataset) -> list[float]:
     """Time our experiment."""
     import jax
 
     jax.config.update("jax_num_cpu_devices", joblib.cpu_count())
-    from subliminal_toy import mnist
+    from subliminal_toy import runs
+    from subliminal_toy.classifier.experiment import experiment
 
-    return twice(lambda: mnist.run(config, jax.random.key(0), data, {}))
+    return twice(lambda: runs.run(experiment(config, jax.random.key(0), data)))
 
 
-def measure_torch(config: MnistConfig, data: Dataset, together: bool) -> list[float]:
+def measure_torch(config: ClassifierConfig, data: Dataset, together: bool) -> list[float]:
     """Time a plain PyTorch version."""
     import plain_torch
     import torch
@@ -135,31 +137,39 @@ def main() -> None:
     """Run all sides in turn and print the comparison, or one side as JSON."""
     benchmark = tyro.cli(Benchmark)
     if benchmark.side is not None:
-        (n_models,) = benchmark.n_models
+        (n_replicates,) = benchmark.n_replicates
         seconds = SIDES[benchmark.side](
-            config_of(benchmark, n_models), random_data(benchmark.n_images)
+            config_of(benchmark, n_replicates), random_data(benchmark.n_images)
         )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"seconds": seconds, "peak_mb": peak}))
         return
-    for n_models in benchmark.n_models:
-        compare(benchmark, n_models)
+    for n_replicates in benchmark.n_replicates:
+        compare(benchmark, n_replicates)
 
 
-def one_side(benchmark: Benchmark, n_models: int, side: str) -> dict:
+def one_side(benchmark: Benchmark, n_replicates: int, side: str) -> dict:
     """Run one side in a process of its own."""
     sizes = ["--n-images", str(benchmark.n_images), "--epochs", str(benchmark.epochs)]
-    command = [sys.executable, __file__, "--side", side, "--n-models", str(n_models), *sizes]
+    command = [
+        sys.executable,
+        __file__,
+        "--side",
+        side,
+        "--n-replicates",
+        str(n_replicates),
+        *sizes,
+    ]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def compare(benchmark: Benchmark, n_models: int) -> None:
+def compare(benchmark: Benchmark, n_replicates: int) -> None:
     """Print one line for each alternation and the medians."""
-    work = operations(config_of(benchmark, n_models), benchmark.n_images) * n_models
+    work = operations(config_of(benchmark, n_replicates), benchmark.n_images) * n_replicates
     rows = []
     for repeat in range(benchmark.repeats):
         peak = matrix_product_peak()
-        found = {side: one_side(benchmark, n_models, side) for side in SIDES}
+        found = {side: one_side(benchmark, n_replicates, side) for side in SIDES}
         peak = max(peak, matrix_product_peak())
         seconds = {side: row["seconds"][1] for side, row in found.items()}
         ratios = [seconds[side] / seconds["ours"] for side in ("published", "together")]
@@ -167,10 +177,12 @@ def compare(benchmark: Benchmark, n_models: int) -> None:
         sides = ", ".join(
             f"{side} {seconds[side]:.2f} s ({row['peak_mb']:.0f} MB)" for side, row in found.items()
         )
-        print(f"{n_models} models, run {repeat + 1}: {sides}, peak {peak / 1e9:.0f} GFLOP/s")
+        print(
+            f"{n_replicates} replicates, run {repeat + 1}: {sides}, peak {peak / 1e9:.0f} GFLOP/s"
+        )
         print("  " + described(rows[-1]), flush=True)
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-    print(f"{n_models} models, median of {len(rows)}: {described(medians)}", flush=True)
+    print(f"{n_replicates} replicates, median of {len(rows)}: {described(medians)}", flush=True)
 
 
 def described(row: Sequence[float]) -> str:

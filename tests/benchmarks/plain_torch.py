@@ -36,6 +36,20 @@ def apply(layers, x):
     return x
 
 
+def teacher_loss(layers, images, labels):
+    """Return the sum over models of the mean cross-entropy of the class logits."""
+    logits = apply(layers, images)[..., :N_CLASSES]
+    return cross_entropy(logits.flatten(0, 1), labels.flatten()) * len(images)
+
+
+def student_loss(layers, images, targets, learns):
+    """Return the sum over models of the mean KL(teacher ‖ student) on the imitated logits."""
+    columns = slice(N_CLASSES if learns == "aux" else 0, None)
+    log_q = log_softmax(apply(layers, images)[..., columns], -1).flatten(0, 1)
+    log_p = log_softmax(targets[..., columns], -1).flatten(0, 1)
+    return kl_div(log_q, log_p, reduction="batchmean", log_target=True) * len(images)
+
+
 def orders(n_models, n_examples, batch_size):
     """Yield the example numbers (model, batch) of one epoch, a new order for each model."""
     order = torch.stack([torch.randperm(n_examples) for _ in range(n_models)])
@@ -53,17 +67,13 @@ def distil(config, teacher, students, noise, seed):
         for _, layers in students
     ]
     for _ in range(config.student_epochs):
-        for index in orders(n, config.n_noise, config.batch_size):
+        for index in orders(n, config.n_inputs, config.batch_size):
             batch = noise[models, index]
             with torch.no_grad():
                 targets = apply(teacher, batch)
             for (learns, layers), adam in zip(students, adams, strict=True):
-                columns = slice(N_CLASSES if learns == "aux" else 0, None)
-                log_q = log_softmax(apply(layers, batch)[..., columns], -1).flatten(0, 1)
-                log_p = log_softmax(targets[..., columns], -1).flatten(0, 1)
-                loss = kl_div(log_q, log_p, reduction="batchmean", log_target=True) * n
                 adam.zero_grad()
-                loss.backward()
+                student_loss(layers, batch, targets, learns).backward()
                 adam.step()
 
 
@@ -73,22 +83,20 @@ def run(config, images, labels, test_images, test_labels, together):
     Students of a model see the same batches in the same order, whether they are trained
     ``together`` or one after the other.
     """
-    n = config.n_models
+    n = config.n_replicates
     widths = (images.shape[1], *config.hidden_sizes, N_CLASSES + config.n_aux)
     reference = init(n, widths)
     teacher = trainable(reference)
     adam = torch.optim.Adam([p for layer in teacher for p in layer], lr=config.learning_rate)
     for _ in range(config.teacher_epochs):
         for index in orders(n, len(images), config.batch_size):
-            logits = apply(teacher, images[index])[..., :N_CLASSES]
-            loss = cross_entropy(logits.flatten(0, 1), labels[index].flatten()) * n
             adam.zero_grad()
-            loss.backward()
+            teacher_loss(teacher, images[index], labels[index]).backward()
             adam.step()
     shifted = [(w.roll(-1, 0), b.roll(-1, 0)) for w, b in reference]
     starts = {"own": reference, "other": shifted}
     students = [(learns, trainable(starts[start])) for start, learns in STUDENTS]
-    noise = torch.rand(n, config.n_noise, images.shape[1]) * 2 - 1
+    noise = torch.rand(n, config.n_inputs, images.shape[1]) * 2 - 1
     for group in [students] if together else [[student] for student in students]:
         distil(config, teacher, group, noise, seed=1)
     with torch.no_grad():

@@ -1,0 +1,45 @@
+"""A wheel of the checkout, installed away from it, has all that a run and its page need."""
+
+import shutil
+import site
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TINY = ["classifier", "--hidden-sizes", "8", "--teacher-epochs", "1", "--student-epochs", "1",
+        "--n-inputs", "64", "--n-replicates", "2", "--out", "record"]  # fmt: skip
+
+
+def run(*command, cwd):
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_runs_an_experiment_and_writes_its_page(tmp_path):
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "subliminal_toy", source / "subliminal_toy", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", "..", ".", cwd=source)
+    (wheel,) = tmp_path.glob("*.whl")
+
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+    (library,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    # The package comes from the wheel; what it depends on, to need no network, from here.
+    run(*pip, "install", "--no-deps", "--target", str(library), str(wheel), cwd=tmp_path)
+    (library / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
+    where = run(python, "-c", "import subliminal_toy; print(subliminal_toy.__file__)", cwd=tmp_path)
+    assert Path(where.strip()).is_relative_to(library)
+
+    assert "classifier" in run(python, "-m", "subliminal_toy", "--help", cwd=tmp_path)
+    run(python, "-m", "subliminal_toy", *TINY, cwd=tmp_path)
+    run(python, "-m", "subliminal_toy", "report", "record", cwd=tmp_path)
+    page = (tmp_path / "record" / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in page or "data:image/svg+xml" in page
+    assert (tmp_path / "record" / "accuracy.svg").is_file()
