@@ -1,4 +1,4 @@
-"""Digits to learn from, and noise that means nothing."""
+"""Labelled images, and noise inputs that are made from a key and never stored."""
 
 import gzip
 import hashlib
@@ -32,7 +32,7 @@ SECONDS_TO_ANSWER = 8.0
 class Dataset(NamedTuple):
     """Images in [−1, 1] and their classes 0–9.
 
-    ``name`` is what records and figures show; it says so if the files are not the published ones.
+    ``name`` is what records and figures show; it says if the files are not the published ones.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Dataset(NamedTuple):
         return self.train_images.shape[1], self.train_images.shape[2]
 
     def sha256(self) -> str:
-        """Return the SHA-256 of all four arrays, to say in a record what was learned from."""
+        """Return the SHA-256 of all four arrays, which records keep."""
         digest = hashlib.sha256()
         for array in self[1:]:
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -60,7 +60,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     ``digits`` is scikit-learn's, inside its wheel; ``mnist``, ``fashion_mnist`` and ``kmnist``
     come from the four IDX files in ``data_dir`` (gzipped or not), or else through
     tensorflow-datasets, which knows the addresses and checks the SHA-256. Raises UserError if
-    the name is unknown, a file is missing or damaged, or the network is needed and away.
+    the name is unknown, a file is missing or damaged, or a download is needed and fails.
     """
     if name == "digits":
         return _digits()
@@ -118,7 +118,7 @@ def _find(directory: Path, stem: str) -> Path:
         if path.is_file():
             return path
     raise UserError(
-        f"{directory / stem}.gz is missing: --data-dir wants the four IDX files "
+        f"{directory / stem}.gz is missing: --data-dir must hold the four IDX files "
         f"{', '.join(IDX_FILES.values())} (with or without .gz)."
     )
 
@@ -201,9 +201,10 @@ def uniform_noise(
 ) -> Float[Array, "batch height width"]:
     """Return images number ``index`` of the noise set of ``key``: pixels U[−1, 1], float32.
 
-    The set is never stored: every image has a key of its own, so that any batch of it can be made
-    again in any order. Pixels take 65536 equally spaced values, symmetric about 0: a random word
-    of 32 bits makes two of them.
+    The set is never stored: each image has its own key, so any batch can be made again in any
+    order. Pixels take 65,536 equally spaced values, symmetric about 0; one random 32-bit word gives
+    two pixels. ``key`` must be a threefry key (JAX's default): ``jax.random.bits`` gives the same
+    16 bits at twice the cost.
     """
     n_pixels = math.prod(image_shape)
     words = jnp.arange(-(-n_pixels // 2), dtype=jnp.uint32)
