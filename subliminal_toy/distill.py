@@ -166,9 +166,9 @@ def ensemble(fn: Callable, n_shared: int = 0) -> Callable:
 
     The first ``n_shared`` arguments are the same for every replicate; all others, and the results,
     get a leading axis of replicates, of any length: where the devices do not divide it, the last
-    replicate is repeated and its copies are dropped. Pass large shared arrays through
-    ``on_every_device`` once. On a CPU each device runs its replicates one after the other (the
-    command line makes one device per core), elsewhere all at once.
+    replicate is repeated and its copies are dropped. Results are NumPy arrays. Pass large shared
+    arrays through ``on_every_device`` once. On a CPU each device runs its replicates one after the
+    other (the command line makes one device per core), elsewhere all at once.
     """
 
     def on_one_device(*args):
@@ -198,7 +198,7 @@ def ensemble(fn: Callable, n_shared: int = 0) -> Callable:
         if padding:
             rows = jnp.minimum(jnp.arange(n + padding), n - 1)
             own = jax.tree.map(lambda array: jnp.asarray(array)[rows], own)
-        results = on_all_devices(*shared, *own)
-        return jax.tree.map(lambda array: array[:n], results) if padding else results
+        # Cut on the host: on the devices it would be a collective operation.
+        return jax.tree.map(lambda array: array[:n], jax.device_get(on_all_devices(*shared, *own)))
 
     return for_many

@@ -69,7 +69,7 @@ def of_table(
     def part(first: int, _: Mapping[str, Arrays]) -> Arrays:
         index = np.arange(first, min(first + PART, n_replicates))
         shared = key, jnp.int32(n_replicates), numbers, on_every_device(tuple(data[1:]))
-        measures, params = jax.device_get(program(*shared, index))
+        measures, params = program(*shared, index)
         arrays = {
             f"{arm}/{field}": array[:, -1] if arm in names else array
             for arm, one in measures.items()
