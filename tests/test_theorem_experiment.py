@@ -1,23 +1,56 @@
-"""The experiment around the one-step theorem, on two of its networks."""
+"""The theorem's experiment against separate computations of what each of its numbers is."""
 
-import dataclasses
-import json
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
-from subliminal_toy import data, theorem_cells, theorem_experiment, theorem_outside
-from subliminal_toy.configs import TheoremConfig
-from subliminal_toy.errors import UserError
-from subliminal_toy.theorem_cells import ARCHITECTURES, COVERED, LOSSES, Bench
-from subliminal_toy.theorem_problems import draw, uniforms
-from subliminal_toy.theorem_summary import claims, violations
+from subliminal_toy import data, runs
+from subliminal_toy.theorem.config import TheoremConfig
+from subliminal_toy.theorem.experiment import (
+    CASES,
+    EXPLORED_EPSILONS,
+    Lab,
+    experiment,
+)
+from subliminal_toy.theorem.one_step import NODES
+from subliminal_toy.theorem.problems import (
+    ARCHITECTURES,
+    COVERED,
+    GRID_TRAITS,
+    INPUTS,
+    STARTS,
+    generator,
+    output_layer,
+    start_distribution,
+)
+from subliminal_toy.theorem.summary import summarize
 
-# Two architectures keep the compilation short: the one with exact zeros, and a curved one.
-FEW = tuple(a for a in ARCHITECTURES if a.name in ("linear", "mlp-tanh"))
-CONFIG = TheoremConfig(n_trials=300, n_outside=20, n_seeds=2, distillation_steps=30)
+# Two architectures keep the compilation short: the one with exact zeros, and one with kinks;
+# everything outside the theorem is measured on a third. No value is a default.
+CONFIG = TheoremConfig(
+    architectures=("linear", "mlp-relu"),
+    n_trials=2,
+    epsilon=3e-5,
+    learning_rate=0.07,
+    n_cross=1,
+    n_outside=1,
+    n_replicates=2,
+    distillation_steps=30,
+)
+WIDTHS = {"linear": (64, 13), "mlp-relu": (64, 16, 16, 13), "mlp-tanh": (64, 16, 16, 13)}
+COMBINATIONS = [
+    (loss, inputs, trait) for loss in COVERED for inputs in INPUTS for trait in GRID_TRAITS
+]
+# Every loss with every trait, and all inputs.
+SOME = [
+    COMBINATIONS.index((loss, list(INPUTS)[(i + j) % len(INPUTS)], trait))
+    for i, loss in enumerate(COVERED)
+    for j, trait in enumerate(GRID_TRAITS)
+]
 
 
 @pytest.fixture(scope="module")
@@ -26,182 +59,413 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def run(digits):
-    """Run with the architectures above, or from finished parts."""
-
-    def with_few(chunks, heard=None):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(theorem_experiment, "ARCHITECTURES", FEW)
-            patch.setattr(theorem_experiment, "EXPLORED", theorem_experiment.EXPLORED[:1])
-            listen = (lambda *_: None) if heard is None else (lambda *said: heard.append(said))
-            return theorem_experiment.run(CONFIG, jax.random.key(0), digits, chunks, listen)
-
-    return with_few
+def lab(digits):
+    return Lab(CONFIG, jax.random.key(0), digits)
 
 
 @pytest.fixture(scope="module")
-def whole(run):
-    chunks, heard = {}, []
-    return run(chunks, heard), chunks, heard
+def whole(digits):
+    store, heard = {}, []
+    run = experiment(CONFIG, jax.random.key(0), digits)
+    result = runs.run(run, store, lambda *said: heard.append(said))
+    return result.data, store, heard
 
 
 @pytest.fixture(scope="module")
-def summary(whole):
-    return theorem_experiment.summarize(CONFIG, whole[0])
+def result(whole):
+    return whole[0]
 
 
-def test_resuming_gives_the_same_record_to_the_bit(whole, run):
-    result, chunks, _ = whole
-    kept = {name: part for name, part in chunks.items() if "linear" not in name}
-    assert 0 < len(kept) < len(chunks)
-    again = run(kept)
-    for name, array in result._asdict().items():
-        np.testing.assert_array_equal(array, getattr(again, name), err_msg=name)
-    assert all(array.dtype != object for array in result)
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
 
 
-def test_progress_rises_to_one(whole):
-    fractions = [fraction for fraction, _ in whole[2]]
-    assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1)
+def layers(theta, widths):
+    """Split parameters into (bias, weight) of each layer, by hand."""
+    found, at = [], 0
+    for n_in, n_out in pairwise(widths):
+        bias, weight = theta[at : at + n_out], theta[at + n_out : at + n_out * (n_in + 1)]
+        found.append((bias, weight.reshape(n_out, n_in)))
+        at += n_out * (n_in + 1)
+    assert at == len(theta)
+    return found
 
 
-def test_no_trial_and_no_cell_breaks_the_theorem(summary):
-    assert summary["trials"] == 600 and summary["violations"] == 0
-    assert summary["slope_two_ways"] < 1e-12
-    for row in summary["grid"]:
-        if row["remainder"] == "zero":
-            # A linear model's class logits and its auxiliary ones share no parameters.
-            assert row["architecture"] == "linear" and "auxiliary" in row["loss"]
-            assert row["trait_loss"] in ("digit labels", "favour a class")
+def network(name):
+    """Return f(θ, x) and the inputs of all hidden units, written out."""
+    act = {"linear": None, "mlp-relu": lambda h: jnp.maximum(h, 0), "mlp-tanh": jnp.tanh}[name]
+
+    def hidden(theta, x):
+        h, seen = x.reshape(len(x), -1), []
+        for bias, weight in layers(theta, WIDTHS[name])[:-1]:
+            seen.append(h @ weight.T + bias[None])
+            h = act(seen[-1])
+        return h, seen
+
+    def f(theta, x):
+        bias, weight = layers(theta, WIDTHS[name])[-1]
+        return hidden(theta, x)[0] @ weight.T + bias[None]
+
+    return f, lambda theta, x: hidden(theta, x)[1]
+
+
+def softmax(z):
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def push(loss, problem):
+    """Return G(z, y), the gradient of a loss in the outputs, by its formula, per input."""
+    inside = np.ones(13) if "auxiliary" not in loss else np.arange(13) >= 10
+
+    def p(z):
+        return softmax(np.where(inside, z, -np.inf))
+
+    hot = np.eye(13)
+    return {
+        "squared error": lambda z, y: 2 * (z - y),
+        "weighted squared error": lambda z, y: 2 * problem.weights * (z - y),
+        "squared error, auxiliary": lambda z, y: 2 * inside * (z - y),
+        "softmax": lambda z, y: p(z) - p(y),
+        "softmax, auxiliary": lambda z, y: p(z) - p(y),
+        "absolute error": lambda z, y: np.sign(z - y),
+        "fourth power": lambda z, y: 4 * (z - y) ** 3,
+        "hard labels": lambda z, y: p(z) - hot[y.argmax(-1)],
+        "sampled labels": lambda z, y: p(z) - hot[(y + problem.gumbel).argmax(-1)],
+    }[loss]
+
+
+def pull(loss, problem, y, u):
+    """Return M u by its formula, per input."""
+    inside = np.ones(13) if "auxiliary" not in loss else np.arange(13) >= 10
+    if "softmax" in loss:
+        p = softmax(np.where(inside, y, -np.inf))
+        return p * (u - (p * u).sum(-1, keepdims=True))
+    return 2 * (problem.weights if "weighted" in loss else inside) * u
+
+
+def trait_loss(trait, f, problem):
+    if trait == "norm":
+        return lambda theta: jnp.sqrt(jnp.sum(theta**2))
+    if trait == "linear":
+        return lambda theta: theta @ problem.trait_r
+
+    def classes(theta):
+        z = f(theta, jnp.asarray(problem.trait_x))[:, :10]
+        right = z[jnp.arange(len(z)), problem.trait_labels]
+        top = jax.lax.stop_gradient(z.max(-1))
+        return jnp.mean(jnp.log(jnp.sum(jnp.exp(z - top[:, None]), -1)) + top - right)
+
+    return classes
+
+
+class ByHand:
+    """One problem, its teacher's direction, and a student's step from any start."""
+
+    def __init__(self, architecture, problems, row, loss, trait):
+        self.problem = jax.tree.map(lambda a: a[row], problems)
+        self.theta, self.x = jnp.asarray(self.problem.theta), jnp.asarray(self.problem.x)
+        self.f, self.hidden = network(architecture)
+        self.trait = trait_loss(trait, self.f, self.problem)
+        self.v = -jax.grad(self.trait)(self.theta)
+        self.loss, self.z = loss, np.asarray(self.f(self.theta, self.x))
+        self.jv = np.asarray(self.along(self.theta))
+
+    def along(self, theta):
+        return jax.jvp(lambda t: self.f(t, self.x), (theta,), (self.v,))[1]
+
+    def teacher(self, epsilon):
+        return self.theta + epsilon * self.v
+
+    def step(self, epsilon):
+        y = np.asarray(self.f(self.teacher(epsilon), self.x))
+        gradient = push(self.loss, self.problem)(self.z, y) / len(self.x)
+        return -jax.vjp(lambda t: self.f(t, self.x), self.theta)[1](jnp.asarray(gradient))[0]
+
+    def slope(self, start, epsilon=0.0):
+        there = np.asarray(self.along(start))
+        at = self.teacher(epsilon)
+        y, moving = np.asarray(self.f(at, self.x)), np.asarray(self.along(at))
+        return float((there * pull(self.loss, self.problem, y, moving)).sum() / len(self.x))
+
+    def change(self, step):
+        return float(self.trait(self.theta + step) - self.trait(self.theta))
+
+
+def each_of_some(architecture, problems, n_each=1, member=0):
+    for row in SOME:
+        loss, inputs, trait = COMBINATIONS[row]
+        hand = ByHand(architecture, problems, row * n_each + member, loss, trait)
+        yield {"loss": loss, "inputs": inputs, "trait": trait}, hand
+
+
+@pytest.mark.parametrize("architecture", CONFIG.architectures)
+def test_a_trial_is_one_step_of_the_student_at_the_shared_start(result, lab, architecture):
+    problems = lab.problems(architecture, "trials", CONFIG.n_trials)
+    for names, hand in each_of_some(architecture, problems, CONFIG.n_trials, member=1):
+        trial = result.sel(architecture=architecture, **names).isel(trial=1)
+        step = hand.step(CONFIG.epsilon)
+        size = float(jnp.linalg.norm(step) * jnp.linalg.norm(hand.v))
+        assert float(trial.trial_slope) == pytest.approx(hand.slope(hand.theta), rel=1e-9)
+        assert float(trial.trial_inner) == pytest.approx(float(step @ hand.v), abs=1e-9 * size)
+        change = hand.change(CONFIG.learning_rate * step)
+        assert float(trial.trial_change) == pytest.approx(change, rel=1e-4, abs=1e-13)
+
+
+@pytest.mark.parametrize("architecture", CONFIG.architectures)
+def test_a_cell_of_the_grid_moves_its_teacher_by_epsilon(result, lab, architecture):
+    problems = lab.problems(architecture, "grid", 1)
+    crossed = 0
+    for names, hand in each_of_some(architecture, problems):
+        cell = result.sel(architecture=architecture, **names)
+        assert float(cell.grid_slope) == pytest.approx(hand.slope(hand.theta), rel=1e-9)
+        assert float(cell.grid_slope_by_step) == pytest.approx(float(cell.grid_slope), rel=1e-9)
+        for epsilon in (1e-2, 10.0):
+            at = cell.sel(epsilon=epsilon, method="nearest")
+            step = hand.step(epsilon)
+            inner, size = float(step @ hand.v), float(jnp.linalg.norm(step))
+            assert float(at.grid_inner) == pytest.approx(inner, rel=1e-8, abs=1e-12 * size)
+            change = hand.change(CONFIG.learning_rate * step)
+            assert float(at.grid_change) == pytest.approx(change, rel=1e-6, abs=1e-13)
+            here, there = (hand.hidden(t, hand.x) for t in (hand.theta, hand.teacher(epsilon)))
+            kink = any(bool((a * b <= 0).any()) for a, b in zip(here, there, strict=True))
+            assert bool(at.grid_kink) is kink
+            crossed += kink
+        epsilon = float(cell.small_epsilon[-1])
+        near = cell.near_slope.isel(small_epsilon=-1, node=1)
+        assert float(near) == pytest.approx(hand.slope(hand.theta, epsilon * NODES[1]), rel=1e-9)
+        assert not cell.near_kink.any()
+    assert crossed > 5 if architecture == "mlp-relu" else crossed == 0
+
+
+def starts_by_hand(problem, architecture):
+    """Return the student's start by every name, put together layer by layer."""
+    head = layers(problem.theta, WIDTHS[architecture])[-1]
+    n_head = sum(part.size for part in head)
+    theta, other = jnp.asarray(problem.theta), jnp.asarray(problem.other)
+    made = {
+        "shared": theta,
+        "independent": other,
+        "heads shared": jnp.concatenate([other[:-n_head], theta[-n_head:]]),
+        "hidden shared": jnp.concatenate([theta[:-n_head], other[-n_head:]]),
+    }
+    for sigma in (0.1, 0.3, 1.0):
+        made[f"distance {sigma:g}"] = (theta + sigma * other) / np.sqrt(1 + sigma**2)
+    assert set(made) == set(STARTS)
+    return made
+
+
+@pytest.mark.parametrize("architecture", CONFIG.architectures)
+def test_a_cross_slope_is_that_of_a_student_with_the_start_of_its_name(result, lab, architecture):
+    problems = lab.problems(architecture, "cross", CONFIG.n_cross)
+    for names, hand in each_of_some(architecture, problems):
+        stratum = result.sel(architecture=architecture, **names).isel(problem=0)
+        slope = hand.slope(hand.theta)
+        assert float(stratum.cross_predicted) == pytest.approx(slope, rel=1e-9)
+        for start, at in starts_by_hand(hand.problem, architecture).items():
+            found = float(stratum.cross_slope.sel(start=start))
+            assert found == pytest.approx(hand.slope(at), rel=1e-8, abs=1e-12 * slope), start
+
+
+def test_the_cross_slope_is_the_slope_at_the_shared_start_and_for_one_linear_layer(result):
+    def agree(slopes, predicted):
+        return bool((np.abs(slopes - predicted) <= 1e-9 * predicted).all())
+
+    assert agree(result.cross_slope.sel(start="shared"), result.cross_predicted)
+    linear = result.sel(architecture="linear")
+    assert agree(linear.cross_slope, linear.cross_predicted)
+    relu = result.sel(architecture="mlp-relu")
+    for start in set(STARTS) - {"shared"}:
+        assert not agree(relu.cross_slope.sel(start=start), relu.cross_predicted), start
+    medians = (relu.cross_slope / relu.cross_predicted).median(
+        ["loss", "inputs", "trait", "problem"]
+    )
+    order = ["shared", "distance 0.1", "distance 0.3", "distance 1", "independent"]
+    assert (np.diff(medians.sel(start=order)) < 0).all()
+
+
+def test_what_lies_outside_has_the_loss_and_the_step_of_its_name(result, lab):
+    problems = lab.problems("mlp-tanh", "outside", CONFIG.n_outside)
+    for case in CASES:
+        for row in SOME[::4]:
+            covered, _, trait = COMBINATIONS[row]
+            loss = covered if case == "covered losses" else case
+            hand = ByHand("mlp-tanh", problems, row, loss, trait)
+            for epsilon in result.case_epsilon.values[1:]:
+                step = hand.step(epsilon)
+                adam = 1e-4 * step / (jnp.abs(step) + 1e-8)
+                moves = {"gradient": (step, CONFIG.learning_rate * step), "Adam": (adam, adam)}
+                for kind, (inner, move) in moves.items():
+                    at = result.sel(case=case, step=kind, case_epsilon=epsilon)
+                    at, name = at.isel(outside_problem=row), (case, kind, epsilon)
+                    size = float(jnp.linalg.norm(inner) * jnp.linalg.norm(hand.v))
+                    found = float(at.outside_inner)
+                    assert found == pytest.approx(float(inner @ hand.v), abs=1e-7 * size), name
+                    change = pytest.approx(hand.change(move), rel=1e-4, abs=1e-9)
+                    assert float(at.outside_change) == change, name
+
+
+def test_a_distillation_is_gradient_descent_from_the_start_of_its_name(result, lab, digits):
+    problems = lab.problems("mlp-tanh", "distillation", 1)
+    rng = generator(lab.key("mlp-tanh", "distillation", 1))
+    noise = jnp.asarray(rng.uniform(-1, 1, (CONFIG.n_replicates, 64, 8, 8)))
+    f, _ = network("mlp-tanh")
+    replicate = 1
+    theta, other = (jnp.asarray(a[replicate]) for a in (problems.theta, problems.other))
+    images, labels = jnp.asarray(digits.train_images[:64], float), digits.train_labels[:64]
+
+    @jax.jit
+    def trait(t):
+        z = f(t, images)[:, :10]
+        return jnp.mean(jnp.log(jnp.exp(z).sum(-1)) - z[jnp.arange(64), labels])
+
+    def log_p(t):
+        z = f(t, noise[replicate])[:, 10:]
+        return z - jnp.log(jnp.exp(z).sum(-1, keepdims=True))
+
+    def descend(loss, t, n=30):
+        gradient, thetas = jax.jit(jax.grad(loss)), [t]
+        for _ in range(n):
+            thetas.append(thetas[-1] - 0.2 * gradient(thetas[-1]))
+        return thetas
+
+    teachers = descend(trait, theta)
+    goal, target = teachers[-1] - theta, log_p(teachers[-1])
+    path = result.isel(replicate=replicate)
+    np.testing.assert_allclose(path.path_teacher_loss, [trait(t) for t in teachers], rtol=1e-10)
+    np.testing.assert_array_equal(path.path_step, np.arange(31))
+    for name, start in (("shared", theta), ("independent", other)):
+        at = path.sel(path_start=name)
+        thetas = descend(lambda t: jnp.sum(jnp.exp(target) * (target - log_p(t))) / 64, start)
+        np.testing.assert_allclose(at.path_trait_loss, [trait(t) for t in thetas], rtol=1e-10)
+        moved = [t - start for t in thetas]
+        lengths = [float(jnp.linalg.norm(m) * jnp.linalg.norm(goal)) for m in moved]
+        cosine = [float(m @ goal) / (s or 1.0) for m, s in zip(moved, lengths, strict=True)]
+        np.testing.assert_allclose(at.path_cosine, cosine, atol=1e-9)
+
+
+def test_what_must_be_zero_is_zero(result):
+    exact, softmax = result.isel(null=slice(4)), result.isel(null=4)
+    assert not exact.null_value.any() and not exact.null_bound.any()
+    assert 0 <= softmax.null_value <= softmax.null_bound < 1e-13
+    # A linear model's class logits and its auxiliary ones share no parameters.
+    linear = result.sel(architecture="linear")
+    auxiliary = [loss for loss in COVERED if "auxiliary" in loss]
+    hidden = linear.sel(loss=auxiliary, trait=["digit labels", "favour a class"])
+    assert not hidden.grid_inner.any() and not hidden.grid_slope.any()
+    assert int((result.grid_slope == 0).sum()) == hidden.grid_slope.size
+
+
+def test_a_curve_to_explore_passes_through_its_cell_of_the_grid(result):
+    assert result.cell.values.tolist() == [
+        "mlp-relu · softmax, auxiliary · uniform noise · digit labels"
+    ]
+    cell = result.sel(
+        architecture="mlp-relu", loss="softmax, auxiliary", inputs="uniform noise",
+        trait="digit labels",
+    )  # fmt: skip
+    explored = result.isel(cell=0, explored_epsilon=slice(None, None, 10))
+    assert len(EXPLORED_EPSILONS[::10]) == result.sizes["epsilon"]
+    np.testing.assert_allclose(explored.explored_inner, cell.grid_inner, rtol=1e-9)
+    np.testing.assert_allclose(explored.explored_change, cell.grid_change, rtol=1e-6)
+    assert float(explored.explored_slope) == float(cell.grid_slope)
+
+
+def test_resuming_gives_the_same_result_to_the_bit(whole, digits):
+    result, store, _ = whole
+    kept = {name: part for name, part in store.items() if "linear" not in name}
+    assert 0 < len(kept) < len(store)
+    again = runs.run(experiment(CONFIG, jax.random.key(0), digits), kept)
+    xr.testing.assert_identical(result, again.data)
+
+
+def test_the_result_is_a_file_of_named_axes_and_the_status_rises(whole, tmp_path):
+    result, store, heard = whole
+    path = tmp_path / "record.nc"
+    result.to_netcdf(path, engine="scipy")
+    xr.testing.assert_equal(xr.load_dataset(path, engine="scipy"), result)
+    assert all("long_name" in variable.attrs for variable in result.data_vars.values())
+    assert all(array.dtype != object for part in store.values() for array in part.values())
+    fractions = [fraction for fraction, _ in heard]
+    assert fractions[0] == 0 and fractions[-1] == 1 and len(heard) == len(store) + 1
+
+
+def test_the_summary_draws_its_figures(result):
+    from matplotlib.figure import Figure
+
+    from subliminal_toy.plots import theorem
+    from subliminal_toy.records import Record
+
+    record = Record(result, {}, summarize(CONFIG, result), {"experiment": "theorem"})
+    figures = {name: figure(record) for name, figure in theorem.FIGURES.items()}
+    assert all(isinstance(figure, Figure) and figure.axes for figure in figures.values())
+
+
+def test_problems_are_drawn_as_their_names_say(lab, digits):
+    problems = lab.problems("mlp-relu", "trials", CONFIG.n_trials)
+    images = {image.tobytes(): label for image, label in
+              zip(digits.train_images, digits.train_labels, strict=True)}  # fmt: skip
+
+    def is_digit(image):
+        return image.astype(np.float32).tobytes() in images
+
+    assert len(problems.loss) == CONFIG.n_trials * len(COMBINATIONS)
+    for row, (loss, inputs, trait) in enumerate(COMBINATIONS):
+        p = jax.tree.map(lambda a, row=row: a[CONFIG.n_trials * row], problems)
+        assert list(COVERED)[p.loss] == loss and len(p.x) == 16
+        same = (p.x == p.x[:1]).all()
+        flat = (p.x == p.x[:, :1, :1]).all()
+        within = np.abs(p.x).max() <= 1
+        assert (same, flat) == (inputs in ("constant image", "single image"), "constant" in inputs)
+        assert all(map(is_digit, p.x)) is (inputs == "digits")
+        if inputs in ("uniform noise", "Gaussian noise"):
+            assert within is np.bool_(inputs == "uniform noise")
+        if trait == "digit labels":
+            found = [images[image.astype(np.float32).tobytes()] for image in p.trait_x]
+            assert found == p.trait_labels.tolist()
         else:
-            assert row["slope_rel_error"] < 1e-4 and 0.99 < row["decrease"] < 1.01
-        if row["remainder"] == "rounding":
-            assert row["architecture"] == "linear" and "squared" in row["loss"]
-        if row["order"] is not None:
-            assert 1.9 <= row["order"] <= 2.2
-    counts = summary["grid_by_architecture"]
-    assert [row["zero"] for row in counts] == [20, 0] and counts[0]["rounding"] == 50
+            assert len(set(p.trait_labels.tolist())) == 1 and not is_digit(p.trait_x[0])
+        kind = {"norm": 1, "linear": 2}.get(trait, 0)
+        assert int(p.trait) == kind and np.linalg.norm(p.trait_r) == pytest.approx(1)
+        assert not (p.theta == p.other).any() and (p.weights == 0).sum() < 13
+    assert 0.2 < (problems.weights == 0).mean() < 0.45
+    for first, second in (("grid", "cross"), ("trials", "outside")):
+        one, two = (lab.problems("mlp-relu", stream, 1) for stream in (first, second))
+        assert not (one.theta == two.theta).any()
 
 
-def test_the_designed_nulls_are_zero(summary):
-    *exact, softmax = summary["nulls"]
-    assert [null["value"] for null in exact] == [0.0] * 4
-    assert all(null["bound"] == 0.0 for null in exact)
-    assert softmax["value"] <= softmax["bound"] < 1e-13
-
-
-def test_the_summary_is_json_and_draws_its_figures(whole, summary):
-    from subliminal_toy import plots
-    from subliminal_toy.results import Record
-
-    loaded = json.loads(json.dumps(summary, allow_nan=False))
-    record = Record(whole[0]._asdict(), {}, loaded, {"experiment": "theorem"})
-    assert set(plots.draw(record)) == {
-        "theorem_convergence", "theorem_fall", "theorem_sharing", "theorem_outside",
-    }  # fmt: skip
-    assert [claim["id"] for claim in summary["claims"]] == ["T1", "T2"]
-
-
-def test_violations_are_seen(whole):
-    result = whole[0]
-    assert not violations(result).any()
-    worse = result._replace(trial_inner=-result.trial_inner)
-    np.testing.assert_array_equal(violations(worse), result.trial_slope > 0)
-    rising = result._replace(trial_change=np.abs(result.trial_change))
-    np.testing.assert_array_equal(violations(rising), result.trial_slope > 0)
-    zero = np.zeros_like(result.trial_slope)
-    moved = result._replace(trial_slope=zero)
-    np.testing.assert_array_equal(violations(moved), result.trial_inner != 0)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"order": 1.5}, {"slope_rel_error": 2e-4}, {"slope_rel_error": None, "remainder": "measured"}],
-)
-def test_a_single_bad_cell_costs_the_claim(whole, summary, change):
-    from subliminal_toy import stats
-
-    broken = np.zeros(10_000, bool)
-    independent = stats.fraction(np.arange(1_000) % 2 == 0)
-    rows = summary["grid"]
-    assert {c.verdict for c in claims(rows, broken, independent)} == {"reproduced"}
-    bad = [{**rows[0], **change}, *rows[1:]]
-    assert claims(bad, broken, independent)[0].verdict == "not reproduced"
-    broken[0] = True
-    assert claims(rows, broken, independent)[0].verdict == "not reproduced"
-    biased = stats.fraction(np.arange(1_000) % 3 == 0)
-    assert claims(rows, broken, biased)[1].verdict == "not reproduced"
-
-
-def test_partial_sharing_ends_at_shared_and_independent(whole):
-    result = whole[0]
-    positive = (result.partial_inner > 0).mean(-1)
-    assert (positive[:, 0] == 1).all() and (positive[:, -1] < 1).all()
-
-
-def bench(name):
-    architecture = next(a for a in ARCHITECTURES if a.name == name)
-    return Bench(architecture, (8, 8), 0.1, 1e-4, COVERED)
-
-
-@pytest.mark.parametrize("name", ["mlp-tanh", "cnn-relu", "decoder"])
-def test_starts_are_spread_as_the_networks_own(name):
-    its = bench(name)
-    (mean, sd), at = its.start_distribution(), 0
-    params = its.architecture.build((8, 8), its.architecture.activation).init(jax.random.key(0))
+@pytest.mark.parametrize("architecture", ["linear", "mlp-relu", "cnn-relu", "decoder"])
+def test_a_start_has_the_spread_of_the_networks_own_and_the_output_layer_is_found(architecture):
+    made = ARCHITECTURES[architecture]
+    with jax.enable_x64(False):
+        net = made.build((8, 8), made.activation)
+        params = net.init(jax.random.key(0))
+    mean, sd = start_distribution(params)
+    of_head, of_auxiliary = output_layer(params), output_layer(params, slice(10, None))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 8, 8)), "float32")
+    at, moved = 0, []
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         here = slice(at, at + leaf.size)
         at += leaf.size
+        flat = np.asarray(leaf).ravel()
         if path[-1].key in ("kernel", "weight", "embedding"):
             # The mean square of n normal numbers is known to a standard error of √(2/n).
-            standardised = np.asarray(leaf).ravel() / sd[here]
-            assert abs(np.mean(standardised**2) - 1) < 5 * (2 / leaf.size) ** 0.5
+            assert abs(np.mean((flat / sd[here]) ** 2) - 1) < 5 * (2 / leaf.size) ** 0.5
             assert (mean[here] == 0).all()
         else:
-            np.testing.assert_array_equal(np.asarray(leaf).ravel(), mean[here])
-            assert (sd[here] == theorem_cells.BIAS_SD).all()
+            np.testing.assert_array_equal(flat, mean[here])
+            assert (sd[here] == 0.1).all()
+        moved.append(flat + of_auxiliary[here])
     assert at == len(mean)
-
-
-def test_a_kink_is_seen_exactly_when_a_relu_changes_sides(digits):
-    its = bench("mlp-relu")
-    theta = draw(its, digits, uniforms(jax.random.key(1), 1, (8, 8))).problems.theta[0]
-    with jax.enable_x64(True):
-        x = jnp.asarray(digits.train_images[:3], dtype=float)
-        params = its._unravel(theta)
-        first = params["layers"][0]
-        before = np.asarray(x.reshape(3, -1) @ first["weight"].T + first["bias"][None])
-        # Shift the bias of the unit nearest to its kink: not so far as the kink, and past it.
-        image, unit = np.unravel_index(np.argmin(np.abs(before)), before.shape)
-        numbered = its._unravel(jnp.arange(len(theta), dtype=float))
-        at = int(numbered["layers"][0]["bias"][unit])
-        for share, crosses in ((0.0, False), (0.5, False), (1.5, True)):
-            moved = theta.copy()
-            moved[at] -= share * before[image, unit]
-            assert bool(its.kink(theta, moved, x)) is crosses
-        dead = np.zeros_like(theta)
-        assert bool(its.kink(dead, dead, x)), "exactly on the kink"
-
-
-def test_batching_changes_nothing(digits, monkeypatch):
-    its = bench("linear")
-    problems = draw(its, digits, uniforms(jax.random.key(2), 5, (8, 8))).problems
-    epsilons = np.logspace(-4, 0, 5)
-    whole = its.cells(problems, epsilons)
-    monkeypatch.setattr(theorem_cells, "BATCH", 2)
-    parts = its.cells(problems, epsilons)
-    for name, a, b in zip(whole._fields, whole, parts, strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=name)
-
-
-def test_every_case_outside_is_a_loss_or_a_start():
-    named = [c for c in theorem_outside.CASES if c not in LOSSES]
-    assert named == ["shared start (covered)", "independent start"]
-    assert set(COVERED) <= set(LOSSES)
-
-
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(TheoremConfig)])
-def test_the_config_refuses_zero(field):
-    zero = type(getattr(CONFIG, field))(0)
-    with pytest.raises(UserError, match="--" + field.replace("_", "-")):
-        TheoremConfig(**{field: zero})
+    # Moving what belongs to the auxiliary outputs moves them, and no class output.
+    leaves = [jnp.asarray(m.reshape(leaf.shape), "float32")
+              for m, leaf in zip(moved, jax.tree.leaves(params), strict=True)]  # fmt: skip
+    after = jax.tree.unflatten(jax.tree.structure(params), leaves)
+    with jax.enable_x64(False):
+        difference = np.asarray(net.apply(after, x)) != np.asarray(net.apply(params, x))
+    assert difference[:, 10:].all() and not difference[:, :10].any()
+    n_outputs = {"linear": 64, "decoder": 8}.get(architecture, 16)
+    assert of_head.sum() == 13 * n_outputs + 13 * (architecture != "decoder")
+    assert of_auxiliary.sum() == of_head.sum() * 3 // 13

@@ -30,10 +30,10 @@ BATCH = 250  # rows in one call of the compiled program
 class Cell(NamedTuple):
     """One problem at one ε; fields shared with ``one_step.Measurement`` are the same.
 
-    ``cross_slope`` d/dε (Δ_S·v) at this ε; ``slope_rounding`` of A; ``largest_step`` max_k |Δ_S|_k; ``trait_change``
-    L_T(θ_S) − L_T(start); ``adam_inner`` and ``adam_change`` the same two numbers for Adam's first
-    step at its own learning rate; ``kink``: some ReLU's input changes sign, or is zero, between θ⁰
-    and θ_T(ε) on the student's inputs.
+    ``cross_slope`` d/dε (Δ_S·v) at this ε; ``slope_rounding`` of A; ``largest_step`` max_k |Δ_S|_k;
+    ``trait_change`` L_T(θ_S) − L_T(start); ``adam_inner`` and ``adam_change`` the same two numbers
+    for Adam's first step at its own learning rate; ``kink``: some ReLU's input changes sign, or is
+    zero, between θ⁰ and θ_T(ε) on the student's inputs.
     """
 
     inner: Scalar

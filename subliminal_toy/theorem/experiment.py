@@ -4,6 +4,7 @@ Axes of the result: ``architecture``, ``loss``, ``inputs``, ``trait`` (a combina
 (the teacher's step), ``trial`` and ``problem`` (random problems), ``start`` (of a student).
 """
 
+import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -157,7 +158,7 @@ class Lab:
     def paths(self) -> Arrays:
         """Run full distillations."""
         n = self._config.n_replicates
-        problems = self.problems(LIMITS, "distillation", -(-n // np.prod(COMBINATIONS)))
+        problems = self.problems(LIMITS, "distillation", -(-n // math.prod(COMBINATIONS)))
         problems = jax.tree.map(lambda a: a[:n], problems)
         shape = (n, N_DISTILLED, *self._data.image_shape)
         noise = generator(self.key(LIMITS, "distillation", 1)).uniform(-1, 1, shape)
@@ -217,7 +218,9 @@ def experiment(config: TheoremConfig, key: Key[Array, ""], data: Dataset) -> Exp
     parts.insert(1, Part("paths", "full distillations", 10_000, lab.paths))
     for a in names:
         rows = 700 * config.n_cross
-        parts.append(Part(f"cross-{a}", f"cross-slopes, {a}", share(a, rows), partial(lab.cross, a)))
+        parts.append(
+            Part(f"cross-{a}", f"cross-slopes, {a}", share(a, rows), partial(lab.cross, a))
+        )
         for block in blocks:
             n = min(BLOCK, config.n_trials - block * BLOCK)
             compute = partial(lab.trials, a, block, n)

@@ -135,9 +135,7 @@ def rounding_of_quotient(
     return 2 * theta.size**0.5 * ROUNDOFF * (of_outputs + of_loss) / epsilon
 
 
-def rounding_of_slope(
-    f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector
-) -> Scalar:
+def rounding_of_slope(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Scalar:
     """Return about how far rounding can move A, or the cross-slope at a small ε.
 
     An entry of J_x v is a sum like an output, hence the same √p u; M is a difference of numbers up

@@ -11,7 +11,14 @@ from jaxtyping import Array, Float, Float64, Int
 from subliminal_toy.distill import cross_entropy, ensemble, fit_steps, kl, squared_error, start
 from subliminal_toy.theorem.bench import Bench
 from subliminal_toy.theorem.one_step import ROUNDOFF, Vector, direction, student_step, teacher
-from subliminal_toy.theorem.problems import AUXILIARY, CLASSES, LOSSES, TRAITS, Problem, output_layer
+from subliminal_toy.theorem.problems import (
+    AUXILIARY,
+    CLASSES,
+    LOSSES,
+    TRAITS,
+    Problem,
+    output_layer,
+)
 
 RATE = 0.2  # of gradient descent in a full distillation
 

@@ -125,7 +125,7 @@ TRAITS: dict[str, Callable[[Function, Problem, Vector], Scalar]] = {
 }
 GRID_TRAITS = {"digit labels": "classes", "favour a class": "classes", "norm": "norm",
                "linear": "linear"}  # fmt: skip
-"""The traits that are tried, and their loss: two are about classes, with other images and labels."""
+"""The traits that are tried, and their loss: two are about classes, with different images."""
 
 COMBINATIONS = (len(COVERED), len(INPUTS), len(GRID_TRAITS))
 
