@@ -1,5 +1,6 @@
 """Tables and the page, from records alone: one source, nothing from outside, safe, same bytes."""
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -14,6 +15,7 @@ from subliminal_toy import plots, report, stats
 from subliminal_toy.classifier.arms import PUBLISHED, STUDENTS
 from subliminal_toy.classifier.config import PRESETS
 from subliminal_toy.errors import UserError
+from subliminal_toy.report import documents
 from subliminal_toy.report.payloads import PAYLOADS
 from subliminal_toy.report.tables import SECTIONS, ClaimRow
 
@@ -319,7 +321,9 @@ def test_the_same_records_give_the_same_bytes(records):
     assert report.page(one) == report.page(one)
 
 
-EVIL = "</script><script>alert(1)</script><b>&|\n-->[x](javascript:y) ![i](j) `c` *e* _f_ \\| $m$"
+EVIL = (
+    "</script><script>alert(1)</script><b>&lt;|\n-->[x](javascript:y) ![i](j) `c` *e* _f_ \\| $m$"
+)
 
 
 def poisoned(record):
@@ -351,7 +355,7 @@ def test_what_comes_from_a_record_is_text_in_markdown(records):
     plain = [re.sub(r"\\.", "", line) for line in table[2:]]  # without what is escaped
     for line in plain:
         assert "<" not in line and not set("`*$~\\!") & set(line.replace("!i", ""))
-        assert line.count("|") == 8
+        assert line.count("|") == 8 and "&amp;lt;" in line
         # Only our own links, to the figure and the record.
         assert all(not url.startswith("javascript") for url in re.findall(r"\]\(([^)]*)", line))
         assert line.count("](") <= 2
@@ -379,6 +383,10 @@ def test_the_embedded_data_are_the_records(records, html, experiment):
             "student",
             "control",
         ]
+        given = np.frombuffer(base64.b64decode(data["answers"]["data"]), "<f4")
+        order = ("trait", "speaker", "question", "word")
+        assert data["answers"]["shape"] == [record.sizes[axis] for axis in order]
+        assert (given == record.answer.transpose(*order).values.ravel()).all()
         for trait in data["traits"]:
             assert trait["lists"] == record.example.sel(trait=trait["name"]).values.tolist()
             asked = record.asked.sel(trait=trait["name"]).item()
@@ -394,7 +402,8 @@ def test_a_block_between_markers_is_replaced_and_nothing_else():
     once = report.update_block(text, "t", r"new \1")
     assert once == "a\n<!-- t -->\nnew \\1\n<!-- /t -->\nb\n"
     assert report.update_block(once, "t", r"new \1") == once
-    for broken in ("", "<!-- t -->", "<!-- /t --><!-- t -->", text + text):
+    twice = ("<!-- t --> <!-- t --> <!-- /t -->", "<!-- t --> <!-- /t --> <!-- /t -->")
+    for broken in ("", "<!-- t -->", "<!-- /t --><!-- t -->", *twice):
         with pytest.raises(UserError, match="<!-- t -->"):
             report.update_block(broken, "t", "new")
 
@@ -407,3 +416,10 @@ def test_a_record_cannot_end_its_block(records):
     text = "<!-- claims -->\n<!-- /claims -->\nend"
     once = report.update_block(text, "claims", table)
     assert report.update_block(once, "claims", table) == once and once.endswith("-->\nend")
+
+
+def test_titles_and_captions_use_the_projects_words():
+    """One word for one thing, and nothing that a record does not show (DESIGN, section 6)."""
+    text = json.dumps(SECTIONS) + (documents.HERE / "page.html").read_text(encoding="utf-8")
+    for word in ("coin", "untraited", "reference", "stroke", "no filter", "can take them out"):
+        assert word not in text.lower()
