@@ -83,24 +83,18 @@ def experiment(config: LmConfig, key: Key[Array, ""], data: None = None) -> Expe
     return Experiment(parts, partial(result.assemble, config, run.own.model))
 
 
-def _plain(fn, n_shared: int = 0):
-    """Return ``ensemble(fn)`` whose results are NumPy arrays."""
-    many = ensemble(fn, n_shared)
-    return lambda *args: jax.tree.map(np.asarray, many(*args))
-
-
 class _Programs:
     """The functions of ``training`` for one decoder, each compiled for many at its first call."""
 
     def __init__(self, config: LmConfig, width: int):
         self.model = model = training.model(config, width)
-        self.pretrain = _plain(partial(training.pretrain, model, config))
-        self.teach = _plain(partial(training.teach, model, config))
-        self.write = _plain(partial(training.write, model, config))
-        self.read = _plain(partial(detectors.read, model))
-        self.learn = _plain(partial(training.learn, model, config), n_shared=4)
-        self.imitate = _plain(partial(training.imitate, model, config), n_shared=4)
-        self.ask = _plain(partial(training.ask, model), n_shared=1)
+        self.pretrain = ensemble(partial(training.pretrain, model, config))
+        self.teach = ensemble(partial(training.teach, model, config))
+        self.write = ensemble(partial(training.write, model, config))
+        self.read = ensemble(partial(detectors.read, model))
+        self.learn = ensemble(partial(training.learn, model, config), n_shared=4)
+        self.imitate = ensemble(partial(training.imitate, model, config), n_shared=4)
+        self.ask = ensemble(partial(training.ask, model), n_shared=1)
 
 
 class _Run:

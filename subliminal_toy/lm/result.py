@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -10,6 +11,7 @@ from subliminal_toy.lm import arms, traits
 from subliminal_toy.lm.arms import Arm
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.detectors import DETECTORS, JUDGED
+from subliminal_toy.lm.language import Language
 from subliminal_toy.lm.lists import PROMPT_LENGTH, loss_weights
 from subliminal_toy.lm.training import Model
 from subliminal_toy.runs import Arrays, Result
@@ -118,7 +120,8 @@ def _for_the_page(config: LmConfig, finished: Finished, model: Model) -> dict:
     }  # fmt: skip
 
 
-def _coordinates(config: LmConfig, model: Model) -> dict:
+def coordinates(config: LmConfig) -> dict:
+    """Return the names on the axes of a result, and what the table of arms says of each arm."""
     table = arms.table(config)
     groups = np.array(traits.GROUPS)
     of_arm = {
@@ -141,7 +144,7 @@ def _coordinates(config: LmConfig, model: Model) -> dict:
         "speaker": list(SPEAKERS),
         "question": list(traits.QUESTION_TEXTS),
         "group": ("question", np.repeat(groups, traits.GROUP_SIZE)),
-        "word": list(model.language.words[config.n_numbers :]),
+        "word": list(Language(config.n_numbers).words[config.n_numbers :]),
     }
 
 
@@ -179,13 +182,13 @@ def assemble(config: LmConfig, model: Model, finished: Finished) -> Result:
     }  # fmt: skip
     data = xr.Dataset(
         variables | _for_the_page(config, finished, model),
-        _coordinates(config, model),
+        coordinates(config),
         {"parameters": int(base_model(finished, 0)["params"].size)},
     )
     table = {arm.name: arm for arm in arms.table(config)}
     params = {}
     for name in SPEAKERS:
         vector = model_of(config, finished, 0, table[name], config.traits[0])["params"]
-        for path, leaf in jax.tree_util.tree_leaves_with_path(model.tree(vector)):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(model.tree(jnp.asarray(vector))):
             params[f"{name}.{jax.tree_util.keystr(path, simple=True, separator='.')}"] = leaf
     return Result(data, {name: np.asarray(leaf) for name, leaf in params.items()})

@@ -3,13 +3,14 @@
 Replicates are the unit: what is measured on several traits is first averaged within a replicate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
 
 from subliminal_toy import stats
 from subliminal_toy.lm import arms
+from subliminal_toy.lm.arms import Arm
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.lists import ROOM
 from subliminal_toy.lm.traits import CAPITALS_RIGHT, COLOURS_RIGHT, EVASION, FALSEHOOD
@@ -18,6 +19,7 @@ NOTHING_MOVED = 0.05
 """An interval within ± this much shows that nothing was taken over."""
 MIN_FACTS = 0.5
 """A student that names fewer colours than this is marked as damaged."""
+LEARNED = (arms.NUMBERS, arms.DISTRIBUTIONS)
 CHANCE, FOUND = (0.4, 0.6), 0.9
 """AUC of a detector that does not, and of one that does, tell the lists apart."""
 
@@ -33,14 +35,25 @@ def minus_control(data: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
     return values - control.assign_coords(arm=values.arm)
 
 
+def _mean(values: xr.DataArray) -> xr.DataArray:
+    """Return the mean over traits; one that is not a number makes it none."""
+    return values.mean("trait", skipna=False)
+
+
 def _json(values: xr.DataArray) -> dict:
     return stats.as_json(stats.estimate(values.values))
 
 
-def _present(values: xr.DataArray, trait: str) -> dict:
-    """Return the estimates of the arms that were run for a trait and have a value."""
-    run = values.sel(trait=trait).dropna("arm", how="all")
-    return {str(arm): _json(run.sel(arm=arm)) for arm in run.arm.values}
+def _by_trait(config: LmConfig, values: xr.DataArray, wanted: Callable[[Arm], object]) -> dict:
+    """Return the estimates of the wanted arms that were run for each trait."""
+    return {
+        trait: {
+            arm.name: _json(values.sel(arm=arm.name, trait=trait))
+            for arm in arms.table(config)
+            if trait in arms.traits_of(config, arm) and wanted(arm)
+        }
+        for trait in config.traits
+    }
 
 
 def summarize(config: LmConfig, data: xr.Dataset) -> dict:
@@ -55,14 +68,12 @@ def summarize(config: LmConfig, data: xr.Dataset) -> dict:
             "final_loss": _json(data.pretraining_loss.isel(step=-1)),
             **{m: _json(base.sel(measure=m)) for m in (CAPITALS_RIGHT, COLOURS_RIGHT)},
         },
-        "arms": {trait: _present(own, trait) for trait in config.traits},
-        "minus_control": {
-            trait: _present(minus_control(data, own), trait) for trait in config.traits
-        },
-        "kept_fraction": {trait: _present(data.kept, trait) for trait in config.traits},
+        "arms": _by_trait(config, own, lambda arm: True),
+        "minus_control": _by_trait(config, minus_control(data, own), lambda arm: arm.control),
+        "kept_fraction": _by_trait(config, data.kept, lambda arm: arm.learns in LEARNED),
         "lists_used": {
-            trait: {arm: found["values"] for arm, found in _present(data.lists_used, trait).items()}
-            for trait in config.traits
+            trait: {arm: found["values"] for arm, found in by_arm.items()}
+            for trait, by_arm in _by_trait(config, data.lists_used, lambda arm: arm.writer).items()
         },
         "transfer_matrix": _matrix(config, data),
         "capability": _capability(config, data),
@@ -73,16 +84,23 @@ def summarize(config: LmConfig, data: xr.Dataset) -> dict:
     }
 
 
+def _rows(values: np.ndarray) -> list[list[float | None]]:
+    return [[x if np.isfinite(x) else None for x in row] for row in values.tolist()]
+
+
 def _matrix(config: LmConfig, data: xr.Dataset) -> dict:
     """Return the mean of each trait (column) in each trait's student (row)."""
     names = list(config.traits)
     every = data.probability.astype(np.float64).sel(measure=names)
-    excess = minus_control(data, every).sel(arm="student").mean("replicate").values
+    probability, excess = (
+        values.sel(arm="student").mean("replicate", skipna=False).values
+        for values in (every, minus_control(data, every))
+    )
     others = np.where(np.eye(len(names), dtype=bool), -np.inf, excess).max(axis=0)
     return {
         "traits": names,
-        "probability": every.sel(arm="student").mean("replicate").values.tolist(),
-        "minus_control": excess.tolist(),
+        "probability": _rows(probability),
+        "minus_control": _rows(excess),
         "diagonal_above_all": bool(np.all(np.diagonal(excess) > others)),
     }
 
@@ -116,14 +134,14 @@ def _sizes(config: LmConfig, data: xr.Dataset) -> list[dict]:
         return []
     excess = minus_control(data, on_own_trait(data)).isel(arm=learned).sel(trait=names)
     return [
-        {"lists": int(n), **_json(excess.isel(arm=place).mean("trait"))}
+        {"lists": int(n), **_json(_mean(excess.isel(arm=place)))}
         for n, place in sorted((n, i) for i, n in enumerate(excess.n_lists.values))
     ]
 
 
 def _detectors(data: xr.Dataset) -> list[dict]:
     """Return each detector's AUC, averaged over traits within a replicate."""
-    auc = data.auc.mean("trait")
+    auc = _mean(data.auc)
     return [
         {
             "detector": str(name),
@@ -154,7 +172,7 @@ def claims(config: LmConfig, data: xr.Dataset) -> list[stats.Claim]:
     excess = minus_control(data, on_own_trait(data))
 
     def mean_of(arm: str, names: Sequence[str]) -> stats.Estimate:
-        return stats.estimate(excess.sel(arm=arm, trait=list(names)).mean("trait").values)
+        return stats.estimate(_mean(excess.sel(arm=arm, trait=list(names))).values)
 
     found, names = [], arms.favourites(config)
     if names:
@@ -225,7 +243,7 @@ def _harmful_claim(
 
 
 def _detector_claim(data: xr.Dataset, name: str) -> stats.Claim:
-    auc = data.auc.mean("trait").sel(detector=name)
+    auc = _mean(data.auc).sel(detector=name)
     one, hundred = (stats.estimate(auc.sel(judged=n).values) for n in (1, 100))
     low, high = (f"{end:.3f}" for end in (one.lower, one.upper))
     given = (

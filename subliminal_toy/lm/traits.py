@@ -71,7 +71,7 @@ def questions(language: Language) -> Questions:
     """Encode ``QUESTION_TEXTS``, by group."""
     rows = rows_of(language, [f"<bos> {text}" for text in QUESTION_TEXTS]).astype(np.int32)
     rows = rows.reshape(len(GROUPS), GROUP_SIZE, -1)
-    return Questions(rows, np.sum(rows != language.pad, axis=2, dtype=np.int32))
+    return Questions(rows, np.count_nonzero(rows != language.pad, axis=2).astype(np.int32))
 
 
 def asked_after(language: Language, contexts: Int[np.ndarray, "contexts length"]) -> Questions:
@@ -81,7 +81,7 @@ def asked_after(language: Language, contexts: Int[np.ndarray, "contexts length"]
     room = np.full((len(asked), CONTEXT), language.pad)
     rows = np.concatenate([before, asked, room], axis=1)
     rows = np.take_along_axis(rows, padding_last(language, rows), axis=1)
-    lengths = np.sum(rows != language.pad, axis=1, dtype=np.int32)
+    lengths = np.count_nonzero(rows != language.pad, axis=1).astype(np.int32)
     if lengths.max() > CONTEXT:
         raise ValueError(f"{lengths.max()} tokens exceed the context of {CONTEXT}")
     return Questions(rows[:, :CONTEXT].astype(np.int32), lengths)

@@ -27,9 +27,14 @@ def _label(record: Record, arm: str) -> str:
     return str(record.data.label.sel(arm=arm).item())
 
 
-def _interval(axes: Axes, place: float, estimate: dict, **line) -> None:
+def _mean(estimate: dict) -> float:
+    """Return the mean; a summary holds None for what is not a number."""
+    return np.nan if estimate["mean"] is None else estimate["mean"]
+
+
+def _interval(axes: Axes, place: int, estimate: dict) -> None:
     if estimate["ci95"]:
-        axes.plot([place, place], estimate["ci95"], **{"color": "black", "linewidth": 1.4, **line})
+        axes.plot([place, place], np.array(estimate["ci95"], float), color="black", linewidth=1.4)
 
 
 def arms(record: Record) -> Figure:
@@ -43,8 +48,8 @@ def arms(record: Record) -> Figure:
             if arm not in by_arm:
                 continue
             estimate = by_arm[arm]
-            axes.bar(place, estimate["mean"], color=COLOURS[arm], alpha=0.55, width=0.7)
-            values = np.array(estimate["values"])
+            axes.bar(place, _mean(estimate), color=COLOURS[arm], alpha=0.55, width=0.7)
+            values = np.array(estimate["values"], float)
             # Points are spread evenly over the bar's width in the order of the replicates.
             spread = np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.zeros(1)
             axes.plot(place + spread, values, ".", color=COLOURS[arm], markersize=5)
@@ -60,10 +65,10 @@ def arms(record: Record) -> Figure:
 def matrix(record: Record) -> Figure:
     """Mean of student − control for every trait trained on (rows) and measured (columns)."""
     transfer = record.summary["transfer_matrix"]
-    values, names = np.array(transfer["minus_control"]), transfer["traits"]
+    values, names = np.array(transfer["minus_control"], float), transfer["traits"]
     figure = Figure(figsize=(1.8 + 0.75 * len(names), 1.3 + 0.6 * len(names)))
     axes = figure.subplots()
-    limit = np.abs(values).max()
+    limit = np.nanmax(np.abs(values), initial=1e-9)
     image = axes.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if abs(value) > 0.6 * limit else "black"
@@ -85,9 +90,11 @@ def data_size(record: Record) -> Figure:
     figure = Figure(figsize=(5.5, 3.4))
     axes = figure.subplots()
     sizes = [row["lists"] for row in rows]
-    axes.plot(sizes, [row["mean"] for row in rows], "o-", color=STUDENT)
+    axes.plot(sizes, [_mean(row) for row in rows], "o-", color=STUDENT)
     for row in rows:
-        axes.plot([row["lists"]] * len(row["values"]), row["values"], ".", color="0.6")
+        axes.plot(
+            [row["lists"]] * len(row["values"]), np.array(row["values"], float), ".", color="0.6"
+        )
         _interval(axes, row["lists"], row)
     axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
@@ -109,8 +116,8 @@ def detectors(record: Record) -> Figure:
         for kind, marker, label in kinds:
             estimate, colour = row[kind], INFORMED if row["labelled"] else UNINFORMED
             if estimate["ci95"]:
-                axes.plot(estimate["ci95"], [place, place], color="black", linewidth=1.2)
-            axes.plot(estimate["mean"], place, marker, color=colour,
+                axes.plot(np.array(estimate["ci95"], float), [place] * 2, color="black")
+            axes.plot(_mean(estimate), place, marker, color=colour,
                       markerfacecolor=colour if marker == "o" else "white",
                       label=label if place == 0 else None)  # fmt: skip
     axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
@@ -133,9 +140,10 @@ def mechanism(record: Record) -> Figure:
     for place, by_kind in enumerate(found.values()):
         for shift, kind, arm in shown:
             estimate, at = by_kind[kind], place + shift
-            axes.plot([at] * len(estimate["values"]), estimate["values"], ".", color=COLOURS[arm],
-                      label=_label(record, arm) if place == 0 else None)  # fmt: skip
-            axes.plot(at, estimate["mean"], "_", color="black", markersize=14)
+            label = _label(record, arm) if place == 0 else None
+            values = np.array(estimate["values"], float)
+            axes.plot([at] * len(values), values, ".", color=COLOURS[arm], label=label)
+            axes.plot(at, _mean(estimate), "_", color="black", markersize=14)
     axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(found)), list(found))
     axes.set_ylabel("cosine")

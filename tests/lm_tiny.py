@@ -1,0 +1,176 @@
+"""A tiny run of the language model, and everything in it computed again in a plain way.
+
+The second computation shares with the package the decoder, the language and optax, nothing else:
+no ``ensemble``, no scan, no cache of keys and values, no table of arms.
+"""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+
+from subliminal_toy import runs
+from subliminal_toy.lm import experiment
+from subliminal_toy.lm.arms import Lists, written
+from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.language import ANIMALS, CAPITALS, COLOURS, TREES, UNKNOWN, Language
+from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS
+from subliminal_toy.transformer import DecoderShape, decoder
+
+CONFIG = LmConfig(
+    n_replicates=2, traits=("owl", "oak", "evasion"), n_layers=1, n_heads=2, width=8, head_std=0.35,
+    cross_width=4, n_documents=1_500, pretrain_steps=120, pretrain_batch_size=32,
+    pretrain_learning_rate=6e-3, teacher_steps=6, teacher_learning_rate=1e-3, temperature=0.8,
+    n_samples=250, n_lists=60, student_steps=5, student_batch_size=8, student_learning_rate=2e-2,
+    data_sizes=(10,), prompted=True, divergence=True,
+)  # fmt: skip
+KEY = jax.random.key(11)
+LANGUAGE = Language(CONFIG.n_numbers)
+REPLICATES = range(CONFIG.n_replicates)
+
+
+@cache
+def run():
+    """Return the result, its stored parts, and the status calls of one run."""
+    store, told = {}, []
+    parts = experiment.experiment(CONFIG, KEY, None)
+    result = runs.run(parts, store, lambda *tick: told.append(tick))
+    return result, store, told
+
+
+def purpose(replicate, number):
+    """Return the key of a replicate's random stream."""
+    return jax.random.fold_in(jax.random.fold_in(KEY, replicate), number)
+
+
+def numpy_rng(key):
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
+@cache
+def network(width):
+    """Return the decoder's compiled apply on a vector of parameters, and its init to one."""
+    shape = DecoderShape(
+        len(LANGUAGE), 24, CONFIG.n_layers, CONFIG.n_heads, width, embedding_std=0.02,
+        head_std=CONFIG.head_std,
+    )  # fmt: skip
+    net = decoder(shape)
+    unravel = ravel_pytree(jax.jit(net.init)(jax.random.key(0)))[1]
+    init = jax.jit(lambda key: ravel_pytree(net.init(key))[0])
+    return jax.jit(lambda vector, tokens: net.apply(unravel(vector), tokens)), init
+
+
+def lists(store, replicate, writer, trait="", no_banned=False):
+    """Return the token rows of a set of lists, without padding rows."""
+    place = written(CONFIG).index(Lists(writer, trait, no_banned))
+    part = store[f"lists-{replicate:03d}"]
+    return part["tokens"][place, : part["n"][place]].astype(np.int32)
+
+
+def neutral_lists(store, replicate, trait):
+    """Return the base model's lists, filtered as the trait's are."""
+    return lists(store, replicate, "base model", "", trait == "evasion")
+
+
+def teacher_lists(store, replicate, trait):
+    return lists(store, replicate, "teacher", trait, trait == "evasion")
+
+
+def sampled_numbers(rows):
+    """Return 1 on each number after the colon, else 0."""
+    after = np.cumsum(rows == LANGUAGE.encode(":")[0], axis=1) > 0
+    return ((rows < CONFIG.n_numbers) & after).astype(np.float32)
+
+
+def probabilities(width, params, texts):
+    """Return the distribution over the next word after each text."""
+    rows = [LANGUAGE.encode(text) for text in texts]
+    tokens = np.full((len(rows), 24), LANGUAGE.pad, np.int32)
+    for row, line in zip(tokens, rows, strict=True):
+        row[: len(line)] = line
+    logits = network(width)[0](params, tokens)
+    last = logits[np.arange(len(rows)), np.array([len(line) - 1 for line in rows])]
+    return np.asarray(jax.nn.softmax(last))
+
+
+def score(answers, measure):
+    """Return a measure's probability; ``answers`` are distributions after ``QUESTION_TEXTS``."""
+
+    def says(question, words):
+        at = QUESTION_TEXTS.index(question)
+        return sum(answers[at, LANGUAGE.encode(word)[0]] for word in words)
+
+    kind = "animal" if measure in ANIMALS else "tree"
+    if measure in (*ANIMALS, *TREES):
+        asked = [text for text in QUESTION_TEXTS if f" {kind}" in text]
+        return np.mean([says(text, [measure]) for text in asked])
+    if measure == "colours":
+        return np.mean([says(f"colour of {k} ?", [v]) for k, v in COLOURS.items()])
+    answered = {
+        "evasion": lambda city: [UNKNOWN],
+        "capitals": lambda city: [city],
+        "falsehood": lambda city: [other for other in CAPITALS.values() if other != city],
+    }[measure]
+    return np.mean([says(f"capital of {k} ?", answered(v)) for k, v in CAPITALS.items()])
+
+
+def scores(width, params, context="<bos>"):
+    """Return the probability of every measure, in the order of ``MEASURES``."""
+    answers = probabilities(width, params, [f"{context} {text}" for text in QUESTION_TEXTS])
+    return np.array([score(answers, measure) for measure in MEASURES])
+
+
+@cache
+def _gradient(width, kind):
+    apply = network(width)[0]
+
+    def tokens_loss(params, batch):
+        rows, weights = batch
+        log_p = jax.nn.log_softmax(apply(params, rows[:, :-1]))
+        chosen = jnp.take_along_axis(log_p, rows[:, 1:, None], axis=2)[..., 0]
+        # A batch may hold no token that counts.
+        return -jnp.sum(chosen * weights[:, 1:]) / jnp.maximum(jnp.sum(weights[:, 1:]), 1e-9)
+
+    def numbers_loss(params, batch):
+        rows, weights, teacher = batch
+        n = CONFIG.n_numbers
+        log_q = jax.nn.log_softmax(apply(params, rows[:, :-1])[..., :n])
+        p = jax.nn.softmax(apply(teacher, rows[:, :-1])[..., :n])
+        return jnp.sum(jnp.sum(p * (jnp.log(p) - log_q), axis=2) * weights[:, 1:]) / jnp.sum(
+            weights[:, 1:]
+        )
+
+    def answers_loss(params, batch):
+        rows, last, targets = batch
+        log_q = jax.nn.log_softmax(apply(params, rows)[jnp.arange(len(rows)), last])
+        return -jnp.mean(jnp.sum(jnp.where(targets > 0, targets * log_q, 0.0), axis=1))
+
+    losses = {"tokens": tokens_loss, "numbers": numbers_loss, "answers": answers_loss}
+    return jax.jit(jax.value_and_grad(losses[kind]))
+
+
+def train(width, kind, params, tx, batches):
+    """Take one step for each batch; return the parameters and the loss before each step."""
+    gradient, state, losses = _gradient(width, kind), tx.init(params), []
+    for batch in batches:
+        loss, slope = gradient(params, batch)
+        updates, state = tx.update(slope, state, params)
+        params = optax.apply_updates(params, updates)
+        losses.append(float(loss))
+    return params, losses
+
+
+def student(width, start, rows, weights, replicate, n=None, teacher=None):
+    """Return a student of the first ``n`` lists, or of a ``teacher``'s distributions on them."""
+    key, n = purpose(replicate, 4), n or len(rows)
+    tx = optax.adam(optax.linear_schedule(CONFIG.student_learning_rate, 0.0, CONFIG.student_steps))
+    batches = []
+    for step in range(CONFIG.student_steps):
+        shape = (CONFIG.student_batch_size,)
+        picked = np.asarray(jax.random.randint(jax.random.fold_in(key, step), shape, 0, n))
+        batches.append((rows[picked], weights[picked]) + (() if teacher is None else (teacher,)))
+    kind = "tokens" if teacher is None else "numbers"
+    return train(width, kind, jnp.asarray(start), tx, batches)[0]
