@@ -139,7 +139,7 @@ def test_every_cited_equation_exists():
     }
     for path, its_citations in cited.items():
         assert its_citations <= numbers, path
-    assert cited.get(Path("subliminal_toy/theorem.py")), "theorem.py cites the proof"
+    assert cited.get(Path("subliminal_toy/theorem/one_step.py")), "one_step.py cites the proof"
 
 
 def test_citations_are_read_in_every_form():

@@ -16,15 +16,15 @@ from subliminal_toy.theorem.problems import COVERED, STARTS
 from subliminal_toy.theorem.summary import summarize
 
 SIZES = {
-    "architecture": 3, "loss": 5, "inputs": 2, "trait": 1, "epsilon": 17, "small_epsilon": 7,
-    "node": 2, "trial": 400, "problem": 50, "start": len(STARTS), "case": 1, "step": 2,
+    "architecture": 3, "loss": 5, "inputs": 1, "trait": 1, "epsilon": 17, "small_epsilon": 7,
+    "node": 2, "trial": 800, "problem": 100, "start": len(STARTS), "case": 1, "step": 2,
     "case_epsilon": 1, "outside_problem": 4, "replicate": 2, "path_start": 2, "path_step": 3,
     "null": 1, "correction": 1, "cell": 1, "explored_epsilon": 2,
 }  # fmt: skip
 COORDINATES = {
     "architecture": ["linear", "mlp-relu", "decoder"],
     "loss": list(COVERED),
-    "inputs": ["uniform noise", "digits"],
+    "inputs": ["digits"],
     "trait": ["norm"],
     "epsilon": EPSILONS,
     "small_epsilon": SMALL_EPSILONS,
@@ -41,7 +41,7 @@ COORDINATES = {
 }
 CONFIG = TheoremConfig()
 SLOPE, CURVATURE = 2.0, 0.5
-MOST = {"architecture": 1, "loss": 2, "inputs": 1, "trait": 0}  # a cell with softmax: not affine
+MOST = {"architecture": 1, "loss": 2, "inputs": 0, "trait": 0}  # a cell with softmax: not affine
 AFFINE = {"architecture": 0, "loss": 0, "inputs": 0, "trait": 0}
 
 
@@ -109,7 +109,7 @@ def with_cell(cell, **values):
 def test_both_claims_are_reproduced_where_everything_is_as_it_should_be():
     claims = verdicts(ideal())
     assert [claim["verdict"] for claim in claims.values()] == [REPRODUCED, REPRODUCED]
-    assert claims["T1"]["n"] == 3 * 5 * 2 * 400 and claims["T1"]["value"] == 1
+    assert claims["T1"]["n"] == 3 * 5 * 800 and claims["T1"]["value"] == 1
     assert claims["T2"]["n"] == 500
 
 
@@ -128,7 +128,7 @@ def test_both_claims_are_reproduced_where_everything_is_as_it_should_be():
 def test_one_trial_against_the_theorem_costs_the_claim(slope, inner, change, breaks):
     data = ideal()
     for name, value in zip(("slope", "inner", "change"), (slope, inner, change), strict=True):
-        data[f"trial_{name}"][1, 2, 1, 0, 7] = value
+        data[f"trial_{name}"][1, 2, 0, 0, 7] = value
     summary = summarize(CONFIG, data)
     assert summary["violations"] == int(breaks) and summary["trials"] == 12_000
     assert summary["trials_with_slope"] == 12_000 - (slope == 0)
@@ -140,7 +140,7 @@ def test_too_few_trials_do_not_make_the_claim():
     # Without a violation the exact interval begins at .025^(1/n), above .999 from n = 3,688.
     needed = int(np.ceil(np.log(0.025) / np.log(0.999)))
     assert needed == 3_688
-    for n_trials, verdict in ((122, NOT_REPRODUCED), (123, REPRODUCED)):  # 3,660 and 3,690
+    for n_trials, verdict in ((245, NOT_REPRODUCED), (246, REPRODUCED)):  # 3,675 and 3,690
         assert t1(ideal().isel(trial=slice(n_trials))) == verdict
 
 
@@ -247,7 +247,7 @@ def test_the_median_is_of_c_over_a():
 def test_a_negative_cross_slope_at_the_shared_start_costs_the_claim():
     for value, verdict in ((1e-9, REPRODUCED), (0.0, NOT_REPRODUCED), (-1e-9, NOT_REPRODUCED)):
         data = ideal()
-        data.cross_slope.loc[{"start": "shared"}][2, 1, 1, 0, 3] = value
+        data.cross_slope.loc[{"start": "shared"}][2, 1, 0, 0, 3] = value
         assert t2(data) == verdict
 
 
@@ -284,7 +284,7 @@ def test_the_strata_count_three_outcomes_and_leave_problems_without_slope_out():
     rows = summarize(CONFIG, data)["cross_slope"]
     assert len(rows) == 5 * len(STARTS)
     (row,) = (r for r in rows if r["start"] == "independent" and r["loss"] == "squared error")
-    # The first hundred of the order of losses, inputs and problems are negative.
+    # All hundred of the first loss are negative.
     expected = {"n": 98, "positive": 0, "zero": 3, "negative": 95, "median_ratio": -0.1}
     assert {key: row[key] for key in expected} == expected
     assert row["architecture"] == "mlp-relu" and row["trait"] == "norm"
