@@ -16,6 +16,7 @@ from importlib import import_module
 from subliminal_toy import data, runs
 from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.theorem.config import TheoremConfig
+from dataclasses import replace
 from lm_tiny import CONFIG
 
 CONFIGS = {
@@ -24,7 +25,8 @@ CONFIGS = {
                                    student_epochs=1, n_inputs=256, batch_size=128),
     "theorem": TheoremConfig(architectures=("linear", "mlp-tanh"), n_trials=1, n_cross=1,
                              n_outside=1, n_replicates=2, distillation_steps=5),
-    "lm": CONFIG,
+    # The tiny model of another width amplifies rounding a hundred thousand times in 120 steps.
+    "lm": replace(CONFIG, cross_width=0),
 }
 for name, config in CONFIGS.items():
     room = import_module(f"subliminal_toy.{name}.experiment")
