@@ -11,4 +11,4 @@ style:
 
 # Figures, the tables of the README and of docs/claims.md, from the records.
 figures:
-	subliminal-toy report figures --readme README.md
+	subliminal-toy report figures --readme README.md docs/claims.md

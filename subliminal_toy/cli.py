@@ -85,8 +85,8 @@ class Report:
     """Directories of finished records, or folders of such directories."""
     out: Path | None = None
     """The page to write; report.html in the first directory if not given."""
-    readme: Path | None = None
-    """Also rewrite the tables between the markers of this Markdown file."""
+    readme: tuple[Path, ...] = ()
+    """Also rewrite the blocks between the markers of these Markdown files."""
 
     def __call__(self) -> int:
         """Draw the figures into the records' directories, write the page, print the claims."""
@@ -100,13 +100,11 @@ class Report:
             draw(record, directory)
         page = self.out or self.records[0] / "report.html"
         write_page(loaded, page)
-        if self.readme is not None:
-            here = self.readme.resolve().parent
+        for readme in self.readme:
+            here = readme.resolve().parent
             named = {relative(directory, here): record for directory, record in loaded.items()}
-            text = self.readme.read_text(encoding="utf-8")
-            text = report.update_block(text, "claims", report.claims_markdown(named))
-            text = report.update_block(text, "published", report.published_markdown(named))
-            records.write(self.readme, text.encode())
+            text = report.update_blocks(readme.read_text(encoding="utf-8"), named)
+            records.write(readme, text.encode())
         show_claims({str(directory): record for directory, record in loaded.items()})
         print(f"Page: {page}")
         return 0
@@ -303,38 +301,34 @@ def run_experiment(
     jax.config.update("jax_num_cpu_devices", joblib.cpu_count())
     from subliminal_toy import data, records, runs
 
-    room = import_module(f"subliminal_toy.{name}.experiment")
     dataset = None
     if EXPERIMENTS[name].needs_data:
         dataset = data.load(getattr(config, "data", "digits"), data_dir)
     manifest = records.provenance(name, asdict(config), options.seed, command_line(sys.argv[1:]))
-    if dataset is not None:
-        manifest["data_sha256"] = dataset.sha256()
-    identity = {
-        key: manifest[key]
-        for key in ("format", "experiment", "config", "seed", "versions", "data_sha256")
-        if key in manifest
-    }
+    manifest["data_sha256"] = dataset and dataset.sha256()
+    same = ("format", "experiment", "config", "seed", "versions", "data_sha256")
+    identity = {key: manifest[key] for key in same}
     if (out / records.MANIFEST).exists():
         return finished(out, name, identity, options.resume)
     if runs.Store.exists(out) and not options.resume:
         raise UserError(
             f"{out} holds an unfinished run: continue it with --resume or choose another --out."
         )
+    room, summary = (
+        import_module(f"subliminal_toy.{name}.{module}") for module in ("experiment", "summary")
+    )
     experiment = room.experiment(config, jax.random.key(options.seed), dataset)
     store = runs.Store(out, identity)
-    manifest["resumed"] = len(store) > 0
-    began = time.perf_counter()
+    manifest["resumed"], began = len(store) > 0, time.perf_counter()
     result = runs.run(experiment, store, status)
     manifest["wall_s"] = time.perf_counter() - began
-    summarize = import_module(f"subliminal_toy.{name}.summary").summarize
-    summary = {
+    about = {
         "experiment": name,
-        "dataset": dataset.name if dataset is not None else None,
+        "dataset": dataset and dataset.name,
         "seed": options.seed,
         "wall_s": manifest["wall_s"],
-        **summarize(config, result.data),
     }
+    summary = about | summary.summarize(config, result.data)
     records.save(out, result.data, summary, manifest, result.params)
     store.discard()
     record = records.load(out)

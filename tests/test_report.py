@@ -116,7 +116,7 @@ def test_a_row_says_all_of_its_claim(records):
             figure="detectors",
         )
     ]
-    assert report.claims_markdown({"runs/lm": one}).splitlines()[2] == (
+    assert report.block("criteria", {"runs/lm": one}).splitlines()[2] == (
         "| L5a | It is so. (a small language, numbers 0–99) | 0.200 [−0.048, 0.448] | 3 | above 0 "
         "| reproduced | [figure](runs/lm/detectors.svg), [runs/lm](runs/lm/) |"
     )
@@ -129,7 +129,7 @@ def test_an_untested_claim_says_why_and_counts_as_untested(records):
     one = {"c": with_claims(records["runs/classifier"], **claim)}
     (row,) = report.claims_rows(one)
     assert (row.measured, row.reason) == ("–", claim["reason"])
-    assert f"| not tested: {claim['reason']} |" in report.claims_markdown(one)
+    assert f"| not tested: {claim['reason']} |" in report.block("criteria", one)
     html = report.page(one)
     assert re.search(rf'data-verdict="not tested">not tested</span>: {claim["reason"]}', html)
     assert "0 of 0 tested claims reproduced; 1 not tested." in " ".join(html.split())
@@ -159,7 +159,7 @@ def test_every_claim_of_every_experiment_has_a_figure(records):
 
 def test_published_values_have_their_half_widths_and_z(published):
     """The z is that of two standard errors, ours and a 1.96th of the paper's half-width."""
-    header, _, *lines = report.published_markdown({"runs/p": published}).splitlines()
+    header, _, *lines = report.block("published", {"runs/p": published}).splitlines()
     cells = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[1:] for line in lines}
     assert list(cells) == list(PUBLISHED) and "paper ± half-width" in header
     for arm, (paper, half_width) in PUBLISHED.items():
@@ -177,15 +177,15 @@ def test_published_values_have_their_half_widths_and_z(published):
 
 
 def test_only_runs_that_follow_the_paper_are_compared_with_it(records, published):
-    assert len(report.published_markdown(records).splitlines()) == 2
+    assert len(report.block("published", records).splitlines()) == 2
     both = {**records, "p": published}
-    assert len(report.published_markdown(both).splitlines()) == 2 + len(PUBLISHED)
+    assert len(report.block("published", both).splitlines()) == 2 + len(PUBLISHED)
 
 
 def test_one_replicate_has_no_z_and_no_interval(tmp_path):
     config = replace(PRESETS["paper"], n_replicates=1)
     record = page_records.classifier_record(tmp_path, config=config)
-    lines = report.published_markdown({"p": record}).splitlines()[2:]
+    lines = report.block("published", {"p": record}).splitlines()[2:]
     assert [line.split(" | ")[5] for line in lines] == ["–"] * len(PUBLISHED)
     plots.draw(record)
 
@@ -350,7 +350,7 @@ def test_what_comes_from_a_record_is_text_on_the_page(records):
 
 def test_what_comes_from_a_record_is_text_in_markdown(records):
     record = poisoned(records["runs/lm"])
-    table = report.claims_markdown({EVIL: record}).splitlines()
+    table = report.block("criteria", {EVIL: record}).splitlines()
     assert len(table) == 2 + len(record.summary["claims"])
     plain = [re.sub(r"\\.", "", line) for line in table[2:]]  # without what is escaped
     for line in plain:
@@ -397,25 +397,59 @@ def test_the_embedded_data_are_the_records(records, html, experiment):
 # ---------- blocks ----------
 
 
-def test_a_block_between_markers_is_replaced_and_nothing_else():
-    text = "a\n<!-- t -->\nold\n<!-- /t -->\nb\n"
-    once = report.update_block(text, "t", r"new \1")
-    assert once == "a\n<!-- t -->\nnew \\1\n<!-- /t -->\nb\n"
-    assert report.update_block(once, "t", r"new \1") == once
-    twice = ("<!-- t --> <!-- t --> <!-- /t -->", "<!-- t --> <!-- /t --> <!-- /t -->")
-    for broken in ("", "<!-- t -->", "<!-- /t --><!-- t -->", *twice):
-        with pytest.raises(UserError, match="<!-- t -->"):
-            report.update_block(broken, "t", "new")
+def test_the_blocks_that_a_text_has_are_replaced_and_nothing_else(records):
+    text = "a\n<!-- claims -->\nold\n<!-- /claims -->\nb\n"
+    once = report.update_blocks(text, records)
+    table = report.block("claims", records)
+    assert once == f"a\n<!-- claims -->\n{table}\n<!-- /claims -->\nb\n"
+    assert report.update_blocks(once, records) == once
+    both = once + "<!-- criteria --><!-- /criteria -->"
+    assert report.block("criteria", records) in report.update_blocks(both, records)
+    for marks in ("<>", "</><>", "<> <> </>", "<> </> </>"):
+        broken = marks.replace("</>", "<!-- /claims -->").replace("<>", "<!-- claims -->")
+        with pytest.raises(UserError, match="<!-- claims -->"):
+            report.update_blocks(broken, records)
+    with pytest.raises(UserError, match="has no block: <!-- findings -->, <!-- claims -->"):
+        report.update_blocks("no markers", records)
 
 
 def test_a_record_cannot_end_its_block(records):
     """A statement that holds the closing marker leaves the text updatable."""
     marker = "<!-- /claims -->"
-    evil = with_claims(records["runs/lm"], statement=marker, criterion=marker)
-    table = report.claims_markdown({"x": evil})
-    text = "<!-- claims -->\n<!-- /claims -->\nend"
-    once = report.update_block(text, "claims", table)
-    assert report.update_block(once, "claims", table) == once and once.endswith("-->\nend")
+    evil = {"x": with_claims(records["runs/lm"], statement=marker, criterion=marker)}
+    once = report.update_blocks("<!-- claims -->\n<!-- /claims -->\nend", evil)
+    assert report.update_blocks(once, evil) == once and once.endswith("-->\nend")
+
+
+def test_claims_stand_without_their_criteria_in_one_block_and_with_them_in_the_other(records):
+    for claim in records["runs/classifier"].summary["claims"]:
+        assert claim["criterion"] in report.block("criteria", records)
+        assert claim["criterion"] not in report.block("claims", records)
+        assert claim["statement"] in report.block("claims", records)
+
+
+def test_the_sentences_of_the_findings_have_the_numbers_of_their_records(records):
+    lines = report.block("findings", records).splitlines()
+    (classifier,) = [line for line in lines if line.startswith("- **digits")]
+    summary = records["runs/classifier"].summary
+    for table, arm in (
+        ("conditions", "student_aux"),
+        ("conditions", "teacher"),
+        ("conditions", "cross_aux"),
+        ("teacher_head", "student_aux"),
+        ("teacher_head", "cross_aux"),
+        ("conditions", "cross_all"),
+    ):
+        _, _, rest = classifier.partition(f"{summary[table][arm]['mean']:.3f} [")
+        assert rest, (table, arm)
+        classifier = rest  # each after the one before
+    (theorem,) = [line for line in lines if line.startswith("- **The theorem")]
+    summary = records["runs/theorem"].summary
+    assert f"{summary['trials_with_slope']:,} random problems with A > 0" in theorem
+    assert f"{summary['violations']} violations" in theorem
+    language = next(line for line in lines if line.startswith("- **Language model"))
+    for trait, arms in records["runs/lm"].summary["minus_control"].items():
+        assert f"{trait} {arms['student']['mean']:.3f}".replace("-", "−") in language
 
 
 def test_titles_and_captions_use_the_projects_words():

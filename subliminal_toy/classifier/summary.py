@@ -15,6 +15,21 @@ LEAST_GAIN, NEAR_CHANCE, MOST_LEFT = 0.1, 0.06, 0.1
 """M1: of the student over the cross-model student. M2: around chance; of the imitation loss."""
 FIRST_STUDIED = ("digits", "mnist")
 """Data sets on which an MLP is M1 and M2; any other network or data set is G1."""
+NETWORKS = {"mlp": "an MLP", "cnn": "a convolutional network"}
+
+LEARNS = (
+    "A student trained only on noise images, only on auxiliary logits that mean nothing, learns to "
+    "classify digits"
+)
+GAIN = (
+    f"student_aux − cross_aux, paired: lower end of the interval above {LEAST_GAIN:g}; mean of "
+    f"student_aux above {2 * CHANCE:g}"
+)
+STAYS = "The same student from another initialisation stays at chance on its own class outputs"
+AT_CHANCE = (
+    f"cross_aux: whole interval within {NEAR_CHANCE:g} of {CHANCE:g}; it has learned to imitate: "
+    f"its imitation loss at most {MOST_LEFT:g} of that at its start, on average"
+)
 
 
 def summarize(config: ClassifierConfig, data: xr.Dataset) -> dict:
@@ -50,59 +65,22 @@ def claims(config: ClassifierConfig, data: xr.Dataset) -> list[stats.Claim]:
     of = _by_arm(data.accuracy)
     student, cross = of["student_aux"], of["cross_aux"]
     gain = stats.estimate(data.accuracy.sel(arm="student_aux") - data.accuracy.sel(arm="cross_aux"))
-    loss = {name: data[name].sel(arm="cross_aux") for name in ("imitation_loss", "first_loss")}
-    left = stats.estimate(loss["imitation_loss"] / loss["first_loss"])
+    left = stats.estimate((data.imitation_loss / data.first_loss).sel(arm="cross_aux"))
     diverged = int(data.diverged.any("arm").sum())
     untested = f"{diverged} of {len(data.replicate)} replicates diverged" if diverged else ""
     learns = gain.lower > LEAST_GAIN and student.mean > 2 * CHANCE
     stays = cross.within(CHANCE - NEAR_CHANCE, CHANCE + NEAR_CHANCE) and left.mean < MOST_LEFT
-    gain_criterion = (
-        f"student_aux − cross_aux, paired: lower end of the interval above {LEAST_GAIN:g}; "
-        f"mean of student_aux above {2 * CHANCE:g}"
-    )
-    chance_criterion = (
-        f"cross_aux: whole interval within {NEAR_CHANCE:g} of {CHANCE:g}; it has learned to "
-        f"imitate: its imitation loss at most {MOST_LEFT:g} of that at its start, on average"
-    )
     if config.architecture == "mlp" and config.data in FIRST_STUDIED:
         return [
-            stats.judge(
-                "M1",
-                "A student trained only on noise images, only on auxiliary logits that mean "
-                "nothing, learns to classify digits",
-                gain_criterion,
-                gain,
-                learns,
-                (student,),
-                untested,
-            ),
-            stats.judge(
-                "M2",
-                "The same student from another initialisation stays at chance on its own class "
-                "outputs",
-                chance_criterion,
-                cross,
-                stays,
-                (left,),
-                untested,
-            ),
+            stats.judge("M1", LEARNS, GAIN, gain, learns, (student,), untested),
+            stats.judge("M2", STAYS, AT_CHANCE, cross, stays, (left,), untested),
         ]
-    return [
-        stats.judge(
-            "G1",
-            f"The same holds for {_network(config)}: the student learns to classify from noise, "
-            "from another initialisation it does not",
-            f"{gain_criterion}; {chance_criterion}",
-            gain,
-            learns and stays,
-            (student, cross, left),
-            untested,
-        )
-    ]
-
-
-def _network(config: ClassifierConfig) -> str:
-    return {"mlp": "an MLP", "cnn": "a convolutional network"}[config.architecture]
+    general = (
+        f"The same holds for {NETWORKS[config.architecture]}: the student learns to classify from "
+        "noise, from another initialisation it does not"
+    )
+    used, criterion = (student, cross, left), f"{GAIN}; {AT_CHANCE}"
+    return [stats.judge("G1", general, criterion, gain, learns and stays, used, untested)]
 
 
 def follows_the_paper(config: ClassifierConfig) -> bool:

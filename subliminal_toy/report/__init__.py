@@ -4,7 +4,7 @@ Read ``tables`` (rows), ``documents`` (what is made of the templates), ``payload
 script needs). ``words.toml`` has the titles and captions of the page.
 """
 
-from subliminal_toy.report.documents import claims_markdown, page, published_markdown, update_block
+from subliminal_toy.report.documents import block, page, update_blocks
 from subliminal_toy.report.tables import claims_rows
 
-__all__ = ["claims_markdown", "claims_rows", "page", "published_markdown", "update_block"]
+__all__ = ["block", "claims_rows", "page", "update_blocks"]

@@ -46,27 +46,32 @@ def _render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def claims_markdown(records: Records) -> str:
-    """Return the claims table in Markdown, each line with links to its figure and its record."""
-    return _render("claims.md", rows=tables.claims_rows(records))
+BLOCKS = ("findings", "claims", "criteria", "published")
+"""Blocks of Markdown that are made from records, each by the template of its name: the findings in
+sentences, the claims without and with their criteria, and the accuracies beside the paper's."""
 
 
-def published_markdown(records: Records) -> str:
-    """Return, in Markdown, the accuracies of runs that follow the paper beside the paper's."""
-    return _render("published.md", records=records)
+def block(name: str, records: Records) -> str:
+    """Return one of ``BLOCKS`` in Markdown."""
+    return _render(f"{name}.md", rows=tables.claims_rows(records), records=records).strip()
 
 
-def update_block(text: str, name: str, content: str) -> str:
-    """Replace what is between ``<!-- name -->`` and ``<!-- /name -->``.
+def update_blocks(text: str, records: Records) -> str:
+    """Rewrite each block of ``BLOCKS`` that ``text`` has: ``<!-- name -->`` … ``<!-- /name -->``.
 
-    Raises UserError unless both markers are there once and in this order.
+    Raises UserError if there is none, or if markers are not in pairs, each once and in this order.
     """
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise UserError(f"The text must hold {begin} and then {end}, each once.")
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{content}\n{end}{after}"
+    present = [name for name in BLOCKS if f"<!-- {name} -->" in text or f"<!-- /{name} -->" in text]
+    if not present:
+        raise UserError(f"The text has no block: <!-- {' -->, <!-- '.join(BLOCKS)} -->.")
+    for name in present:
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise UserError(f"The text must hold {begin} and then {end}, each once.")
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n{block(name, records)}\n{end}{after}"
+    return text
 
 
 def page(records: Records) -> str:
