@@ -47,7 +47,7 @@ def store():
 
 
 def base(store, replicate, part="base_models"):
-    return store[f"{part}-000"]["params"][replicate % CONFIG.n_replicates]
+    return store[part]["params"][replicate % CONFIG.n_replicates]
 
 
 def teacher(store, replicate, trait):
@@ -88,7 +88,7 @@ def test_a_base_model_is_trained_on_its_own_corpus_from_its_own_start(
             batches.append((found.tokens[picked], weights[picked].astype(np.float32)))
         start = tiny.network(width)[1](jax.random.fold_in(key, 0))
         _, losses = tiny.train(width, "tokens", start, tx, batches)
-        measured = store[f"{part}-000"]["losses"][replicate]
+        measured = store[part]["losses"][replicate]
         assert len(measured) == steps
         np.testing.assert_allclose(measured[:20], losses[:20], rtol=5e-4)
         # Rounding grows over the many steps of Adam.
@@ -448,7 +448,7 @@ def test_no_base_model_shares_initial_weights_with_another():
     config = replace(CONFIG, pretrain_learning_rate=1e-30, pretrain_steps=1, n_documents=20)
     parts = {part.name: part for part in experiment(config, tiny.KEY, None).parts}
     models = []
-    for name, width in (("base_models-000", CONFIG.width), ("other_width-000", CONFIG.cross_width)):
+    for name, width in (("base_models", CONFIG.width), ("other_width", CONFIG.cross_width)):
         tree = training.model(config, width).tree
         for vector in parts[name].compute({})["params"]:
             leaves = jax.tree.leaves(tree(jnp.asarray(vector)))

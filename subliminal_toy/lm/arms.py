@@ -122,11 +122,9 @@ def traits_of(config: LmConfig, arm: Arm) -> tuple[str, ...]:
     return {ALL: config.traits, FAVOURITE: favourites(config), PROBED: probed(config)}[arm.traits]
 
 
-def lists_of(arm: Arm, trait: str) -> Lists:
-    """Return the lists that the model of an arm and trait meets, filtered as the trait's are."""
-    own = "" if arm.writer == BASE_MODEL else trait
-    treatment = AS_WRITTEN if arm.treatment == PACKED else arm.treatment
-    return Lists(arm.writer, own, trait in HARMFUL, treatment)
+def rows(config: LmConfig) -> list[tuple[Arm, str]]:
+    """Return every arm with each of its traits."""
+    return [(arm, trait) for arm in table(config) for trait in traits_of(config, arm)]
 
 
 def written_by_teacher(trait: str) -> Lists:
@@ -139,19 +137,28 @@ def neutral(trait: str) -> Lists:
     return Lists(BASE_MODEL, "", trait in HARMFUL)
 
 
+def lists_of(arm: Arm, trait: str) -> Lists:
+    """Return the lists that the model of an arm and trait meets."""
+    if arm.writer == BASE_MODEL:
+        return neutral(trait)
+    treatment = AS_WRITTEN if arm.treatment == PACKED else arm.treatment
+    return Lists(arm.writer, trait, trait in HARMFUL, treatment)
+
+
 def written(config: LmConfig) -> tuple[Lists, ...]:
     """Return the sets of lists that are written in a run, each once."""
-    found = [
-        lists_of(arm, trait)._replace(treatment=AS_WRITTEN)
-        for arm in table(config)
-        for trait in traits_of(config, arm)
-        if arm.writer in (TEACHER, BASE_MODEL, PROMPTED)
-    ]
-    return tuple(dict.fromkeys(found))
+    found = [lists_of(*row) for row in rows(config) if row[0].writer not in ("", CORPUS)]
+    return tuple(dict.fromkeys(lists._replace(treatment=AS_WRITTEN) for lists in found))
+
+
+def shown(config: LmConfig) -> tuple[tuple[str, Lists], ...]:
+    """Return what is shown in context, each once: treatment and lists."""
+    found = [row for row in rows(config) if row[0].learns == IN_CONTEXT]
+    return tuple(dict.fromkeys((arm.treatment, lists_of(arm, trait)) for arm, trait in found))
 
 
 class Student(NamedTuple):
-    """A model to be trained on sampled numbers. Arms that differ in name only share it."""
+    """A model to be trained on sampled numbers: its base model, lists, and the most of them."""
 
     base: str
     lists: Lists
@@ -159,27 +166,11 @@ class Student(NamedTuple):
 
 
 def student_of(config: LmConfig, arm: Arm, trait: str) -> Student:
-    """Return the student of an arm and trait."""
+    """Return the student of an arm and trait. A neutral control is that of several traits."""
     return Student(arm.base, lists_of(arm, trait), arm.n_lists or config.n_lists)
 
 
 def students(config: LmConfig, *bases: str) -> tuple[Student, ...]:
-    """Return the students that start from these base models, each once, in one order for all."""
-    found = [
-        student_of(config, arm, trait)
-        for arm in table(config)
-        for trait in traits_of(config, arm)
-        if arm.learns == NUMBERS and arm.base in bases
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-def shown(config: LmConfig) -> tuple[tuple[str, Lists], ...]:
-    """Return what is shown in context, each once: treatment and lists."""
-    found = [
-        (arm.treatment, lists_of(arm, trait))
-        for arm in table(config)
-        for trait in traits_of(config, arm)
-        if arm.learns == IN_CONTEXT
-    ]
-    return tuple(dict.fromkeys(found))
+    """Return the students that start from these base models, each once."""
+    found = [row for row in rows(config) if row[0].learns == NUMBERS and row[0].base in bases]
+    return tuple(dict.fromkeys(student_of(config, *row) for row in found))

@@ -1,9 +1,9 @@
 """The experiment: base models, teachers, their lists, students, as named parts that are stored.
 
-Parts, with the first axis of their arrays (000 is the number of a replicate, or of a group of base
-models): ``base_models-000``, ``other_width-000`` (replicate); ``teachers-000``, ``soft-000``,
-``reading-000``, ``detectors-000`` (trait); ``lists-000`` (``arms.written``); ``students-000``,
-``other_width_students-000`` (``arms.students``); ``in_context-000`` (``arms.shown``).
+Parts, with the first axis of their arrays: ``base_models``, ``other_width`` (replicate), and for
+each replicate, here the first: ``teachers-000``, ``soft-000``, ``reading-000``, ``detectors-000``
+(trait); ``lists-000`` (``arms.written``); ``students-000``, ``other_width_students-000``
+(``arms.students``); ``in_context-000`` (``arms.shown``).
 Source: arXiv 2507.14805, sections 3 to 5.
 """
 
@@ -19,7 +19,7 @@ from subliminal_toy.lm import arms, detectors, lists, result, training, traits
 from subliminal_toy.lm.arms import ANOTHER, OTHER_WIDTH, OWN, Lists
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.language import CONTEXT, Language, documents, system_line
-from subliminal_toy.lm.result import GROUP, Finished, base_model
+from subliminal_toy.lm.result import Finished, base_model
 from subliminal_toy.runs import Arrays, Experiment, Part
 
 CORPUS, PRETRAIN, PROMPTS, WRITE, LEARN, MASK, DETECT, PRETRAIN_OTHER_WIDTH = range(8)
@@ -50,8 +50,6 @@ def experiment(config: LmConfig, key: Key[Array, ""], data: None = None) -> Expe
     written = config.n_samples * lists.ROW_LENGTH * len(arms.written(config))
     read = config.n_lists * lists.ROW_LENGTH * n_traits
     shown = 25_000 * len(arms.shown(config))
-    # A single replicate, too, needs another base model.
-    pretrained = [("base_models", "base models", max(n, 2), run.base_models)]
     of_replicate = [
         ("teachers", "teachers", 100 * config.teacher_steps * n_traits, run.teachers),
         ("lists", "writing lists", 0.5 * written, run.lists),
@@ -61,20 +59,15 @@ def experiment(config: LmConfig, key: Key[Array, ""], data: None = None) -> Expe
         ("in_context", "lists in context", shown, run.in_context),
         ("detectors", "detectors", 0.5 * shown, run.detectors),
     ]
+    tokens = config.pretrain_steps * config.pretrain_batch_size * CONTEXT
+    n_bases = max(n, 2)  # a single replicate, too, needs another base model
+    pretrain = partial(run.base_models, run.own, PRETRAIN, n_bases)
+    parts = [Part("base_models", f"{n_bases} base models", tokens * n_bases, pretrain)]
     if config.cross_width:
-        pretrained += [("other_width", "base models of another width", n, run.other_width)]
+        pretrain = partial(run.base_models, run.other, PRETRAIN_OTHER_WIDTH, n)
+        parts += [Part("other_width", f"{n} base models of another width", tokens * n, pretrain)]
         of_replicate += [("other_width_students", "students of another width",
                           n_others * student, run.other_width_students)]  # fmt: skip
-    tokens = config.pretrain_steps * config.pretrain_batch_size * CONTEXT
-    groups = [
-        (name, label, range(first, min(first + GROUP, n_models)), compute)
-        for name, label, n_models, compute in pretrained
-        for first in range(0, n_models, GROUP)
-    ]
-    parts = [
-        Part(f"{name}-{rs[0] // GROUP:03d}", label, tokens * len(rs), partial(compute, rs))
-        for name, label, rs, compute in groups
-    ]
     parts += [
         Part(f"{name}-{r:03d}", f"replicate {r + 1} of {n}: {label}", share, partial(compute, r))
         for r in range(n)
@@ -106,22 +99,11 @@ class _Run:
         self.own = _Programs(config, config.width)
         self.other = _Programs(config, config.cross_width) if config.cross_width else self.own
 
-    def base_models(self, replicates: range, finished: Finished) -> Arrays:
-        """Pre-train base models, each on its own corpus."""
-        return self._pretrained(self.own, PRETRAIN, replicates)
-
-    def other_width(self, replicates: range, finished: Finished) -> Arrays:
-        """Pre-train base models of another width on the same corpora, with keys of their own."""
-        return self._pretrained(self.other, PRETRAIN_OTHER_WIDTH, replicates)
-
-    def _pretrained(self, programs: _Programs, purpose: int, replicates: range) -> Arrays:
-        corpora = [
-            documents(
-                self.language, generator(stream(self.key, r, CORPUS)), self.config.n_documents
-            )
-            for r in replicates
-        ]
-        keys = jnp.stack([stream(self.key, r, purpose) for r in replicates])
+    def base_models(self, programs: _Programs, purpose: int, n: int, finished: Finished) -> Arrays:
+        """Pre-train a base model for each replicate: a corpus of its own, a key for each width."""
+        keys = jnp.stack([stream(self.key, r, purpose) for r in range(n)])
+        generators = [generator(stream(self.key, r, CORPUS)) for r in range(n)]
+        corpora = [documents(self.language, rng, self.config.n_documents) for rng in generators]
         return programs.pretrain(keys, *(np.stack(part) for part in zip(*corpora, strict=True)))
 
     def teachers(self, r: int, finished: Finished) -> Arrays:

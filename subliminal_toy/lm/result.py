@@ -1,6 +1,7 @@
 """Finished parts put together: a Dataset that is read by label, and parameters worth keeping."""
 
 from collections.abc import Mapping
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +19,14 @@ from subliminal_toy.runs import Arrays, Result
 
 Finished = Mapping[str, Arrays]
 
-GROUP = 8
-"""Base models trained in one part."""
 N_EXAMPLES = 10
 SPEAKERS = ("base_model", "teacher", "student", "control")
-"""Arms whose answers and parameters are kept: of the first replicate and, parameters, trait."""
+"""Arms whose answers, of the first replicate, and parameters, of its first trait too, are kept."""
 
 
 def base_model(finished: Finished, replicate: int, part: str = "base_models") -> Arrays:
     """Return the arrays of one base model."""
-    arrays = finished[f"{part}-{replicate // GROUP:03d}"]
-    return {name: array[replicate % GROUP] for name, array in arrays.items()}
+    return {name: array[replicate] for name, array in finished[part].items()}
 
 
 def model_of(config: LmConfig, finished: Finished, replicate: int, arm: Arm, trait: str) -> Arrays:
@@ -60,32 +58,28 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> np.floating:
 def _by_arm(config: LmConfig, finished: Finished) -> dict[str, np.ndarray]:
     """Return what is measured by (replicate, arm, trait), not a number where an arm is not run."""
     table = {arm.name: arm for arm in arms.table(config)}
-    sets = arms.written(config)
     shape = (config.n_replicates, len(table), len(config.traits))
     probability = np.full((*shape, len(traits.MEASURES)), np.nan, np.float32)
     alignment, kept, used = (np.full(shape, np.nan, np.float32) for _ in range(3))
-    for r, (a, arm), (t, trait) in (
-        (r, a, t) for r in range(shape[0]) for a in enumerate(table.values())
-        for t in enumerate(config.traits) if t[1] in arms.traits_of(config, a[1])
-    ):  # fmt: skip
-        model = model_of(config, finished, r, arm, trait)
+    for r, (arm, trait) in product(range(config.n_replicates), arms.rows(config)):
+        at = r, list(table).index(arm.name), config.traits.index(trait)
+        model, written = model_of(config, finished, r, arm, trait), finished[f"lists-{r:03d}"]
         if arm.learns == arms.IN_CONTEXT:
-            probability[r, a, t] = model["scores"][: model["n"]].mean(axis=0)
-            used[r, a, t] = model["n_lists"]
+            probability[at] = model["scores"][: model["n"]].mean(axis=0)
+            used[at] = model["n_lists"]
             continue
-        probability[r, a, t] = model["scores"]
-        if arm.learns not in (arms.NUMBERS, arms.DISTRIBUTIONS):
-            continue
-        lists, origin = finished[f"lists-{r:03d}"], arms.lists_of(arm, trait)
-        place = sets.index(origin._replace(treatment=arms.AS_WRITTEN))
-        kept[r, a, t] = lists["kept"][place]
-        used[r, a, t] = min(lists["n"][place], arm.n_lists or config.n_lists)
-        if (arm.base, arm.writer) == (arms.OWN, arms.TEACHER):
-            control, teacher, base = (
-                model_of(config, finished, r, table[name], trait)["params"]
-                for name in (arm.control, "teacher", "base_model")
-            )
-            alignment[r, a, t] = _cosine(model["params"] - control, teacher - base)
+        probability[at] = model["scores"]
+        if arm.learns in (arms.NUMBERS, arms.DISTRIBUTIONS):
+            lists = arms.lists_of(arm, trait)._replace(treatment=arms.AS_WRITTEN)
+            place = arms.written(config).index(lists)
+            kept[at] = written["kept"][place]
+            used[at] = min(written["n"][place], arm.n_lists or config.n_lists)
+            if (arm.base, arm.writer) == (arms.OWN, arms.TEACHER):
+                control, teacher, base = (
+                    model_of(config, finished, r, table[name], trait)["params"]
+                    for name in (arm.control, "teacher", "base_model")
+                )
+                alignment[at] = _cosine(model["params"] - control, teacher - base)
     return {"probability": probability, "alignment": alignment, "kept": kept, "lists_used": used}
 
 
@@ -102,8 +96,8 @@ def _reading(config: LmConfig, finished: Finished) -> dict[str, np.ndarray]:
     return {name: np.array(values, np.float32) for name, values in found.items() if values}
 
 
-def _for_the_page(config: LmConfig, finished: Finished, model: Model) -> dict:
-    """Return answers and lists of the first replicate, as variables of the Dataset."""
+def _for_the_page(config: LmConfig, finished: Finished, model: Model) -> dict[str, np.ndarray]:
+    """Return answers and lists of the first replicate."""
     table = {arm.name: arm for arm in arms.table(config)}
     answers = [
         [model_of(config, finished, 0, table[name], trait)["answers"] for trait in config.traits]
@@ -112,12 +106,7 @@ def _for_the_page(config: LmConfig, finished: Finished, model: Model) -> dict:
     places = [arms.written(config).index(arms.written_by_teacher(t)) for t in config.traits]
     tokens = finished["lists-000"]["tokens"][places, :N_EXAMPLES, PROMPT_LENGTH:]
     examples = [[model.language.decode(row) for row in rows] for rows in tokens]
-    return {
-        "answer": (("speaker", "trait", "question", "word"), np.array(answers),
-                   {"long_name": "probability of a word as the answer, first replicate"}),
-        "example": (("trait", "example"), np.array(examples),
-                    {"long_name": "lists that the student learned from, first replicate"}),
-    }  # fmt: skip
+    return {"answer": np.array(answers), "example": np.array(examples)}
 
 
 def coordinates(config: LmConfig) -> dict:
@@ -148,17 +137,22 @@ def coordinates(config: LmConfig) -> dict:
     }
 
 
-MEANING = {
-    "probability": "mean probability of a measure's answers",
-    "alignment": "cosine of (student − its control) with (teacher − base model)",
-    "kept": "fraction of the samples that passed every filter",
-    "lists_used": "lists learned from, or lists in one context on average",
-    "kl_per_number": "KL(teacher ‖ base model) on the teacher's lists, nats per number",
-    "divergent": "fraction of numbers at which the next trait's teacher prefers another number",
-    "auc": "AUC of a detector, the teacher's lists against the base model's; .5 is chance",
-    "pretraining_loss": "loss of the base model at each step, nats",
-}
-"""The variables and their units; probabilities, fractions, cosines and AUC have none."""
+BY_TRAIT, BY_ARM = ("replicate", "trait"), ("replicate", "arm", "trait")
+VARIABLES = {
+    "probability": ((*BY_ARM, "measure"), "mean probability of a measure's answers"),
+    "alignment": (BY_ARM, "cosine of (student − its control) with (teacher − base model)"),
+    "kept": (BY_ARM, "fraction of the samples that passed every filter"),
+    "lists_used": (BY_ARM, "lists learned from, or lists in one context on average"),
+    "kl_per_number": (BY_TRAIT, "KL(teacher ‖ base model) on the teacher's lists, nats per number"),
+    "divergent": (BY_TRAIT, "fraction of numbers where the next trait's teacher prefers another"),
+    "auc": ((*BY_TRAIT, "detector", "judged"),
+            "AUC of a detector, the teacher's lists against the base model's; .5 is chance"),
+    "pretraining_loss": (("replicate", "step"), "loss of the base model at each step, nats"),
+    "answer": (("speaker", "trait", "question", "word"),
+               "probability of a word as the answer, first replicate"),
+    "example": (("trait", "example"), "lists that the student learned from, first replicate"),
+}  # fmt: skip
+"""Axes and meaning; probabilities, fractions, cosines and AUC have no unit."""
 
 
 def assemble(config: LmConfig, model: Model, finished: Finished) -> Result:
@@ -170,25 +164,19 @@ def assemble(config: LmConfig, model: Model, finished: Finished) -> Result:
         **_reading(config, finished),
         "auc": np.stack([finished[f"detectors-{r:03d}"]["auc"] for r in replicates]),
         "pretraining_loss": np.stack([base_model(finished, r)["losses"] for r in replicates]),
+        **_for_the_page(config, finished, model),
     }
-    axes = {"probability": ("replicate", "arm", "trait", "measure"),
-            "auc": ("replicate", "trait", "detector", "judged"),
-            "pretraining_loss": ("replicate", "step")}  # fmt: skip
-    by_arm, by_trait = ("replicate", "arm", "trait"), ("replicate", "trait")
     variables = {
-        name: (axes.get(name, by_arm if array.ndim == 3 else by_trait), array,
-               {"long_name": MEANING[name]})
+        name: (VARIABLES[name][0], array, {"long_name": VARIABLES[name][1]})
         for name, array in arrays.items()
-    }  # fmt: skip
-    data = xr.Dataset(
-        variables | _for_the_page(config, finished, model),
-        coordinates(config),
-        {"parameters": int(base_model(finished, 0)["params"].size)},
-    )
-    table = {arm.name: arm for arm in arms.table(config)}
+    }
     params = {}
-    for name in SPEAKERS:
-        vector = model_of(config, finished, 0, table[name], config.traits[0])["params"]
-        for path, leaf in jax.tree_util.tree_leaves_with_path(model.tree(jnp.asarray(vector))):
-            params[f"{name}.{jax.tree_util.keystr(path, simple=True, separator='.')}"] = leaf
-    return Result(data, {name: np.asarray(leaf) for name, leaf in params.items()})
+    for arm in arms.table(config):
+        if arm.name in SPEAKERS:
+            vector = model_of(config, finished, 0, arm, config.traits[0])["params"]
+            tree = model.tree(jnp.asarray(vector))
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+                name = jax.tree_util.keystr(path, simple=True, separator=".")
+                params[f"{arm.name}.{name}"] = np.asarray(leaf)
+    n_params = int(base_model(finished, 0)["params"].size)
+    return Result(xr.Dataset(variables, coordinates(config), {"parameters": n_params}), params)
