@@ -20,8 +20,8 @@ from dataclasses import replace
 from lm_tiny import CONFIG
 
 CONFIGS = {
-    # Five replicates: not a multiple of the devices, in two parts.
-    "classifier": ClassifierConfig(n_replicates=5, hidden_sizes=(16,), teacher_epochs=1,
+    # Seven replicates in parts of four and three: the second does not fill the devices.
+    "classifier": ClassifierConfig(n_replicates=7, hidden_sizes=(16,), teacher_epochs=1,
                                    student_epochs=1, n_inputs=256, batch_size=128),
     "theorem": TheoremConfig(architectures=("linear", "mlp-tanh"), n_trials=1, n_cross=1,
                              n_outside=1, n_replicates=2, distillation_steps=5),
