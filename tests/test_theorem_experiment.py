@@ -23,7 +23,6 @@ from subliminal_toy.theorem.problems import (
     GRID_TRAITS,
     INPUTS,
     STARTS,
-    generator,
     output_layer,
     start_distribution,
 )
@@ -45,11 +44,12 @@ WIDTHS = {"linear": (64, 13), "mlp-relu": (64, 16, 16, 13), "mlp-tanh": (64, 16,
 COMBINATIONS = [
     (loss, inputs, trait) for loss in COVERED for inputs in INPUTS for trait in GRID_TRAITS
 ]
-# Every loss with every trait, and all inputs.
+# Every loss with two traits, and all inputs.
 SOME = [
-    COMBINATIONS.index((loss, list(INPUTS)[(i + j) % len(INPUTS)], trait))
+    COMBINATIONS.index((loss, INPUTS[(i + j) % len(INPUTS)], trait))
     for i, loss in enumerate(COVERED)
     for j, trait in enumerate(GRID_TRAITS)
+    if (i + j) % 2 == 0
 ]
 
 
@@ -237,7 +237,7 @@ def test_a_cell_of_the_grid_moves_its_teacher_by_epsilon(result, lab, architectu
         near = cell.near_slope.isel(small_epsilon=-1, node=1)
         assert float(near) == pytest.approx(hand.slope(hand.theta, epsilon * NODES[1]), rel=1e-9)
         assert not cell.near_kink.any()
-    assert crossed > 5 if architecture == "mlp-relu" else crossed == 0
+    assert crossed > 4 if architecture == "mlp-relu" else crossed == 0
 
 
 def starts_by_hand(problem, architecture):
@@ -289,11 +289,11 @@ def test_the_cross_slope_is_the_slope_at_the_shared_start_and_for_one_linear_lay
 def test_what_lies_outside_has_the_loss_and_the_step_of_its_name(result, lab):
     problems = lab.problems("mlp-tanh", "outside", CONFIG.n_outside)
     for case in CASES:
-        for row in SOME[::4]:
+        for row in SOME[::3]:
             covered, _, trait = COMBINATIONS[row]
             loss = covered if case == "covered losses" else case
             hand = ByHand("mlp-tanh", problems, row, loss, trait)
-            for epsilon in result.case_epsilon.values[1:]:
+            for epsilon in result.case_epsilon.values[1::2]:
                 step = hand.step(epsilon)
                 adam = 1e-4 * step / (jnp.abs(step) + 1e-8)
                 moves = {"gradient": (step, CONFIG.learning_rate * step), "Adam": (adam, adam)}
@@ -309,7 +309,7 @@ def test_what_lies_outside_has_the_loss_and_the_step_of_its_name(result, lab):
 
 def test_a_distillation_is_gradient_descent_from_the_start_of_its_name(result, lab, digits):
     problems = lab.problems("mlp-tanh", "distillation", 1)
-    rng = generator(lab.key("mlp-tanh", "distillation", 1))
+    rng = lab.generator("mlp-tanh", "distillation", 1)
     noise = jnp.asarray(rng.uniform(-1, 1, (CONFIG.n_replicates, 64, 8, 8)))
     f, _ = network("mlp-tanh")
     replicate = 1
@@ -375,7 +375,7 @@ def test_a_curve_to_explore_passes_through_its_cell_of_the_grid(result):
 
 def test_resuming_gives_the_same_result_to_the_bit(whole, digits):
     result, store, _ = whole
-    kept = {name: part for name, part in store.items() if "linear" not in name}
+    kept = {name: part for name, part in store.items() if not name.endswith("-0")}
     assert 0 < len(kept) < len(store)
     again = runs.run(experiment(CONFIG, jax.random.key(0), digits), kept)
     xr.testing.assert_identical(result, again.data)

@@ -317,10 +317,10 @@ def test_the_counterexamples_are_those_of_the_proof(epsilon):
         0.5 * (0.5 * epsilon - 1) ** 2 - 0.5, -epsilon, 0.5 * epsilon,
         0.5 * (3 * epsilon - 1) ** 2 - 0.5, epsilon, 2 * epsilon,
     )  # fmt: skip
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE["last bits"])
-    assert found.opposite_trait_change < 0
-    assert found.opposite_teacher_move < 0 < found.opposite_student_move
-    assert found.overshoot_distance_after > found.overshoot_distance_before
+    np.testing.assert_allclose(list(found.values()), expected, rtol=0, atol=TOLERANCE["last bits"])
+    assert found["opposite_trait_change"] < 0
+    assert found["opposite_teacher_move"] < 0 < found["opposite_student_move"]
+    assert found["overshoot_distance_after"] > found["overshoot_distance_before"]
 
 
 @FEW

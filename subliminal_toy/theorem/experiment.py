@@ -5,7 +5,7 @@ Axes of the result: ``architecture``, ``loss``, ``inputs``, ``trait`` (a combina
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -18,7 +18,7 @@ from subliminal_toy.runs import Arrays, Experiment, Part, Result
 from subliminal_toy.theorem.bench import Bench
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.one_step import EPSILONS, NODES, SMALL_EPSILONS
-from subliminal_toy.theorem.outside import NULLS, Corrections, corrections, distil, nulls
+from subliminal_toy.theorem.outside import NULLS, corrections, distil, nulls
 from subliminal_toy.theorem.problems import (
     ARCHITECTURES,
     COMBINATIONS,
@@ -35,7 +35,7 @@ from subliminal_toy.theorem.problems import (
 )
 
 STREAMS = ("grid", "trials", "cross", "outside", "distillation", "nulls")
-BLOCK = 25  # trials of each combination that are drawn, measured and stored together
+BLOCK = 25  # trials of each combination that are drawn and measured together
 LIMITS = "mlp-tanh"  # the network of everything outside the theorem
 CASES = ("covered losses", *NOT_COVERED)
 CASE_EPSILONS = np.array([1e-4, 1e-2, 1.0, 10.0])
@@ -81,7 +81,7 @@ VARIABLES = {
 
 
 class Lab:
-    """What is measured, as functions of the config, the key and the data."""
+    """What is measured, as functions of a name: an architecture, a case, a row of ``EXPLORED``."""
 
     def __init__(self, config: TheoremConfig, key: Key[Array, ""], data: Dataset):
         """Compute nothing yet."""
@@ -93,15 +93,15 @@ class Lab:
             for name in ARCHITECTURES
         }
 
-    def key(self, architecture: str, stream: str, block: int = 0) -> Key[Array, ""]:
-        """Return the key of a stream of random numbers, the same in whatever order it is used."""
+    def generator(self, architecture: str, stream: str, block: int = 0) -> np.random.Generator:
+        """Return a stream of random numbers, the same in whatever order it is used."""
         key = jax.random.fold_in(self._key, STREAMS.index(stream))
         key = jax.random.fold_in(key, list(ARCHITECTURES).index(architecture))
-        return jax.random.fold_in(key, block)
+        return generator(jax.random.fold_in(key, block))
 
     def problems(self, architecture: str, stream: str, n_each: int, block: int = 0) -> Problem:
         """Draw ``n_each`` problems of every combination."""
-        rng = generator(self.key(architecture, stream, block))
+        rng = self.generator(architecture, stream, block)
         return draw(self._benches[architecture].shapes, self._data, n_each, rng)
 
     def grid(self, architecture: str) -> Arrays:
@@ -109,6 +109,7 @@ class Lab:
         bench, problems = self._benches[architecture], self.problems(architecture, "grid", 1)
         far = bench.cells(problems, EPSILONS)
         near = bench.cells(problems, np.outer(SMALL_EPSILONS, NODES).ravel())
+        near_shape = (-1, len(SMALL_EPSILONS), len(NODES))
         arrays = {
             "grid_slope": far.slope[:, 0],
             "grid_slope_rounding": far.slope_rounding[:, 0],
@@ -117,19 +118,22 @@ class Lab:
             "grid_rounding": far.rounding,
             "grid_change": far.trait_change,
             "grid_kink": far.kink,
-            "near_slope": near.cross_slope.reshape(-1, len(SMALL_EPSILONS), len(NODES)),
-            "near_kink": near.kink.reshape(-1, len(SMALL_EPSILONS), len(NODES)),
+            "near_slope": near.cross_slope.reshape(near_shape),
+            "near_kink": near.kink.reshape(near_shape),
         }
         return {name: a.reshape(*COMBINATIONS, *a.shape[1:]) for name, a in arrays.items()}
 
-    def trials(self, architecture: str, block: int, n_each: int) -> Arrays:
+    def trials(self, architecture: str) -> Arrays:
         """Measure random problems at one small ε."""
-        problems = self.problems(architecture, "trials", n_each, block)
-        cells = self._benches[architecture].cells(problems, np.array([self._config.epsilon]))
-        measured = (cells.slope, cells.inner, cells.trait_change)
+        bench, epsilon, blocks = self._benches[architecture], np.array([self._config.epsilon]), []
+        for first in range(0, self._config.n_trials, BLOCK):
+            n_each = min(BLOCK, self._config.n_trials - first)
+            problems = self.problems(architecture, "trials", n_each, first)
+            cells = bench.cells(problems, epsilon)
+            measured = np.stack([cells.slope, cells.inner, cells.trait_change])
+            blocks.append(measured.reshape(3, *COMBINATIONS, n_each))
         names = ("trial_slope", "trial_inner", "trial_change")
-        shape = (*COMBINATIONS, n_each)
-        return {n: a.reshape(shape) for n, a in zip(names, measured, strict=True)}
+        return dict(zip(names, np.concatenate(blocks, axis=-1), strict=True))
 
     def cross(self, architecture: str) -> Arrays:
         """Measure the slope A at the teacher's start and the cross-slope C of every start."""
@@ -155,43 +159,37 @@ class Lab:
             "outside_change": np.stack([cells.trait_change.T, cells.adam_change.T]),
         }
 
-    def paths(self) -> Arrays:
+    def paths(self, _: str) -> Arrays:
         """Run full distillations."""
-        n = self._config.n_replicates
+        n, data = self._config.n_replicates, self._data
         problems = self.problems(LIMITS, "distillation", -(-n // math.prod(COMBINATIONS)))
-        problems = jax.tree.map(lambda a: a[:n], problems)
-        shape = (n, N_DISTILLED, *self._data.image_shape)
-        noise = generator(self.key(LIMITS, "distillation", 1)).uniform(-1, 1, shape)
+        shape = (n, N_DISTILLED, *data.image_shape)
         path = distil(
             self._benches[LIMITS],
-            problems,
-            noise,
-            self._data.train_images[:N_DISTILLED],
-            self._data.train_labels[:N_DISTILLED],
+            jax.tree.map(lambda a: a[:n], problems),
+            self.generator(LIMITS, "distillation", 1).uniform(-1, 1, shape),
+            data.train_images[:N_DISTILLED],
+            data.train_labels[:N_DISTILLED],
             MOMENTS,
-            -(-self._config.distillation_steps // MOMENTS),
+            steps_between_moments(self._config),
         )
         return {f"path_{name}": np.asarray(array) for name, array in path._asdict().items()}
 
-    def nulls(self) -> Arrays:
+    def nulls(self, _: str) -> Arrays:
         """Measure what must be zero, and the counterexamples."""
-        names = (LIMITS, "linear")
-        values, bounds = nulls(
-            *(self._benches[name] for name in names),
-            *(self.problems(name, "nulls", 1) for name in names),
-        )
-        return {
-            "null_value": values,
-            "null_bound": bounds,
-            "correction_value": np.array(corrections()),
-        }
+        tanh, linear = (self._benches[name] for name in (LIMITS, "linear"))
+        problems = (self.problems(name, "nulls", 1) for name in (LIMITS, "linear"))
+        values, bounds = nulls(tanh, linear, *problems)
+        found = np.array(list(corrections().values()))
+        return {"null_value": values, "null_bound": bounds, "correction_value": found}
 
-    def explored(self, cell: tuple[str, str, str, str]) -> Arrays:
+    def explored(self, cell: str) -> Arrays:
         """Measure one cell of the grid at many ε."""
-        architecture, *names = cell
-        axes = zip((list(COVERED), list(INPUTS), list(GRID_TRAITS)), names, strict=True)
-        row = np.ravel_multi_index([axis.index(name) for axis, name in axes], COMBINATIONS)
-        problems = jax.tree.map(lambda a: a[row : row + 1], self.problems(architecture, "grid", 1))
+        architecture, *names = next(row for row in EXPLORED if cell == cell_name(row))
+        axes: list[list[str]] = [list(COVERED), list(INPUTS), list(GRID_TRAITS)]
+        at = [axis.index(name) for axis, name in zip(axes, names, strict=True)]
+        row = [np.ravel_multi_index(at, COMBINATIONS)]
+        problems = jax.tree.map(lambda a: a[row], self.problems(architecture, "grid", 1))
         cells = self._benches[architecture].cells(problems, EXPLORED_EPSILONS)
         return {
             "explored_inner": cells.inner[0],
@@ -200,90 +198,79 @@ class Lab:
         }
 
 
+KINDS = {"grid": "architecture", "paths": "", "cross": "architecture", "trials": "architecture",
+         "case": "case", "explored": "cell", "nulls": ""}  # fmt: skip
+"""Methods of ``Lab``, and the axis whose names they are called with: a part for each name."""
+
+
+def cell_name(row: tuple[str, ...]) -> str:
+    """Return what a row of ``EXPLORED`` is called."""
+    return " · ".join(row)
+
+
+def steps_between_moments(config: TheoremConfig) -> int:
+    """Return after how many steps a distillation is looked at again."""
+    return -(-config.distillation_steps // MOMENTS)
+
+
+def names_of(axis: str, config: TheoremConfig) -> list[str]:
+    """Return the names along an axis of ``KINDS``."""
+    return {
+        "architecture": [name for name in ARCHITECTURES if name in config.architectures],
+        "case": list(CASES),
+        "cell": [cell_name(row) for row in EXPLORED if row[0] in config.architectures],
+        "": [LIMITS],
+    }[axis]
+
+
 def experiment(config: TheoremConfig, key: Key[Array, ""], data: Dataset) -> Experiment:
     """Return the experiment on networks for images of the size of ``data``.
 
     Two parts at once, since compiling uses one core.
     """
     lab = Lab(config, key, data)
-    # The longest to compile first.
-    names = [name for name in reversed(ARCHITECTURES) if name in config.architectures]
-    cells = [cell for cell in EXPLORED if cell[0] in names]
-    blocks = range(-(-config.n_trials // BLOCK))
-
-    def share(architecture, rows):
-        return rows * (5 if architecture == "decoder" else 1)
-
-    parts = [Part(f"grid-{a}", f"grid, {a}", share(a, 15_000), partial(lab.grid, a)) for a in names]
-    parts.insert(1, Part("paths", "full distillations", 10_000, lab.paths))
-    for a in names:
-        rows = 700 * config.n_cross
-        parts.append(
-            Part(f"cross-{a}", f"cross-slopes, {a}", share(a, rows), partial(lab.cross, a))
-        )
-        for block in blocks:
-            n = min(BLOCK, config.n_trials - block * BLOCK)
-            compute = partial(lab.trials, a, block, n)
-            label = f"random trials, {a}"
-            parts.append(Part(f"trials-{a}-{block}", label, share(a, 100 * n), compute))
-    rows = 400 * config.n_outside
-    parts += [Part(f"case-{i}", c, rows, partial(lab.case, c)) for i, c in enumerate(CASES)]
-    parts += [
-        Part(f"explored-{i}", "one cell at many ε", 200, partial(lab.explored, cell))
-        for i, cell in enumerate(cells)
-    ]
-    parts.append(Part("nulls", "what must be zero", 2_000, lab.nulls))
-    parts = [p._replace(compute=lambda _, compute=p.compute: compute()) for p in parts]
+    # In problems at one ε; to compile a network is as much work as 12,000 of them.
+    shares = {"grid": 15_000, "paths": 10_000, "cross": 700 * config.n_cross,
+              "trials": 100 * config.n_trials, "case": 400 * config.n_outside,
+              "explored": 200, "nulls": 2_000}  # fmt: skip
+    parts = []
+    for kind, axis in KINDS.items():
+        # The longest to compile first.
+        for i, name in reversed(list(enumerate(names_of(axis, config)))):
+            share = shares[kind] * (5 if name == "decoder" else 1)
+            compute: Callable[[str], Arrays] = getattr(lab, kind)
+            parts.append(
+                Part(f"{kind}-{i}", f"{kind}, {name}", share, lambda _, f=compute, n=name: f(n))
+            )
     return Experiment(parts, partial(assemble, config), side_by_side=2)
 
 
 def assemble(config: TheoremConfig, parts: Mapping[str, Arrays]) -> Result:
     """Put the finished parts together, with named axes."""
-    architectures = [name for name in ARCHITECTURES if name in config.architectures]
-    cells = [cell for cell in EXPLORED if cell[0] in architectures]
-    blocks = range(-(-config.n_trials // BLOCK))
-
-    def stacked(rows: list[Arrays]) -> Arrays:
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-
-    def trials(a: str) -> Arrays:
-        rows = [parts[f"trials-{a}-{block}"] for block in blocks]
-        return {name: np.concatenate([row[name] for row in rows], axis=-1) for name in rows[0]}
-
-    arrays = {
-        **stacked([parts[f"grid-{a}"] for a in architectures]),
-        **stacked([trials(a) for a in architectures]),
-        **stacked([parts[f"cross-{a}"] for a in architectures]),
-        **stacked([parts[f"case-{i}"] for i in range(len(CASES))]),
-        **parts["paths"],
-        **parts["nulls"],
-    }
-    if cells:
-        arrays |= stacked([parts[f"explored-{i}"] for i in range(len(cells))])
+    arrays: Arrays = {}
+    for kind, axis in KINDS.items():
+        rows = [parts[f"{kind}-{i}"] for i in range(len(names_of(axis, config)))]
+        for name in rows[0] if rows else ():
+            arrays[name] = np.stack([row[name] for row in rows]) if axis else rows[0][name]
     coordinates = {
-        "architecture": architectures,
+        **{axis: names_of(axis, config) for axis in ("architecture", "case", "cell")},
         "loss": list(COVERED),
         "inputs": list(INPUTS),
         "trait": list(GRID_TRAITS),
         "epsilon": EPSILONS,
         "small_epsilon": SMALL_EPSILONS,
         "start": list(STARTS),
-        "case": list(CASES),
         "step": ["gradient", "Adam"],
         "case_epsilon": CASE_EPSILONS,
         "path_start": ["shared", "independent"],
-        "path_step": np.arange(MOMENTS + 1) * -(-config.distillation_steps // MOMENTS),
+        "path_step": np.arange(MOMENTS + 1) * steps_between_moments(config),
         "null": list(NULLS),
-        "correction": list(Corrections._fields),
+        "correction": list(corrections()),
         "explored_epsilon": EXPLORED_EPSILONS,
-        "cell": [" · ".join(cell) for cell in cells],
     }
+    variables = {n: v for n, v in VARIABLES.items() if n in arrays}
     data = xr.Dataset(
-        {
-            name: (dims, arrays[name], {"long_name": meaning})
-            for name, (dims, meaning) in VARIABLES.items()
-            if name in arrays
-        }
+        {n: (axes, arrays[n], {"long_name": meaning}) for n, (axes, meaning) in variables.items()}
     )
     used = {name: values for name, values in coordinates.items() if name in data.dims}
     return Result(data.assign_coords(used), {})

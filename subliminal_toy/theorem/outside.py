@@ -125,12 +125,8 @@ def nulls(
     class_loss = linear.cells(of_classes, epsilon, of_linear.other).trait_change
     equal = tanh.cells(student(of_tanh, "squared error"), np.zeros(1)).largest_step
     softmax, bound = softmax_at_equality(3 * of_tanh.gumbel)
-    values = [_top(one_logit), _top(np.stack(unreached)), _top(class_loss), _top(equal), softmax]
-    return np.array(values), np.array([0.0, 0.0, 0.0, 0.0, bound])
-
-
-def _top(values: np.ndarray) -> float:
-    return float(np.max(np.abs(values)))
+    values = [np.abs(a).max() for a in (one_logit, unreached, class_loss, equal)]
+    return np.array([*values, softmax]), np.array([0.0, 0.0, 0.0, 0.0, bound])
 
 
 def softmax_at_equality(logits: Float64[np.ndarray, "problem batch n"]) -> tuple[float, float]:
@@ -146,27 +142,16 @@ def softmax_at_equality(logits: Float64[np.ndarray, "problem batch n"]) -> tuple
         gradients = jax.jit(jax.vmap(lambda z: jax.grad(kl)(z, z)))(logits)
     n, extent = logits.shape[-1], float(np.max(np.ptp(logits, axis=-1)))
     g = (2 * n + 3 + 3 * extent + 3 * np.log(n)) * ROUNDOFF
-    return _top(np.asarray(gradients)), float(3 * g / logits.shape[1])
+    return float(np.abs(gradients).max()), float(3 * g / logits.shape[1])
 
 
-class Corrections(NamedTuple):
-    """What the theorem does not say, in a linear model with two parameters.
+def corrections(epsilon: float = 0.1) -> dict[str, float]:
+    """Run the two counterexamples of proofs/README.md, Eq. (27) and (28).
 
     ``opposite_*``: after a step with α = ¼, the change of the teacher's loss, and how far teacher
     and student moved on the other input. ``overshoot_*``: after one with α = 3/2, the change of
     the teacher's loss, and the student's distance from the teacher before and after.
     """
-
-    opposite_trait_change: float
-    opposite_teacher_move: float
-    opposite_student_move: float
-    overshoot_trait_change: float
-    overshoot_distance_before: float
-    overshoot_distance_after: float
-
-
-def corrections(epsilon: float = 0.1) -> Corrections:
-    """Run the two counterexamples of proofs/README.md, Eq. (27) and (28)."""
 
     def f(theta: Vector, x: Float[Array, "batch 2"]) -> Float[Array, "batch 1"]:
         return (x @ theta)[:, None]
@@ -180,12 +165,12 @@ def corrections(epsilon: float = 0.1) -> Corrections:
         theta_t = teacher(theta, direction(trait, theta), jnp.asarray(epsilon))
         step = student_step(f, squared_error, theta, x, f(theta_t, x))
         short, long = theta + 0.25 * step, theta + 1.5 * step
-        numbers = (
-            trait(short) - trait(theta),
-            f(theta_t, other) - f(theta, other),
-            f(short, other) - f(theta, other),
-            trait(long) - trait(theta),
-            jnp.abs(f(theta, x) - f(theta_t, x)),
-            jnp.abs(f(long, x) - f(theta_t, x)),
-        )
-        return Corrections(*(float(number.squeeze()) for number in numbers))
+        numbers = {
+            "opposite_trait_change": trait(short) - trait(theta),
+            "opposite_teacher_move": f(theta_t, other) - f(theta, other),
+            "opposite_student_move": f(short, other) - f(theta, other),
+            "overshoot_trait_change": trait(long) - trait(theta),
+            "overshoot_distance_before": jnp.abs(f(theta, x) - f(theta_t, x)),
+            "overshoot_distance_after": jnp.abs(f(long, x) - f(theta_t, x)),
+        }
+        return {name: float(number.squeeze()) for name, number in numbers.items()}

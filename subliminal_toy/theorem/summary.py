@@ -1,6 +1,7 @@
 """What a run of the one-step theorem comes to: tables, and the claims T1 and T2."""
 
 import json
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -94,11 +95,9 @@ def grid_row(config: TheoremConfig, cell: xr.Dataset) -> dict:
     errors, kinks = np.abs(inner / epsilons - slope), cell.grid_kink.values
     # Once a ReLU has crossed, larger ε are past a kink too, even if it crosses back.
     smooth = ~np.logical_or.accumulate(kinks)
-    near_kinks = cell.near_kink.any("node").values
+    near_smooth = ~np.logical_or.accumulate(cell.near_kink.values.any(axis=-1))
     near_errors = quotient_errors_by_integral(cell.near_slope.values, slope)
     near_rounding = np.full(near_errors.shape, float(cell.grid_slope_rounding))
-    near_smooth = ~np.logical_or.accumulate(near_kinks)
-    near_order = order(cell.small_epsilon.values, near_errors, near_rounding, near_smooth)
     largest = largest_falling(epsilons, cell.grid_change.values)
     predicted = -epsilons[0] * config.learning_rate * slope
     architecture, loss, inputs, trait = cell.cell.item()
@@ -111,7 +110,9 @@ def grid_row(config: TheoremConfig, cell: xr.Dataset) -> dict:
         "zero": slope == 0 and not inner.any(),
         "slope_rel_error": float(errors[0] / slope) if slope > 0 else None,
         "order": order(epsilons, errors, rounding, smooth),
-        "order_by_integral": near_order,
+        "order_by_integral": order(
+            cell.small_epsilon.values, near_errors, near_rounding, near_smooth
+        ),
         "affine": architecture == "linear" and loss in AFFINE,
         "only_rounding": bool((errors <= rounding)[epsilons <= LARGEST_FITTED].all()),
         "decrease": float(cell.grid_change.values[0] / predicted) if slope > 0 else None,
@@ -231,47 +232,33 @@ def cross_ratios(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def cross_rows(data: xr.Dataset) -> list[dict]:
     """Return the cross-slopes of every stratum: architecture, loss, trait and start."""
-    rows, axes = [], ("architecture", "loss", "trait", "start")
-    for at in np.ndindex(*(data.sizes[axis] for axis in axes)):
-        stratum = data.isel(dict(zip(axes, at, strict=True)))
-        slopes, ratios = cross_ratios(stratum)
-        rows.append(
-            {
-                **{axis: stratum[axis].item() for axis in axes},
-                "n": len(slopes),
-                "positive": int((slopes > 0).sum()),
-                "zero": int((slopes == 0).sum()),
-                "negative": int((slopes < 0).sum()),
-                "median_ratio": float(np.median(ratios)) if len(ratios) else None,
-            }
-        )
-    return rows
+    within, slopes = ["inputs", "problem"], data.cross_slope.where(data.cross_predicted > 0)
+    table = {
+        "n": slopes.notnull().sum(within),
+        "positive": (slopes > 0).sum(within),
+        "zero": (slopes == 0).sum(within),
+        "negative": (slopes < 0).sum(within),
+        "median_ratio": (slopes / data.cross_predicted).median(within),
+    }
+    return xr.Dataset(table).to_dataframe().reset_index().to_dict("records")
 
 
 def cross_totals(data: xr.Dataset) -> list[dict]:
     """Return the cross-slopes of each architecture and start, all combinations together."""
     rows = []
-    for architecture in data.architecture.values.tolist():
-        for start in data.start.values.tolist():
-            slopes, ratios = cross_ratios(data.sel(architecture=architecture, start=start))
-            if len(slopes):
-                rows.append(
-                    {
-                        "architecture": architecture,
-                        "start": start,
-                        **{
-                            name: stats.as_json(stats.fraction(hits))
-                            for name, hits in (
-                                ("positive", slopes > 0),
-                                ("zero", slopes == 0),
-                                ("negative", slopes < 0),
-                            )
-                        },
-                        "median_ratio": stats.as_json(stats.median(ratios)),
-                        "quartiles": np.quantile(ratios, (0.25, 0.75)).tolist(),
-                        "largest_deviation": float(np.max(np.abs(ratios - 1))),
-                    }
-                )
+    for architecture, start in product(data.architecture.values, data.start.values):
+        slopes, ratios = cross_ratios(data.sel(architecture=architecture, start=start))
+        if len(slopes):
+            signs = {"positive": slopes > 0, "zero": slopes == 0, "negative": slopes < 0}
+            rows.append(
+                {
+                    "architecture": str(architecture),
+                    "start": str(start),
+                    **{sign: stats.as_json(stats.fraction(hits)) for sign, hits in signs.items()},
+                    "median_ratio": stats.as_json(stats.median(ratios)),
+                    "quartiles": np.quantile(ratios, (0.25, 0.75)).tolist(),
+                }
+            )
     return rows
 
 
@@ -280,41 +267,39 @@ def outside_rows(data: xr.Dataset) -> list[dict]:
 
     For both kinds of step; ``falling``: the teacher's loss falls.
     """
-    rows = []
-    for step in data.step.values:
-        for case in data.case.values:
-            for epsilon in data.case_epsilon.values:
-                at = data.sel(step=step, case=case, case_epsilon=epsilon)
-                positive = stats.fraction(at.outside_inner.values > 0)
-                falling = stats.fraction(at.outside_change.values < 0)
-                rows.append(
-                    {
-                        "case": str(case),
-                        "step": str(step),
-                        "epsilon": float(epsilon),
-                        "n": positive.n,
-                        "positive": positive.mean,
-                        "positive_ci95": positive.ci95,
-                        "falling": falling.mean,
-                        "falling_ci95": falling.ci95,
-                        "median_quotient": float(np.median(at.outside_inner) / epsilon),
-                    }
-                )
+    rows, axes = [], (data.step.values, data.case.values, data.case_epsilon.values)
+    for step, case, epsilon in product(*axes):
+        at = data.sel(step=step, case=case, case_epsilon=epsilon)
+        positive = stats.fraction(at.outside_inner > 0)
+        falling = stats.fraction(at.outside_change < 0)
+        rows.append(
+            {
+                "case": str(case),
+                "step": str(step),
+                "epsilon": float(epsilon),
+                "n": positive.n,
+                "positive": positive.mean,
+                "positive_ci95": positive.ci95,
+                "falling": falling.mean,
+                "falling_ci95": falling.ci95,
+            }
+        )
     return rows
 
 
 def path_rows(data: xr.Dataset) -> list[dict]:
     """Return where full distillations end: cosine of the displacements, and the trait loss."""
-    return [
-        {
-            "start": start,
-            "steps": int(data.path_step[-1]),
-            "first_cosine": stats.as_json(stats.estimate(path.path_cosine[:, 1].values)),
-            "last_cosine": stats.as_json(stats.estimate(path.path_cosine[:, -1].values)),
-            "trait_loss_before": float(path.path_trait_loss[:, 0].mean()),
-            "trait_loss_after": float(path.path_trait_loss[:, -1].mean()),
-            "teacher_loss_after": float(path.path_teacher_loss[:, -1].mean()),
-        }
-        for start in data.path_start.values.tolist()
-        for path in [data.sel(path_start=start)]
-    ]
+    rows = []
+    for start in data.path_start.values.tolist():
+        path = data.sel(path_start=start)
+        rows.append(
+            {
+                "start": start,
+                "steps": int(data.path_step[-1]),
+                "last_cosine": stats.as_json(stats.estimate(path.path_cosine.isel(path_step=-1))),
+                "trait_loss_before": float(path.path_trait_loss.isel(path_step=0).mean()),
+                "trait_loss_after": float(path.path_trait_loss.isel(path_step=-1).mean()),
+                "teacher_loss_after": float(path.path_teacher_loss.isel(path_step=-1).mean()),
+            }
+        )
+    return rows
