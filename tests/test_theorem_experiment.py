@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from subliminal_toy import data, runs
+from subliminal_toy.theorem import experiment as theorem_experiment
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.experiment import (
     CASES,
@@ -344,6 +345,14 @@ def test_a_distillation_is_gradient_descent_from_the_start_of_its_name(result, l
         lengths = [float(jnp.linalg.norm(m) * jnp.linalg.norm(goal)) for m in moved]
         cosine = [float(m @ goal) / (s or 1.0) for m, s in zip(moved, lengths, strict=True)]
         np.testing.assert_allclose(at.path_cosine, cosine, atol=1e-9)
+
+
+def test_every_block_of_trials_is_drawn_anew(lab, monkeypatch):
+    monkeypatch.setattr(theorem_experiment, "BLOCK", 1)
+    slopes = lab.trials("linear")["trial_slope"]
+    assert slopes.shape[-1] == CONFIG.n_trials == 2
+    where = slopes[..., 0] > 0
+    assert where.any() and not (slopes[..., 0] == slopes[..., 1])[where].any()
 
 
 def test_what_must_be_zero_is_zero(result):
