@@ -103,7 +103,7 @@ def theorem_record(directory):
         "path_start": ["shared", "independent"],
         "path_step": np.arange(5),
         "null": list(outside.NULLS),
-        "correction": list(outside.Corrections._fields),
+        "correction": list(outside.corrections()),
         "explored_epsilon": theorem.EXPLORED_EPSILONS,
         "cell": [" · ".join(cell) for cell in theorem.EXPLORED[:2]],
     }
