@@ -3,7 +3,8 @@
 Parameters are one vector θ of length p and a network is f(θ, x) → (batch, outputs); a student's
 loss ℓ(z, y) is a mean over the batch of outputs z and labels y, as in ``distill``; a teacher's
 loss is L_T(θ). Everything is exact differentiation, in float64, and works for any network:
-``check_one_step`` checks the theorem for one of your own.
+``check_one_step`` checks the theorem for one of your own. (Over 300 lines: the formulas, their
+rounding and the check that uses them are read together, and a third is text.)
 """
 
 from collections.abc import Callable, Sequence

@@ -26,6 +26,8 @@ def summarize(config: TheoremConfig, data: xr.Dataset) -> dict[str, Any]:
     """Return the tables and claims of a result of ``experiment``."""
     rows, broken = grid_rows(config, data), violations(data)
     claims = claim_t1(data, rows, broken), claim_t2(data)
+    two_ways = np.abs(data.grid_slope_by_step / data.grid_slope.where(data.grid_slope > 0) - 1)
+    names = ("null", "null_value", "null_bound")
     summary = {
         "trials": int(broken.size),
         "violations": int(broken.sum()),
@@ -35,20 +37,16 @@ def summarize(config: TheoremConfig, data: xr.Dataset) -> dict[str, Any]:
         "learning_rate": config.learning_rate,
         "grid": rows,
         "grid_by_architecture": by_architecture(data, rows),
-        "slope_two_ways": two_ways(data),
+        "slope_two_ways": float(two_ways.max()),  # largest relative difference of A and B·v
         "nulls": [
-            {"name": str(name), "value": float(value), "bound": float(bound), "exact": not bound}
-            for name, value, bound in zip(
-                data.null.values, data.null_value.values, data.null_bound.values, strict=True
-            )
+            {"name": name, "value": value, "bound": bound, "exact": bound == 0}
+            for name, value, bound in zip(*(data[n].values.tolist() for n in names), strict=True)
         ],
         "cross_slope": cross_rows(data),
         "cross_slope_by_start": cross_totals(data),
         "outside": outside_rows(data),
         "distillation": path_rows(data),
-        "corrections": dict(
-            zip(data.correction.values.tolist(), data.correction_value.values.tolist(), strict=True)
-        ),
+        "corrections": data.correction_value.to_series().to_dict(),
         "claims": [stats.as_json(claim) for claim in claims],
     }
     # A value that is not finite is not JSON either: None instead.
@@ -63,12 +61,6 @@ def violations(data: xr.Dataset) -> xr.DataArray:
     """
     falls = (data.trial_inner > 0) & (data.trial_change < 0)
     return xr.where(data.trial_slope > 0, ~falls, data.trial_inner != 0)
-
-
-def two_ways(data: xr.Dataset) -> float:
-    """Return the largest relative difference of A and B·v in the grid."""
-    difference = np.abs(data.grid_slope_by_step / data.grid_slope.where(data.grid_slope > 0) - 1)
-    return float(difference.max())
 
 
 def grid_rows(config: TheoremConfig, data: xr.Dataset) -> list[dict]:
