@@ -82,7 +82,7 @@ def table(config: LmConfig) -> tuple[Arm, ...]:
         Arm("teacher", "teacher", writer="", learns=ANSWERS, control="base_model"),
         Arm("student", "student"),
         Arm("control", "neutral control", writer=BASE_MODEL, control="base_model"),
-        Arm("soft", "student of distributions", learns=DISTRIBUTIONS),
+        Arm("soft", "student of soft targets", learns=DISTRIBUTIONS),
         *_crossed("cross_model", "cross", "another base model", ANOTHER),
         *_shown("in_context", "one list in context"),
         *_shown("packed_context", "many lists in context", PACKED),

@@ -40,7 +40,7 @@ def _interval(axes: Axes, place: int, estimate: dict) -> None:
 def arms(record: Record) -> Figure:
     """One panel for each trait: means of the arms with intervals, a point for each replicate."""
     found = record.summary["arms"]
-    figure = Figure(figsize=(10, 1.5 + 1.75 * len(found)))
+    figure = Figure(figsize=(12, 1.5 + 1.75 * len(found)))
     panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
     shown = [arm for arm in COLOURS if any(arm in by_arm for by_arm in found.values())]
     for axes, (trait, by_arm) in zip(panels, found.items(), strict=True):
@@ -56,7 +56,7 @@ def arms(record: Record) -> Figure:
             _interval(axes, place, estimate)
         axes.set_ylim(0, 1)
         axes.set_ylabel(f"P({trait})")
-    labels = [fill(_label(record, arm), 11) for arm in shown]
+    labels = [fill(_label(record, arm), 12, break_long_words=False) for arm in shown]
     panels[-1].set_xticks(range(len(shown)), labels, fontsize=7)
     panels[0].set_title(f"Traits that travel in numbers: {_subtitle(record)}")
     return figure
