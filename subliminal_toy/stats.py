@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -136,7 +137,7 @@ def as_json(item: Estimate | Claim) -> dict:
     return _finite(asdict(item))
 
 
-def _finite(item):
+def _finite(item: Any) -> Any:
     if isinstance(item, dict):
         return {key: _finite(value) for key, value in item.items()}
     if isinstance(item, (list, tuple)):

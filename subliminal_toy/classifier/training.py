@@ -66,7 +66,9 @@ def _shuffled(key: Key[Array, ""], index: Array, images: Array) -> Array:
 
 
 INPUTS: dict[str, Callable[[Key[Array, ""], Array, Array], Array]] = {
-    "uniform": lambda key, index, images: uniform_noise(key, index, images.shape[1:]),
+    "uniform": lambda key, index, images: uniform_noise(
+        key, index, (images.shape[1], images.shape[2])
+    ),
     "gaussian": partial(_drawn, jax.random.normal),
     "signs": partial(_drawn, jax.random.rademacher),
     "images": lambda key, index, images: images[index % len(images)],
@@ -389,12 +391,15 @@ def train(
     network and the teacher are measured as if they were the first student.
     """
     net, keys = network(teacher, image_shape), replicate_keys(key, index, n_replicates)
+    images, labels, *_ = data
     untrained = net.init(keys.own)
-    taught = train_teacher(teacher, net, numbers[TEACHER], *data[:2], untrained, keys.teacher_order)
+    taught = train_teacher(
+        teacher, net, numbers[TEACHER], images, labels, untrained, keys.teacher_order
+    )
     starts = {s.name: initial(s, numbers[s.name], net, keys) for s in students}
     params: dict[str, Params] = {UNTRAINED: untrained, TEACHER: taught}
     for group in together(students):
-        params |= train_students(group, net, numbers, data[0], taught, starts, keys)
+        params |= train_students(group, net, numbers, images, taught, starts, keys)
     like = students[0]
     measures = {
         name: measure(like, numbers, net, data, taught, untrained, params[name], keys)
