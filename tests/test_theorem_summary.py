@@ -236,6 +236,12 @@ def test_the_median_ratio_has_an_interval_below_three_tenths(ratio, verdict):
     assert t2(independent(0, ratio, architecture="linear")) == REPRODUCED
 
 
+@pytest.mark.parametrize(("n_small", "verdict"), [(280, REPRODUCED), (255, NOT_REPRODUCED)])
+def test_it_is_the_upper_end_of_the_medians_interval_that_counts(n_small, verdict):
+    # The median of 500 is below .3 in both; its interval reaches 22 values further.
+    assert t2(independent(100, np.where(np.arange(500) < n_small, 0.2, 0.5))) == verdict
+
+
 def test_the_median_is_of_c_over_a():
     data = independent(100, 0.2)
     assert t2(data) == REPRODUCED
