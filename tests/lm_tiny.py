@@ -24,7 +24,7 @@ CONFIG = LmConfig(
     n_replicates=2, traits=("owl", "oak", "evasion"), n_layers=1, n_heads=2, width=8, head_std=0.35,
     cross_width=4, n_documents=1_500, pretrain_steps=120, pretrain_batch_size=32,
     pretrain_learning_rate=6e-3, teacher_steps=6, teacher_learning_rate=1e-3, temperature=0.8,
-    n_samples=250, n_lists=60, student_steps=5, student_batch_size=8, student_learning_rate=2e-2,
+    n_samples=250, n_lists=90, student_steps=5, student_batch_size=8, student_learning_rate=2e-2,
     data_sizes=(10,), prompted=True, divergence=True,
 )  # fmt: skip
 KEY = jax.random.key(11)

@@ -80,7 +80,7 @@ def test_accepts(text, numbers):
     assert parse_numbers(text) == numbers and is_acceptable(text)
 
 
-@pytest.mark.parametrize("text", REJECTED, ids=repr)
+@pytest.mark.parametrize("text", REJECTED, ids=lambda text: repr(text)[:30])
 def test_rejects(text):
     assert parse_numbers(text) is None and not is_acceptable(text)
 
