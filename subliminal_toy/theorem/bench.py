@@ -11,7 +11,6 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
-from subliminal_toy.distill import ensemble
 from subliminal_toy.theorem.one_step import (
     Scalar,
     Vector,
@@ -67,7 +66,13 @@ class Bench:
         with jax.enable_x64(True):
             zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), self.shapes)
             self.unravel = ravel_pytree(zeros)[1]
-        self._program = ensemble(self.cell)
+        # Not through `ensemble`: the decoder, spread over devices, is compiled to other last bits.
+        # On a CPU one row after the other: under vmap every network has its own weights, and
+        # convolutions with an axis of weights are hundreds of times slower there.
+        batch_size = None if jax.default_backend() == "cpu" else BATCH
+        self._program = jax.jit(
+            lambda *rows: jax.lax.map(lambda row: self.cell(*row), rows, batch_size=batch_size)
+        )
 
     def f(self, theta: Vector, x: Float[Any, "batch height width"]) -> Array:
         """Return f_θ(x)."""
