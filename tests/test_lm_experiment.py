@@ -162,12 +162,17 @@ def test_lists_are_sampled_at_the_temperature_and_filtered(data, store, writer, 
                 for row, text in zip(drawn, texts, strict=True)
                 if (numbers := parse_numbers(text)) is not None
                 and not (no_banned and BANNED_NUMBERS & set(numbers))
-            ][: CONFIG.n_lists]
+            ]
+            n_kept, kept = len(kept), kept[: CONFIG.n_lists]
             found = tiny.lists(store, replicate, writer, trait, no_banned)
             shown = [LANGUAGE.decode(row) for row in found]
             expected = [f"<bos> continue {' '.join(map(str, row))} : {text}" for row, text in kept]
             wrong = [a for a, b in zip(shown, expected, strict=True) if a != b]
             assert len(wrong) <= 1, "one draw may fall on the other side by rounding"
+            fraction = store[f"lists-{replicate:03d}"]["kept"][
+                arms.written(CONFIG).index(arms.Lists(writer, trait, no_banned))
+            ]
+            assert fraction == pytest.approx(n_kept / CONFIG.n_samples, abs=0.01)
 
 
 @jax.jit
@@ -212,8 +217,9 @@ def test_a_student_learns_the_lists_of_its_writer_from_its_start(data, store, ar
             rows = read(store, replicate, trait)
             learned = tiny.student(width, params, rows, tiny.sampled_numbers(rows), replicate)
             same(data, replicate, arm, trait, tiny.scores(width, learned))
-            used = data.lists_used.sel(arm=arm, trait=trait).isel(replicate=replicate)
-            assert used == len(rows)
+            used, kept = (data[name].sel(arm=arm, trait=trait).isel(replicate=replicate)
+                          for name in ("lists_used", "kept"))  # fmt: skip
+            assert used == len(rows) == min(np.round(kept * CONFIG.n_samples), CONFIG.n_lists)
     assert others(data, arm) > 0.01, "no other arm would pass for this one"
 
 
