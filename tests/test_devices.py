@@ -26,7 +26,8 @@ CONFIGS = {
     "theorem": TheoremConfig(architectures=("linear", "mlp-tanh"), n_trials=1, n_cross=1,
                              n_outside=1, n_replicates=2, distillation_steps=5),
     # The tiny model of another width amplifies rounding a hundred thousand times in 120 steps.
-    "lm": replace(CONFIG, cross_width=0),
+    "lm": replace(CONFIG, cross_width=0, traits=("owl",), prompted=False, divergence=False,
+                  data_sizes=()),
 }
 for name, config in CONFIGS.items():
     room = import_module(f"subliminal_toy.{name}.experiment")
