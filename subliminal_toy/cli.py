@@ -135,7 +135,7 @@ class Reproduce:
                 presets = EXPERIMENTS[name].presets
                 # What is called paper elsewhere is called full for the language model.
                 config = presets[self.preset] if self.preset in presets else presets["full"]
-                if self.data is not None and name == "classifier":
+                if self.data is not None and hasattr(config, "data"):
                     config = replace(config, data=self.data)
                 options = replace(self.options, out=out / name)
                 records[out / name] = run_experiment(
@@ -206,7 +206,7 @@ def command(name: str, preset: str | None) -> Any:
             field(default="quick"),
         ),
     ]
-    if room.needs_data and name != "theorem":
+    if hasattr(default, "data"):
         about = explained(help="Folder of the four IDX files; not needed for digits.")
         fields.append(("data_dir", Annotated[Path | None, about], field(default=None)))
     made = make_dataclass(

@@ -5,7 +5,7 @@ Everything is written for one replicate; only ``ensemble`` knows of several, and
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,39 +80,22 @@ def accuracy(
     return jnp.mean(jnp.argmax(logits, axis=-1) == labels)
 
 
-class TrainState(NamedTuple):
-    """Parameters and the state of their optimiser, between two calls of ``fit_steps``."""
-
-    params: Params
-    opt_state: PyTree
-
-
-def start(params: Params, tx: optax.GradientTransformation) -> TrainState:
-    """Return the state before the first step, with a fresh optimiser."""
-    return TrainState(params, tx.init(params))
-
-
-def fit_steps(
+def fit(
     loss_fn: Callable[[Params, Any], Array],
-    state: TrainState,
+    params: Params,
     tx: optax.GradientTransformation,
     batch_fn: Callable[[Int[Array, ""]], Any],
-    steps: Int[Array, " steps"],
-) -> tuple[TrainState, Float[Array, " steps"]]:
-    """Take one gradient step for each step number in ``steps``; return the loss before each.
+    n_steps: int,
+) -> tuple[Params, Float[Array, " steps"]]:
+    """Train for ``n_steps`` with a fresh optimiser; return parameters and the loss before each.
 
     ``batch_fn(step)`` makes or gathers the batch of that step, closed over its own key or data, so
     nothing is stored that a key can make again. Several networks trained on the same batches are
     one network whose ``loss_fn`` is the sum of theirs: Adam and SGD act on each number by itself.
     """
-
-    return jax.lax.scan(partial(_one_step, loss_fn, tx, batch_fn), state, steps)
-
-
-def _one_step(loss_fn, tx, batch_fn, state, step):
-    loss, gradient = jax.value_and_grad(loss_fn)(state.params, batch_fn(step))
-    updates, opt_state = tx.update(gradient, state.opt_state, state.params)
-    return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
+    one = partial(_one_step, loss_fn, tx, batch_fn)
+    (params, _), losses = jax.lax.scan(one, (params, tx.init(params)), jnp.arange(n_steps))
+    return params, losses
 
 
 def snapshots(
@@ -133,22 +116,17 @@ def snapshots(
 
         done, state = carry
         state = jax.lax.fori_loop(done, checkpoint, one, state)
-        return (checkpoint, state), state.params
+        return (checkpoint, state), state[0]
 
-    begin = (jnp.int32(0), start(params, tx))
+    begin = (jnp.int32(0), (params, tx.init(params)))
     return jax.lax.scan(until, begin, jnp.asarray(checkpoints, jnp.int32))[1]
 
 
-def fit(
-    loss_fn: Callable[[Params, Any], Array],
-    params: Params,
-    tx: optax.GradientTransformation,
-    batch_fn: Callable[[Int[Array, ""]], Any],
-    n_steps: int,
-) -> tuple[Params, Float[Array, " steps"]]:
-    """Train from ``params`` with a fresh optimiser for ``n_steps``; see ``fit_steps``."""
-    state, losses = fit_steps(loss_fn, start(params, tx), tx, batch_fn, jnp.arange(n_steps))
-    return state.params, losses
+def _one_step(loss_fn, tx, batch_fn, state, step):
+    params, opt_state = state
+    loss, gradient = jax.value_and_grad(loss_fn)(params, batch_fn(step))
+    updates, opt_state = tx.update(gradient, opt_state, params)
+    return (optax.apply_updates(params, updates), opt_state), loss
 
 
 def _mesh() -> Mesh:

@@ -55,6 +55,14 @@ def network(build: Callable[[nnx.Rngs], Any]) -> Network:
     return Network(init, apply)
 
 
+def named_leaves(params: PyTree, prefix: str) -> dict[str, Any]:
+    """Return the arrays of a tree by name, as records keep them: ``prefix.layers.0.weight``."""
+    return {
+        f"{prefix}." + jax.tree_util.keystr(path, simple=True, separator="."): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+
 def layer_names(params: Params) -> list[str]:
     """Return the names of a classifier's layers from input to output, e.g. ``layers.0``."""
     paths = jax.tree_util.tree_leaves_with_path(params)

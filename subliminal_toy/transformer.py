@@ -14,6 +14,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from subliminal_toy.models import FAN_IN_NORMAL, Network, Params, network
 
+EPSILON = 1e-5  # added to the variance in LayerNorm
+
 Cache = tuple[tuple[Float[Array, "batch heads room head"], Array], ...]
 """Keys and values of the positions read so far, for each layer."""
 
@@ -31,14 +33,10 @@ class DecoderShape:
     """Size of the residual stream."""
     mlp_width: int | None = None
     """Hidden units of each block's MLP; 4 × width if None."""
-    tied: bool = False
-    """Whether the output head is the token embedding, as in GPT-2."""
     embedding_std: float | None = None
     """Standard deviation of the embeddings at the start; width^(−1/2) if None. GPT-2: .02."""
     head_std: float | None = None
-    """Standard deviation of an untied head's weights at the start; width^(−1/2) if None."""
-    epsilon: float = 1e-5
-    """Added to the variance in LayerNorm; GPT-2's value."""
+    """Standard deviation of the head's weights at the start; width^(−1/2) if None."""
 
 
 class Linear(nnx.Linear):
@@ -85,9 +83,9 @@ class Block(nnx.Module):
     def __init__(self, shape: DecoderShape, rngs: nnx.Rngs):
         """Draw the weights N(0, 1/fan_in)."""
         width, hidden = shape.width, shape.mlp_width or 4 * shape.width
-        self.ln_1 = nnx.LayerNorm(width, epsilon=shape.epsilon, rngs=rngs)
+        self.ln_1 = nnx.LayerNorm(width, epsilon=EPSILON, rngs=rngs)
         self.attention = Attention(shape, rngs)
-        self.ln_2 = nnx.LayerNorm(width, epsilon=shape.epsilon, rngs=rngs)
+        self.ln_2 = nnx.LayerNorm(width, epsilon=EPSILON, rngs=rngs)
         self.up = Linear(width, hidden, kernel_init=FAN_IN_NORMAL, rngs=rngs)
         self.down = Linear(hidden, width, kernel_init=FAN_IN_NORMAL, rngs=rngs)
 
@@ -118,36 +116,28 @@ class Decoder(nnx.Module):
         self.tokens = nnx.Embed(shape.vocab_size, width, **embed)
         self.positions = nnx.Embed(shape.context, width, **embed)
         self.blocks = nnx.List(Block(shape, rngs) for _ in range(shape.n_layers))
-        self.ln = nnx.LayerNorm(width, epsilon=shape.epsilon, rngs=rngs)
-        if not shape.tied:
-            head_init = normal(shape.head_std or width**-0.5)
-            self.head = Linear(
-                width, shape.vocab_size, use_bias=False, kernel_init=head_init, rngs=rngs
-            )
-        self.shape = shape
+        self.ln = nnx.LayerNorm(width, epsilon=EPSILON, rngs=rngs)
+        head_init = normal(shape.head_std or width**-0.5)
+        self.head = Linear(
+            width, shape.vocab_size, use_bias=False, kernel_init=head_init, rngs=rngs
+        )
 
     def __call__(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length vocab"]:
         """Return the logits of the next token at every position."""
-        return self.extend(tokens, None, 0, None)[0]
+        return self.extend(tokens, None, 0)[0]
 
-    def extend(self, tokens, cache, position, n_padding):
+    def extend(self, tokens, cache, position):
         """Read more tokens after those in ``cache``; see ``read``."""
         length = tokens.shape[1]
         query = position + jnp.arange(length)
         key = jnp.arange(length if cache is None else cache[0][0].shape[2])
         visible = (key[None, :] <= query[:, None])[None, None]
-        place = query[None]
-        if n_padding is not None:
-            visible = visible & (key[None] >= n_padding[:, None])[:, None, None, :]
-            place = jnp.maximum(query[None] - n_padding[:, None], 0)
-        h_BLD = self.tokens(tokens) + self.positions(jnp.broadcast_to(place, tokens.shape))
+        h_BLD = self.tokens(tokens) + self.positions(jnp.broadcast_to(query[None], tokens.shape))
         layers = []
         for block, layer in zip(self.blocks, cache or (None,) * len(self.blocks), strict=True):
             h_BLD, layer = block(h_BLD, layer, position, visible)
             layers.append(layer)
-        h_BLD = self.ln(h_BLD)
-        logits = self.tokens.attend(h_BLD) if self.shape.tied else self.head(h_BLD)
-        return logits, tuple(layers)
+        return self.head(self.ln(h_BLD)), tuple(layers)
 
 
 @lru_cache
@@ -169,15 +159,12 @@ def read(
     tokens: Int[Array, "batch length"],
     cache: Cache | None = None,
     position: int | Int[Array, ""] = 0,
-    n_padding: Int[Array, " batch"] | None = None,
 ) -> tuple[Float[Array, "batch length vocab"], Cache]:
     """Read ``tokens`` at columns ``position`` on; return their logits and the keys and values.
 
-    ``cache`` is what ``empty_cache`` or an earlier call returned. The first ``n_padding`` columns
-    of each row are padding: nothing attends to them and positions count from after them.
+    ``cache`` is what ``empty_cache`` or an earlier call returned.
     """
-    model = nnx.merge(_graphdef(shape), params)
-    return model.extend(tokens, cache, position, n_padding)
+    return nnx.merge(_graphdef(shape), params).extend(tokens, cache, position)
 
 
 def empty_cache(shape: DecoderShape, batch: int, room: int) -> Cache:
@@ -194,17 +181,16 @@ def sample(
     n_new: int,
     end: int,
     temperature: float = 1.0,
-    n_padding: Int[Array, " batch"] | None = None,
 ) -> Int[Array, "batch new"]:
     """Continue every prompt by at most ``n_new`` tokens; after ``end`` there is only ``end``.
 
     Temperature 0 takes the likeliest token. Each row has its own key, so that how rows are
-    batched changes nothing. Prompts of unequal length are padded on the left. Sampling stops
-    as soon as every row has ended. Length and ``n_new`` together may not exceed the context.
+    batched changes nothing. Sampling stops as soon as every row has ended. Length and ``n_new``
+    together may not exceed the context.
     """
     batch, length = prompts.shape
     cache = empty_cache(shape, batch, length + n_new)
-    logits, cache = read(shape, params, prompts, cache, 0, n_padding)
+    logits, cache = read(shape, params, prompts, cache)
 
     def choose(logits_BV, step):
         if temperature == 0:
@@ -222,7 +208,7 @@ def sample(
         step, logits_BV, cache, last, written = state
         token = jnp.where((step > 0) & (last == end), end, choose(logits_BV, step))
         written = jax.lax.dynamic_update_slice_in_dim(written, token[:, None], step, axis=1)
-        logits, cache = read(shape, params, token[:, None], cache, length + step, n_padding)
+        logits, cache = read(shape, params, token[:, None], cache, length + step)
         return step + 1, logits[:, 0], cache, token, written
 
     written = jnp.full((batch, n_new), end, jnp.int32)

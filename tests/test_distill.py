@@ -12,11 +12,9 @@ from subliminal_toy.distill import (
     cross_entropy,
     ensemble,
     fit,
-    fit_steps,
     kl,
     snapshots,
     squared_error,
-    start,
 )
 from subliminal_toy.models import mlp
 
@@ -116,19 +114,6 @@ def test_the_scan_is_the_loop_written_out(net, tx):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), fitted, params
     )
-
-
-def test_training_in_two_calls_is_training_in_one(net):
-    tx, x = optax.adam(1e-2), jnp.ones((4, 6))
-
-    def advance(state, steps):
-        loss = lambda p, _: squared_error(net.apply(p, x), jnp.ones((4, 13)))  # noqa: E731
-        return fit_steps(loss, state, tx, lambda step: step, steps)[0]
-
-    begin = start(net.init(jax.random.key(0)), tx)
-    once = advance(begin, jnp.arange(6))
-    twice = advance(advance(begin, jnp.arange(3)), jnp.arange(3, 6))
-    jax.tree.map(np.testing.assert_array_equal, once, twice)
 
 
 def test_students_trained_on_the_sum_of_their_losses_are_students_trained_alone(net):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -22,6 +21,7 @@ from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.classifier.training import N_SAMPLES, Measures, numbers_of, train
 from subliminal_toy.data import Dataset
 from subliminal_toy.distill import ensemble, on_every_device
+from subliminal_toy.models import named_leaves
 from subliminal_toy.runs import Arrays, Experiment, Part, Result
 
 PART = 4
@@ -77,11 +77,9 @@ def of_table(
         }
         if first == 0 and keep_params:
             arrays |= {
-                f"params/{arm}." + jax.tree_util.keystr(path, simple=True, separator="."): leaf[0]
-                if arm not in names
-                else leaf[0, -1]
+                name: leaf[0, -1] if arm in names else leaf[0]
                 for arm, tree in params.items()
-                for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+                for name, leaf in named_leaves(tree, f"params/{arm}").items()
             }
         return arrays
 

@@ -18,11 +18,10 @@ from subliminal_toy.data import N_CLASSES, uniform_noise
 from subliminal_toy.distill import (
     accuracy,
     cross_entropy,
-    fit_steps,
+    fit,
     kl,
     snapshots,
     squared_error,
-    start,
 )
 from subliminal_toy.models import (
     ARCHITECTURES,
@@ -82,11 +81,11 @@ LOSSES: dict[str, Callable[[Array, Array, slice, Any], Array]] = {
 }
 
 UPDATES: dict[str, Callable[[Array, Array], Array]] = {
-    "all": lambda update, along: update,
     "without": lambda update, along: update - along,
     "only": lambda update, along: along,
 }
-"""What becomes of an update of the hidden layers, given its component along θ_T − s."""
+"""What becomes of an update of the hidden layers, given its component along θ_T − s; "all" of it
+is kept where a row says so."""
 
 
 class Keys(NamedTuple):
@@ -127,21 +126,24 @@ def columns(imitates: str) -> slice:
 
 
 def n_steps(n_examples: int, batch_size: int) -> int:
-    """Return the number of steps of an epoch; the last batch is filled up (``epoch_batches``)."""
+    """Return the number of steps of an epoch; the last batch is filled up (``all_batches``)."""
     return -(-n_examples // batch_size)
 
 
-def epoch_batches(
-    key: Key[Array, ""], epoch: Int[Array, ""], n_examples: int, batch_size: int
+def all_batches(
+    key: Key[Array, ""], epochs: int, n_examples: int, batch_size: int
 ) -> Int[Array, "steps batch"]:
-    """Return the example numbers of each step of an epoch: every example, in a new order.
+    """Return the example numbers of each step: every example once an epoch, each in a new order.
 
     Where ``batch_size`` does not divide ``n_examples`` the last batch takes its missing examples
     from the front of the same order, so that all steps have one shape.
     """
-    order = jax.random.permutation(jax.random.fold_in(key, epoch), n_examples)
-    steps = n_steps(n_examples, batch_size)
-    return order[jnp.arange(steps * batch_size) % n_examples].reshape(steps, batch_size)
+    filled = jnp.arange(n_steps(n_examples, batch_size) * batch_size) % n_examples
+
+    def of_epoch(epoch):
+        return jax.random.permutation(jax.random.fold_in(key, epoch), n_examples)[filled]
+
+    return jax.lax.map(of_epoch, jnp.arange(epochs)).reshape(-1, batch_size)
 
 
 def optimiser(arm: Teacher | Student, numbers: Mapping[str, Any]) -> optax.GradientTransformation:
@@ -165,12 +167,8 @@ def train_teacher(
     def loss(params, batch):
         return cross_entropy(net.apply(params, images[batch]), labels[batch], slice(N_CLASSES))
 
-    def epoch(state, number):
-        batches = epoch_batches(order_key, number, len(images), teacher.batch_size)
-        steps = jnp.arange(len(batches))
-        return fit_steps(loss, state, tx, lambda step: batches[step], steps)
-
-    return jax.lax.scan(epoch, start(params, tx), jnp.arange(teacher.epochs))[0].params
+    batches = all_batches(order_key, teacher.epochs, len(images), teacher.batch_size)
+    return fit(loss, params, tx, lambda step: batches[step], len(batches))[0]
 
 
 def initial(student: Student, numbers: Mapping[str, Any], net: Network, keys: Keys) -> Params:
@@ -199,7 +197,7 @@ def inner(a: Params, b: Params) -> Float[Array, ""]:
 
 
 def change_update(kind: str, direction: Params) -> optax.GradientTransformation:
-    """Return what is done to the optimiser's update of the hidden layers: a row of ``UPDATES``."""
+    """Return what is done to the optimiser's update of the hidden layers; see ``UPDATES``."""
     if kind == "all":
         return optax.identity()
     output = len(layer_names(direction)) - 1
@@ -247,11 +245,7 @@ def train_students(
     """
     like = group[0]
     per_epoch = n_steps(like.n_inputs, like.batch_size)
-    epochs = jnp.arange(like.epochs)
-    order = partial(
-        epoch_batches, keys.student_order, n_examples=like.n_inputs, batch_size=like.batch_size
-    )
-    batches = jax.lax.map(lambda epoch: order(epoch=epoch), epochs).reshape(-1, like.batch_size)
+    batches = all_batches(keys.student_order, like.epochs, like.n_inputs, like.batch_size)
 
     def batch_fn(step):
         index = batches[step] + like.fresh * like.n_inputs * (step // per_epoch)

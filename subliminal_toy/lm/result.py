@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from itertools import product
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -15,6 +14,7 @@ from subliminal_toy.lm.detectors import DETECTORS, JUDGED
 from subliminal_toy.lm.language import Language
 from subliminal_toy.lm.lists import PROMPT_LENGTH, loss_weights
 from subliminal_toy.lm.training import Model
+from subliminal_toy.models import named_leaves
 from subliminal_toy.runs import Arrays, Result
 
 Finished = Mapping[str, Arrays]
@@ -174,9 +174,7 @@ def assemble(config: LmConfig, model: Model, finished: Finished) -> Result:
     for arm in arms.table(config):
         if arm.name in SPEAKERS:
             vector = model_of(config, finished, 0, arm, config.traits[0])["params"]
-            tree = model.tree(jnp.asarray(vector))
-            for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-                name = jax.tree_util.keystr(path, simple=True, separator=".")
-                params[f"{arm.name}.{name}"] = np.asarray(leaf)
+            named = named_leaves(model.tree(jnp.asarray(vector)), arm.name)
+            params |= {name: np.asarray(leaf) for name, leaf in named.items()}
     n_params = int(base_model(finished, 0)["params"].size)
     return Result(xr.Dataset(variables, coordinates(config), {"parameters": n_params}), params)

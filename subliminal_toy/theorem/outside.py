@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Float64, Int
 
-from subliminal_toy.distill import cross_entropy, ensemble, fit_steps, kl, squared_error, start
+from subliminal_toy.distill import cross_entropy, ensemble, kl, snapshots, squared_error
 from subliminal_toy.theorem.bench import Bench
 from subliminal_toy.theorem.one_step import ROUNDOFF, Vector, direction, student_step, teacher
 from subliminal_toy.theorem.problems import (
@@ -51,14 +51,10 @@ def distil(
     only the two starts are used.
     """
     tx = optax.sgd(RATE)
-    steps = jnp.arange(moments * steps_between).reshape(moments, steps_between)
+    looked_at = range(0, moments * steps_between + 1, steps_between)
 
     def path(loss, theta):
-        def some_steps(state, at):
-            state, _ = fit_steps(loss, state, tx, lambda step: step, at)
-            return state, state.params
-
-        return jnp.stack([theta, *jax.lax.scan(some_steps, start(theta, tx), steps)[1]])
+        return snapshots(loss, theta, tx, lambda step: step, looked_at)
 
     def replicate(digits, labels, theta, other, noise):
         def trait(t, _=None):
