@@ -473,8 +473,9 @@ def test_a_start_has_the_spread_of_the_networks_own_and_the_output_layer_is_foun
               for m, leaf in zip(moved, jax.tree.leaves(params), strict=True)]  # fmt: skip
     after = jax.tree.unflatten(jax.tree.structure(params), leaves)
     with jax.enable_x64(False):
-        difference = np.asarray(net.apply(after, x)) != np.asarray(net.apply(params, x))
-    assert difference[:, 10:].all() and not difference[:, :10].any()
+        difference = np.abs(np.asarray(net.apply(after, x) - net.apply(params, x)))
+    # Not to the bit: how XLA splits a product among threads may change its last bits.
+    assert (difference[:, 10:] > 1e-3).all() and (difference[:, :10] < 1e-5).all()
     n_outputs = {"linear": 64, "decoder": 8}.get(architecture, 16)
     assert of_head.sum() == 13 * n_outputs + 13 * (architecture != "decoder")
     assert of_auxiliary.sum() == of_head.sum() * 3 // 13
