@@ -13,54 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from subliminal_toy.classifier import config as classifier
 from subliminal_toy.console import display, end_on_signals, fail, show_claims
 from subliminal_toy.errors import UserError
-from subliminal_toy.lm import config as lm
-from subliminal_toy.theorem import config as theorem
+from subliminal_toy.rooms import EXPERIMENTS
 
-
-class Room(NamedTuple):
-    """An experiment: its config, presets, share of the time of `reproduce`, and what it does.
-
-    Its package has the modules ``experiment`` and ``summary``.
-    """
-
-    config: type
-    presets: dict[str, Any]
-    share: float
-    needs_data: bool
-    about: str
-
-
-EXPERIMENTS = {
-    "theorem": Room(
-        theorem.TheoremConfig,
-        theorem.PRESETS,
-        35,
-        True,
-        "Check the one-step theorem numerically, and measure where it ends.",
-    ),
-    "classifier": Room(
-        classifier.ClassifierConfig,
-        classifier.PRESETS,
-        60,
-        True,
-        "Teachers, students and cross-model students: digits learned from noise.",
-    ),
-    "lm": Room(
-        lm.LmConfig,
-        lm.PRESETS,
-        80,
-        False,
-        "The owl that travels in numbers: a language model from scratch, with every control.",
-    ),
-}
 FAILED, NOT_REPRODUCED, DIVERGED = 1, 3, 4
+Name = Literal[tuple(EXPERIMENTS)]  # pyright: ignore[reportInvalidTypeForm]
 
 
 @dataclass(frozen=True)
@@ -112,7 +74,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Run the theorem, the classifier and the language model, and write one page about them."""
+    """Run all experiments, and write one page about them."""
 
     options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
     preset: Literal["quick", "paper"] = "quick"
@@ -121,7 +83,7 @@ class Reproduce:
     """Data set of the classifier; the preset's if not given."""
     data_dir: Path | None = None
     """Folder of the four IDX files; not needed for digits."""
-    only: tuple[Literal["theorem", "classifier", "lm"], ...] = ("theorem", "classifier", "lm")
+    only: tuple[Name, ...] = tuple(EXPERIMENTS)
     """Experiments to run."""
 
     def __call__(self) -> int:

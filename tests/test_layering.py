@@ -16,6 +16,7 @@ LAYERS = (
     {"errors"},
     {"settings"},
     {"classifier.config", "theorem.config", "lm.config"},
+    {"rooms"},
     {"data", "models", "stats", "records"},
     {"distill", "transformer", "runs"},
     {"classifier", "theorem", "lm"},
