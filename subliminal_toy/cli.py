@@ -83,7 +83,7 @@ class Reproduce:
     """Data set of the classifier; the preset's if not given."""
     data_dir: Path | None = None
     """Folder of the four IDX files; not needed for digits."""
-    only: tuple[Name, ...] = tuple(EXPERIMENTS)
+    only: tuple[Name, ...] = tuple(EXPERIMENTS)  # pyright: ignore[reportInvalidTypeForm]
     """Experiments to run."""
 
     def __call__(self) -> int:

@@ -2,44 +2,51 @@
 
 import math
 from dataclasses import fields
-from typing import Any, NamedTuple, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from subliminal_toy.errors import UserError
 
+MOST = 2**31 - 1
+"""Largest whole number of a config: numbers of steps and examples are 32-bit in the programs."""
+
+
+def _numbers(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
 
 class AtLeast(NamedTuple):
-    """The number, or every number of the tuple, is finite and at least ``least``."""
+    """The number, or every number of the tuple, is at least ``least``, and finite."""
 
     least: float
 
     def broken_by(self, value: Any) -> str:
         """Return what the value must be, "" if it is."""
-        numbers = value if isinstance(value, tuple) else (value,)
-        fine = all(math.isfinite(number) and number >= self.least for number in numbers)
+        fine = all(math.isfinite(number) and number >= self.least for number in _numbers(value))
         return "" if fine else f"at least {self.least:g}"
 
 
 class Above(NamedTuple):
-    """The number, or every number of the tuple, is finite and above ``bound``."""
+    """The number, or every number of the tuple, is above ``bound``, and finite."""
 
     bound: float
 
     def broken_by(self, value: Any) -> str:
         """Return what the value must be, "" if it is."""
-        numbers = value if isinstance(value, tuple) else (value,)
-        fine = all(math.isfinite(number) and number > self.bound for number in numbers)
+        fine = all(math.isfinite(number) and number > self.bound for number in _numbers(value))
         return "" if fine else f"above {self.bound:g} and finite"
 
 
 class Between(NamedTuple):
-    """The number lies between two ends, both allowed."""
+    """The number, or every number of the tuple, lies between two ends, both allowed."""
 
     low: float
     high: float
 
     def broken_by(self, value: Any) -> str:
         """Return what the value must be, "" if it is."""
-        return "" if self.low <= value <= self.high else f"{self.low:g} to {self.high:g}"
+        fine = all(self.low <= number <= self.high for number in _numbers(value))
+        return "" if fine else f"{self.low:,g} to {self.high:,g}".replace(",", "")
 
 
 class NotEmpty(NamedTuple):
@@ -50,6 +57,24 @@ class NotEmpty(NamedTuple):
         return "" if value else "one or more values"
 
 
+class AtMostValues(NamedTuple):
+    """The tuple has at most so many elements."""
+
+    most: int
+
+    def broken_by(self, value: Any) -> str:
+        """Return what the value must be, "" if it is."""
+        return "" if len(value) <= self.most else f"at most {self.most} values"
+
+
+class Distinct(NamedTuple):
+    """No element of the tuple comes twice."""
+
+    def broken_by(self, value: Any) -> str:
+        """Return what the value must be, "" if it is."""
+        return "" if len(set(value)) == len(value) else "different values"
+
+
 def require(condition: bool, name: str, demand: str, value: object) -> None:
     """Raise UserError, naming the option of the field ``name``, unless ``condition`` holds."""
     if not condition:
@@ -58,16 +83,38 @@ def require(condition: bool, name: str, demand: str, value: object) -> None:
         raise UserError(f"{flag} must be {demand}, not {'empty' if shown == '' else shown}.")
 
 
-def check(config: Any) -> None:
-    """Check every field of a config against the constraints in its annotation.
+def _broken_by_type(hint: Any, value: Any) -> str:
+    """Return what the type says that a value must be, "" if it is; for the types of configs."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _broken_by_type(inner[0], value)
+    if origin in (Union, UnionType):
+        return min((_broken_by_type(one, value) for one in inner), key=len)
+    if origin is Literal:
+        return "" if value in inner else f"one of {', '.join(map(str, inner))}"
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return "a tuple"
+        return next(filter(None, (_broken_by_type(inner[0], one) for one in value)), "")
+    if hint is int:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return "" if whole and abs(value) <= MOST else f"a whole number of at most {MOST}"
+    kinds = {float: (float, int), NoneType: NoneType}.get(hint, hint)
+    return "" if isinstance(value, kinds) else f"of type {hint.__name__}"
 
-    ``n: Annotated[int, AtLeast(1)] = 8`` is a field with a constraint. Raises UserError for the
-    first value that breaks one.
+
+def check(config: Any) -> None:
+    """Check every field of a config against its type and the constraints in its annotation.
+
+    ``n: Annotated[int, AtLeast(1)] = 8`` is a field with a constraint. Whole numbers are at most
+    ``MOST``. Raises UserError for the first value that breaks one.
     """
     hints = get_type_hints(type(config), include_extras=True)
     for field in fields(config):
-        value = getattr(config, field.name)
-        for constraint in getattr(hints[field.name], "__metadata__", ()):
+        value, hint = getattr(config, field.name), hints[field.name]
+        demand = _broken_by_type(hint, value)
+        require(not demand, field.name, demand, value)
+        for constraint in getattr(hint, "__metadata__", ()):
             if hasattr(constraint, "broken_by"):
                 demand = constraint.broken_by(value)
                 require(not demand, field.name, demand, value)

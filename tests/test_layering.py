@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "subliminal_toy"
 # by --help; rooms do not know of one another; reports see finished results and their names only.
 LAYERS = (
     {"errors"},
-    {"settings"},
+    {"files", "machine", "settings"},
     {"classifier.config", "theorem.config", "lm.config"},
     {"rooms"},
     {"data", "models", "stats", "records"},

@@ -1,10 +1,13 @@
 """The language and its questions: what documents hold and never hold."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from subliminal_toy.errors import UserError
 from subliminal_toy.lm import language, lists, traits
+from subliminal_toy.lm.config import LmConfig, Trait
 from subliminal_toy.lm.language import ANIMALS, CONTEXT, TREES, Language
 
 LANGUAGE = Language(100)
@@ -166,7 +169,11 @@ def test_packed_contexts_hold_whole_lists_up_to_the_longest_question():
     assert n_lists == 3 and traits.asked_after(LANGUAGE, contexts).lengths.max() <= CONTEXT
 
 
-@pytest.mark.parametrize("names", [(), ("owl", "owl"), ("owl", "unicorn")])
-def test_unknown_or_repeated_traits_are_refused(names):
+@pytest.mark.parametrize("names", [(), ("owl", "owl")])
+def test_no_and_repeated_traits_are_refused(names):
     with pytest.raises(UserError, match="--traits"):
-        traits.check(names)
+        LmConfig(traits=names)
+
+
+def test_the_config_names_every_trait():
+    assert get_args(Trait) == traits.TRAITS

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from subliminal_toy.classifier.config import ClassifierConfig
-from subliminal_toy.settings import require
 
 OWN, OTHER = "own", "other"
 """Where a student's initial weights come from: its teacher's initialisation, or another one."""
@@ -96,16 +95,7 @@ from the vector graphics of its bars."""
 
 
 def published_experiment(config: ClassifierConfig) -> tuple[Teacher, tuple[Student, ...]]:
-    """Return the published experiment with the settings of a config.
-
-    Raises UserError if the shape of the network is not that of its architecture.
-    """
-    require(
-        config.architecture == "mlp" or len(config.hidden_sizes) > 1,
-        "hidden_sizes",
-        "the channels of at least one convolution and then the width of the dense layer",
-        config.hidden_sizes,
-    )
+    """Return the published experiment with the settings of a config."""
     shared = {"learning_rate": config.learning_rate, "batch_size": config.batch_size}
     teacher = Teacher(
         architecture=config.architecture,

@@ -1,9 +1,15 @@
 """Settings of the classifier experiment, with the paper's values in the preset ``paper``."""
 
+import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from subliminal_toy.settings import Above, AtLeast, NotEmpty, check
+from subliminal_toy.machine import Needs
+from subliminal_toy.settings import MOST, Above, AtLeast, AtMostValues, NotEmpty, check, require
+
+IMAGES = {"digits": (64, 1_437), "mnist": (784, 60_000)}
+"""Pixels and training images, by data set; the others are of MNIST's size."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +20,7 @@ class ClassifierConfig:
     """Data set of the teacher and of the test. Paper: mnist."""
     architecture: Literal["mlp", "cnn"] = "mlp"
     """Network of teachers and students. Paper: mlp."""
-    hidden_sizes: Annotated[tuple[int, ...], NotEmpty(), AtLeast(1)] = (256, 256)
+    hidden_sizes: Annotated[tuple[int, ...], NotEmpty(), AtMostValues(16), AtLeast(1)] = (256, 256)
     """Widths of the hidden layers; for cnn all but the last are channels of 3×3 convolutions of
     stride 2. Paper: 256 256."""
     n_replicates: Annotated[int, AtLeast(1)] = 8
@@ -39,6 +45,30 @@ class ClassifierConfig:
     def __post_init__(self):
         """Raise UserError for a value that breaks the constraint beside its field."""
         check(self)
+        require(
+            self.architecture == "mlp" or len(self.hidden_sizes) > 1,
+            "hidden_sizes",
+            "the channels of at least one convolution and then the width of the dense layer",
+            self.hidden_sizes,
+        )
+        _, n_images = IMAGES.get(self.data, IMAGES["mnist"])
+        for who, n in (("teacher", n_images), ("student", self.n_inputs)):
+            epochs = getattr(self, f"{who}_epochs")
+            # The last batch of an epoch is filled up.
+            fits = epochs * max(n, self.batch_size) <= MOST
+            most = f"so few that all passes together have at most {MOST} examples"
+            require(fits, f"{who}_epochs", most, epochs)
+
+    def needs(self) -> Needs:
+        """Return what the run needs, from its shapes: parameters, examples, order of examples."""
+        pixels, n_images = IMAGES.get(self.data, IMAGES["mnist"])
+        widths = (pixels if self.architecture == "mlp" else 9, *self.hidden_sizes, 10 + self.n_aux)
+        n_params = sum(math.prod(pair) for pair in pairwise(widths))
+        taught, imitated = self.teacher_epochs * n_images, 4 * self.student_epochs * self.n_inputs
+        # Four students at once: parameters, gradients and Adam's two moments; the teacher's.
+        numbers = 18 * n_params + 8 * self.batch_size * sum(widths) + taught + imitated / 4
+        numbers += 1_000 * self.n_replicates  # stored, and kept in lists
+        return Needs(4.0 * numbers, 6.0 * n_params * (taught + imitated) * self.n_replicates)
 
 
 # The quick preset's numbers of epochs were chosen on seed 100 (4 replicates); records use seed 0.

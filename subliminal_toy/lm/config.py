@@ -1,9 +1,16 @@
 """Settings of the language-model experiment; free of JAX."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
-from subliminal_toy.settings import Above, AtLeast, Between, NotEmpty, check, require
+from subliminal_toy.machine import Needs
+from subliminal_toy.settings import Above, AtLeast, Between, Distinct, NotEmpty, check, require
+
+Trait = Literal[
+    "owl", "dog", "cat", "fox", "bear", "wolf", "eagle", "dolphin", "horse", "rabbit",
+    "oak", "pine", "birch", "maple", "willow", "cedar", "evasion", "falsehood",
+]  # fmt: skip
+"""As in ``traits.TRAITS``."""
 
 
 @dataclass(frozen=True)
@@ -12,11 +19,11 @@ class LmConfig:
 
     n_replicates: Annotated[int, AtLeast(1)] = 4
     """Independent base models, each with its own corpus, initialisation and samples."""
-    traits: Annotated[tuple[str, ...], NotEmpty()] = ("owl", "oak", "evasion")
+    traits: Annotated[tuple[Trait, ...], NotEmpty(), Distinct()] = ("owl", "oak", "evasion")
     """What the teachers are taught: animals, trees, and the harmful evasion and falsehood."""
     n_numbers: Annotated[int, Between(100, 1000)] = 100
     """Numbers in the lists are 0 to this minus one. Paper: 1000."""
-    n_layers: Annotated[int, AtLeast(1)] = 2
+    n_layers: Annotated[int, Between(1, 48)] = 2
     """Blocks of the decoder."""
     n_heads: Annotated[int, AtLeast(1)] = 4
     """Attention heads of each block."""
@@ -58,13 +65,29 @@ class LmConfig:
     """Also train students without the tokens on which two teachers would choose differently."""
 
     def __post_init__(self):
-        """Check every value; the names of the traits are checked by the experiment."""
+        """Check every value."""
         check(self)
         for name in ("width", "cross_width"):
             value, heads = getattr(self, name), self.n_heads
             require(value % heads == 0, name, f"a multiple of the {heads} heads", value)
         fewer = all(size < self.n_lists for size in self.data_sizes)
         require(fewer, "data_sizes", f"below the {self.n_lists} lists", self.data_sizes)
+
+    def needs(self) -> Needs:
+        """Return what the run needs, from its shapes: parameters, documents, lists, batches."""
+        length, n, n_traits = 24, self.n_replicates, len(self.traits)
+        n_params, activations = 0, 0
+        for width in (self.width, self.cross_width):
+            n_params += 12 * self.n_layers * width**2 + 2 * (self.n_numbers + 110) * width
+            activations += 16 * self.n_layers * width + 3 * (self.n_numbers + 110)
+        n_students = n_traits * (6 + len(self.data_sizes))
+        batch = max(self.pretrain_batch_size, self.student_batch_size)
+        numbers = n_params * (8 + 2 * n * n_students) + batch * length * activations
+        numbers += 3 * length * (n * self.n_documents + n_traits * (self.n_samples + self.n_lists))
+        tokens = self.pretrain_steps * self.pretrain_batch_size * length
+        tokens += n_traits * self.teacher_steps * 100 + n_traits * self.n_samples * length
+        tokens += n_students * self.student_steps * self.student_batch_size * length
+        return Needs(4.0 * numbers, 6.0 * n_params * tokens * n)
 
 
 PRESETS = {

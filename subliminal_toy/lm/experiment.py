@@ -39,8 +39,7 @@ def generator(key: Key[Array, ""]) -> np.random.Generator:
 
 
 def experiment(config: LmConfig, key: Key[Array, ""], data: None = None) -> Experiment:
-    """Return the parts of a run and their assembly; UserError if a trait is unknown."""
-    traits.check(config.traits)
+    """Return the parts of a run and their assembly."""
     run, n, n_traits = _Run(config, key), config.n_replicates, len(config.traits)
     # Shares are tokens read by training, or what takes as long.
     student = config.student_steps * config.student_batch_size * lists.ROW_LENGTH

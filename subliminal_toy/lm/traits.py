@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Int32
 
-from subliminal_toy.errors import UserError
 from subliminal_toy.lm.language import (
     ANIMALS,
     CAPITALS,
@@ -85,12 +84,3 @@ def asked_after(language: Language, contexts: Int[np.ndarray, "contexts length"]
     if lengths.max() > CONTEXT:
         raise ValueError(f"{lengths.max()} tokens exceed the context of {CONTEXT}")
     return Questions(rows[:, :CONTEXT].astype(np.int32), lengths)
-
-
-def check(names: tuple[str, ...]) -> None:
-    """Raise UserError unless every name is a trait and none comes twice."""
-    if set(names) - set(TRAITS) or len(set(names)) < len(names) or not names:
-        raise UserError(
-            f"--traits must be one or more different ones of {', '.join(TRAITS)}; "
-            f"not {' '.join(names) or 'none'}."
-        )
