@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from subliminal_toy.classifier.training import columns
+from subliminal_toy.classifier.arms import Student
+from subliminal_toy.classifier.rows import columns
 from subliminal_toy.distill import cross_entropy, fit, kl
 from subliminal_toy.models import mlp
 
@@ -104,7 +105,7 @@ def test_students_agree(problem, imitates, learns):
         return plain_torch.student_loss(theirs, batch, targets, learns)
 
     compare(
-        lambda p, batch: kl(net.apply(p, batch[0]), batch[1], columns(imitates)),
+        lambda p, batch: kl(net.apply(p, batch[0]), batch[1], columns(Student("", imitates=imitates))),
         (jnp.asarray(images), targets),
         params,
         theirs,

@@ -47,6 +47,8 @@ class Student:
     """What figures call it."""
     imitates: Literal["auxiliary", "all"] = "auxiliary"
     """The logits that its loss sees, of teacher and student."""
+    n_aux: int | None = None
+    """How many of the auxiliary logits, the first ones; None: all that the teacher has."""
     start: str | tuple[str, ...] = OWN
     """Origin of the initial weights: ``OWN``, ``OTHER``, or one of the two for each hidden layer,
     then for the class head and for the auxiliary head."""
@@ -67,7 +69,11 @@ class Student:
     weight_decay: float = 0.0
     """Times the weights, added to the gradient."""
     update: str = "all"
-    """What is kept of the optimiser's update of the hidden layers."""
+    """What is kept of the optimiser's update of the hidden layers: all of it, or that without, or
+    only, its component along a direction."""
+    along: Literal["teacher", "random", "free"] = "teacher"
+    """That direction, in the hidden layers: θ_T − s, a random one, or the displacement of the same
+    student trained freely, made orthogonal to θ_T − s."""
     batch_size: int = 1024
     epochs: int = 5
     checkpoints: tuple[int, ...] = ()

@@ -18,7 +18,8 @@ from subliminal_toy.classifier.arms import (
     published_experiment,
 )
 from subliminal_toy.classifier.config import ClassifierConfig
-from subliminal_toy.classifier.training import N_SAMPLES, Measures, numbers_of, train
+from subliminal_toy.classifier.measures import N_SAMPLES, Measures
+from subliminal_toy.classifier.training import numbers_of, train
 from subliminal_toy.data import Dataset
 from subliminal_toy.distill import ensemble, on_every_device
 from subliminal_toy.models import named_leaves
@@ -30,11 +31,13 @@ PART = 4
 ABOUT = {
     "accuracy": "fraction of test images classified rightly through the network's own class head",
     "teacher_head_accuracy": "the same through the teacher's class head",
+    "ceiling": "that of the teacher's hidden layers under the class head of the network's start",
     "imitation_loss": "student's own loss against its teacher on its own inputs (KL: nats); of the "
     "untrained network and the teacher, the first student's",
     "first_loss": "the same loss at the start",
     "progress": "displacement of the hidden layers along the teacher's, in units of the teacher's",
     "cosine": "cosine of the two displacements of the hidden layers",
+    "length": "Euclidean length of the displacement of the hidden layers",
     "diverged": "whether a parameter or the imitation loss is not a finite number",
     "sample_images": "the first test images, pixels in [−1, 1]",
     "sample_labels": "their classes",

@@ -4,25 +4,29 @@ Plain functions of one replicate; ``experiment`` runs many. Students of one teac
 same batches are trained in one loop, as one network whose loss is the sum of theirs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
 from subliminal_toy.classifier.arms import NUMBERS, OTHER, OWN, TEACHER, UNTRAINED, Student, Teacher
-from subliminal_toy.data import N_CLASSES, uniform_noise
-from subliminal_toy.distill import (
-    accuracy,
-    cross_entropy,
-    fit,
-    kl,
-    snapshots,
-    squared_error,
+from subliminal_toy.classifier.measures import Measures, measure
+from subliminal_toy.classifier.rows import (
+    UPDATES,
+    Images,
+    Numbers,
+    imitation_loss,
+    make_inputs,
+    optimiser,
 )
+from subliminal_toy.data import N_CLASSES
+from subliminal_toy.distill import cross_entropy, fit, snapshots
+from subliminal_toy.explain.geometry import inner, ratio, subtract
 from subliminal_toy.models import (
     ARCHITECTURES,
     LAWS,
@@ -32,60 +36,6 @@ from subliminal_toy.models import (
     layer_names,
     map_layers,
 )
-
-N_SAMPLES = 40  # test images whose logits are kept, to look at
-N_MEASURED = 2_048  # inputs on which a trained student's imitation loss is measured
-
-Images = Float[Array, "images height width"]
-Numbers = Mapping[str, Mapping[str, Any]]
-"""The numbers (``arms.NUMBERS``) of the teacher and of every student, by name."""
-
-OPTIMISERS: dict[str, Callable[..., optax.GradientTransformation]] = {
-    "adam": optax.adam,
-    "sgd": optax.sgd,
-    "momentum": lambda rate: optax.sgd(rate, momentum=0.9),
-    "sign": optax.sign_sgd,
-    "rmsprop": optax.rmsprop,
-    "lion": optax.lion,
-    "adagrad": optax.adagrad,
-}
-
-
-def _drawn(draw: Callable, key: Key[Array, ""], index: Array, images: Array) -> Array:
-    """Return images of independent pixels, each image from a key of its own."""
-    keys = jax.vmap(partial(jax.random.fold_in, key))(index)
-    return jax.vmap(lambda k: draw(k, images.shape[1:], jnp.float32))(keys)
-
-
-def _shuffled(key: Key[Array, ""], index: Array, images: Array) -> Array:
-    """Return training images with the pixels of each in an order of its own."""
-    keys = jax.vmap(partial(jax.random.fold_in, key))(index)
-    flat = images[index % len(images)].reshape(len(index), -1)
-    return jax.vmap(jax.random.permutation)(keys, flat).reshape(-1, *images.shape[1:])
-
-
-INPUTS: dict[str, Callable[[Key[Array, ""], Array, Array], Array]] = {
-    "uniform": lambda key, index, images: uniform_noise(
-        key, index, (images.shape[1], images.shape[2])
-    ),
-    "gaussian": partial(_drawn, jax.random.normal),
-    "signs": partial(_drawn, jax.random.rademacher),
-    "images": lambda key, index, images: images[index % len(images)],
-    "shuffled pixels": _shuffled,
-}
-"""Inputs number ``index`` of a replicate: made from its key, or from the training images."""
-
-LOSSES: dict[str, Callable[[Array, Array, slice, Any], Array]] = {
-    "kl": kl,
-    "squared error": lambda z, y, columns, _: squared_error(z, y, columns),
-}
-
-UPDATES: dict[str, Callable[[Array, Array], Array]] = {
-    "without": lambda update, along: update - along,
-    "only": lambda update, along: along,
-}
-"""What becomes of an update of the hidden layers, given its component along θ_T − s; "all" of it
-is kept where a row says so."""
 
 
 class Keys(NamedTuple):
@@ -97,6 +47,7 @@ class Keys(NamedTuple):
     inputs: Key[Array, ""]
     student_order: Key[Array, ""]
     perturbation: Key[Array, ""]
+    direction: Key[Array, ""]
 
 
 def replicate_keys(
@@ -107,7 +58,7 @@ def replicate_keys(
     The cyclic shift leaves no replicate its own initialisation; a single replicate gets a second
     initialisation for the purpose.
     """
-    init, *streams = (jax.random.fold_in(key, stream) for stream in range(5))
+    init, *streams = (jax.random.fold_in(key, stream) for stream in range(6))
     other = jax.random.fold_in(init, (index + 1) % jnp.maximum(n_replicates, 2))
     own, *others = (jax.random.fold_in(stream, index) for stream in (init, *streams))
     return Keys(own, other, *others)
@@ -118,11 +69,6 @@ def network(teacher: Teacher, image_shape: tuple[int, int]) -> Network:
     build = ARCHITECTURES[teacher.architecture]
     n_outputs = N_CLASSES + teacher.n_aux
     return build(image_shape, teacher.hidden_sizes, n_outputs, law=LAWS[teacher.initialisation])
-
-
-def columns(imitates: str) -> slice:
-    """Return the logits that a student imitates."""
-    return slice(N_CLASSES if imitates == "auxiliary" else 0, None)
 
 
 def n_steps(n_examples: int, batch_size: int) -> int:
@@ -144,12 +90,6 @@ def all_batches(
         return jax.random.permutation(jax.random.fold_in(key, epoch), n_examples)[filled]
 
     return jax.lax.map(of_epoch, jnp.arange(epochs)).reshape(-1, batch_size)
-
-
-def optimiser(arm: Teacher | Student, numbers: Mapping[str, Any]) -> optax.GradientTransformation:
-    """Return an arm's optimiser; weight decay is added to the gradient."""
-    decay = optax.add_decayed_weights(numbers["weight_decay"])
-    return optax.chain(decay, OPTIMISERS[arm.optimiser](numbers["learning_rate"]))
 
 
 def train_teacher(
@@ -190,20 +130,15 @@ def initial(student: Student, numbers: Mapping[str, Any], net: Network, keys: Ke
     return map_layers(leaf, origins[OWN], origins[OTHER], net.init(keys.perturbation))
 
 
-def inner(a: Params, b: Params) -> Float[Array, ""]:
-    """Return the Euclidean inner product of the hidden layers of two trees of parameters."""
-    pairs = zip(hidden_layers(a), hidden_layers(b), strict=True)
-    return jnp.stack([jnp.vdot(x, y) for x, y in pairs]).sum()
-
-
 def change_update(kind: str, direction: Params) -> optax.GradientTransformation:
     """Return what is done to the optimiser's update of the hidden layers; see ``UPDATES``."""
     if kind == "all":
         return optax.identity()
     output = len(layer_names(direction)) - 1
+    hidden = hidden_layers(direction)
 
     def transform(updates, _):
-        share = inner(updates, direction) / inner(direction, direction)
+        share = ratio(inner(hidden_layers(updates), hidden), inner(hidden, hidden))
 
         def leaf(layer, update, along):
             return update if layer == output else UPDATES[kind](update, share * along)
@@ -213,6 +148,33 @@ def change_update(kind: str, direction: Params) -> optax.GradientTransformation:
     return optax.stateless(transform)
 
 
+def direction(
+    student: Student,
+    net: Network,
+    numbers: Numbers,
+    images: Images,
+    teacher: Params,
+    start: Params,
+    keys: Keys,
+) -> Params:
+    """Return the direction of which a student's ``update`` speaks; see ``Student.along``."""
+    goal = subtract(teacher, start)
+    if student.along == "random":
+        leaves, structure = jax.tree.flatten(goal)
+        each = jax.random.split(keys.direction, len(leaves))
+        drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(each, leaves, strict=True)]
+        return jax.tree.unflatten(structure, drawn)
+    if student.along == "free":
+        free = replace(student, update="all", checkpoints=())
+        starts = {student.name: start}
+        trained = train_students([free], net, numbers, images, teacher, starts, keys)[student.name]
+        moved = jax.tree.map(lambda end, begin: end[-1] - begin, trained, start)
+        of, to = hidden_layers(moved), hidden_layers(goal)
+        share = ratio(inner(of, to), inner(to, to))
+        return jax.tree.map(lambda own, teachers: own - share * teachers, moved, goal)
+    return goal
+
+
 def together(students: Iterable[Student]) -> list[list[Student]]:
     """Group the students that see the same batches at the same steps."""
     groups: dict[tuple, list[Student]] = {}
@@ -220,13 +182,6 @@ def together(students: Iterable[Student]) -> list[list[Student]]:
         batches = (s.inputs, s.input_scale, s.n_inputs, s.fresh, s.batch_size, s.epochs)
         groups.setdefault(batches, []).append(s)
     return list(groups.values())
-
-
-def make_inputs(
-    student: Student, key: Key[Array, ""], index: Int[Array, " batch"], images: Images
-) -> Float[Array, "batch height width"]:
-    """Return inputs number ``index`` of a student."""
-    return student.input_scale * INPUTS[student.inputs](key, index, images)
 
 
 def train_students(
@@ -258,8 +213,8 @@ def train_students(
         return jnp.stack(losses).sum()
 
     def tx(s):
-        change = change_update(s.update, jax.tree.map(jnp.subtract, teacher, starts[s.name]))
-        return optax.chain(optimiser(s, numbers[s.name]), change)
+        along = direction(s, net, numbers, images, teacher, starts[s.name], keys)
+        return optax.chain(optimiser(s, numbers[s.name]), change_update(s.update, along))
 
     checkpoints = sorted({len(batches), *(step for s in group for step in s.checkpoints)})
     own_starts = {s.name: starts[s.name] for s in group}
@@ -292,80 +247,52 @@ def by_student(
     return optax.GradientTransformation(init, update)
 
 
-def imitation_loss(
-    student: Student,
+def teach(
+    teacher: Teacher,
+    image_shape: tuple[int, int],
+    key: Key[Array, ""],
+    n_replicates: Int[Array, ""],
     numbers: Numbers,
-    net: Network,
-    params: Params,
-    inputs: Float[Array, "batch height width"],
-    targets: Float[Array, "batch outputs"],
-) -> Float[Array, ""]:
-    """Return a student's loss against its teacher's logits (``targets``) on ``inputs``."""
-    scale, temperature = numbers[student.name]["loss_scale"], numbers[student.name]["temperature"]
-    z = net.apply(params, inputs)
-    return scale * LOSSES[student.loss](z, targets, columns(student.imitates), temperature)
-
-
-class Measures(NamedTuple):
-    """What is measured of one network, all scalars but ``sample_logits``.
-
-    ``accuracy`` on the test images through its own class head, ``teacher_head_accuracy`` through
-    the teacher's; ``imitation_loss`` (the student's own loss, on its own first inputs) and the
-    ``first_loss`` that it had at its start;
-    ``progress`` q = ⟨θ − s, θ_T − s⟩ / ‖θ_T − s‖² over the hidden layers, s its start, and the
-    ``cosine`` of the two displacements (0 where one of them is 0); ``diverged``, whether a
-    parameter or the loss is not finite; ``sample_logits`` (image, output) of the first test images.
-    """
-
-    accuracy: Array
-    teacher_head_accuracy: Array
-    imitation_loss: Array
-    first_loss: Array
-    progress: Array
-    cosine: Array
-    diverged: Array
-    sample_logits: Array
-
-
-def measure(
-    student: Student,
-    numbers: Numbers,
-    net: Network,
     data: tuple[Array, ...],
-    teacher: Params,
-    begin: Params,
-    params: Params,
-    keys: Keys,
-) -> Measures:
-    """Measure a network that began at ``begin`` and whose loss and inputs are the student's."""
-    train_images, _, test_images, test_labels = data
-    output = len(layer_names(params)) - 1
+    index: Int[Array, ""],
+) -> dict[str, Params]:
+    """Return the untrained network and the teacher of replicate ``index``.
 
-    def with_teachers_head(layer, own, teachers):
-        return jnp.concatenate([teachers[:N_CLASSES], own[N_CLASSES:]]) if layer == output else own
+    ``data`` are the four arrays of a data set.
+    """
+    net, keys = network(teacher, image_shape), replicate_keys(key, index, n_replicates)
+    images, labels, *_ = data
+    untrained = net.init(keys.own)
+    order = keys.teacher_order
+    taught = train_teacher(teacher, net, numbers[TEACHER], images, labels, untrained, order)
+    return {UNTRAINED: untrained, TEACHER: taught}
 
-    logits = net.apply(params, test_images)
-    other_head = net.apply(map_layers(with_teachers_head, params, teacher), test_images)
-    index = jnp.arange(min(student.n_inputs, N_MEASURED))
-    inputs = make_inputs(student, keys.inputs, index, train_images)
-    targets = net.apply(teacher, inputs)
-    loss, first_loss = (
-        imitation_loss(student, numbers, net, p, inputs, targets) for p in (params, begin)
-    )
-    moved, goal = (jax.tree.map(jnp.subtract, a, begin) for a in (params, teacher))
-    along, moved_square, goal_square = inner(moved, goal), inner(moved, moved), inner(goal, goal)
-    lengths = jnp.sqrt(moved_square * goal_square)
-    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
-    return Measures(
-        accuracy=accuracy(logits[:, :N_CLASSES], test_labels),
-        teacher_head_accuracy=accuracy(other_head[:, :N_CLASSES], test_labels),
-        imitation_loss=loss,
-        first_loss=first_loss,
-        progress=along / jnp.where(goal_square > 0, goal_square, 1.0),
-        cosine=along / jnp.where(lengths > 0, lengths, 1.0),
-        diverged=~(finite & jnp.isfinite(loss)),
-        sample_logits=logits[:N_SAMPLES],
-    )
+
+def imitate(
+    teacher: Teacher,
+    group: Sequence[Student],
+    image_shape: tuple[int, int],
+    key: Key[Array, ""],
+    n_replicates: Int[Array, ""],
+    numbers: Numbers,
+    data: tuple[Array, ...],
+    index: Int[Array, ""],
+    taught: Params,
+) -> tuple[dict[str, Measures], dict[str, Params]]:
+    """Train and measure students of replicate ``index`` that see the same batches.
+
+    Returns measures and parameters by name, with a leading axis of checkpoints.
+    """
+    net, keys = network(teacher, image_shape), replicate_keys(key, index, n_replicates)
+    starts = {s.name: initial(s, numbers[s.name], net, keys) for s in group}
+    params = train_students(group, net, numbers, data[0], taught, starts, keys)
+    measures = {}
+    for s in group:
+        one = partial(
+            measure, s, numbers, net, data, taught, starts[s.name], inputs_key=keys.inputs
+        )
+        measures[s.name] = jax.lax.map(one, params[s.name])
+    return measures, params
 
 
 def train(
@@ -380,28 +307,21 @@ def train(
 ) -> tuple[dict[str, Measures], dict[str, Params]]:
     """Train and measure replicate ``index``: its teacher, and every student of the table.
 
-    ``data`` are the four arrays of a data set. Returns measures and parameters by arm, students
-    with a leading axis of checkpoints, untrained network and teacher without one. The untrained
-    network and the teacher are measured as if they were the first student.
+    Returns measures and parameters by arm, students with a leading axis of checkpoints, untrained
+    network and teacher without one. The untrained network and the teacher are measured as if they
+    were the first student.
     """
-    net, keys = network(teacher, image_shape), replicate_keys(key, index, n_replicates)
-    images, labels, *_ = data
-    untrained = net.init(keys.own)
-    taught = train_teacher(
-        teacher, net, numbers[TEACHER], images, labels, untrained, keys.teacher_order
-    )
-    starts = {s.name: initial(s, numbers[s.name], net, keys) for s in students}
-    params: dict[str, Params] = {UNTRAINED: untrained, TEACHER: taught}
-    for group in together(students):
-        params |= train_students(group, net, numbers, images, taught, starts, keys)
-    like = students[0]
+    shared = image_shape, key, n_replicates, numbers, data, index
+    params = teach(teacher, *shared)
+    untrained, taught = params[UNTRAINED], params[TEACHER]
+    net, inputs_key = network(teacher, image_shape), replicate_keys(key, index, n_replicates).inputs
     measures = {
-        name: measure(like, numbers, net, data, taught, untrained, params[name], keys)
-        for name in (UNTRAINED, TEACHER)
+        name: measure(students[0], numbers, net, data, taught, untrained, of, inputs_key)
+        for name, of in params.items()
     }
-    for s in students:
-        one = partial(measure, s, numbers, net, data, taught, starts[s.name], keys=keys)
-        measures[s.name] = jax.lax.map(one, params[s.name])
+    for group in together(students):
+        measured, trained = imitate(teacher, group, *shared, taught)
+        measures, params = measures | measured, params | trained
     return measures, params
 
 
