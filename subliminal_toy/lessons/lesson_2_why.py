@@ -37,6 +37,7 @@ from subliminal_toy.data import load, uniform_noise
 from subliminal_toy.distill import cross_entropy, fit, kl, squared_error
 from subliminal_toy.models import mlp
 from subliminal_toy.theorem import one_step
+from subliminal_toy.theorem.check import check_one_step
 
 # %% [markdown]
 # ## The pieces
@@ -296,7 +297,7 @@ with jax.enable_x64(True):
 # %% [markdown]
 # ## Your own network
 #
-# `one_step.check_one_step` does all of this for any network that can be called as
+# `check_one_step` does all of this for any network that can be called as
 # `apply(params, inputs)`: it compares the student's step with A over many ε, fits the order of the
 # remainder (2 for a smooth network) and says whether the theorem *holds*, whether it is a *null*
 # (A = 0 and nothing moves) or whether it *fails*, which it may if an assumption is broken.
@@ -332,9 +333,9 @@ for name, loss in {
     "softmax of one output": partial(kl, columns=slice(1)),
     "absolute error (not covered)": absolute_error,
 }.items():
-    found = one_step.check_one_step(my_apply, my_params, np.asarray(noise), loss, my_trait)
+    found = check_one_step(my_apply, my_params, np.asarray(noise), loss, my_trait)
     verdicts[name] = found.verdict
-    order = "–" if found.order is None else f"{found.order:.3f}"
+    order = "–" if np.isnan(found.order) else f"{found.order:.3f}"
     print(f"{name:<30} {found.verdict:<6} A = {found.predicted_slope:8.2e}   order {order}")
 
 # %% [markdown]

@@ -151,20 +151,22 @@ def outside(record: Record) -> Figure:
     figure = Figure(figsize=(10.0, 3.9))
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     rows = record.summary["outside"]
-    table = {(f"{row['case']}, {row['step']}", row["epsilon"]): row for row in rows}
+    table = {(f"{row['case']}, {row['step']}", row["case_epsilon"]): row for row in rows}
     labels = list(dict.fromkeys(label for label, _ in table))
     epsilons = sorted({epsilon for _, epsilon in table})
-    shown = [[table[label, epsilon]["positive"] for epsilon in epsilons] for label in labels]
+    shown = [[table[label, e]["positive"]["mean"] for e in epsilons] for label in labels]
     image = left.imshow(shown, vmin=0, vmax=1, cmap="RdBu", aspect="auto")
     for (label, epsilon), row in table.items():
-        strong = abs(row["positive"] - 0.5) > 0.35
-        left.text(epsilons.index(epsilon), labels.index(label),
-                  f"{row['positive']:.2f} / {row['falling']:.2f}", ha="center", va="center",
-                  fontsize=7, color="white" if strong else "black")  # fmt: skip
+        positive, falling = row["positive"]["mean"], row["falling"]["mean"]
+        left.text(epsilons.index(epsilon), labels.index(label), f"{positive:.2f} / {falling:.2f}",
+                  ha="center", va="center", fontsize=7,
+                  color="white" if abs(positive - 0.5) > 0.35 else "black")  # fmt: skip
     left.set_xticks(range(len(epsilons)), [f"{e:g}" for e in epsilons])
     left.set_yticks(range(len(labels)), labels, fontsize=8)
     left.set_xlabel("teacher's step ε")
-    left.set_title(f"Fraction with Δ$_S$·v > 0 / trait loss falls, n = {rows[0]['n']}", fontsize=10)
+    left.set_title(
+        f"Fraction with Δ$_S$·v > 0 / trait loss falls, n = {rows[0]['positive']['n']}", fontsize=10
+    )
     figure.colorbar(image, ax=left, fraction=0.04, label="fraction with Δ$_S$·v > 0")
     data = record.data.isel(path_step=slice(1, None))
     for start, colour in (("shared", SHARED), ("independent", INDEPENDENT)):

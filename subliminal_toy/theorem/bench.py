@@ -15,8 +15,11 @@ from subliminal_toy.theorem.one_step import (
     Scalar,
     Vector,
     cross_slope,
-    measure,
-    rounding_of_slope,
+    direction,
+    predicted_slope,
+    predicted_step,
+    rounding,
+    student_step,
     teacher,
     trait_changes,
 )
@@ -27,12 +30,14 @@ BATCH = 250  # rows in one call of the compiled program
 
 
 class Cell(NamedTuple):
-    """One problem at one ε; fields shared with ``one_step.Measurement`` are the same.
+    """One problem at one ε.
 
-    ``cross_slope`` d/dε (Δ_S·v) at this ε; ``slope_rounding`` of A; ``largest_step`` max_k |Δ_S|_k;
-    ``trait_change`` L_T(θ_S) − L_T(start); ``adam_inner`` and ``adam_change`` the same two numbers
-    for Adam's first step at its own learning rate; ``kink``: some ReLU's input changes sign, or is
-    zero, between θ⁰ and θ_T(ε) on the student's inputs.
+    ``inner`` Δ_S·v; ``slope`` A and ``slope_by_step`` B·v, two ways to the same number;
+    ``rounding`` of the quotient (Δ_S·v)/ε; ``cross_slope`` d/dε (Δ_S·v) at this ε;
+    ``slope_rounding`` of A; ``largest_step`` max_k |Δ_S|_k; ``trait_change`` L_T(θ_S) − L_T(start);
+    ``adam_inner`` and ``adam_change`` the same two numbers for Adam's first step at its own
+    learning rate; ``kink``: some ReLU's input changes sign, or is zero, between θ⁰ and θ_T(ε) on
+    the student's inputs.
     """
 
     inner: Scalar
@@ -107,23 +112,27 @@ class Bench:
             return jax.lax.switch(problem.trait, traits, t)
 
         theta, x = problem.theta, problem.x
-        m = measure(self.f, loss, trait, theta, x, epsilon, student_start)
+        v = direction(trait, theta)
+        theta_t = teacher(theta, v, epsilon)
+        step = student_step(self.f, loss, student_start, x, self.f(theta_t, x))
         adam = optax.adam(ADAM_LEARNING_RATE)
-        adam_move: Any = adam.update(-m.step, adam.init(student_start))[0]
-        moves = jnp.stack([self._rate * m.step, adam_move])
+        adam_move: Any = adam.update(-step, adam.init(student_start))[0]
+        moves = jnp.stack([self._rate * step, adam_move])
         change, adam_change = trait_changes(trait, student_start, moves)
+        network = self.f, loss, theta, x, v
+        by_rounding = rounding(*network)
         return Cell(
-            inner=m.inner,
-            slope=m.slope,
-            slope_by_step=m.slope_by_step,
-            rounding=m.rounding,
-            cross_slope=cross_slope(self.f, loss, theta, x, m.direction, student_start, epsilon),
-            slope_rounding=rounding_of_slope(self.f, loss, theta, x, m.direction),
-            largest_step=jnp.max(jnp.abs(m.step)),
+            inner=jnp.vdot(step, v),
+            slope=predicted_slope(*network),
+            slope_by_step=jnp.vdot(predicted_step(*network), v),
+            rounding=by_rounding.inner / epsilon,
+            cross_slope=cross_slope(*network, student_start, epsilon),
+            slope_rounding=by_rounding.slope,
+            largest_step=jnp.max(jnp.abs(step)),
             trait_change=change,
-            adam_inner=jnp.vdot(adam_move, m.direction),
+            adam_inner=jnp.vdot(adam_move, v),
             adam_change=adam_change,
-            kink=self.kink(theta, teacher(theta, m.direction, epsilon), x),
+            kink=self.kink(theta, theta_t, x),
         )
 
     def cells(

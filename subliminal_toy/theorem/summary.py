@@ -1,6 +1,7 @@
 """What a run of the one-step theorem comes to: tables, and the claims T1 and T2."""
 
 import json
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -9,12 +10,7 @@ import xarray as xr
 
 from subliminal_toy import stats
 from subliminal_toy.theorem.config import TheoremConfig
-from subliminal_toy.theorem.one_step import (
-    LARGEST_FITTED,
-    largest_falling,
-    order,
-    quotient_errors_by_integral,
-)
+from subliminal_toy.theorem.one_step import LARGEST_FITTED, largest_falling, order
 from subliminal_toy.theorem.problems import AFFINE
 
 SMALL_ERROR, SMOOTH_ORDER = 1e-4, 1.9  # of the quotient at the smallest ε; of the remainder
@@ -24,10 +20,9 @@ FEWEST_CROSS, LEAST_NEGATIVE, LARGEST_MEDIAN = 500, 0.05, 0.3  # of the criterio
 
 def summarize(config: TheoremConfig, data: xr.Dataset) -> dict[str, Any]:
     """Return the tables and claims of a result of ``experiment``."""
-    rows, broken = grid_rows(config, data), violations(data)
-    claims = claim_t1(data, rows, broken), claim_t2(data)
+    grid, broken = grid_table(config, data), violations(data)
+    claims = claim_t1(data, grid, broken), claim_t2(data)
     two_ways = np.abs(data.grid_slope_by_step / data.grid_slope.where(data.grid_slope > 0) - 1)
-    names = ("null", "null_value", "null_bound")
     summary = {
         "trials": int(broken.size),
         "violations": int(broken.sum()),
@@ -35,17 +30,14 @@ def summarize(config: TheoremConfig, data: xr.Dataset) -> dict[str, Any]:
         "trials_without_slope": int((data.trial_slope == 0).sum()),
         "trial_epsilon": config.epsilon,
         "learning_rate": config.learning_rate,
-        "grid": rows,
-        "grid_by_architecture": by_architecture(data, rows),
+        "grid": records(grid),
+        "grid_by_architecture": by_architecture(grid),
         "slope_two_ways": float(two_ways.max()),  # largest relative difference of A and B·v
-        "nulls": [
-            {"name": name, "value": value, "bound": bound, "exact": bound == 0}
-            for name, value, bound in zip(*(data[n].values.tolist() for n in names), strict=True)
-        ],
+        "nulls": records(data[["null_value", "null_bound"]]),
         "cross_slope": cross_rows(data),
         "cross_slope_by_start": cross_totals(data),
-        "outside": outside_rows(data),
-        "distillation": path_rows(data),
+        "outside": rows(data, ["step", "case", "case_epsilon"], outside_row),
+        "distillation": rows(data, ["path_start"], path_row),
         "corrections": data.correction_value.to_series().to_dict(),
         "claims": [stats.as_json(claim) for claim in claims],
     }
@@ -63,98 +55,100 @@ def violations(data: xr.Dataset) -> xr.DataArray:
     return xr.where(data.trial_slope > 0, ~falls, data.trial_inner != 0)
 
 
-def grid_rows(config: TheoremConfig, data: xr.Dataset) -> list[dict]:
-    """Return the table of the grid, a row per cell."""
-    cells = data[[name for name in data if str(name).startswith(("grid_", "near_"))]]
-    cells = cells.stack(cell=("architecture", "loss", "inputs", "trait"))
-    return [grid_row(config, cells.isel(cell=i)) for i in range(cells.sizes["cell"])]
+def records(table: xr.Dataset) -> list[dict]:
+    """Return a table's cells as rows with their labels."""
+    return table.to_dataframe().reset_index().to_dict("records")
 
 
-def grid_row(config: TheoremConfig, cell: xr.Dataset) -> dict:
-    """Return a cell's row.
+def grid_table(config: TheoremConfig, data: xr.Dataset) -> xr.Dataset:
+    """Return what every cell of the grid comes to; NaN where a number cannot be told.
 
     ``slope_rel_error`` of the quotient at the smallest ε. ``order`` of the remainder, from the
     smallest ε at which it stands out from rounding, before any ReLU has crossed its kink;
-    ``order_by_integral`` in the second way of ``one_step``, which rounding does not hide. Each is
-    None where it cannot be told. ``affine``: network and loss gradient are, so that there is no
-    remainder, and ``only_rounding`` says that none is seen. ``decrease`` of the trait loss at the
-    smallest ε over −εαA; ``largest_epsilon`` up to which the trait loss falls; ``turns``: true if
-    the loss increases at a larger ε on the grid; ``kink`` the smallest ε at which a ReLU has
-    crossed, on the student's inputs. ``zero``: A = 0, and no step has any component along v.
+    ``order_by_integral`` in the second way of ``one_step``, which rounding does not hide.
+    ``affine``: network and loss gradient are, so that there is no remainder, and ``only_rounding``
+    says that none is seen. ``decrease`` of the trait loss at the smallest ε over −εαA;
+    ``largest_epsilon`` up to which the trait loss falls; ``turns``: true if the loss increases at a
+    larger ε on the grid; ``kink`` the smallest ε at which a ReLU has crossed, on the student's
+    inputs. ``zero``: A = 0, and no step has any component along v.
     """
-    epsilons, slope = cell.epsilon.values, float(cell.grid_slope)
-    inner, rounding = cell.grid_inner.values, cell.grid_rounding.values
-    errors, kinks = np.abs(inner / epsilons - slope), cell.grid_kink.values
+    errors = np.abs(data.grid_inner / data.epsilon - data.grid_slope)
+    near_errors = np.abs(data.near_slope.mean("node") - data.grid_slope)
     # Once a ReLU has crossed, larger ε are past a kink too, even if it crosses back.
-    smooth = ~np.logical_or.accumulate(kinks)
-    near_smooth = ~np.logical_or.accumulate(cell.near_kink.values.any(axis=-1))
-    near_errors = quotient_errors_by_integral(cell.near_slope.values, slope)
-    near_rounding = np.full(near_errors.shape, float(cell.grid_slope_rounding))
-    largest = largest_falling(epsilons, cell.grid_change.values)
-    predicted = -epsilons[0] * config.learning_rate * slope
-    architecture, loss, inputs, trait = cell.cell.item()
-    return {
-        "architecture": architecture,
-        "loss": loss,
-        "inputs": inputs,
-        "trait_loss": trait,
-        "slope": slope,
-        "zero": slope == 0 and not inner.any(),
-        "slope_rel_error": float(errors[0] / slope) if slope > 0 else None,
-        "order": order(epsilons, errors, rounding, smooth),
-        "order_by_integral": order(
-            cell.small_epsilon.values, near_errors, near_rounding, near_smooth
+    smooth = data.grid_kink.cumsum("epsilon") == 0
+    near_smooth = data.near_kink.any("node").cumsum("small_epsilon") == 0
+    positive = data.grid_slope.where(data.grid_slope > 0)
+    largest = _along("epsilon", largest_falling, data.epsilon, data.grid_change)
+    predicted = -data.epsilon * config.learning_rate * positive
+    table = {
+        "slope": data.grid_slope,
+        "zero": (data.grid_slope == 0) & ~data.grid_inner.any("epsilon"),
+        "slope_rel_error": errors.isel(epsilon=0) / positive,
+        "order": _along("epsilon", order, data.epsilon, errors, data.grid_rounding, smooth),
+        "order_by_integral": _along(
+            "small_epsilon", order,
+            data.small_epsilon, near_errors, data.grid_slope_rounding, near_smooth,
         ),
-        "affine": architecture == "linear" and loss in AFFINE,
-        "only_rounding": bool((errors <= rounding)[epsilons <= LARGEST_FITTED].all()),
-        "decrease": float(cell.grid_change.values[0] / predicted) if slope > 0 else None,
+        "affine": (data.architecture == "linear") & data.loss.isin(AFFINE),
+        "only_rounding": (
+            (errors <= data.grid_rounding) | (data.epsilon > LARGEST_FITTED)
+        ).all("epsilon"),
+        "decrease": (data.grid_change / predicted).isel(epsilon=0),
         "largest_epsilon": largest,
-        "turns": largest is not None and bool(largest < epsilons[-1]),
-        "kink": float(epsilons[np.argmax(kinks)]) if kinks.any() else None,
-    }
+        "turns": largest < data.epsilon[-1],
+        "kink": data.epsilon.where(data.grid_kink).min("epsilon"),
+    }  # fmt: skip
+    return xr.Dataset(
+        {name: cells.drop_vars("epsilon", errors="ignore") for name, cells in table.items()}
+    )
 
 
-def by_architecture(data: xr.Dataset, rows: list[dict]) -> list[dict]:
+def _along(axis: str, fn: Callable[..., float], *arrays: xr.DataArray) -> xr.DataArray:
+    """Apply a function of arrays along one axis to each cell."""
+    whole = xr.broadcast(*arrays)
+    return xr.apply_ufunc(fn, *whole, input_core_dims=[[axis]] * len(whole), vectorize=True)
+
+
+def by_architecture(grid: xr.Dataset) -> list[dict]:
     """Return the grid's table in short: per architecture, how many cells and their extremes."""
 
-    def extremes(cells, field):
-        values = [row[field] for row in cells if row[field] is not None]
-        return [min(values), max(values)] if values else None
+    def extremes(values):
+        return [float(values.min()), float(values.max())] if values.notnull().any() else None
 
-    table = []
-    for architecture in data.architecture.values.tolist():
-        cells = [row for row in rows if row["architecture"] == architecture]
-        table.append(
-            {
-                "architecture": architecture,
-                "cells": len(cells),
-                "zero": sum(row["zero"] for row in cells),
-                "affine": sum(row["affine"] and not row["zero"] for row in cells),
-                "measured": sum(row["order"] is not None for row in cells),
-                "by_integral": sum(row["order_by_integral"] is not None for row in cells),
-                "order": extremes(cells, "order"),
-                "order_by_integral": extremes(cells, "order_by_integral"),
-                "largest_error": (extremes(cells, "slope_rel_error") or [None])[-1],
-                "decrease": extremes(cells, "decrease"),
-                "kinked_below": sum((row["kink"] or np.inf) <= LARGEST_FITTED for row in cells),
-            }
-        )
-    return table
+    def row(cells):
+        return {
+            "cells": cells.slope.size,
+            "zero": int(cells.zero.sum()),
+            "affine": int((cells.affine & ~cells.zero).sum()),
+            "measured": int(cells.order.notnull().sum()),
+            "by_integral": int(cells.order_by_integral.notnull().sum()),
+            "order": extremes(cells.order),
+            "order_by_integral": extremes(cells.order_by_integral),
+            "largest_error": float(cells.slope_rel_error.max()),
+            "decrease": extremes(cells.decrease),
+            "kinked_below": int((cells.kink <= LARGEST_FITTED).sum()),
+        }
+
+    return rows(grid, ["architecture"], row)
 
 
-def follows(row: dict) -> bool:
-    """Whether a cell of the grid does what the theorem says; see the criterion of T1."""
-    if row["slope_rel_error"] is None:
-        return row["zero"]
-    by_integral, direct = row["order_by_integral"], row["order"]
-    in_order = row["only_rounding"]
-    if not row["affine"]:
-        in_order = by_integral is not None and by_integral >= SMOOTH_ORDER
-        in_order &= direct is None or direct >= SMOOTH_ORDER
-    return in_order and row["slope_rel_error"] < SMALL_ERROR
+def rows(
+    data: xr.Dataset, axes: Sequence[str], row: Callable[[xr.Dataset], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return ``row(part)`` of every part of ``data`` along ``axes``, with the part's labels."""
+    labels = product(*(data[axis].values.tolist() for axis in axes))
+    found = (dict(zip(axes, label, strict=True)) for label in labels)
+    return [at | row(data.sel(at)) for at in found]
 
 
-def claim_t1(data: xr.Dataset, rows: list[dict], broken: xr.DataArray) -> stats.Claim:
+def follows(grid: xr.Dataset) -> xr.DataArray:
+    """Return whether each cell of the grid does what the theorem says; see the criterion of T1."""
+    in_order = (grid.order_by_integral >= SMOOTH_ORDER) & ~(grid.order < SMOOTH_ORDER)
+    in_order = xr.where(grid.affine, grid.only_rounding, in_order)
+    return xr.where(grid.slope > 0, in_order & (grid.slope_rel_error < SMALL_ERROR), grid.zero)
+
+
+def claim_t1(data: xr.Dataset, grid: xr.Dataset, broken: xr.DataArray) -> stats.Claim:
     """Return the claim that the theorem holds, with its verdict."""
     kept = stats.fraction(~broken.values)
     measured = (data.trial_slope, data.trial_inner, data.trial_change, data.grid_inner)
@@ -170,7 +164,7 @@ def claim_t1(data: xr.Dataset, rows: list[dict], broken: xr.DataArray) -> stats.
         "rounding, directly, up to the first kink of a ReLU; where network and loss gradient are "
         "affine instead no remainder but rounding; every cell with A = 0: no component along v",
         kept,
-        kept.mean == 1 and kept.lower > 1 - MOST_VIOLATED and all(map(follows, rows)),
+        kept.mean == 1 and kept.lower > 1 - MOST_VIOLATED and bool(follows(grid).all()),
         untested="" if finite else "a measured value is not a finite number",
     )
 
@@ -232,66 +226,42 @@ def cross_rows(data: xr.Dataset) -> list[dict]:
         "negative": (slopes < 0).sum(within),
         "median_ratio": (slopes / data.cross_predicted).median(within),
     }
-    return xr.Dataset(table).to_dataframe().reset_index().to_dict("records")
+    return records(xr.Dataset(table))
 
 
 def cross_totals(data: xr.Dataset) -> list[dict]:
     """Return the cross-slopes of each architecture and start, all combinations together."""
-    rows = []
-    for architecture, start in product(data.architecture.values, data.start.values):
-        slopes, ratios = cross_ratios(data.sel(architecture=architecture, start=start))
-        if len(slopes):
-            signs = {"positive": slopes > 0, "zero": slopes == 0, "negative": slopes < 0}
-            rows.append(
-                {
-                    "architecture": str(architecture),
-                    "start": str(start),
-                    **{sign: stats.as_json(stats.fraction(hits)) for sign, hits in signs.items()},
-                    "median_ratio": stats.as_json(stats.median(ratios)),
-                    "quartiles": np.quantile(ratios, (0.25, 0.75)).tolist(),
-                }
-            )
-    return rows
+
+    def row(part):
+        slopes, ratios = cross_ratios(part)
+        signs = {"positive": slopes > 0, "zero": slopes == 0, "negative": slopes < 0}
+        return {
+            **{sign: stats.as_json(stats.fraction(hits)) for sign, hits in signs.items()},
+            "median_ratio": stats.as_json(stats.median(ratios)),
+            "quartiles": np.quantile(ratios, (0.25, 0.75)).tolist(),
+        }
+
+    some = (data.cross_predicted > 0).any(("loss", "inputs", "trait", "problem"))
+    measured = data[["cross_slope", "cross_predicted"]].isel(architecture=some.values)
+    return rows(measured, ["architecture", "start"], row)
 
 
-def outside_rows(data: xr.Dataset) -> list[dict]:
+def outside_row(part: xr.Dataset) -> dict:
     """Return in what fraction of problems outside the theorem the student goes with the teacher.
 
-    For both kinds of step; ``falling``: the teacher's loss falls.
+    ``positive``: its step does; ``falling``: the teacher's loss falls.
     """
-    rows, axes = [], (data.step.values, data.case.values, data.case_epsilon.values)
-    for step, case, epsilon in product(*axes):
-        at = data.sel(step=step, case=case, case_epsilon=epsilon)
-        positive = stats.fraction(at.outside_inner > 0)
-        falling = stats.fraction(at.outside_change < 0)
-        rows.append(
-            {
-                "case": str(case),
-                "step": str(step),
-                "epsilon": float(epsilon),
-                "n": positive.n,
-                "positive": positive.mean,
-                "positive_ci95": positive.ci95,
-                "falling": falling.mean,
-                "falling_ci95": falling.ci95,
-            }
-        )
-    return rows
+    hits = {"positive": part.outside_inner > 0, "falling": part.outside_change < 0}
+    return {name: stats.as_json(stats.fraction(hit)) for name, hit in hits.items()}
 
 
-def path_rows(data: xr.Dataset) -> list[dict]:
+def path_row(path: xr.Dataset) -> dict:
     """Return where full distillations end: cosine of the displacements, and the trait loss."""
-    rows = []
-    for start in data.path_start.values.tolist():
-        path = data.sel(path_start=start)
-        rows.append(
-            {
-                "start": start,
-                "steps": int(data.path_step[-1]),
-                "last_cosine": stats.as_json(stats.estimate(path.path_cosine.isel(path_step=-1))),
-                "trait_loss_before": float(path.path_trait_loss.isel(path_step=0).mean()),
-                "trait_loss_after": float(path.path_trait_loss.isel(path_step=-1).mean()),
-                "teacher_loss_after": float(path.path_teacher_loss.isel(path_step=-1).mean()),
-            }
-        )
-    return rows
+    first, last = path.isel(path_step=0), path.isel(path_step=-1)
+    return {
+        "steps": int(last.path_step),
+        "last_cosine": stats.as_json(stats.estimate(last.path_cosine)),
+        "trait_loss_before": float(first.path_trait_loss.mean()),
+        "trait_loss_after": float(last.path_trait_loss.mean()),
+        "teacher_loss_after": float(last.path_teacher_loss.mean()),
+    }
