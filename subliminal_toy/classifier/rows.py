@@ -88,6 +88,17 @@ def make_inputs(
     return student.input_scale * INPUTS[student.inputs](key, index, images)
 
 
+def loss_of_outputs(
+    student: Student,
+    numbers: Numbers,
+    outputs: Float[Array, "batch outputs"],
+    targets: Float[Array, "batch outputs"],
+) -> Float[Array, ""]:
+    """Return a student's loss of its outputs against its teacher's, the ``targets``."""
+    scale, temperature = numbers[student.name]["loss_scale"], numbers[student.name]["temperature"]
+    return scale * LOSSES[student.loss](outputs, targets, columns(student), temperature)
+
+
 def imitation_loss(
     student: Student,
     numbers: Numbers,
@@ -97,6 +108,4 @@ def imitation_loss(
     targets: Float[Array, "batch outputs"],
 ) -> Float[Array, ""]:
     """Return a student's loss against its teacher's logits (``targets``) on ``inputs``."""
-    scale, temperature = numbers[student.name]["loss_scale"], numbers[student.name]["temperature"]
-    z = net.apply(params, inputs)
-    return scale * LOSSES[student.loss](z, targets, columns(student), temperature)
+    return loss_of_outputs(student, numbers, net.apply(params, inputs), targets)

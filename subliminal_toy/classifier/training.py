@@ -165,7 +165,7 @@ def direction(
         drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(each, leaves, strict=True)]
         return jax.tree.unflatten(structure, drawn)
     if student.along == "free":
-        free = replace(student, update="all", checkpoints=())
+        free = replace(student, update="all", along="teacher", checkpoints=())
         starts = {student.name: start}
         trained = train_students([free], net, numbers, images, teacher, starts, keys)[student.name]
         moved = jax.tree.map(lambda end, begin: end[-1] - begin, trained, start)

@@ -1,0 +1,183 @@
+"""Teachers, their students at all checkpoints, and what is predicted of them, in parts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from itertools import chain
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Key
+
+from subliminal_toy.classifier import training
+from subliminal_toy.classifier.arms import NUMBERS, TEACHER, UNTRAINED, Student, Teacher
+from subliminal_toy.data import Dataset
+from subliminal_toy.distill import ensemble, on_every_device
+from subliminal_toy.explain.arms import Table, factors, tables
+from subliminal_toy.explain.config import ExplainConfig
+from subliminal_toy.explain.replicate import STEPS_OF_PREDICTION, foresee, imitate, teach
+from subliminal_toy.models import Params, named_leaves
+from subliminal_toy.runs import Arrays, Experiment, Part, Result
+
+PART = 2
+"""Replicates of one group of students that are computed between two ticks and stored together."""
+
+ABOUT = {
+    "accuracy": "fraction of test images classified rightly through the student's own class head",
+    "progress": "q, displacement of the hidden layers along the teacher's, in units of the "
+    "teacher's",
+    "cosine": "cosine of the two displacements of the hidden layers",
+    "length": "Euclidean length of the displacement of the hidden layers",
+    "imitation_loss": "student's own loss against its teacher on its own inputs (KL: nats)",
+    "diverged": "1 if a parameter or the imitation loss is not a finite number",
+    "untrained": "accuracy of the untrained network",
+    "taught": "accuracy of the teacher",
+    "ceiling": "accuracy of the teacher's hidden layers under the student's untouched class head",
+    "predicted": "accuracy of the network that is predicted before the student is trained",
+    "predicted_progress": "its progress in the hidden layers",
+    "slope": "A/‖v‖² of the one-step theorem on the student's own inputs, v = θ_T − s",
+    "first_cosine": "cosine of the student's first gradient step with v",
+    "descent": "vᵀ(I − (I − αF)ᵏ)v/‖v‖² of gradient descent on the linearised network, α = 1 over "
+    "the largest eigenvalue of F, k the student's number of steps",
+}
+"""What each variable of the result is."""
+NOT_STUDENTS = {UNTRAINED: "untrained", TEACHER: "taught"}
+"""Variables that are a network's, by their arms."""
+
+
+def experiment(config: ExplainConfig, key: Key[Array, ""], data: Dataset) -> Experiment:
+    """Return the experiment of a config."""
+    return of_tables(tables(config), config.n_replicates, key, data)
+
+
+def of_tables(
+    tables: Sequence[Table], n_replicates: int, key: Key[Array, ""], data: Dataset
+) -> Experiment:
+    """Return the experiment of any tables.
+
+    Variables of the result (see ``ABOUT``) have the axes ``replicate``, ``training`` (the students
+    by name; further coordinates say what is varied) and ``step``, or ``network``; where nothing
+    was measured they are not a number.
+    """
+    by_table = [
+        [
+            part
+            for first in range(0, n_replicates, PART)
+            for part in _parts(table, first, n_replicates, key, data)
+        ]
+        for table in tables
+    ]
+    names = [[part.name for part in parts] for parts in by_table]
+    return Experiment(list(chain(*by_table)), partial(_assemble, tables, names, data))
+
+
+def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Dataset) -> list[Part]:
+    """Return the parts of some replicates: teachers, then each group, trained and predicted."""
+    index = np.arange(first, min(first + PART, n_replicates))
+    which = f"{table.network}, replicates {first + 1}–{index[-1] + 1} of {n_replicates}"
+    numbers = training.numbers_of(table.teacher, table.students)
+    teachers = _file(table, first, "teachers")
+
+    def call(function: Callable, group: tuple[Student, ...], *own: Params) -> Arrays:
+        program = _program(
+            function, _static(table.teacher), tuple(map(_static, group)), data.image_shape
+        )
+        used = {name: numbers[name] for name in (TEACHER, *(s.name for s in group))}
+        everyones = on_every_device(tuple(data[1:]))
+        return program(key, jnp.int32(n_replicates), used, everyones, index, *own)
+
+    def taught(finished: Mapping[str, Arrays]) -> Params:
+        net, stored = training.network(table.teacher, data.image_shape), finished[teachers]
+        shapes = jax.eval_shape(net.init, key)
+        leaves = [stored[name] for name in named_leaves(shapes, "params")]
+        return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+
+    parts = [Part(teachers, f"teachers: {which}", 1, lambda _: call(teach, ()))]
+    for number, group in enumerate(map(tuple, training.together(table.students))):
+        batches = training.n_steps(group[0].n_inputs, group[0].batch_size)
+        predicted = tuple(s for s in group if s.name in table.predicted)
+        for kind, function, some, passes in (
+            ("students", imitate, group, group[0].epochs),
+            ("predictions", foresee, predicted, STEPS_OF_PREDICTION),
+        ):
+            if some:
+                name = _file(table, first, f"{kind}-{number:02d}")
+                share = len(some) * passes * batches / 1000
+                work = partial(
+                    lambda function, some, finished: call(function, some, taught(finished)),
+                    function,
+                    some,
+                )
+                parts.append(Part(name, f"{kind}: {which}", share, work))
+    return parts
+
+
+def _file(table: Table, first: int, what: str) -> str:
+    network = "".join(c if c.isalnum() else "-" for c in table.network)
+    return f"{network}-{first:06d}-{what}"
+
+
+def _static(arm):
+    """Return an arm without its numbers, so that programs are compiled once for all of them."""
+    return replace(arm, **{name: 0.0 for name in NUMBERS if hasattr(arm, name)})
+
+
+@lru_cache(maxsize=64)
+def _program(
+    function: Callable,
+    teacher: Teacher,
+    group: tuple[Student, ...],
+    image_shape: tuple[int, int],
+) -> Callable:
+    return ensemble(partial(function, teacher, group, image_shape), n_shared=4)
+
+
+def _assemble(
+    tables: Sequence[Table],
+    names: Sequence[Sequence[str]],
+    data: Dataset,
+    finished: Mapping[str, Arrays],
+) -> Result:
+    students, networks = [], []
+    for table, own in zip(tables, names, strict=True):
+        parts = [finished[name] for name in own]
+        keys = dict.fromkeys(chain(*parts))
+        arrays = {k: np.concatenate([part[k] for part in parts if k in part]) for k in keys}
+        networks.append(
+            xr.Dataset(
+                {name: ("replicate", arrays[arm]) for arm, name in NOT_STUDENTS.items()},
+                {"network": table.network},
+            )
+        )
+        students += [_student(table.network, student, arrays) for student in table.students]
+    result = xr.merge(
+        [xr.concat(students, "training", join="outer"), xr.concat(networks, "network")]
+    )
+    for name, about in ABOUT.items():
+        result[name].attrs["long_name"] = about
+    result.attrs["dataset"] = data.name
+    return Result(result.transpose("replicate", "training", "step", "network"), {})
+
+
+def _student(network: str, student: Student, arrays: Arrays) -> xr.Dataset:
+    """Return what was measured and predicted of a student in all replicates."""
+    per_epoch = training.n_steps(student.n_inputs, student.batch_size)
+    steps = [*student.checkpoints, student.epochs * per_epoch]
+    of = {name: arrays.get(f"{student.name}/{name}") for name in ABOUT}
+    return xr.Dataset(
+        {
+            name: (("replicate", "step")[: array.ndim], array.astype(np.float32))
+            for name, array in of.items()
+            if array is not None
+        },
+        {
+            "step": steps,
+            "training": student.name,
+            "of_network": network,
+            "update": student.update,
+            "final_step": steps[-1],
+            **factors(student),
+        },
+    )
