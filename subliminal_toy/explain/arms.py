@@ -4,7 +4,6 @@ A teacher has 50 auxiliary logits, and each of its students imitates the first f
 own training does not depend on them. The rows are the classifier's. To add an arm is to add a row.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
@@ -19,6 +18,17 @@ CONTROLS = ("without random", "without own")
 """Names of the rows of E2: nothing done to the update; without its component along θ_T − s; only
 that component; without a random direction's, without that of the free student's own displacement
 made orthogonal to θ_T − s."""
+FACTORS = (
+    "optimiser",
+    "learning_rate",
+    "n_aux",
+    "n_inputs",
+    "inputs",
+    "loss",
+    "distance",
+    "step",
+)
+"""What E1 varies: coordinates of the result, each level of which is left out in turn."""
 
 
 @dataclass(frozen=True)
@@ -189,19 +199,13 @@ def fresh(protocol: Protocol) -> Student:
 
 
 def factors(student: Student) -> dict[str, str]:
-    """Return what is varied about a student, by factor, as text: E1 leaves out each level."""
-    inputs = student.inputs if student.input_scale == 1 else f"{student.inputs}, scaled"
+    """Return what is varied about a student, as text: all of ``FACTORS`` but the step."""
     return {
         "optimiser": student.optimiser,
         "learning_rate": f"{student.learning_rate:g}",
         "n_aux": str(student.n_aux),
         "n_inputs": "fresh" if student.fresh else str(student.n_inputs),
-        "inputs": inputs,
+        "inputs": student.inputs if student.input_scale == 1 else f"{student.inputs}, scaled",
         "loss": student.loss,
         "distance": f"{student.distance:g}",
     }
-
-
-def explained(students: Sequence[Student]) -> list[Student]:
-    """Return the students of E1: those whose update nothing is done to."""
-    return [s for s in students if s.update == "all"]

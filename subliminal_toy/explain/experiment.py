@@ -152,9 +152,8 @@ def _assemble(
             )
         )
         students += [_student(table.network, student, arrays) for student in table.students]
-    result = xr.merge(
-        [xr.concat(students, "training", join="outer"), xr.concat(networks, "network")]
-    )
+    each = xr.concat(students, "training", coords="all", join="outer")
+    result = xr.merge([each, xr.concat(networks, "network", coords="minimal")])
     for name, about in ABOUT.items():
         result[name].attrs["long_name"] = about
     result.attrs["dataset"] = data.name
@@ -177,6 +176,7 @@ def _student(network: str, student: Student, arrays: Arrays) -> xr.Dataset:
             "training": student.name,
             "of_network": network,
             "update": student.update,
+            "epochs": student.epochs,
             "final_step": steps[-1],
             **factors(student),
         },

@@ -1,0 +1,141 @@
+"""One monotone curve through all trainings, and how well it says what it has not seen."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from sklearn.isotonic import IsotonicRegression
+
+from subliminal_toy.stats import Estimate, as_json
+
+PREDICTORS = {
+    "progress": True,
+    "cosine": True,
+    "length": True,
+    "step": True,
+    "imitation_loss": False,
+}
+"""What could explain the accuracy, and whether accuracy should rise with it."""
+DRAWS = 2_000
+
+
+class Fit(NamedTuple):
+    """What a curve says of every point when the point's level of a factor is left out of it.
+
+    Arrays with an entry for every factor and point: the ``factor``, the point's ``level`` of it,
+    its ``replicate``, its ``accuracy``, and the curve's ``guess``.
+    """
+
+    factor: np.ndarray
+    level: np.ndarray
+    replicate: np.ndarray
+    accuracy: np.ndarray
+    guess: np.ndarray
+
+    def of(self, factor: str, level: str | None = None) -> "Fit":
+        """Return the entries of a factor, or of one of its levels."""
+        where = (self.factor == factor) & ((level is None) | (self.level == level))
+        return Fit(*(array[where] for array in self))
+
+    def r2(self) -> Estimate:
+        """Return R² of all guesses together; the 95 % interval is by bootstrap over replicates."""
+        y, error = self.accuracy, (self.accuracy - self.guess) ** 2
+        each = np.stack([np.ones_like(y), y, y**2, error], axis=1)
+        replicates = np.unique(self.replicate)
+        sums = np.stack([each[self.replicate == r].sum(0) for r in replicates])
+        low, high = np.quantile(_r2(resampled(sums)), (0.025, 0.975))
+        return Estimate(float(_r2(sums.sum(0))), (float(low), float(high)), len(sums), ())
+
+    def table(self) -> dict:
+        """Return R² of all factors together, and of each."""
+        factors = {name: self.of(name).r2().mean for name in _names(self.factor)}
+        return {"pooled": as_json(self.r2()), **factors}
+
+    def errors(self) -> dict[str, dict[str, float]]:
+        """Return the root mean square error of every level, by factor."""
+        return {
+            factor: {
+                level: self.of(factor, level).error() for level in _names(self.of(factor).level)
+            }
+            for factor in _names(self.factor)
+        }
+
+    def error(self) -> float:
+        """Return the root mean square error."""
+        return float(np.sqrt(np.mean((self.accuracy - self.guess) ** 2)))
+
+    def above(self, bound: float) -> list[str]:
+        """Return the levels whose error is above a bound, as ``factor: level``."""
+        return [
+            f"{factor}: {level}"
+            for factor, levels in self.errors().items()
+            for level, error in levels.items()
+            if not error <= bound
+        ]
+
+
+def _names(column: np.ndarray) -> list[str]:
+    return list(dict.fromkeys(column.tolist()))
+
+
+def resampled(values: np.ndarray) -> np.ndarray:
+    """Return sums over replicates (first axis) drawn with replacement, ``DRAWS`` times."""
+    n = len(values)
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS) @ values
+
+
+def _r2(sums: np.ndarray) -> np.ndarray:
+    n, y, squares, error = np.moveaxis(sums, -1, 0)
+    return 1 - error / (squares - y**2 / n)
+
+
+def points(data: xr.Dataset) -> xr.Dataset:
+    """Return all replicates, trainings and steps where something was measured, in one row."""
+    numbered = data.assign_coords(replicate=np.arange(data.sizes["replicate"]))
+    row = numbered.stack(point=("replicate", "training", "step"), create_index=False)
+    return row.isel(point=row.accuracy.notnull().values).astype(float)
+
+
+def left_out(data: xr.Dataset, predictor: str, factors: Sequence[str]) -> Fit:
+    """Fit accuracy on a predictor; leave out each level of each factor, and the scored replicate.
+
+    ``data`` has ``accuracy`` and the predictor by ``replicate``, ``training`` and ``step``, where
+    measured, and the factors as coordinates. A factor of one level leaves nothing to fit on and is
+    passed over.
+    """
+    row, rising = points(data), PREDICTORS[predictor]
+    x, y, replicate = (row[name].values for name in (predictor, "accuracy", "replicate"))
+    scored = []
+    for factor in factors:
+        levels = row[factor].values.astype(str)
+        for level in _names(levels) if len(_names(levels)) > 1 else ():
+            for r in np.unique(replicate):
+                own = (levels == level) & (replicate == r)
+                seen = (levels != level) & (replicate != r)
+                guess = curve(x[seen], y[seen], rising).predict(x[own])
+                n = int(own.sum())
+                scored.append((np.full(n, factor), levels[own], replicate[own], y[own], guess))
+    return Fit(*map(np.concatenate, zip(*scored, strict=True)))
+
+
+def curve(x: np.ndarray, y: np.ndarray, rising: bool = True) -> IsotonicRegression:
+    """Return the monotone curve of least squares, flat beyond its ends."""
+    return IsotonicRegression(increasing=rising, out_of_bounds="clip").fit(x, y)
+
+
+def across_networks(data: xr.Dataset, main: str) -> dict[str, dict[str, float]]:
+    """Return R² of the main network's curve of progress on every other network.
+
+    ``raw`` for accuracy, ``by_ceiling`` for accuracy in units of each student's ceiling.
+    """
+    row = points(data.isel(training=(data["update"] == "all").values))
+    network, q, raw = (row[name].values for name in ("of_network", "progress", "accuracy"))
+    own, table = network == main, {}
+    for name, y in (("raw", raw), ("by_ceiling", raw / row.ceiling.values)):
+        fitted = curve(q[own], y[own])
+        for other in _names(network[~own]):
+            of = network == other
+            error, spread = y[of] - fitted.predict(q[of]), y[of] - y[of].mean()
+            table.setdefault(other, {})[name] = 1 - float((error**2).sum() / (spread**2).sum())
+    return table
