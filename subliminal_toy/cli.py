@@ -1,27 +1,28 @@
-"""The command line; with `console` the only module that prints and writes.
+"""The command line; with `console` the only module that prints.
 
 ``--help`` answers before JAX is imported: everything heavy is imported where it is needed.
 """
 
 import argparse
-import json
 import os
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, make_dataclass, replace
-from importlib import import_module
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from subliminal_toy.console import display, end_on_signals, fail, show_claims
+from subliminal_toy import __version__, console, files
 from subliminal_toy.errors import UserError
 from subliminal_toy.rooms import EXPERIMENTS
+from subliminal_toy.settings import Distinct, NotEmpty, check, require
 
 FAILED, NOT_REPRODUCED, DIVERGED = 1, 3, 4
+RUNS = Path("runs")
+PAGE = "report.html"
 Name = Literal[tuple(EXPERIMENTS)]  # pyright: ignore[reportInvalidTypeForm]
 
 
@@ -34,9 +35,15 @@ class Options:
     seed: int = 0
     """Seed of the only key from which all randomness comes."""
     resume: bool = False
-    """Continue the unfinished run in --out."""
+    """Continue the unfinished run in --out, or the only one under runs/."""
+    yes: bool = False
+    """Accept a run of more than a day where nobody watches."""
     quiet: bool = False
     """Show no status and no tables."""
+
+    def __post_init__(self):
+        """Raise UserError for a seed that does not fit into 64 bits."""
+        require(0 <= self.seed < 2**64, "seed", "0 to 18446744073709551615", self.seed)
 
 
 @dataclass(frozen=True)
@@ -52,23 +59,23 @@ class Report:
 
     def __call__(self) -> int:
         """Draw the figures into the records' directories, write the page, print the claims."""
-        from subliminal_toy import records, report
+        from subliminal_toy import publish, records
 
         if not self.records:
             raise UserError("Name at least one directory of a finished record.")
-        directories = [found for given in self.records for found in record_directories(given)]
-        loaded = {directory: records.load(directory) for directory in directories}
+        given = [found for one in self.records for found in publish.record_directories(one)]
+        loaded = {directory: records.load(directory) for directory in given}
+        path = self.out or self.records[0] / PAGE
+        contents = publish.page(loaded, path)
         for directory, record in loaded.items():
-            draw(record, directory)
-        page = self.out or self.records[0] / "report.html"
-        write_page(loaded, page)
-        for readme in self.readme:
-            here = readme.resolve().parent
-            named = {relative(directory, here): record for directory, record in loaded.items()}
-            text = report.update_blocks(readme.read_text(encoding="utf-8"), named)
-            records.write(readme, text.encode())
-        show_claims({str(directory): record for directory, record in loaded.items()})
-        print(f"Page: {page}")
+            contents |= publish.figures(record, directory)
+        texts = publish.documents(loaded, self.readme)
+        publish.write(contents)
+        for readme, text in texts.items():
+            files.rewrite(readme, text)
+            console.say(f"Rewritten: {readme}")
+        console.show_claims({str(directory): record for directory, record in loaded.items()})
+        console.say(f"Page: {path}")
         return 0
 
 
@@ -83,31 +90,41 @@ class Reproduce:
     """Data set of the classifier; the preset's if not given."""
     data_dir: Path | None = None
     """Folder of the four IDX files; not needed for digits."""
-    only: tuple[Name, ...] = tuple(EXPERIMENTS)  # pyright: ignore[reportInvalidTypeForm]
+    only: Annotated[
+        tuple[Name, ...],  # pyright: ignore[reportInvalidTypeForm]
+        NotEmpty(),
+        Distinct(),
+    ] = tuple(EXPERIMENTS)
     """Experiments to run."""
+
+    def __post_init__(self):
+        """Check the fields."""
+        check(self)
 
     def __call__(self) -> int:
         """Run each experiment into its own folder; 0 if every tested claim is reproduced."""
-        out = self.options.out or default_directory("reproduce")
-        say_how_to_resume(out)
-        records = {}
+        out = folder_of("reproduce", self.options, lambda path: not (path / PAGE).exists())
+        files.check_folder(out)
+        known = {*EXPERIMENTS, PAGE, f".{PAGE}.part"}
+        if out.exists() and {path.name for path in out.iterdir()} - known:
+            raise UserError(f"{out} holds other files: choose an empty folder, or a new one.")
         shares = {name: EXPERIMENTS[name].share for name in self.only}
-        with display(shares, self.options.quiet) as statuses:
-            for name in self.only:
-                presets = EXPERIMENTS[name].presets
-                # What is called paper elsewhere is called full for the language model.
-                config = presets[self.preset] if self.preset in presets else presets["full"]
-                if self.data is not None and hasattr(config, "data"):
-                    config = replace(config, data=self.data)
-                options = replace(self.options, out=out / name)
-                records[out / name] = run_experiment(
-                    name, config, options, statuses[name], self.data_dir
-                )
-        write_page(records, out / "report.html")
-        if not self.options.quiet:
-            show_claims({str(directory): record for directory, record in records.items()})
-            print(f"Page: {out / 'report.html'}")
-        return outcome(*records.values())
+        with console.display(shares, self.options.quiet) as statuses:
+            statuses[self.only[0]](0.0, "starting")
+            jobs = {name: self._job(name, out) for name in self.only}
+            loaded = {job.out: job.run(statuses[name]) for name, job in jobs.items()}
+        from subliminal_toy import publish
+
+        publish.write(publish.page(loaded, out / PAGE))
+        return finish(loaded, f"Page: {out / PAGE}", self.options.quiet)
+
+    def _job(self, name: str, out: Path) -> Any:
+        presets = EXPERIMENTS[name].presets
+        # What is called paper elsewhere is called full for the language model.
+        config = presets[self.preset] if self.preset in presets else presets["full"]
+        if self.data is not None and hasattr(config, "data"):
+            config = replace(config, data=self.data)
+        return prepare(name, config, out / name, self.options, self.data_dir)
 
 
 @dataclass(frozen=True)
@@ -121,9 +138,11 @@ class Lessons:
         """Execute and write them."""
         from subliminal_toy import lessons
 
-        with display({"lessons": 1}, quiet=False) as statuses:
+        files.check_folder(self.out)
+        with console.display({"lessons": 1}, quiet=False) as statuses:
             paths = lessons.write_notebooks(self.out, statuses["lessons"])
-        print("\n".join(map(str, paths)))
+        for path in paths:
+            console.say(str(path))
         return 0
 
 
@@ -137,17 +156,12 @@ class Run:
 
     def __call__(self) -> int:
         """Run the experiment and show its claims."""
-        out = self.options.out or default_directory(self.name)
-        say_how_to_resume(out)
-        options = replace(self.options, out=out)
-        with display({self.name: 1}, options.quiet) as statuses:
-            record = run_experiment(
-                self.name, self.config, options, statuses[self.name], self.data_dir
-            )
-        if not options.quiet:
-            show_claims({str(out): record})
-            print(f"Record and figures: {out}")
-        status = outcome(record)
+        out = folder_of(self.name, self.options, lambda path: (path / "unfinished").is_dir())
+        with console.display({self.name: 1}, self.options.quiet) as statuses:
+            status = statuses[self.name]
+            status(0.0, "starting")
+            record = prepare(self.name, self.config, out, self.options, self.data_dir).run(status)
+        status = finish({out: record}, f"Record and figures: {out}", self.options.quiet)
         return 0 if status == NOT_REPRODUCED else status
 
 
@@ -177,143 +191,66 @@ def command(name: str, preset: str | None) -> Any:
     return Annotated[made, tyro.conf.subcommand(name)]
 
 
-def outcome(*records: Any) -> int:
-    """Return the exit status that records call for; say so where replicates diverged."""
-    for record in records:
-        diverged = record.summary.get("diverged", 0)
-        if diverged:
-            n = record.summary["n_replicates"]
-            print(
-                f"subliminal-toy: {diverged} of {n} replicates diverged (numbers that are not "
-                "finite): lower --learning-rate.",
-                file=sys.stderr,
-            )
-            return DIVERGED
-    verdicts = {claim["verdict"] for record in records for claim in record.summary["claims"]}
-    return NOT_REPRODUCED if "not reproduced" in verdicts else 0
+def folder_of(name: str, options: Options, begun: Callable[[Path], bool]) -> Path:
+    """Return the folder of a command's records; from here on an interruption says how to go on.
 
-
-def record_directories(given: Path) -> list[Path]:
-    """Return ``given`` if it is a record, else the records in it; itself if there are none."""
-    from subliminal_toy import records
-
-    inside = sorted(path.parent for path in given.glob(f"*/{records.MANIFEST}"))
-    return [given] if (given / records.MANIFEST).exists() or not inside else inside
-
-
-def relative(path: Path, start: Path) -> str:
-    """Return a path as a file in ``start`` refers to it."""
-    return Path(os.path.relpath(path.resolve(), start)).as_posix()
-
-
-def write_page(loaded: Mapping[Path, Any], path: Path) -> None:
-    """Write the page of the records, their folders named as seen from the page."""
-    from subliminal_toy import records, report
-
-    here = path.resolve().parent
-    page = report.page({relative(directory, here): r for directory, r in loaded.items()})
-    records.write(path, page.encode())
-
-
-def command_line(arguments: list[str]) -> str:
-    """Return the command that a record shows, with DIR for the folders of the machine it ran on."""
-    shown = list(arguments)
-    for i, argument in enumerate(arguments):
-        for flag in ("--out", "--data-dir"):
-            if argument == flag and i + 1 < len(shown):
-                shown[i + 1] = "DIR"
-            elif argument.startswith(flag + "="):
-                shown[i] = f"{flag}=DIR"
-    return shlex.join(shown)
-
-
-def default_directory(name: str) -> Path:
-    """Return a new directory's name for the records of a command."""
-    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def say_how_to_resume(out: Path) -> None:
-    """From here on an interruption prints the whole command that continues the run."""
+    ``begun`` says of a folder of that command whether its run is unfinished. Raises UserError if
+    there is nothing to resume.
+    """
+    out = options.out
+    if options.resume and out is None:
+        out = files.only_unfinished(RUNS, name, begun)
+    if options.resume and not (out and out.is_dir() and any(out.iterdir())):
+        raise UserError(f"{out} holds nothing to resume: leave --resume out.")
+    out = out or RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     arguments = sys.argv[1:]
     if not any(argument.split("=")[0] == "--out" for argument in arguments):
         arguments = [*arguments, "--out", str(out)]
     if "--resume" not in arguments:
         arguments = [*arguments, "--resume"]
     whole = shlex.join(["subliminal-toy", *arguments])
-    end_on_signals(lambda: f"Interrupted; finished parts are kept. Continue with: {whole}")
+    console.Interruption.sentence = f"Interrupted; finished parts are kept. Continue with: {whole}"
+    return out
 
 
-def run_experiment(
-    name: str,
-    config: Any,
-    options: Options,
-    status: Callable[[float, str], None],
-    data_dir: Path | None,
-) -> Any:
-    """Run an experiment into ``options.out`` and return its record.
-
-    What is finished there is taken; finished parts wait there until the record is complete.
-    """
-    out = options.out
-    assert out is not None
-    status(0.0, "starting")
+def prepare(name: str, config: Any, out: Path, options: Options, data_dir: Path | None) -> Any:
+    """Return the job of one experiment, on one device for each core."""
     import jax
     import joblib
 
+    from subliminal_toy import jobs, records
+
+    if data_dir is not None and not data_dir.is_dir():
+        raise UserError(f"--data-dir {data_dir} is not a directory.")
     jax.config.update("jax_num_cpu_devices", joblib.cpu_count())
-    from subliminal_toy import data, records, runs
-
-    dataset = None
-    if EXPERIMENTS[name].needs_data:
-        dataset = data.load(getattr(config, "data", "digits"), data_dir)
-    manifest = records.provenance(name, asdict(config), options.seed, command_line(sys.argv[1:]))
-    manifest["data_sha256"] = dataset and dataset.sha256()
-    same = ("format", "experiment", "config", "seed", "versions", "data_sha256")
-    identity = {key: manifest[key] for key in same}
-    if (out / records.MANIFEST).exists():
-        return finished(out, name, identity, options.resume)
-    if runs.Store.exists(out) and not options.resume:
-        raise UserError(
-            f"{out} holds an unfinished run: continue it with --resume or choose another --out."
-        )
-    room, summary = (
-        import_module(f"subliminal_toy.{name}.{module}") for module in ("experiment", "summary")
+    return jobs.prepare(
+        name,
+        config,
+        out,
+        options.seed,
+        records.command_line(sys.argv[1:]),
+        resume=options.resume,
+        may_be_long=options.yes or console.watched(),
+        data_dir=data_dir,
     )
-    experiment = room.experiment(config, jax.random.key(options.seed), dataset)
-    store = runs.Store(out, identity)
-    manifest["resumed"], began = len(store) > 0, time.perf_counter()
-    result = runs.run(experiment, store, status)
-    manifest["wall_s"] = time.perf_counter() - began
-    about = {
-        "experiment": name,
-        "dataset": dataset and dataset.name,
-        "seed": options.seed,
-        "wall_s": manifest["wall_s"],
-    }
-    summary = about | summary.summarize(config, result.data)
-    records.save(out, result.data, summary, manifest, result.params)
-    store.discard()
-    record = records.load(out)
-    draw(record, out)
-    return record
 
 
-def finished(out: Path, name: str, identity: Mapping[str, Any], resume: bool) -> Any:
-    """Return the finished record in ``out`` if it is the one that was asked for."""
-    from subliminal_toy import records
-
-    record = records.load(out, name)
-    asked = json.loads(json.dumps(identity))
-    if not resume or any(record.manifest.get(k) != v for k, v in asked.items()):
-        raise UserError(f"{out} already holds a finished record: choose another --out.")
-    return record
-
-
-def draw(record: Any, directory: Path) -> None:
-    """Draw the figures of a record into a directory."""
-    from subliminal_toy import plots
-
-    plots.save(plots.draw(record), directory)
+def finish(loaded: Mapping[Path, Any], where: str, quiet: bool) -> int:
+    """Show the claims of records and where they are; return the exit status that they call for."""
+    status = 0
+    for record in loaded.values():
+        diverged, n = (record.summary.get(key, 0) for key in ("diverged", "n_replicates"))
+        if diverged:
+            status = DIVERGED
+            console.warn(
+                f"{diverged} of {n} replicates diverged (numbers that are not finite) in "
+                f"'{record.manifest['experiment']}': try a lower learning rate."
+            )
+    if not quiet:
+        console.show_claims({str(directory): record for directory, record in loaded.items()})
+        console.say(where)
+    verdicts = {c["verdict"] for record in loaded.values() for c in record.summary["claims"]}
+    return status or (NOT_REPRODUCED if "not reproduced" in verdicts else 0)
 
 
 def chosen_preset(arguments: list[str]) -> str | None:
@@ -323,29 +260,47 @@ def chosen_preset(arguments: list[str]) -> str | None:
     return parser.parse_known_args(arguments)[0].preset
 
 
+def subcommands(preset: str | None) -> Any:
+    """Return the type that tyro parses: one of all commands."""
+    union: Any = Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    for name in EXPERIMENTS:
+        union |= command(name, preset)
+    union |= Annotated[Report, tyro.conf.subcommand("report")]
+    return union | Annotated[Lessons, tyro.conf.subcommand("lessons")]
+
+
+def parse(arguments: list[str]) -> Callable[[], int]:
+    """Return the command that the arguments ask for; raises UserError, or exits with status 2."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if argument == "" or (argument.startswith("--") and argument.endswith("=")):
+            flag = argument.rstrip("=") or before
+            raise UserError(f"The value of {flag} is empty." if flag else "An argument is empty.")
+    return tyro.cli(
+        subcommands(chosen_preset(arguments)),
+        args=arguments,
+        prog="subliminal-toy",
+        description="Subliminal learning on a laptop: run, checked and proved.",
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
 def main() -> None:
     """Run the command line; mistakes outside the program end in one sentence, not a traceback."""
-    end_on_signals(lambda: "Interrupted.")
-    preset = chosen_preset(sys.argv[1:])
-    subcommands: Any = Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
-    for name in EXPERIMENTS:
-        subcommands |= command(name, preset)
-    subcommands |= Annotated[Report, tyro.conf.subcommand("report")]
-    subcommands |= Annotated[Lessons, tyro.conf.subcommand("lessons")]
+    console.end_on_signals()
+    console.degrade_gracefully()
+    if sys.argv[1:] == ["--version"]:
+        console.say(f"subliminal-toy {__version__}")
+        return
     try:
-        chosen = tyro.cli(
-            subcommands,
-            prog="subliminal-toy",
-            description="Subliminal learning on a laptop: run, checked and proved.",
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
-        sys.exit(chosen())
+        status = console.answering_signals(parse(sys.argv[1:]))
+        sys.stdout.flush()
     except UserError as error:
-        fail(str(error), FAILED)
+        console.fail(str(error), FAILED)
     except BrokenPipeError:
         # The reader of our output went away (`| head`); Python must not flush into nothing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        fail(f"The system says: {error.strerror or error}{where}; finished parts are kept.", FAILED)
+        console.fail(f"The system says: {error.strerror or error}{where}.", FAILED)
+    sys.exit(status)

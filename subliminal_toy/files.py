@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from subliminal_toy.errors import UserError
@@ -85,3 +86,22 @@ def remove_tree(folder: Path, last: str) -> None:
     for path in sorted(folder.iterdir(), key=lambda path: path.name == last):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     folder.rmdir()
+
+
+def only_unfinished(folder: Path, name: str, begun: Callable[[Path], bool]) -> Path:
+    """Return the one folder of a command under ``folder`` in which a run is to be continued.
+
+    Raises UserError if there is none, or more than one.
+    """
+    found = [path for path in sorted(folder.glob(f"{name}-*")) if path.is_dir() and begun(path)]
+    if not found:
+        raise UserError(
+            f"There is nothing to resume: no unfinished run of '{name}' under {folder}. Leave "
+            "--resume out, or name the folder with --out."
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"There are {len(found)} unfinished runs of '{name}': name one with --out: "
+            f"{', '.join(map(str, found))}."
+        )
+    return found[0]

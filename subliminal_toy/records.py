@@ -9,14 +9,15 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import platform
+import shlex
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 import xarray as xr
 from safetensors.numpy import load as load_safetensors
@@ -24,13 +25,17 @@ from safetensors.numpy import save as save_safetensors
 
 from subliminal_toy import __version__
 from subliminal_toy.errors import UserError
+from subliminal_toy.files import write
+from subliminal_toy.rooms import EXPERIMENTS
 
 Arrays = dict[str, np.ndarray]
 
 RECORD, PARAMS, SUMMARY, MANIFEST = (
     "record.nc", "params.safetensors", "summary.json", "manifest.json",
 )  # fmt: skip
-FORMAT = 2
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "xarray")
+"""Those whose arithmetic a record's numbers come from."""
+FORMAT = 3
 """Number of the format of records; those of another one are refused."""
 
 
@@ -43,17 +48,50 @@ class Record(NamedTuple):
     manifest: dict[str, Any]
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` at once or not at all; raises OSError if it cannot."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+class Claim(msgspec.Struct, forbid_unknown_fields=True):
+    """A claim as it stands in a summary: the fields of ``stats.Claim``."""
+
+    id: str
+    statement: str
+    criterion: str
+    verdict: Literal["reproduced", "not reproduced", "not tested"]
+    reason: str
+    n: Annotated[int, msgspec.Meta(ge=0)]
+    value: float | None
+    interval: tuple[float, float] | None
+
+
+class Summary(msgspec.Struct):
+    """What every summary has; the rest is the experiment's."""
+
+    experiment: str
+    claims: list[Claim]
+    dataset: str | None
+    seed: int
+    wall_s: float
+
+
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Manifest(msgspec.Struct):
+    """What a manifest must have."""
+
+    experiment: str
+    format: int
+    config: dict[str, Any]
+    seed: int
+    command: str
+    key_implementation: str
+    versions: dict[str, str]
+    device: str
+    git_commit: str | None
+    wall_s: float
+    sha256: dict[Literal["record.nc", "params.safetensors", "summary.json"], Digest]
+    digest: Digest
+    resumed: bool = False
+    devices: dict[str, str] = {}
+    data_sha256: str | None = None
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
@@ -75,6 +113,19 @@ def _git_commit() -> str | None:
     return None
 
 
+def command_line(arguments: list[str]) -> str:
+    """Return the command that a record shows, with DIR for the folders of the machine it ran on."""
+    shown = list(arguments)
+    for i, argument in enumerate(arguments):
+        flag, given, _ = argument.partition("=")
+        if flag.replace("_", "-") in ("--out", "--data-dir"):
+            if given:
+                shown[i] = f"{flag}=DIR"
+            elif i + 1 < len(shown):
+                shown[i + 1] = "DIR"
+    return shlex.join(shown)
+
+
 def provenance(
     experiment: str, config: Mapping[str, Any], seed: int, command: str
 ) -> dict[str, Any]:
@@ -92,7 +143,7 @@ def provenance(
             "subliminal_toy": __version__,
             "python": platform.python_version(),
             **{
-                name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")
+                name: metadata.version(name) for name in LIBRARIES
             },
         },
         "device": f"{jax.devices()[0].device_kind} × {jax.device_count()}",
@@ -119,38 +170,84 @@ def save(
     for name, content in contents.items():
         write(directory / name, content)
     digests = {name: _sha256(content) for name, content in contents.items()}
-    write(directory / MANIFEST, _json({**manifest, "sha256": digests}))
+    write(directory / MANIFEST, sealed({**manifest, "sha256": digests}))
+
+
+def sealed(manifest: Mapping[str, Any]) -> bytes:
+    """Return a manifest as its file holds it, with the digest of all that it says."""
+    without = {key: value for key, value in manifest.items() if key != "digest"}
+    return _json({**without, "digest": _sha256(_json(without))})
 
 
 def load(directory: Path, experiment: str | None = None) -> Record:
-    """Read and verify a record.
+    """Read and verify a record; nothing in it is used before.
 
     Raises UserError if it is missing, incomplete, damaged, of another experiment than asked for,
-    or of another record format.
+    of another record format, or not what the schema of records says.
     """
+    manifest = _manifest(directory)
+    found = manifest["experiment"]
+    if experiment is not None and found != experiment:
+        raise UserError(f"{directory} is a record of '{found}', not of '{experiment}'.")
+    contents = {name: _verified(directory / name, d) for name, d in manifest["sha256"].items()}
+    try:
+        summary = json.loads(contents[SUMMARY])
+        msgspec.convert(summary, Summary)
+        data = xr.load_dataset(io.BytesIO(contents[RECORD]), engine="scipy")
+        _check_axes(data)
+        params = load_safetensors(contents[PARAMS]) if PARAMS in contents else {}
+    # Whatever the readers of the two formats raise: the bytes are a stranger's.
+    except Exception as error:
+        raise UserError(f"{directory} is no record that can be read: {error}.") from error
+    return Record(data, params, summary, manifest)
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     if not path.is_file():
         raise UserError(
             f"{directory} holds no finished record (no {MANIFEST}): "
             "run the experiment first, or continue it with --resume."
         )
+    content = path.read_bytes()
     try:
-        manifest = json.loads(path.read_bytes())
-        found, digests = manifest["experiment"], manifest["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        manifest = dict(json.loads(content))
+        number = manifest["format"]
+        whole = number != FORMAT or sealed(manifest) == content
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: delete {directory} and run again.") from error
-    if experiment is not None and found != experiment:
-        raise UserError(f"{directory} is a record of '{found}', not of '{experiment}'.")
-    if manifest.get("format") != FORMAT:
+    if not whole:
+        raise UserError(f"{path} is damaged: delete {directory} and run again.")
+    if number != FORMAT:
         raise UserError(
-            f"{directory} has record format {manifest.get('format')}, this version reads {FORMAT}: "
-            "run it again."
+            f"{directory} has record format {number}, this version reads {FORMAT}: run it again."
         )
-    contents = {}
-    for name, digest in digests.items():
-        file = directory / name
-        if not file.is_file() or _sha256(contents.setdefault(name, file.read_bytes())) != digest:
-            raise UserError(f"{file} is missing or damaged: delete {directory} and run again.")
-    data = xr.load_dataset(io.BytesIO(contents[RECORD]), engine="scipy")
-    params = load_safetensors(contents[PARAMS]) if PARAMS in contents else {}
-    return Record(data, params, json.loads(contents[SUMMARY]), manifest)
+    try:
+        msgspec.convert(manifest, Manifest)
+        # A config that this version would not accept is one that it cannot show.
+        if manifest["experiment"] in EXPERIMENTS:
+            msgspec.convert(manifest["config"], EXPERIMENTS[manifest["experiment"]].config)
+    except (msgspec.ValidationError, UserError) as error:
+        raise UserError(f"{path} is no manifest that can be read: {error}.") from error
+    for name in (RECORD, SUMMARY):
+        if name not in manifest["sha256"]:
+            raise UserError(f"{path} is no manifest that can be read: it lacks {name}.")
+    return manifest
+
+
+def _verified(path: Path, digest: str) -> bytes:
+    """Return the content of a file of a record, whose SHA-256 it has."""
+    if path.is_file() and _sha256(content := path.read_bytes()) == digest:
+        return content
+    raise UserError(f"{path} is missing or damaged: delete {path.parent} and run again.")
+
+
+def _check_axes(data: xr.Dataset) -> None:
+    """Raise ValueError unless all variables are numbers or texts and names along axes differ."""
+    for name, variable in data.variables.items():
+        texts = variable.dtype == object and all(isinstance(x, str) for x in variable.values.flat)
+        if not texts and variable.dtype.kind not in "fiubUS":
+            raise ValueError(f"{name} holds neither numbers nor texts")
+    for name, index in data.indexes.items():
+        if not index.is_unique:
+            raise ValueError(f"two places along {name} have one name")

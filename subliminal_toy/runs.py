@@ -6,22 +6,22 @@ moment loses at most the parts at work.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.records import write
+from subliminal_toy.files import missing, remove_empty, remove_tree, write
 
 Arrays = dict[str, np.ndarray]
+SUFFIX = ".arrays"
 Status = Callable[[float, str], None]
 """Called with the finished fraction of the work (0 to 1) and the label of the part at work."""
 
@@ -72,17 +72,22 @@ def run(
     run in threads, so that the main thread can answer a signal at once.
     """
     finished = {} if store is None else store
-    missing = [part for part in experiment.parts if part.name not in finished]
+    todo = [part for part in experiment.parts if part.name not in finished]
     total = sum(part.share for part in experiment.parts)
-    left = {part.name: part.share for part in missing}
+    left = {part.name: part.share for part in todo}
+
+    def done() -> float:
+        return 1 - sum(left.copy().values()) / total
 
     def work(part: Part) -> None:
-        status(1 - sum(left.values()) / total, part.label)
+        status(done(), part.label)
         finished[part.name] = part.compute(finished)
         del left[part.name]
 
+    status(done(), f"{len(todo)} of {len(experiment.parts)} parts to compute")
+
     with ThreadPoolExecutor(experiment.side_by_side) as pool:
-        working = [pool.submit(work, part) for part in missing]
+        working = [pool.submit(work, part) for part in todo]
         try:
             for future in as_completed(working):
                 future.result()
@@ -94,46 +99,90 @@ def run(
 
 
 class Store(MutableMapping[str, Arrays]):
-    """Finished parts of an unfinished run, one safetensors file each, beside the record to come.
+    """Finished parts of an unfinished run, a file each, in a folder beside the record to come.
 
-    ``identity`` says which run they belong to (experiment, config, seed, versions); parts of
-    another run are refused with a UserError.
+    A file is a line of JSON, the device that computed it and the SHA-256 of both, and then the
+    arrays as safetensors. ``identity`` says which run the parts belong to (experiment, config,
+    seed, versions); those of another run are refused with a UserError.
     """
 
-    def __init__(self, directory: Path, identity: Mapping[str, Any]):
-        """Open or create the store under ``directory``."""
-        self._directory = directory / "unfinished"
-        self._directory.mkdir(parents=True, exist_ok=True)
-        marker, content = self._directory / "identity.json", json.dumps(identity, indent=1).encode()
-        if marker.exists() and marker.read_bytes() != content:
-            raise UserError(
-                f"{directory} holds an unfinished run with other settings: "
-                "resume it with the same settings, or choose another --out."
-            )
-        write(marker, content)
+    FOLDER, MARKER = "unfinished", "identity.json"
 
-    @staticmethod
-    def exists(directory: Path) -> bool:
+    def __init__(self, directory: Path, identity: Mapping[str, Any], device: str = ""):
+        """Open or create the store under ``directory``; ``device`` computes what comes to it."""
+        self._directory, self._device = directory / self.FOLDER, device
+        self._made = missing(self._directory)
+        marker, asked = self._directory / self.MARKER, json.loads(json.dumps(identity))
+        if marker.exists():
+            self._compare(marker, asked)
+        else:
+            try:
+                self._directory.mkdir(parents=True, exist_ok=True)
+                write(marker, json.dumps(asked, indent=1).encode())
+            except OSError:
+                remove_empty(self._made)
+                raise
+        self.resumed = len(self) > 0
+        """Whether there were finished parts."""
+
+    def _compare(self, marker: Path, asked: dict[str, Any]) -> None:
+        try:
+            found = dict(json.loads(marker.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{marker} is damaged: delete {self._directory} and run again."
+            ) from error
+        differ = [key for key in asked if found.get(key) != asked[key]]
+        if differ:
+            raise UserError(
+                f"{self._directory.parent} holds an unfinished run with other settings "
+                f"({', '.join(differ)}): resume it with the same, or choose another --out."
+            )
+
+    @classmethod
+    def exists(cls, directory: Path) -> bool:
         """Whether ``directory`` holds parts of an unfinished run."""
-        return (directory / "unfinished").is_dir()
+        return (directory / cls.FOLDER).is_dir()
 
     def _path(self, name: str) -> Path:
-        return self._directory / f"{name}.safetensors"
+        return self._directory / f"{name}{SUFFIX}"
+
+    def devices(self) -> dict[str, str]:
+        """Return the device of each finished part; UserError if one is damaged."""
+        return {name: self._read(name)[0] for name in self}
+
+    @staticmethod
+    def _digest(device: str, content: bytes) -> str:
+        return sha256(device.encode() + b"\n" + content).hexdigest()
+
+    def _read(self, name: str) -> tuple[str, bytes]:
+        path = self._path(name)
+        line, _, content = path.read_bytes().partition(b"\n")
+        try:
+            head = json.loads(line)
+            if head["sha256"] == self._digest(head["device"], content):
+                return head["device"], content
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        raise UserError(f"{path} is damaged: delete it and resume.")
 
     def __getitem__(self, name: str) -> Arrays:
         """Read a part; KeyError if it is not there, UserError if it is damaged."""
-        try:
-            return load_safetensors(self._path(name).read_bytes())
-        except FileNotFoundError:
-            raise KeyError(name) from None
-        except SafetensorError as error:
-            raise UserError(f"{self._path(name)} is damaged: delete it and resume.") from error
+        if name not in self:
+            raise KeyError(name)
+        return load_safetensors(self._read(name)[1])
 
     def __setitem__(self, name: str, arrays: Arrays) -> None:
         """Write a part, whole or not at all."""
         # Of a number without axes NumPy makes a vector.
         contiguous = {k: np.ascontiguousarray(v).reshape(v.shape) for k, v in arrays.items()}
-        write(self._path(name), save_safetensors(contiguous))
+        content = save_safetensors(contiguous)
+        head = {"sha256": self._digest(self._device, content), "device": self._device}
+        write(self._path(name), json.dumps(head).encode() + b"\n" + content)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a part is finished."""
+        return self._path(str(name)).is_file()
 
     def __delitem__(self, name: str) -> None:
         """Delete a part."""
@@ -141,12 +190,21 @@ class Store(MutableMapping[str, Arrays]):
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the finished parts."""
-        return (path.stem for path in sorted(self._directory.glob("*.safetensors")))
+        return (
+            path.name.removesuffix(SUFFIX) for path in sorted(self._directory.glob(f"*{SUFFIX}"))
+        )
 
     def __len__(self) -> int:
         """Return the number of finished parts."""
         return sum(1 for _ in self)
 
-    def discard(self) -> None:
-        """Delete everything, once the record is complete."""
-        shutil.rmtree(self._directory)
+    @classmethod
+    def discard(cls, directory: Path) -> None:
+        """Delete the store under ``directory`` if there is one, the marker last."""
+        if cls.exists(directory):
+            remove_tree(directory / cls.FOLDER, cls.MARKER)
+
+    def forget(self) -> None:
+        """Delete the store, and the folders that were made for it if they are empty."""
+        self.discard(self._directory.parent)
+        remove_empty(self._made)

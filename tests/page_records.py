@@ -42,6 +42,7 @@ def saved(directory, experiment, config, data, summary, dataset, params=None):
         "device": "cpu × 1",
         "git_commit": "c0ffee" * 6,
         "data_sha256": SHA,
+        "wall_s": 1.0,
     }
     about = {"experiment": experiment, "dataset": dataset, "seed": 0, "wall_s": 1.0}
     records.save(directory, data, {**about, **summary}, manifest, params)

@@ -179,7 +179,8 @@ def test_report_takes_a_folder_of_records_and_rewrites_a_readme(record, tmp_path
             "at least one convolution",
         ),
         (["lm", "--n-replicates", "0"], "--n-replicates must be at least 1"),
-        (["lm", "--traits", "unicorn"], "unicorn"),
+        (["lm", "--traits", "owl", "owl"], "--traits must be different values, not owl owl."),
+        (["lm", "--seed", str(2**64)], "--seed must be 0 to 18446744073709551615"),
         (["theorem", "--n-trials", "0"], "--n-trials must be at least 1"),
         (["report", "nowhere"], "nowhere holds no finished record"),
         (["report"], "at least one directory"),
@@ -196,7 +197,8 @@ def test_bad_input_gets_one_sentence_and_a_status(arguments, sentence, tmp_path)
 @pytest.mark.parametrize(
     "arguments",
     [["classifier", "--data", "cifar"], ["classifier", "--n-replicates", "many"],
-     ["classifier", "--preset", "huge"], ["dance", "now"], ["classifier", "--n-replicats", "3"]],
+     ["classifier", "--preset", "huge"], ["dance", "now"], ["lm", "--traits", "unicorn"],
+      ["classifier", "--n-replicats", "3"]],
 )  # fmt: skip
 def test_arguments_that_cannot_be_read_are_shown(arguments, tmp_path):
     done = run(*arguments, cwd=tmp_path)

@@ -11,7 +11,7 @@ import page_records
 import pytest
 from matplotlib import pyplot
 
-from subliminal_toy import plots, report, stats
+from subliminal_toy import plots, publish, report, stats
 from subliminal_toy.classifier.arms import PUBLISHED, STUDENTS
 from subliminal_toy.classifier.config import PRESETS
 from subliminal_toy.errors import UserError
@@ -202,13 +202,11 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure():
 def test_figures_are_the_same_bytes_again_and_leave_nothing_else(records, tmp_path):
     pyplot.close("all")
     for folder, record in records.items():
-        figures = plots.draw(record)
-        paths = plots.save(figures, tmp_path)
-        assert [path.name for path in paths] == [f"{name}.svg" for name in figures]
-        again = {name: plots.svg(figure) for name, figure in plots.draw(record).items()}
-        assert [path.read_bytes() for path in paths] == list(again.values()), folder
-    assert all(path.suffix == ".svg" for path in tmp_path.iterdir())
-    assert not pyplot.get_fignums()
+        drawn = publish.figures(record, tmp_path / folder)
+        names = [f"{name}.svg" for name in plots.FIGURES[record.manifest["experiment"]]]
+        assert [path.name for path in drawn] == names
+        assert drawn == publish.figures(record, tmp_path / folder)
+    assert not list(tmp_path.iterdir()) and not pyplot.get_fignums()
 
 
 def circles(axes):

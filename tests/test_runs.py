@@ -50,6 +50,7 @@ def test_the_status_rises_to_one_with_the_shares_of_the_work():
     told = []
     run(chain([]), None, lambda *status: told.append(status))
     assert told == [
+        (0.0, "3 of 3 parts to compute"),
         (0.0, "part 0"),
         (pytest.approx(1 / 6), "part 1"),
         (pytest.approx(3 / 6), "part 2"),
@@ -76,15 +77,41 @@ def test_parts_are_kept_in_order_and_only_for_their_run(tmp_path):
     again = Store(tmp_path, IDENTITY)
     assert list(again) == ["a", "b"] and len(again) == 2 and "a" in again and "c" not in again
     np.testing.assert_array_equal(again["b"]["x"], np.arange(3))
-    with pytest.raises(UserError, match="with other settings"):
+    with pytest.raises(UserError, match=r"with other settings \(seed\)"):
         Store(tmp_path, {**IDENTITY, "seed": 1})
-    again.discard()
+    Store.discard(tmp_path)
     assert not Store.exists(tmp_path)
 
 
-def test_a_damaged_part_is_named(tmp_path):
-    store = Store(tmp_path, IDENTITY)
+def test_what_a_store_made_is_forgotten_and_nothing_else(tmp_path):
+    (tmp_path / "runs").mkdir()
+    store = Store(tmp_path / "runs" / "a" / "b", IDENTITY)
+    store["x"] = {"x": np.arange(3)}
+    store.forget()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "runs"]
+
+
+def test_a_part_names_its_device(tmp_path):
+    Store(tmp_path, IDENTITY, "one")["a"] = {"x": np.arange(3)}
+    again = Store(tmp_path, IDENTITY, "two")
+    again["b"] = {"x": np.arange(3)}
+    assert again.devices() == {"a": "one", "b": "two"} and again.resumed
+
+
+def test_every_byte_of_a_part_and_of_the_marker_counts(tmp_path):
+    store = Store(tmp_path, IDENTITY, "cpu")
     store["a"] = {"x": np.arange(3)}
-    next(tmp_path.rglob("a.safetensors")).write_bytes(b"garbage")
-    with pytest.raises(UserError, match=r"a\.safetensors is damaged"):
+    path = next(tmp_path.rglob("a.arrays"))
+    content = path.read_bytes()
+    for i in range(len(content)):
+        path.write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
+        with pytest.raises(UserError, match=r"a\.arrays is damaged"):
+            store["a"]
+    path.write_bytes(content[:-1])
+    with pytest.raises(UserError, match=r"a\.arrays is damaged"):
         store["a"]
+    marker = next(tmp_path.rglob("identity.json"))
+    for garbled in (b"", b"{", b"[]", b"3", b"\xff"):
+        marker.write_bytes(garbled)
+        with pytest.raises(UserError, match=r"identity\.json is damaged|with other settings"):
+            Store(tmp_path, IDENTITY)

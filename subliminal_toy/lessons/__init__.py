@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.records import write
+from subliminal_toy.files import write
 from subliminal_toy.runs import Status, silent
 
 LESSONS = tuple(sorted(Path(__file__).parent.glob("lesson_*.py")))

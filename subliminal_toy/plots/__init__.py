@@ -7,7 +7,6 @@ from pathlib import Path
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from subliminal_toy import records
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots import classifier, lm, theorem
 from subliminal_toy.records import Record
@@ -36,11 +35,3 @@ def svg(figure: Figure) -> bytes:
     with style.context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
-
-
-def save(figures: dict[str, Figure], directory: Path) -> list[Path]:
-    """Write each figure as SVG, whole or not at all, and return the paths."""
-    paths = [directory / f"{name}.svg" for name in figures]
-    for path, figure in zip(paths, figures.values(), strict=True):
-        records.write(path, svg(figure))
-    return paths

@@ -6,14 +6,15 @@ script uses are inside it.
 
 import base64
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from subliminal_toy import __version__, plots
-from subliminal_toy.errors import UserError
+from subliminal_toy.errors import UserError, printable
 from subliminal_toy.records import Record
 from subliminal_toy.report import tables
 from subliminal_toy.report.payloads import PAYLOADS
@@ -23,27 +24,36 @@ from subliminal_toy.stats import NOT_TESTED, REPRODUCED
 HERE = Path(__file__).parent
 
 
-def markdown_text(text: str) -> str:
+def markdown_text(value: Any) -> str:
     """Escape what Markdown would take for markup, a link or the end of a cell."""
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    if isinstance(value, Markup):
+        return value
+    line = printable(str(value)).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"[\\`*~$|\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
 
 
-def _render(template: str, **values: Any) -> str:
+def _environment(finalize: Callable[[Any], Any] | None, autoescape: bool) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=select_autoescape(["html"]),  # in Markdown it is the filter ``text``
+        loader=FileSystemLoader(HERE, encoding="utf-8"),
+        autoescape=autoescape,
+        finalize=finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "text": markdown_text,
-        "number": tables.number,
-        "measured": lambda estimate: tables.measured(estimate["mean"], estimate["ci95"]),
+        # Of digits, points and brackets of our own.
+        "number": lambda value, decimals: Markup(tables.number(value, decimals)),
+        "measured": lambda estimate: Markup(tables.measured(estimate["mean"], estimate["ci95"])),
     }
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
-    return environment.get_template(template).render(**values)
+    return environment
+
+
+MARKDOWN = _environment(markdown_text, autoescape=False)
+"""Whatever a template writes between braces is escaped, unless it is marked as safe."""
+HTML = _environment(None, autoescape=True)
+"""Likewise, by Jinja itself."""
 
 
 BLOCKS = ("findings", "claims", "criteria", "published")
@@ -53,7 +63,8 @@ sentences, the claims without and with their criteria, and the accuracies beside
 
 def block(name: str, records: Records) -> str:
     """Return one of ``BLOCKS`` in Markdown."""
-    return _render(f"{name}.md", rows=tables.claims_rows(records), records=records).strip()
+    template = MARKDOWN.get_template(f"{name}.md")
+    return template.render(rows=tables.claims_rows(records), records=records).strip()
 
 
 def update_blocks(text: str, records: Records) -> str:
@@ -88,8 +99,7 @@ def page(records: Records) -> str:
     order = list(SECTIONS).index
     ordered = sorted(records.items(), key=lambda item: order(item[1].manifest["experiment"]))
     rows = tables.claims_rows(dict(ordered))
-    return _render(
-        "page.html",
+    return HTML.get_template("page.html").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         rows=rows,

@@ -1,0 +1,185 @@
+"""An experiment run into a folder: refused before anything is written, begun, resumed, finished.
+
+A folder holds nothing, an unfinished run (a ``runs.Store``, and perhaps all or part of its record),
+or a finished one. The store is what marks it as unfinished, and goes last: whatever a killed
+process has left, running again with ``--resume`` ends in the same folder.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from subliminal_toy import data, files, machine, publish, records, runs
+from subliminal_toy.errors import UserError
+from subliminal_toy.machine import DAY, duration
+from subliminal_toy.rooms import EXPERIMENTS
+
+SAME = ("format", "experiment", "config", "seed", "key_implementation", "versions", "data_sha256")
+"""What a resumed run must share with its beginning."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run whose settings have been checked; ``may_be_long``: more than a day is accepted."""
+
+    name: str
+    config: Any
+    out: Path
+    may_be_long: bool
+    experiment: runs.Experiment
+    dataset: str | None
+    manifest: Mapping[str, Any]
+
+    def run(self, status: runs.Status = runs.silent) -> records.Record:
+        """Compute what is missing in the folder, write record and figures, and return the record.
+
+        A run that fails on its settings, or before its first part is stored, leaves nothing.
+        """
+        if not is_finished(self.out):
+            store = runs.Store(self.out, identity_of(self.manifest), self.manifest["device"])
+            try:
+                self._compute(store, status)
+            except (UserError, OSError) as error:
+                if not store or (isinstance(error, UserError) and not store.resumed):
+                    store.forget()
+                raise
+        record = records.load(self.out, self.name)
+        publish.write(publish.figures(record, self.out))
+        runs.Store.discard(self.out)
+        return record
+
+    def _compute(self, store: runs.Store, status: runs.Status) -> None:
+        began = time.perf_counter()
+        patient = status if self.may_be_long else impatient(status)
+        with memory_as_user_error():
+            result = runs.run(self.experiment, store, patient)
+        wall_s = time.perf_counter() - began
+        about = {
+            "experiment": self.name,
+            "dataset": self.dataset,
+            "seed": self.manifest["seed"],
+            "wall_s": wall_s,
+        }
+        summary = module(self.name, "summary").summarize(self.config, result.data)
+        manifest = {
+            **self.manifest,
+            "devices": store.devices(),
+            "resumed": store.resumed,
+            "wall_s": wall_s,
+        }
+        records.save(self.out, result.data, about | summary, manifest, result.params)
+
+
+def module(name: str, part: str) -> Any:
+    """Return a module of an experiment's package."""
+    return import_module(f"subliminal_toy.{name}.{part}")
+
+
+def identity_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what says which run a manifest is of."""
+    return {key: manifest.get(key) for key in SAME}
+
+
+def is_finished(out: Path) -> bool:
+    """Whether a folder holds a whole record."""
+    return (out / records.MANIFEST).exists()
+
+
+@contextmanager
+def memory_as_user_error() -> Iterator[None]:
+    """Turn an allocation that fails into a UserError."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            raise UserError("The memory does not suffice: lower the settings.") from error
+        raise
+
+
+def prepare(
+    name: str,
+    config: Any,
+    out: Path,
+    seed: int,
+    command: str,
+    *,
+    resume: bool = False,
+    may_be_long: bool = False,
+    data_dir: Path | None = None,
+) -> Job:
+    """Check all that can be checked before anything is written; raises UserError.
+
+    ``resume``: what is in ``out`` may be taken. ``command`` is what the record shows.
+    """
+    check_folder(out, resume)
+    room = EXPERIMENTS[name]
+    machine.refuse_too_large(config, room.presets)
+    if not may_be_long:
+        machine.refuse_too_long(config, room.presets)
+    dataset = None
+    if room.needs_data:
+        dataset = data.load(getattr(config, "data", "digits"), data_dir)
+    manifest = records.provenance(name, asdict(config), seed, command)
+    manifest["data_sha256"] = dataset and dataset.sha256()
+    if is_finished(out):
+        check_identity(out, name, identity_of(manifest))
+    # All 64 bits: ``jax.random.key`` takes the lower 32 of a seed, and to them gives the same key.
+    words = jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32)
+    key = jax.random.wrap_key_data(words, impl="threefry2x32")
+    experiment = module(name, "experiment").experiment(config, key, dataset)
+    return Job(name, config, out, may_be_long, experiment, dataset and dataset.name, manifest)
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """Raise UserError unless a run can begin in ``out``, or, with ``resume``, go on there."""
+    files.check_folder(out)
+    if runs.Store.exists(out) and not resume:
+        raise UserError(
+            f"{out} holds an unfinished run: continue it with --resume or choose another --out."
+        )
+    if is_finished(out) and not resume:
+        raise UserError(f"{out} already holds a finished record: choose another --out.")
+    begun = runs.Store.exists(out) or is_finished(out)
+    if out.exists() and any(out.iterdir()) and not begun:
+        raise UserError(f"{out} holds other files: choose an empty folder, or a new one.")
+
+
+def check_identity(out: Path, name: str, asked: Mapping[str, Any]) -> None:
+    """Raise UserError unless the finished record in ``out`` is the one that is asked for."""
+    found, same = records.load(out, name).manifest, json.loads(json.dumps(asked))
+    differ = [key for key in same if found.get(key) != same[key]]
+    if differ:
+        raise UserError(
+            f"{out} already holds a finished record with other settings ({', '.join(differ)}): "
+            "choose another --out."
+        )
+
+
+def impatient(status: runs.Status) -> runs.Status:
+    """Return a status that raises UserError when more than a day of work is left.
+
+    At the speed since the first status, as soon as a part is finished.
+    """
+    began: list[tuple[float, float]] = []
+
+    def listen(fraction: float, label: str) -> None:
+        status(fraction, label)
+        began.append((time.monotonic(), fraction))
+        (start, before), (now, done) = began[0], began[-1]
+        if done > before:
+            left = (now - start) * (1 - done) / (done - before)
+            if left > DAY:
+                raise UserError(
+                    f"This run would take about {duration(left)} more: say with --yes that it is "
+                    "meant, or lower the settings."
+                )
+
+    return listen
