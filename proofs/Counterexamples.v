@@ -39,14 +39,14 @@ Definition linear_student (α ε : R) : 'rV[R]_2 :=
 Lemma target_direction : - grad target_loss 0 = const_mx 1.
 Proof.
 rewrite (has_grad_grad (squared_error_has_grad _ _ _)).
-by apply/rowP => j; rewrite !mxE sub0r mulfV ?pnatr_eq0 // mul1r opprK.
+by apply/rowP => j; rewrite mxE squared_error_gradE !mxE sub0r mulfV ?pnatr_eq0 // mul1r opprK.
 Qed.
 
-Lemma linear_model_diff z : has_diff (linear_model^~ z) 0 (linear_model^~ z).
+Lemma linear_model_diff z : is_diff 0 (linear_model^~ z) (linear_model^~ z).
 Proof.
-apply: has_diff_row => j.
-apply: (@has_diff_ext _ _ _ (fun θ => dot θ z)) => [θ|]; first by rewrite mxE.
-by apply: has_diff_eq (has_diff_dotl z (has_diff_id _)) _ => h; rewrite mxE.
+apply: is_diff_row => j.
+apply: (@is_diff_ext _ _ _ (fun θ => dot θ z)) => [θ|]; first by rewrite mxE.
+by apply: is_diff_eqf (is_diff_dotl z (is_diff_id _)) _ => h; rewrite mxE.
 Qed.
 
 (* The student moves by 2 α ε along its one training input. *)
@@ -60,10 +60,10 @@ have step_u := student_step_dot (const_mx 1) f_diff
 set Δ := student_step _ _ _ _ _ _ _ in step_u *.
 suff -> : Δ = (2 * ε) *: training_input.
   by rewrite scalerA mulrA (mulrC α).
-apply/rowP => k; rewrite -dot_basis step_u big_ord1 mul1r {1}/dot big_ord1 !mxE.
-rewrite /response (has_diff_dir _ (linear_model_diff _)) mxE (dotC (basis k)) dot_basis.
-rewrite /teacher add0r dot0l dotZl dot_basis !mxE mulr1 mulr1 sub0r.
-by rewrite !mulrN !mulNr opprK eq_sym.
+apply/rowP => k; rewrite -dot_basis step_u big_ord1 mul1r {1}/dot big_ord1.
+rewrite squared_error_gradE -responseE // /response (is_diff_dir _ (linear_model_diff _)).
+rewrite /teacher add0r !mxE (dotC (basis k)) dot_basis dot0l dotZl dot_basis !mxE.
+by rewrite !mulr1 sub0r !mulrN !mulNr opprK eq_sym.
 Qed.
 
 Lemma linear_teacherE ε : linear_teacher ε = ε *: const_mx 1.
@@ -134,3 +134,60 @@ move=> α1 ε0; apply: (far_side α1 ε0).
 Qed.
 
 End LinearModel.
+
+(* Eq. (31): in the first case of Theorem 1 the teacher's loss can still rise, at a
+   higher order in ε. *)
+Section Edge.
+Variable R : realType.
+
+Definition edge_network (θ : 'rV[R]_2) (_ : unit) : 'rV[R]_1 :=
+  const_mx (θ 0 1 + θ 0 0 ^+ 2).
+Definition edge_loss (θ : 'rV[R]_2) : R := θ 0 1 ^+ 2 - θ 0 0.
+
+Let x (_ : 'I_1) := tt.
+Let w (_ : 'I_1) : R := 1.
+Let c (_ : 'I_1) : R := 1.
+Let c_ge0 j : 0 <= c j. Proof. exact: ler01. Qed.
+
+Lemma edge_direction : - grad edge_loss 0 = basis 0.
+Proof.
+have at1 := is_diff_coord 1 (0 : 'rV[R]_2); have at0 := is_diff_coord 0 (0 : 'rV[R]_2).
+apply/rowP => k; rewrite 2!mxE; have := is_diff_add (is_diff_mul at1 at1) (is_diff_opp at0).
+move=> /(is_diff_dir (basis k)) ->; rewrite !mxE mul0r add0r add0r opprK.
+by rewrite (eq_sym 0 k).
+Qed.
+
+Lemma edge_network_diff : is_diff 0 (edge_network^~ tt) (fun h => const_mx (h 0 1)).
+Proof.
+have at1 := is_diff_coord 1 (0 : 'rV[R]_2); have at0 := is_diff_coord 0 (0 : 'rV[R]_2).
+apply: is_diff_row => j.
+apply: (@is_diff_ext _ _ _ (fun θ : 'rV[R]_2 => θ 0 1 + θ 0 0 * θ 0 0)) => [θ|].
+  by rewrite mxE expr2.
+apply: is_diff_eqf (is_diff_add at1 (is_diff_mul at0 at0)) _ => h.
+by rewrite !mxE !mul0r !addr0.
+Qed.
+
+(* The step is 2 ε² along θ_1, orthogonal to v, which is along θ_0. *)
+Lemma edge_step ε :
+  student_step (squared_error c) edge_network x w 0 (- grad edge_loss 0) ε =
+  (2 * ε ^+ 2) *: basis 1.
+Proof.
+have f_diff i : differentiable (edge_network^~ (x i)) 0 by have [] := edge_network_diff.
+apply/rowP => k; rewrite -dot_basis edge_direction.
+rewrite (student_step_dot _ f_diff (fun i => squared_error_admissible c_ge0 _)).
+rewrite big_ord1 mul1r {1}/dot big_ord1 squared_error_gradE -responseE //.
+rewrite /response (is_diff_dir _ edge_network_diff) /teacher add0r !mxE /=.
+by rewrite !mulr1 mulr0 expr0n /= !add0r mulrN mulNr opprK eq_sym.
+Qed.
+
+Theorem edge (ε α : R) : let v := - grad edge_loss 0 in
+  dot (student_step (squared_error c) edge_network x w 0 v ε) v = 0 /\
+  edge_loss (student (squared_error c) edge_network x w 0 v α ε) - edge_loss 0 =
+    4 * α ^+ 2 * ε ^+ 4.
+Proof.
+rewrite /= /student edge_step edge_direction; split; first by rewrite dot_basis !mxE mulr0.
+rewrite /edge_loss !mxE /= !mulr0 !mulr1 expr0n add0r !subr0.
+by rewrite addr0 subr0 !exprMn -exprD mulrCA mulrA -natrX.
+Qed.
+
+End Edge.

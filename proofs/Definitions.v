@@ -2,7 +2,8 @@
    The equation numbers are those of README.md. Read this file and Final.v;
    the files between them are the proof. *)
 From mathcomp Require Import all_ssreflect all_algebra.
-From mathcomp.analysis Require Import reals normedtype sequences derive exp.
+From mathcomp.classical Require Import boolp classical_sets functions.
+From mathcomp.analysis Require Import reals topology normedtype sequences derive exp.
 
 Set Implicit Arguments.
 Unset Strict Implicit.
@@ -10,6 +11,7 @@ Unset Printing Implicit Defensive.
 Import Order.TTheory GRing.Theory Num.Theory.
 Import numFieldNormedType.Exports.
 Local Open Scope ring_scope.
+Local Open Scope classical_set_scope.
 
 (* Vectors are rows: 'rV[R]_p.+1 is R^(p+1), and u 0 j is the coordinate j of u. *)
 Section Vectors.
@@ -28,6 +30,11 @@ Arguments basis {R p} k.
 (* The gradient: the row of the partial derivatives. *)
 Definition grad (R : realType) (p : nat) (F : 'rV[R]_p.+1 -> R) (θ : 'rV[R]_p.+1) :
   'rV[R]_p.+1 := \row_k 'D_(basis k) F θ.
+
+(* g is the gradient of F at θ. is_diff θ F df is the library's: F is differentiable
+   at θ in the sense of Fréchet, with differential df. *)
+Definition has_grad (R : realType) (p : nat) (F : 'rV[R]_p.+1 -> R) (θ g : 'rV[R]_p.+1) :
+  Prop := is_diff θ F (dot g).
 
 (* The set-up, Eqs. (1) to (4): a network f, a loss l(output, label), inputs x_i
    with weights w_i, a common start θ0 and the direction v of the teacher. *)
@@ -57,7 +64,44 @@ Definition response (z : X) : 'rV[R]_n.+1 := 'D_v (f^~ z) θ0.
 Definition slope (M : 'rV[R]_n.+1 -> 'M[R]_n.+1) : R :=
   \sum_(i < m) w i * dot (response (x i) *m M (f θ0 (x i))) (response (x i)).
 
+(* Eq. (34): the matrix F. It acts on rows from the right, and so does the Jacobian:
+   response z = v *m jacobian (f^~ z) θ0. *)
+Definition gauss_newton (M : 'rV[R]_n.+1 -> 'M[R]_n.+1) : 'M[R]_p.+1 :=
+  \sum_(i < m) w i *: (jacobian (f^~ (x i)) θ0 *m M (f θ0 (x i)) *m
+    (jacobian (f^~ (x i)) θ0)^T).
+
 End SetUp.
+
+(* Eq. (9): what is asked of the loss at the output z of the common start.
+   G z y is its gradient in the first argument, M z minus the derivative of
+   y |-> G z y at y = z. *)
+Record admissible_at (R : realType) (n : nat) (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R)
+  (G : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> 'rV[R]_n.+1) (M : 'rV[R]_n.+1 -> 'M[R]_n.+1)
+  (z : 'rV[R]_n.+1) : Prop := Admissible {
+  loss_gradient : forall y, has_grad (l^~ y) z (G z y);
+  gradient_at_label : G z z = 0;
+  gradient_in_label : is_diff z (G z) (fun h => - (h *m M z));
+  matrix_nonneg : forall u, 0 <= dot (u *m M z) u;
+  matrix_null : forall u, dot (u *m M z) u = 0 -> forall y, dot (G z y) u = 0
+}.
+
+(* A loss that is admissible at every output, and whose gradient is a difference
+   r(z) - r(y), Eq. (40). All losses below are of this kind (Losses.v). *)
+Record loss (R : realType) (n : nat) := Loss {
+  loss_value :> 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R;
+  loss_response : 'rV[R]_n.+1 -> 'rV[R]_n.+1;
+  loss_matrix : 'rV[R]_n.+1 -> 'M[R]_n.+1;
+  loss_admissible : forall z,
+    admissible_at loss_value (fun z y => loss_response z - loss_response y) loss_matrix z;
+  loss_matrix_sym : forall z, (loss_matrix z)^T = loss_matrix z
+}.
+
+(* Eq. (23): weights that come from the teacher. *)
+Record teacher_weights (R : realType) (m : nat) (W : R -> 'I_m -> R) : Prop := TeacherWeights {
+  weights_ge0 : forall i, 0 <= W 0 i;
+  weights_cont : forall i, {for 0, continuous (W^~ i)};
+  weights_null : forall i, W 0 i = 0 -> forall ε, W ε i = 0
+}.
 
 (* The losses, Eqs. (17) to (22). *)
 Section Losses.

@@ -1,7 +1,16 @@
 (* The one-step theorem, part 5: the final statements, with nothing assumed but
-   weights >= 0, differentiability at θ0 and α > 0. The words used here are
-   defined in Definitions.v; README.md has the same statements in prose.
+   weights >= 0, differentiability at θ0 and α > 0. They hold for every l of type
+   loss (Definitions.v), and Losses.v has these:
 
+     squared_error_loss c_ge0    weighted squared error, for weights c_j >= 0
+     cross_entropy_loss S        softmax cross-entropy on the logits in S
+     distillation_loss S τ c_ge0 divergence at temperature τ, times a factor c >= 0
+
+   and whatever the rules of Losses.v make of them. Where the weights W(ε) of the
+   inputs come from the teacher they are teacher_weights: nonnegative and continuous
+   at ε = 0, and W_i(0) = 0 only if W_i is 0 for every ε.
+
+   The words are defined in Definitions.v; README.md has the statements in prose.
    grad, dot: gradient and inner product.  'D_v: derivative along v.
    F @ 0^' --> a: F(ε) tends to a as ε tends to 0, ε <> 0.
    student_step l f x w θ0 v ε: minus the gradient at θ0 of the student's loss
@@ -22,307 +31,110 @@ Local Open Scope ring_scope.
 Local Open Scope classical_set_scope.
 
 Section Final.
-Variables (R : realType) (p n m : nat) (X : Type).
+Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
 (* The network, the inputs with their weights, the common start, the direction of
    the teacher (for the lemma) or the teacher's loss (for the theorem). *)
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) (w : 'I_m -> R).
 Variables (θ0 v : 'rV[R]_p.+1) (L_T : 'rV[R]_p.+1 -> R).
-(* Inputs that come from the teacher: weights that depend on ε. *)
-Variable W : R -> 'I_m -> R.
+
+Local Notation l_adm := (fun i => loss_admissible l _).
 
 (* Constant weights are the first case of weights that depend on ε. *)
-Let w_cont i : {for (0 : R), continuous (fun=> w i)}.
-Proof. exact: cst_continuous. Qed.
+Local Notation w_cont := (fun i => @cst_continuous R R (w i) (0 : R)).
 
-Let w_null i : w i = 0 -> R -> w i = 0.
-Proof. by []. Qed.
+Theorem student_loss_gradient : (forall i, differentiable (f^~ (x i)) θ0) ->
+  forall ε, has_grad (student_loss l f x w θ0 v ε) θ0 (- student_step l f x w θ0 v ε).
+Proof. by move=> f_diff ε; apply: (student_loss_grad _ f_diff l_adm). Qed.
 
-(* Weighted squared error, Eq. (17): sum_j c_j (z_j - y_j)^2. *)
-Section SquaredError.
-Variable c : 'I_n.+1 -> R.
-Local Notation loss := (squared_error c).
-Local Notation matrix := (squared_error_matrix c).
-
-Theorem squared_error_expansion :
-  (forall i, 0 <= w i) -> (forall j, 0 <= c j) ->
-  (forall i, differentiable (f^~ (x i)) θ0) ->
-  (fun ε => dot (student_step loss f x w θ0 v ε) v / ε) @ 0^' -->
-    slope f x w θ0 v matrix.
+(* Eq. (11): the whole step is ε B + o(ε), where B = F v and B . v = A. *)
+Theorem step_expansion : (forall i, differentiable (f^~ (x i)) θ0) ->
+  let B := v *m gauss_newton f x w θ0 (loss_matrix l) in
+  is_diff 0 (student_step l f x w θ0 v) (fun h => h *: B) /\
+  dot B v = slope f x w θ0 v (loss_matrix l).
 Proof.
-move=> w0 c0 f_diff.
-exact: (expansion (W := fun=> w) f_diff (fun i => squared_error_admissible c0 _)
-  w_cont).
+move=> f_diff; split; first exact: (student_step_diff (W := fun=> w) v f_diff l_adm w_cont).
+exact: (gauss_newton_slope (loss_matrix l) v f_diff (fun=> w)).
 Qed.
 
-Theorem squared_error_dichotomy :
-  (forall i, 0 <= w i) -> (forall j, 0 <= c j) ->
-  (forall i, differentiable (f^~ (x i)) θ0) ->
-  0 <= slope f x w θ0 v matrix /\
-  (slope f x w θ0 v matrix = 0 ->
-   forall ε, dot (student_step loss f x w θ0 v ε) v = 0).
+(* Eq. (10). *)
+Theorem expansion : (forall i, differentiable (f^~ (x i)) θ0) ->
+  (fun ε => dot (student_step l f x w θ0 v ε) v / ε) @ 0^' -->
+    slope f x w θ0 v (loss_matrix l).
+Proof. move=> f_diff; exact: (expansion_at (W := fun=> w) f_diff l_adm w_cont). Qed.
+
+(* Eq. (12). *)
+Theorem dichotomy :
+  (forall i, 0 <= w i) -> (forall i, differentiable (f^~ (x i)) θ0) ->
+  0 <= slope f x w θ0 v (loss_matrix l) /\
+  (slope f x w θ0 v (loss_matrix l) = 0 ->
+   forall ε, dot (student_step l f x w θ0 v ε) v = 0).
 Proof.
-move=> w0 c0 f_diff; split.
-  exact: (slope_ge0 (W := fun=> w) _ (fun i => squared_error_admissible c0 _) w0).
-exact: (dichotomy (W := fun=> w) f_diff (fun i => squared_error_admissible c0 _)
-  w0 w_null).
+move=> w0 f_diff; split; first exact: (slope_ge0 (W := fun=> w) v l_adm w0).
+exact: (dichotomy_at (W := fun=> w) f_diff l_adm w0).
 Qed.
 
-Theorem squared_error_lemma1 :
-  (forall i, 0 <= w i) -> (forall j, 0 <= c j) ->
-  (forall i, differentiable (f^~ (x i)) θ0) ->
-  (forall ε, dot (student_step loss f x w θ0 v ε) v = 0) \/
+(* Eq. (13). *)
+Theorem lemma1 :
+  (forall i, 0 <= w i) -> (forall i, differentiable (f^~ (x i)) θ0) ->
+  (forall ε, dot (student_step l f x w θ0 v ε) v = 0) \/
   exists2 d, 0 < d & forall ε, 0 < `|ε| < d ->
-    0 < ε * dot (student_step loss f x w θ0 v ε) v.
+    0 < ε * dot (student_step l f x w θ0 v ε) v.
 Proof.
-move=> w0 c0 f_diff.
-exact: (lemma1 (W := fun=> w) v f_diff (fun i => squared_error_admissible c0 _)
-  w0 w_cont w_null).
+by move=> w0 f_diff; apply: (lemma1_at (W := fun=> w) v f_diff l_adm w_cont w0).
 Qed.
 
-Theorem squared_error_loss_expansion α :
-  (forall i, 0 <= w i) -> (forall j, 0 <= c j) ->
+(* Eq. (14). *)
+Theorem loss_expansion α :
   (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
   let v := - grad L_T θ0 in
-  (fun ε => (L_T (student loss f x w θ0 v α ε) - L_T θ0) / ε) @ 0^' -->
-    - (α * slope f x w θ0 v matrix).
+  (fun ε => (L_T (student l f x w θ0 v α ε) - L_T θ0) / ε) @ 0^' -->
+    - (α * slope f x w θ0 v (loss_matrix l)).
 Proof.
-move=> w0 c0 f_diff L_diff.
-exact: (loss_expansion (W := fun=> w) f_diff (fun i => squared_error_admissible c0 _)
-  w_cont L_diff erefl).
+move=> f_diff L_diff v'; have v'E : v' = - (grad L_T θ0 *m 1%:M^T) by rewrite trmx1 mulmx1.
+have := loss_expansion_at f_diff l_adm (W := fun=> w) w_cont L_diff v'E (α := α).
+by under eq_fun do rewrite mulmx1.
 Qed.
 
-Theorem squared_error_theorem1 α :
-  (forall i, 0 <= w i) -> (forall j, 0 <= c j) ->
-  (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 -> 0 < α ->
-  let v := - grad L_T θ0 in
-  (forall ε, dot (student_step loss f x w θ0 v ε) v = 0) \/
-  exists2 d, 0 < d & forall ε, 0 < ε < d ->
-    L_T (student loss f x w θ0 v α ε) < L_T θ0.
-Proof.
-move=> w0 c0 f_diff L_diff α0.
-exact: (theorem1 (W := fun=> w) f_diff (fun i => squared_error_admissible c0 _)
-  w0 w_cont w_null L_diff erefl α0).
-Qed.
-
-Theorem squared_error_theorem1_uniform :
-  (forall i, 0 <= w i) -> (forall j, 0 <= c j) ->
+(* Eq. (16) with weights as in Eq. (23): data that come from the teacher. *)
+Theorem theorem1_teacher_data (W : R -> 'I_m -> R) : teacher_weights W ->
   (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
   let v := - grad L_T θ0 in
-  (forall ε, dot (student_step loss f x w θ0 v ε) v = 0) \/
+  (forall ε, dot (student_step l f x (W ε) θ0 v ε) v = 0) \/
   exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
-    L_T (student loss f x w θ0 v α ε) < L_T θ0.
+    L_T (student l f x (W ε) θ0 v α ε) < L_T θ0.
 Proof.
-move=> w0 c0 f_diff L_diff.
-exact: (theorem1_uniform (W := fun=> w) f_diff (fun i => squared_error_admissible c0 _)
-  w0 w_cont w_null L_diff erefl).
+move=> [W0 W_cont W_null] f_diff L_diff v'.
+have v'E : v' = - (grad L_T θ0 *m 1%:M^T) by rewrite trmx1 mulmx1.
+have [|[d d0 fall]] := theorem1_at f_diff l_adm W_cont W0 W_null L_diff v'E; first by left.
+by right; exists d => // ε α εd α0 αε; have := fall ε α εd α0 αε; rewrite mulmx1.
 Qed.
 
-Theorem squared_error_theorem1_teacher_data :
-  (forall i, 0 <= W 0 i) -> (forall i, {for 0, continuous (W^~ i)}) ->
-  (forall i, W 0 i = 0 -> forall ε, W ε i = 0) -> (forall j, 0 <= c j) ->
+(* Eq. (16): one threshold for every learning rate. *)
+Theorem theorem1_uniform :
+  (forall i, 0 <= w i) ->
   (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
   let v := - grad L_T θ0 in
-  (forall ε, dot (student_step loss f x (W ε) θ0 v ε) v = 0) \/
+  (forall ε, dot (student_step l f x w θ0 v ε) v = 0) \/
   exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
-    L_T (student loss f x (W ε) θ0 v α ε) < L_T θ0.
+    L_T (student l f x w θ0 v α ε) < L_T θ0.
 Proof.
-move=> W0 W_cont W_null c0 f_diff L_diff.
-exact: (theorem1_uniform f_diff (fun i => squared_error_admissible c0 _)
-  W0 W_cont W_null L_diff erefl).
+move=> w0; apply: (theorem1_teacher_data (W := fun=> w)).
+by split=> // i; exact: w_cont.
 Qed.
 
-End SquaredError.
-
-(* Softmax cross-entropy on any set S of the logits, Eqs. (18) to (21). *)
-Section CrossEntropy.
-Variable S : {set 'I_n.+1}.
-Local Notation loss := (cross_entropy S).
-Local Notation matrix := (cross_entropy_matrix S).
-
-Theorem cross_entropy_expansion :
-  (forall i, 0 <= w i) ->
-  (forall i, differentiable (f^~ (x i)) θ0) ->
-  (fun ε => dot (student_step loss f x w θ0 v ε) v / ε) @ 0^' -->
-    slope f x w θ0 v matrix.
-Proof.
-move=> w0 f_diff.
-exact: (expansion (W := fun=> w) f_diff (fun i => cross_entropy_admissible S _)
-  w_cont).
-Qed.
-
-Theorem cross_entropy_dichotomy :
-  (forall i, 0 <= w i) ->
-  (forall i, differentiable (f^~ (x i)) θ0) ->
-  0 <= slope f x w θ0 v matrix /\
-  (slope f x w θ0 v matrix = 0 ->
-   forall ε, dot (student_step loss f x w θ0 v ε) v = 0).
-Proof.
-move=> w0 f_diff; split.
-  exact: (slope_ge0 (W := fun=> w) _ (fun i => cross_entropy_admissible S _) w0).
-exact: (dichotomy (W := fun=> w) f_diff (fun i => cross_entropy_admissible S _)
-  w0 w_null).
-Qed.
-
-Theorem cross_entropy_lemma1 :
-  (forall i, 0 <= w i) ->
-  (forall i, differentiable (f^~ (x i)) θ0) ->
-  (forall ε, dot (student_step loss f x w θ0 v ε) v = 0) \/
-  exists2 d, 0 < d & forall ε, 0 < `|ε| < d ->
-    0 < ε * dot (student_step loss f x w θ0 v ε) v.
-Proof.
-move=> w0 f_diff.
-exact: (lemma1 (W := fun=> w) v f_diff (fun i => cross_entropy_admissible S _)
-  w0 w_cont w_null).
-Qed.
-
-Theorem cross_entropy_loss_expansion α :
-  (forall i, 0 <= w i) ->
-  (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
-  let v := - grad L_T θ0 in
-  (fun ε => (L_T (student loss f x w θ0 v α ε) - L_T θ0) / ε) @ 0^' -->
-    - (α * slope f x w θ0 v matrix).
-Proof.
-move=> w0 f_diff L_diff.
-exact: (loss_expansion (W := fun=> w) f_diff (fun i => cross_entropy_admissible S _)
-  w_cont L_diff erefl).
-Qed.
-
-Theorem cross_entropy_theorem1 α :
+(* Eq. (15). *)
+Theorem theorem1 α :
   (forall i, 0 <= w i) ->
   (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 -> 0 < α ->
   let v := - grad L_T θ0 in
-  (forall ε, dot (student_step loss f x w θ0 v ε) v = 0) \/
-  exists2 d, 0 < d & forall ε, 0 < ε < d ->
-    L_T (student loss f x w θ0 v α ε) < L_T θ0.
+  (forall ε, dot (student_step l f x w θ0 v ε) v = 0) \/
+  exists2 d, 0 < d & forall ε, 0 < ε < d -> L_T (student l f x w θ0 v α ε) < L_T θ0.
 Proof.
 move=> w0 f_diff L_diff α0.
-exact: (theorem1 (W := fun=> w) f_diff (fun i => cross_entropy_admissible S _)
-  w0 w_cont w_null L_diff erefl α0).
+have [|[d d0 fall]] := theorem1_uniform w0 f_diff L_diff; [by left | right].
+exists (Num.min d (d / α)); first by rewrite lt_minr d0 divr_gt0.
+move=> ε /andP[ε0]; rewrite lt_minr ltr_pdivl_mulr // mulrC => /andP[εd αεd].
+by apply: fall => //; rewrite ε0.
 Qed.
-
-Theorem cross_entropy_theorem1_uniform :
-  (forall i, 0 <= w i) ->
-  (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
-  let v := - grad L_T θ0 in
-  (forall ε, dot (student_step loss f x w θ0 v ε) v = 0) \/
-  exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
-    L_T (student loss f x w θ0 v α ε) < L_T θ0.
-Proof.
-move=> w0 f_diff L_diff.
-exact: (theorem1_uniform (W := fun=> w) f_diff (fun i => cross_entropy_admissible S _)
-  w0 w_cont w_null L_diff erefl).
-Qed.
-
-Theorem cross_entropy_theorem1_teacher_data :
-  (forall i, 0 <= W 0 i) -> (forall i, {for 0, continuous (W^~ i)}) ->
-  (forall i, W 0 i = 0 -> forall ε, W ε i = 0) ->
-  (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
-  let v := - grad L_T θ0 in
-  (forall ε, dot (student_step loss f x (W ε) θ0 v ε) v = 0) \/
-  exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
-    L_T (student loss f x (W ε) θ0 v α ε) < L_T θ0.
-Proof.
-move=> W0 W_cont W_null f_diff L_diff.
-exact: (theorem1_uniform f_diff (fun i => cross_entropy_admissible S _)
-  W0 W_cont W_null L_diff erefl).
-Qed.
-
-End CrossEntropy.
-
-(* Kullback-Leibler divergence at temperature τ, with a factor c, Eq. (22). *)
-Section Distillation.
-Variables (S : {set 'I_n.+1}) (c τ : R).
-Local Notation loss := (distillation S c τ).
-Local Notation matrix := (distillation_matrix S c τ).
-
-Theorem distillation_expansion :
-  (forall i, 0 <= w i) -> 0 <= c ->
-  (forall i, differentiable (f^~ (x i)) θ0) ->
-  (fun ε => dot (student_step loss f x w θ0 v ε) v / ε) @ 0^' -->
-    slope f x w θ0 v matrix.
-Proof.
-move=> w0 c0 f_diff.
-exact: (expansion (W := fun=> w) f_diff (fun i => distillation_admissible S τ c0 _)
-  w_cont).
-Qed.
-
-Theorem distillation_dichotomy :
-  (forall i, 0 <= w i) -> 0 <= c ->
-  (forall i, differentiable (f^~ (x i)) θ0) ->
-  0 <= slope f x w θ0 v matrix /\
-  (slope f x w θ0 v matrix = 0 ->
-   forall ε, dot (student_step loss f x w θ0 v ε) v = 0).
-Proof.
-move=> w0 c0 f_diff; split.
-  exact: (slope_ge0 (W := fun=> w) _ (fun i => distillation_admissible S τ c0 _) w0).
-exact: (dichotomy (W := fun=> w) f_diff (fun i => distillation_admissible S τ c0 _)
-  w0 w_null).
-Qed.
-
-Theorem distillation_lemma1 :
-  (forall i, 0 <= w i) -> 0 <= c ->
-  (forall i, differentiable (f^~ (x i)) θ0) ->
-  (forall ε, dot (student_step loss f x w θ0 v ε) v = 0) \/
-  exists2 d, 0 < d & forall ε, 0 < `|ε| < d ->
-    0 < ε * dot (student_step loss f x w θ0 v ε) v.
-Proof.
-move=> w0 c0 f_diff.
-exact: (lemma1 (W := fun=> w) v f_diff (fun i => distillation_admissible S τ c0 _)
-  w0 w_cont w_null).
-Qed.
-
-Theorem distillation_loss_expansion α :
-  (forall i, 0 <= w i) -> 0 <= c ->
-  (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
-  let v := - grad L_T θ0 in
-  (fun ε => (L_T (student loss f x w θ0 v α ε) - L_T θ0) / ε) @ 0^' -->
-    - (α * slope f x w θ0 v matrix).
-Proof.
-move=> w0 c0 f_diff L_diff.
-exact: (loss_expansion (W := fun=> w) f_diff (fun i => distillation_admissible S τ c0 _)
-  w_cont L_diff erefl).
-Qed.
-
-Theorem distillation_theorem1 α :
-  (forall i, 0 <= w i) -> 0 <= c ->
-  (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 -> 0 < α ->
-  let v := - grad L_T θ0 in
-  (forall ε, dot (student_step loss f x w θ0 v ε) v = 0) \/
-  exists2 d, 0 < d & forall ε, 0 < ε < d ->
-    L_T (student loss f x w θ0 v α ε) < L_T θ0.
-Proof.
-move=> w0 c0 f_diff L_diff α0.
-exact: (theorem1 (W := fun=> w) f_diff (fun i => distillation_admissible S τ c0 _)
-  w0 w_cont w_null L_diff erefl α0).
-Qed.
-
-Theorem distillation_theorem1_uniform :
-  (forall i, 0 <= w i) -> 0 <= c ->
-  (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
-  let v := - grad L_T θ0 in
-  (forall ε, dot (student_step loss f x w θ0 v ε) v = 0) \/
-  exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
-    L_T (student loss f x w θ0 v α ε) < L_T θ0.
-Proof.
-move=> w0 c0 f_diff L_diff.
-exact: (theorem1_uniform (W := fun=> w) f_diff (fun i => distillation_admissible S τ c0 _)
-  w0 w_cont w_null L_diff erefl).
-Qed.
-
-Theorem distillation_theorem1_teacher_data :
-  (forall i, 0 <= W 0 i) -> (forall i, {for 0, continuous (W^~ i)}) ->
-  (forall i, W 0 i = 0 -> forall ε, W ε i = 0) -> 0 <= c ->
-  (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
-  let v := - grad L_T θ0 in
-  (forall ε, dot (student_step loss f x (W ε) θ0 v ε) v = 0) \/
-  exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
-    L_T (student loss f x (W ε) θ0 v α ε) < L_T θ0.
-Proof.
-move=> W0 W_cont W_null c0 f_diff L_diff.
-exact: (theorem1_uniform f_diff (fun i => distillation_admissible S τ c0 _)
-  W0 W_cont W_null L_diff erefl).
-Qed.
-
-End Distillation.
 
 End Final.

@@ -20,7 +20,12 @@ Variables (R : realType) (n : nat) (c : 'I_n.+1 -> R).
 Hypothesis c_ge0 : forall j, 0 <= c j.
 Implicit Types z y h u : 'rV[R]_n.+1.
 
-Definition squared_error_grad z y : 'rV[R]_n.+1 := \row_j (2 * c j * (z 0 j - y 0 j)).
+Definition squared_error_response z : 'rV[R]_n.+1 := \row_j (2 * c j * z 0 j).
+
+Definition squared_error_grad z y := squared_error_response z - squared_error_response y.
+
+Lemma squared_error_gradE z y j : squared_error_grad z y 0 j = 2 * c j * (z 0 j - y 0 j).
+Proof. by rewrite !mxE mulrBr. Qed.
 
 Lemma squared_error_matrixE z h :
   h *m squared_error_matrix c z = \row_j (2 * c j * h 0 j).
@@ -29,15 +34,15 @@ Proof. by apply/rowP => j; rewrite mul_mx_diag !mxE mulrC. Qed.
 Lemma squared_error_has_grad z y :
   has_grad (squared_error c ^~ y) z (squared_error_grad z y).
 Proof.
-apply: has_diff_sum => j _.
-have diff_j : has_diff (fun t : 'rV[R]_n.+1 => t 0 j - y 0 j) z (fun h => h 0 j).
-  apply: has_diff_eq (has_diffD (has_diff_coord j z) (has_diff_cst (- y 0 j) z)) _ => h.
+apply: is_diff_sum => j _.
+have diff_j : is_diff z (fun t : 'rV[R]_n.+1 => t 0 j - y 0 j) (fun h => h 0 j).
+  apply: is_diff_eqf (is_diff_add (is_diff_coord j z) (is_diff_const (- y 0 j) z)) _ => h.
   by rewrite addr0.
-apply: has_diff_eq (has_diffZ (c j) (has_diffM diff_j diff_j)) _ => h.
-by rewrite mxE -mulr2n -mulr_natl /GRing.scale /= mulrCA !mulrA.
+apply: is_diff_eqf (is_diff_scale (c j) (is_diff_mul diff_j diff_j)) _ => h.
+by rewrite squared_error_gradE -mulr2n -mulr_natl /GRing.scale /= mulrCA !mulrA.
 Qed.
 
-Lemma squared_error_admissible z :
+Theorem squared_error_admissible z :
   admissible_at (squared_error c) squared_error_grad (squared_error_matrix c) z.
 Proof.
 have quad u : dot (u *m squared_error_matrix c z) u = \sum_j 2 * c j * u 0 j ^+ 2.
@@ -46,19 +51,26 @@ have quad_ge0 u j : 0 <= 2 * c j * u 0 j ^+ 2.
   by rewrite mulr_ge0 ?sqr_ge0 // mulr_ge0 // ler0n.
 split.
 - exact: squared_error_has_grad.
-- by apply/rowP => j; rewrite !mxE subrr mulr0.
-- apply: has_diff_row => j.
-  apply: (@has_diff_ext _ _ _ (fun y => 2 * c j * (z 0 j - y 0 j))) => [y|].
-    by rewrite mxE.
-  apply: has_diff_eq (has_diffZ (2 * c j)
-    (has_diffD (has_diff_cst (z 0 j) z) (has_diffN (has_diff_coord j z)))) _ => h.
+- exact: subrr.
+- apply: is_diff_row => j.
+  apply: (@is_diff_ext _ _ _ (fun y => 2 * c j * (z 0 j - y 0 j))) => [y|].
+    by rewrite squared_error_gradE.
+  apply: is_diff_eqf (is_diff_scale (2 * c j)
+    (is_diff_add (is_diff_const (z 0 j) z) (is_diff_opp (is_diff_coord j z)))) _ => h.
   by rewrite squared_error_matrixE !mxE add0r /GRing.scale /= mulrN.
 - by move=> u; rewrite quad sumr_ge0.
 - move=> u; rewrite quad => /eqP; rewrite psumr_eq0 // => /allP terms0 y.
   apply: big1 => j _; have := terms0 j (mem_index_enum j).
-  rewrite mxE mulf_eq0 sqrf_eq0 => /orP[] /eqP zero; first by rewrite zero !mul0r.
+  rewrite squared_error_gradE mulf_eq0 sqrf_eq0.
+  move=> /orP[] /eqP zero; first by rewrite zero !mul0r.
   by rewrite zero mulr0.
 Qed.
+
+Lemma squared_error_matrix_sym z : (squared_error_matrix c z)^T = squared_error_matrix c z.
+Proof. exact: tr_diag_mx. Qed.
+
+Definition squared_error_loss : loss R n :=
+  Loss squared_error_admissible squared_error_matrix_sym.
 
 End SquaredError.
 
@@ -106,27 +118,27 @@ Qed.
 
 (* The logarithm of a probability, and a probability, as functions of the logits. *)
 Lemma ln_softmax_diff z j : j \in S ->
-  has_diff (fun t => ln (softmax S t j)) z (fun h => h 0 j - dot (q z) h).
+  is_diff z (fun t => ln (softmax S t j)) (fun h => h 0 j - dot (q z) h).
 Proof.
-move=> jS; apply: (@has_diff_ext _ _ _ (fun t : 'rV[R]_n.+1 => t 0 j - ln (Z t))) => [t|].
+move=> jS; apply: (@is_diff_ext _ _ _ (fun t : 'rV[R]_n.+1 => t 0 j - ln (Z t))) => [t|].
   by rewrite ln_softmax.
-have Z_diff : has_diff Z z (fun h => \sum_(k in S) h 0 k * expR (z 0 k)).
-  apply: has_diff_sum => k _.
-  exact: has_diff_comp (has_diff_coord k z) (has_diff_derive (is_derive_expR _)).
-have ln_diff := has_diff_derive (is_derive1_ln (Z_gt0 z jS)).
-apply: has_diff_eq (has_diffD (has_diff_coord j z) (has_diffN (has_diff_comp Z_diff ln_diff))) _.
+have Z_diff : is_diff z Z (fun h => \sum_(k in S) h 0 k * expR (z 0 k)).
+  apply: is_diff_sum => k _.
+  exact: is_diff_chain (is_diff_coord k z) (is_diff_real (is_derive_expR _)).
+have ln_diff := is_diff_real (is_derive1_ln (Z_gt0 z jS)).
+apply: is_diff_eqf (is_diff_add (is_diff_coord j z) (is_diff_opp (is_diff_chain Z_diff ln_diff))) _.
 move=> h; rewrite dot_softmax_row mulr_suml; congr (_ - _); apply: eq_bigr => k _.
 by rewrite -mulrA mulrC.
 Qed.
 
 Lemma softmax_diff z j : j \in S ->
-  has_diff (fun t => softmax S t j) z (fun h => softmax S z j * (h 0 j - dot (q z) h)).
+  is_diff z (fun t => softmax S t j) (fun h => softmax S z j * (h 0 j - dot (q z) h)).
 Proof.
 move=> jS.
-apply: (@has_diff_ext _ _ _ (fun t => expR (ln (softmax S t j)))) => [t|].
+apply: (@is_diff_ext _ _ _ (fun t => expR (ln (softmax S t j)))) => [t|].
   by rewrite lnK // posrE softmax_gt0.
-have := has_diff_comp (ln_softmax_diff z jS) (has_diff_derive (is_derive_expR _)).
-by move/has_diff_eq; apply => h; rewrite lnK ?posrE ?softmax_gt0 // mulrC.
+have := is_diff_chain (ln_softmax_diff z jS) (is_diff_real (is_derive_expR _)).
+by move/is_diff_eqf; apply => h; rewrite lnK ?posrE ?softmax_gt0 // mulrC.
 Qed.
 
 Lemma cross_entropy_matrixE z h :
@@ -138,16 +150,16 @@ by rewrite mxE; apply: eq_bigr => k _; rewrite [_^T _ _]mxE mulrC.
 Qed.
 
 Lemma softmax_row_diff z :
-  has_diff q z (fun h => h *m cross_entropy_matrix S z).
+  is_diff z q (fun h => h *m cross_entropy_matrix S z).
 Proof.
-apply: has_diff_row => j; case: (boolP (j \in S)) => jS.
-  apply: (@has_diff_ext _ _ _ (fun t => softmax S t j)) => [t|].
+apply: is_diff_row => j; case: (boolP (j \in S)) => jS.
+  apply: (@is_diff_ext _ _ _ (fun t => softmax S t j)) => [t|].
     by rewrite mxE jS.
-  apply: has_diff_eq (softmax_diff z jS) _ => h.
+  apply: is_diff_eqf (softmax_diff z jS) _ => h.
   by rewrite cross_entropy_matrixE !mxE jS.
-apply: (@has_diff_ext _ _ _ (fun=> 0)) => [t|].
+apply: (@is_diff_ext _ _ _ (fun=> 0)) => [t|].
   by rewrite mxE (negbTE jS).
-apply: has_diff_eq (has_diff_cst _ _) _ => h.
+apply: is_diff_eqf (is_diff_const _ _) _ => h.
 by rewrite cross_entropy_matrixE !mxE (negbTE jS) mul0r.
 Qed.
 
@@ -157,9 +169,9 @@ Definition cross_entropy_grad z y : 'rV[R]_n.+1 := softmax_row S z - softmax_row
 Lemma cross_entropy_has_grad z y :
   has_grad (cross_entropy S ^~ y) z (cross_entropy_grad z y).
 Proof.
-apply: has_diff_eq.
-  apply/has_diffN/has_diff_sum => j jS.
-  exact: (has_diffZ (softmax S y j) (ln_softmax_diff z jS)).
+apply: is_diff_eqf.
+  apply/is_diff_opp/is_diff_sum => j jS.
+  exact: (is_diff_scale (softmax S y j) (ln_softmax_diff z jS)).
 move=> h; rewrite dotDl dotNl (dot_softmax_row y).
 under [in LHS]eq_bigr => j _ do rewrite [_ *: _]mulrBr.
 rewrite sumrB opprB; congr (_ - _); rewrite -mulr_suml.
@@ -184,7 +196,7 @@ rewrite -[RHS]addr0 -[X in _ = _ + X]centred mulr_sumr -big_split; apply: eq_big
 by rewrite mxE expr2 [mean * _]mulrCA -mulrDr -mulrDl subrK -mulrA (mulrC (u 0 j)).
 Qed.
 
-Lemma cross_entropy_admissible z :
+Theorem cross_entropy_admissible z :
   admissible_at (cross_entropy S) cross_entropy_grad (cross_entropy_matrix S) z.
 Proof.
 have term_ge0 u j : 0 <= q z 0 j * (u 0 j - dot (q z) u) ^+ 2.
@@ -192,7 +204,7 @@ have term_ge0 u j : 0 <= q z 0 j * (u 0 j - dot (q z) u) ^+ 2.
 split.
 - exact: cross_entropy_has_grad.
 - exact: subrr.
-- apply: has_diff_eq (has_diffD (has_diff_cst (q z) z) (has_diffN (softmax_row_diff z))) _.
+- apply: is_diff_eqf (is_diff_add (is_diff_const (q z) z) (is_diff_opp (softmax_row_diff z))) _.
   by move=> h; rewrite add0r.
 - by move=> u; rewrite cross_entropy_matrix_variance sumr_ge0.
 - move=> u; rewrite cross_entropy_matrix_variance => /eqP.
@@ -207,7 +219,15 @@ split.
   by rewrite -mulr_suml sumrB !softmax_row_sum subrr mul0r.
 Qed.
 
+Lemma cross_entropy_matrix_sym z : (cross_entropy_matrix S z)^T = cross_entropy_matrix S z.
+Proof. by rewrite linearB /= tr_diag_mx trmx_mul trmxK. Qed.
+
+Definition cross_entropy_loss : loss R n :=
+  Loss cross_entropy_admissible cross_entropy_matrix_sym.
+
 End CrossEntropy.
+
+Arguments cross_entropy_loss {R n} S.
 
 (* What may be done to admissible losses: sums, factors >= 0, a temperature, and
    terms that depend on the label only. *)
@@ -217,7 +237,7 @@ Implicit Types (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R) (z y h u : 'rV[R]_n.+1).
 Implicit Types (G : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> 'rV[R]_n.+1).
 Implicit Types (M : 'rV[R]_n.+1 -> 'M[R]_n.+1).
 
-Lemma admissible_add l1 l2 G1 G2 M1 M2 z :
+Theorem admissible_add l1 l2 G1 G2 M1 M2 z :
   admissible_at l1 G1 M1 z -> admissible_at l2 G2 M2 z ->
   admissible_at (fun t y => l1 t y + l2 t y) (fun t y => G1 t y + G2 t y)
     (fun t => M1 t + M2 t) z.
@@ -226,35 +246,35 @@ move=> [grad1 self1 label1 ge1 null1] [grad2 self2 label2 ge2 null2].
 have quad u : dot (u *m (M1 z + M2 z)) u = dot (u *m M1 z) u + dot (u *m M2 z) u.
   by rewrite mulmxDr dotDl.
 split.
-- by move=> y; apply: has_diff_eq (has_diffD (grad1 y) (grad2 y)) _ => h; rewrite dotDl.
+- by move=> y; apply: is_diff_eqf (is_diff_add (grad1 y) (grad2 y)) _ => h; rewrite dotDl.
 - by rewrite self1 self2 addr0.
-- by apply: has_diff_eq (has_diffD label1 label2) _ => h; rewrite mulmxDr opprD.
+- by apply: is_diff_eqf (is_diff_add label1 label2) _ => h; rewrite mulmxDr opprD.
 - by move=> u; rewrite quad addr_ge0.
 - move=> u; rewrite quad => /eqP; rewrite paddr_eq0 // => /andP[/eqP u1 /eqP u2] y.
   by rewrite dotDl null1 // null2 // addr0.
 Qed.
 
-Lemma admissible_scale (c : R) l G M z : 0 <= c -> admissible_at l G M z ->
+Theorem admissible_scale (c : R) l G M z : 0 <= c -> admissible_at l G M z ->
   admissible_at (fun t y => c * l t y) (fun t y => c *: G t y) (fun t => c *: M t) z.
 Proof.
 move=> c0 [grad_z self label ge0 null].
 have quad u : dot (u *m (c *: M z)) u = c * dot (u *m M z) u.
   by rewrite -scalemxAr dotZl.
 split.
-- by move=> y; apply: has_diff_eq (has_diffZ c (grad_z y)) _ => h; rewrite dotZl.
+- by move=> y; apply: is_diff_eqf (is_diff_scale c (grad_z y)) _ => h; rewrite dotZl.
 - by rewrite self scaler0.
-- by apply: has_diff_eq (has_diffZ c label) _ => h; rewrite scalerN scalemxAr.
+- by apply: is_diff_eqf (is_diff_scale c label) _ => h; rewrite scalerN scalemxAr.
 - by move=> u; rewrite quad mulr_ge0.
 - move=> u; rewrite quad => /eqP; rewrite mulf_eq0 => /orP[] /eqP zero y.
     by rewrite zero scale0r dot0l.
   by rewrite dotZl null ?mulr0.
 Qed.
 
-Lemma admissible_label_term (k : 'rV[R]_n.+1 -> R) l G M z :
+Theorem admissible_label_term (k : 'rV[R]_n.+1 -> R) l G M z :
   admissible_at l G M z -> admissible_at (fun t y => l t y + k y) G M z.
 Proof.
 move=> [grad_z self label ge0 null]; split; last exact: null.
-- move=> y; apply: has_diff_eq (has_diffD (grad_z y) (has_diff_cst (k y) z)) _ => h.
+- move=> y; apply: is_diff_eqf (is_diff_add (grad_z y) (is_diff_const (k y) z)) _ => h.
   by rewrite addr0.
 - exact: self.
 - exact: label.
@@ -262,20 +282,20 @@ move=> [grad_z self label ge0 null]; split; last exact: null.
 Qed.
 
 (* Output and label divided by a temperature: b is 1/τ. *)
-Lemma admissible_temperature (b : R) l G M z : admissible_at l G M (b *: z) ->
+Theorem admissible_temperature (b : R) l G M z : admissible_at l G M (b *: z) ->
   admissible_at (fun t y => l (b *: t) (b *: y)) (fun t y => b *: G (b *: t) (b *: y))
     (fun t => b ^+ 2 *: M (b *: t)) z.
 Proof.
 move=> [grad_z self label ge0 null].
-have scaling : has_diff (fun t : 'rV[R]_n.+1 => b *: t) z (fun h => b *: h).
-  exact: has_diffZ (has_diff_id z).
+have scaling : is_diff z (fun t : 'rV[R]_n.+1 => b *: t) (fun h => b *: h).
+  exact: is_diff_scale (is_diff_id z).
 have quad u : dot (u *m (b ^+ 2 *: M (b *: z))) u = b ^+ 2 * dot (u *m M (b *: z)) u.
   by rewrite -scalemxAr dotZl.
 split.
-- move=> y; apply: has_diff_eq (has_diff_comp scaling (grad_z (b *: y))) _ => h.
+- move=> y; apply: is_diff_eqf (is_diff_chain scaling (grad_z (b *: y))) _ => h.
   by rewrite dotZl dotZr.
 - by rewrite self scaler0.
-- apply: has_diff_eq (has_diffZ b (has_diff_comp scaling label)) _ => h.
+- apply: is_diff_eqf (is_diff_scale b (is_diff_chain scaling label)) _ => h.
   by rewrite scalerN -scalemxAl scalerA scalemxAr -expr2.
 - by move=> u; rewrite quad mulr_ge0 ?sqr_ge0.
 - move=> u; rewrite quad => /eqP; rewrite mulf_eq0 sqrf_eq0 => /orP[] /eqP zero y.
@@ -291,20 +311,35 @@ Section Distillation.
 Variables (R : realType) (n : nat) (S : {set 'I_n.+1}) (c τ : R).
 Hypothesis c_ge0 : 0 <= c.
 
-Definition distillation_grad (z y : 'rV[R]_n.+1) : 'rV[R]_n.+1 :=
-  c *: (τ^-1 *: cross_entropy_grad S (τ^-1 *: z) (τ^-1 *: y)).
+Definition distillation_response (z : 'rV[R]_n.+1) : 'rV[R]_n.+1 :=
+  c *: (τ^-1 *: softmax_row S (τ^-1 *: z)).
 
-Lemma distillation_admissible z :
+Definition distillation_grad z y := distillation_response z - distillation_response y.
+
+Lemma distillation_gradE z y :
+  distillation_grad z y = c *: (τ^-1 *: cross_entropy_grad S (τ^-1 *: z) (τ^-1 *: y)).
+Proof. by rewrite /distillation_grad -!scalerBr. Qed.
+
+Theorem distillation_admissible z :
   admissible_at (distillation S c τ) distillation_grad (distillation_matrix S c τ) z.
 Proof.
-have ->: distillation S c τ = fun z y => c * (cross_entropy S (τ^-1 *: z) (τ^-1 *: y) +
+have -> : distillation S c τ = fun z y => c * (cross_entropy S (τ^-1 *: z) (τ^-1 *: y) +
     \sum_(j in S) softmax S (τ^-1 *: y) j * ln (softmax S (τ^-1 *: y) j)).
   apply/funext => t; apply/funext => y; congr (_ * _).
   rewrite addrC -sumrB; apply: eq_bigr => j _; exact: mulrBr.
+have -> : distillation_grad = fun z y =>
+    c *: (τ^-1 *: cross_entropy_grad S (τ^-1 *: z) (τ^-1 *: y)).
+  by apply/funext => t; apply/funext => y; exact: distillation_gradE.
 apply: (admissible_scale c_ge0).
 apply: (@admissible_label_term _ _ (fun y =>
   \sum_(j in S) softmax S (τ^-1 *: y) j * ln (softmax S (τ^-1 *: y) j))).
 exact/admissible_temperature/cross_entropy_admissible.
 Qed.
+
+Lemma distillation_matrix_sym z : (distillation_matrix S c τ z)^T = distillation_matrix S c τ z.
+Proof. by rewrite !linearZ /= cross_entropy_matrix_sym. Qed.
+
+Definition distillation_loss : loss R n :=
+  Loss distillation_admissible distillation_matrix_sym.
 
 End Distillation.

@@ -12,44 +12,42 @@ Import Order.TTheory GRing.Theory Num.Theory.
 Import numFieldNormedType.Exports.
 Local Open Scope ring_scope.
 
-(* The common step: where G . J_x e_k = 0 on all inputs, θ_k is not moved. *)
+(* The common step: where (r(z) - r(y)) . J_x e_k = 0 on all inputs, θ_k is not moved. *)
 Section NoGradient.
-Variables (R : realType) (p n m : nat) (X : Type).
+Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) (w : 'I_m -> R).
 Variables (θ0 v : 'rV[R]_p.+1).
 Hypothesis f_diff : forall i, differentiable (f^~ (x i)) θ0.
-Variables (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R).
-Variables (G : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> 'rV[R]_n.+1).
-Variables (M : 'rV[R]_n.+1 -> 'M[R]_n.+1).
-Hypothesis l_adm : forall z, admissible_at l G M z.
 
-Lemma no_gradient_no_step : (forall z y, G z y = 0) ->
+Local Notation r := (loss_response l).
+Local Notation step_dot := (student_step_dot v f_diff (fun i => loss_admissible l _)).
+
+Lemma no_gradient_no_step : (forall z y, r z = r y) ->
   forall ε, student_step l f x w θ0 v ε = 0.
 Proof.
-move=> G0 ε; apply/rowP => k; rewrite -dot_basis.
-rewrite (student_step_dot v f_diff (fun i => l_adm _)) big1 ?oppr0 ?mxE // => i _.
-by rewrite G0 dot0l mulr0.
+move=> r0 ε; apply/rowP => k; rewrite -dot_basis step_dot big1 ?oppr0 ?mxE // => i _.
+by rewrite (r0 _ (f (teacher θ0 v ε) (x i))) subrr dot0l mulr0.
 Qed.
 
 (* The coordinates of the response are partial derivatives. *)
 Lemma response_coord i h j :
   response f θ0 h (x i) 0 j = 'D_h (fun θ => f θ (x i) 0 j) θ0.
 Proof.
-have coord_j := has_diff_comp (response_diff f_diff i) (has_diff_coord j _).
-by rewrite (has_diff_dir h coord_j).
+have coord_j := is_diff_chain (network_diff f_diff i) (is_diff_coord j _).
+by rewrite (is_diff_dir h coord_j) responseE.
 Qed.
 
 Variable S : {set 'I_n.+1}.
-Hypothesis G_outside : forall z y j, j \notin S -> G z y 0 j = 0.
+Hypothesis r_outside : forall z y j, j \notin S -> r z 0 j = r y 0 j.
 
 Lemma unseen_parameter k :
   (forall i j, j \in S -> 'D_(basis k) (fun θ => f θ (x i) 0 j) θ0 = 0) ->
   forall ε, student_step l f x w θ0 v ε 0 k = 0.
 Proof.
-move=> unseen ε; rewrite -dot_basis (student_step_dot v f_diff (fun i => l_adm _)).
-rewrite big1 ?oppr0 // => i _; rewrite /dot big1 ?mulr0 // => j _.
-case: (boolP (j \in S)) => jS; last by rewrite G_outside ?mul0r.
-by rewrite response_coord unseen ?mulr0.
+move=> unseen ε; rewrite -dot_basis step_dot big1 ?oppr0 // => i _.
+rewrite /dot big1 ?mulr0 // => j _; case: (boolP (j \in S)) => jS.
+  have := unseen i j jS; rewrite -response_coord responseE // => ->; exact: mulr0.
+by rewrite !mxE (r_outside _ (f (teacher θ0 v ε) (x i)) jS) subrr mul0r.
 Qed.
 
 (* What depends on unseen parameters only does not change. *)
@@ -79,11 +77,11 @@ move=> /card_le1_eqP one jS; rewrite /softmax (bigD1 j) //= big1 ?addr0.
 by move=> k /andP[kS]; rewrite (one _ _ kS jS) eqxx.
 Qed.
 
-Lemma one_logit_no_gradient (z y : 'rV[R]_n.+1) : (#|S| <= 1)%N ->
-  cross_entropy_grad S z y = 0.
+Lemma one_logit_response (z y : 'rV[R]_n.+1) : (#|S| <= 1)%N ->
+  softmax_row S z = softmax_row S y.
 Proof.
-move=> one; apply/rowP => j; rewrite !mxE; case: ifP => jS; last exact: subrr.
-by rewrite !softmax_one_logit // subrr.
+move=> one; apply/rowP => j; rewrite !mxE; case: ifP => // jS.
+by rewrite !softmax_one_logit.
 Qed.
 
 (* Eq. (24): with one logit, or none, softmax gives no gradient at all. *)
@@ -92,8 +90,8 @@ Theorem one_logit_cross_entropy :
   forall ε, student_step (cross_entropy S) f x w θ0 v ε = 0.
 Proof.
 move=> f_diff one.
-apply: (no_gradient_no_step w v f_diff (@cross_entropy_admissible _ _ S)) => z y.
-exact: one_logit_no_gradient.
+apply: (no_gradient_no_step (l := cross_entropy_loss S) w v f_diff) => z y.
+exact: one_logit_response.
 Qed.
 
 Theorem one_logit_distillation (c τ : R) : 0 <= c ->
@@ -101,8 +99,8 @@ Theorem one_logit_distillation (c τ : R) : 0 <= c ->
   forall ε, student_step (distillation S c τ) f x w θ0 v ε = 0.
 Proof.
 move=> c0 f_diff one.
-apply: (no_gradient_no_step w v f_diff (distillation_admissible S τ c0)) => z y.
-by rewrite /distillation_grad one_logit_no_gradient // !scaler0.
+apply: (no_gradient_no_step (l := distillation_loss S τ c0) w v f_diff) => z y.
+by rewrite /= /distillation_response (one_logit_response _ (τ^-1 *: y)).
 Qed.
 
 (* Eq. (25): what depends on unseen parameters only (the teacher's loss, an
@@ -115,8 +113,8 @@ Theorem cross_entropy_unseen (P : {set 'I_p.+1}) (T : Type) (F : 'rV[R]_p.+1 -> 
   forall α ε, F (student (cross_entropy S) f x w θ0 v α ε) = F θ0.
 Proof.
 move=> f_diff.
-apply: (unseen_function w v f_diff (@cross_entropy_admissible _ _ S)) => z y j jS.
-by rewrite !mxE (negbTE jS) subrr.
+apply: (unseen_function (l := cross_entropy_loss S) w v f_diff) => z y j jS.
+by rewrite !mxE (negbTE jS).
 Qed.
 
 Theorem squared_error_unseen (c : 'I_n.+1 -> R) (P : {set 'I_p.+1}) (T : Type)
@@ -128,8 +126,8 @@ Theorem squared_error_unseen (c : 'I_n.+1 -> R) (P : {set 'I_p.+1}) (T : Type)
   forall α ε, F (student (squared_error c) f x w θ0 v α ε) = F θ0.
 Proof.
 move=> c0 f_diff unseen.
-apply: (unseen_function (S := [set j | c j != 0]) w v f_diff (squared_error_admissible c0)).
-  by move=> z y j; rewrite inE negbK mxE => /eqP ->; rewrite mulr0 mul0r.
+apply: (unseen_function (l := squared_error_loss c0) (S := [set j | c j != 0]) w v f_diff).
+  by move=> z y j; rewrite inE negbK !mxE => /eqP ->; rewrite mulr0 !mul0r.
 by move=> k kP i j; rewrite inE; exact: unseen.
 Qed.
 

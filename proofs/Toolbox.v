@@ -64,160 +64,136 @@ Qed.
 Lemma row_basis u : u = \sum_k u 0 k *: basis k.
 Proof. exact: row_sum_delta. Qed.
 
-(* A vector that is orthogonal to itself is zero. *)
-Lemma dot_eq0 u : dot u u = 0 -> u = 0.
-Proof.
-move=> /eqP; rewrite psumr_eq0 => [/allP u0|j _]; last exact: sqr_ge0.
-apply/rowP => j; rewrite mxE.
-by have := u0 j (mem_index_enum j); rewrite /= -expr2 sqrf_eq0 => /eqP.
-Qed.
+Lemma dot_ge0 u : 0 <= dot u u.
+Proof. by apply: sumr_ge0 => j _; exact: sqr_ge0. Qed.
 
 End InnerProduct.
 
-(* "f is differentiable at a and its differential there is df". *)
-Definition has_diff (R : realType) (V W : normedModType R) (f : V -> W) (a : V)
-  (df : V -> W) : Prop := differentiable f a /\ forall h, 'd f a h = df h.
+(* A matrix changes sides by its transpose. *)
+Lemma dot_mulmx (R : realType) (p q : nat) (A : 'M[R]_(p, q)) u v :
+  dot (u *m A) v = dot u (v *m A^T).
+Proof.
+have dotE k (a b : 'rV[R]_k) : dot a b = (a *m b^T) 0 0.
+  by rewrite mxE; apply: eq_bigr => j _; rewrite mxE.
+by rewrite !dotE trmx_mul trmxK mulmxA.
+Qed.
 
-(* "g is the gradient of F at a". *)
-Definition has_grad (R : realType) (p : nat) (F : 'rV[R]_p.+1 -> R) (a g : 'rV[R]_p.+1) :
-  Prop := has_diff F a (dot g).
-
-Section HasDiff.
+(* The library's rules, for functions given by their values. *)
+Section IsDiff.
 Variable R : realType.
 Implicit Types (U V W : normedModType R).
 
-Lemma has_diffP V W (f : V -> W) a : differentiable f a -> has_diff f a ('d f a).
-Proof. by []. Qed.
+Lemma is_diff_eqf V W (f : V -> W) a df dg :
+  is_diff a f df -> (forall h, df h = dg h) -> is_diff a f dg.
+Proof. by move=> fa /funext; exact: is_diff_eq. Qed.
 
-Lemma has_diff_eq V W (f : V -> W) a df dg :
-  has_diff f a df -> (forall h, df h = dg h) -> has_diff f a dg.
-Proof. by move=> [fa dfE] dE; split=> // h; rewrite dfE. Qed.
-
-Lemma has_diff_ext V W (f g : V -> W) a df :
-  (forall t, f t = g t) -> has_diff f a df -> has_diff g a df.
+Lemma is_diff_ext V W (f g : V -> W) a df :
+  (forall t, f t = g t) -> is_diff a f df -> is_diff a g df.
 Proof. by move=> /funext ->. Qed.
 
-Lemma has_diff_cst V W (b : W) (a : V) : has_diff (fun=> b) a (fun=> 0).
-Proof. by split; [exact: differentiable_cst | move=> h; rewrite diff_cst]. Qed.
+Lemma is_diff_const V W (b : W) (a : V) : is_diff a (fun=> b) (fun=> 0).
+Proof. exact: is_diff_cst. Qed.
 
-Lemma has_diff_id V (a : V) : has_diff id a id.
-Proof. by split; [exact: ex_diff | move=> h; rewrite diff_val]. Qed.
+Lemma is_diff_add V W (f g : V -> W) a df dg :
+  is_diff a f df -> is_diff a g dg ->
+  is_diff a (fun t => f t + g t) (fun h => df h + dg h).
+Proof. exact: is_diffD. Qed.
 
-Lemma has_diffD V W (f g : V -> W) a df dg :
-  has_diff f a df -> has_diff g a dg ->
-  has_diff (fun t => f t + g t) a (fun h => df h + dg h).
-Proof.
-move=> [fa dfE] [ga dgE]; split; first exact: differentiableD.
-by move=> h; rewrite (diffD fa ga) /= -dfE -dgE.
-Qed.
+Lemma is_diff_opp V W (f : V -> W) a df :
+  is_diff a f df -> is_diff a (fun t => - f t) (fun h => - df h).
+Proof. exact: is_diffN. Qed.
 
-Lemma has_diffN V W (f : V -> W) a df :
-  has_diff f a df -> has_diff (fun t => - f t) a (fun h => - df h).
-Proof.
-move=> [fa dfE]; split; first exact: differentiableN.
-by move=> h; rewrite (diffN fa) -dfE.
-Qed.
-
-Lemma has_diff_sum V W (I : Type) (r : seq I) (P : pred I) (f df : I -> V -> W) a :
-  (forall i, P i -> has_diff (f i) a (df i)) ->
-  has_diff (fun t => \sum_(i <- r | P i) f i t) a (fun h => \sum_(i <- r | P i) df i h).
+Lemma is_diff_sum V W (I : Type) (r : seq I) (P : pred I) (f df : I -> V -> W) a :
+  (forall i, P i -> is_diff a (f i) (df i)) ->
+  is_diff a (fun t => \sum_(i <- r | P i) f i t) (fun h => \sum_(i <- r | P i) df i h).
 Proof.
 move=> fi; elim: r => [|i r IH].
-  apply: (@has_diff_ext _ _ (fun=> 0)) => [t|]; first by rewrite big_nil.
-  by apply: has_diff_eq (has_diff_cst _ _) _ => h; rewrite big_nil.
+  apply: (@is_diff_ext _ _ (fun=> 0)) => [t|]; first by rewrite big_nil.
+  by apply: is_diff_eqf (is_diff_const _ _) _ => h; rewrite big_nil.
 case: (boolP (P i)) => Pi.
-  apply: has_diff_ext (has_diff_eq (has_diffD (fi i Pi) IH) _) => t.
+  apply: is_diff_ext (is_diff_eqf (is_diff_add (fi i Pi) IH) _) => t.
     by rewrite big_cons Pi.
   by rewrite big_cons Pi.
-apply: has_diff_ext (has_diff_eq IH _) => t.
+apply: is_diff_ext (is_diff_eqf IH _) => t.
   by rewrite big_cons (negbTE Pi).
 by rewrite big_cons (negbTE Pi).
 Qed.
 
-Lemma has_diffZ V W (f : V -> W) (c : R) a df :
-  has_diff f a df -> has_diff (fun t => c *: f t) a (fun h => c *: df h).
+Lemma is_diff_scale V W (f : V -> W) (c : R) a df :
+  is_diff a f df -> is_diff a (fun t => c *: f t) (fun h => c *: df h).
+Proof. exact: is_diffZ. Qed.
+
+Lemma is_diff_scalel_by V W (f : V -> R) (b : W) a df :
+  is_diff a f df -> is_diff a (fun t => f t *: b) (fun h => df h *: b).
 Proof.
-move=> [fa dfE]; split; first exact: differentiableZ.
-by move=> h; rewrite (diffZ c fa) -dfE.
+move=> fa; apply: DiffDef; first exact: differentiableZl.
+by rewrite -[in RHS](@diff_val _ _ _ _ _ _ df fa); exact: diffZl.
 Qed.
 
-Lemma has_diffZl V W (f : V -> R) (b : W) a df :
-  has_diff f a df -> has_diff (fun t => f t *: b) a (fun h => df h *: b).
-Proof.
-move=> [fa dfE]; split; first exact: differentiableZl.
-by move=> h; rewrite (diffZl b fa) -dfE.
-Qed.
-
-Lemma has_diffM V (f g : V -> R) a df dg :
-  has_diff f a df -> has_diff g a dg ->
-  has_diff (fun t => f t * g t) a (fun h => f a * dg h + g a * df h).
-Proof.
-move=> [fa dfE] [ga dgE]; split; first exact: differentiableM.
-by move=> h; rewrite (diffM fa ga) -dfE -dgE.
-Qed.
+Lemma is_diff_mul V (f g : V -> R) a df dg :
+  is_diff a f df -> is_diff a g dg ->
+  is_diff a (fun t => f t * g t) (fun h => f a * dg h + g a * df h).
+Proof. exact: is_diffM. Qed.
 
 (* The chain rule. *)
-Lemma has_diff_comp U V W (f : U -> V) (g : V -> W) a df dg :
-  has_diff f a df -> has_diff g (f a) dg ->
-  has_diff (fun t => g (f t)) a (fun h => dg (df h)).
-Proof.
-move=> [fa dfE] [ga dgE]; split; first exact: differentiable_comp.
-by move=> h; rewrite (diff_comp fa ga) /= dfE dgE.
-Qed.
+Lemma is_diff_chain U V W (f : U -> V) (g : V -> W) a df dg :
+  is_diff a f df -> is_diff (f a) g dg ->
+  is_diff a (fun t => g (f t)) (fun h => dg (df h)).
+Proof. exact: is_diff_comp. Qed.
 
 (* A real function of one variable with derivative d. *)
-Lemma has_diff_derive (f : R -> R) (a d : R) :
-  is_derive a 1 f d -> has_diff f a (fun h => h * d).
+Lemma is_diff_real (f : R -> R) (a d : R) :
+  is_derive a 1 f d -> is_diff a f (fun h => h * d).
 Proof.
 move=> fd; have fa : derivable f a 1 by exact: ex_derive.
-split; first exact/derivable1_diffP.
-by move=> h; rewrite (deriv1E fa) derive1E derive_val.
+apply: DiffDef; first exact/derivable1_diffP.
+by apply/funext => h; rewrite (deriv1E fa) derive1E derive_val.
 Qed.
 
 (* Directional derivatives are values of the differential. *)
-Lemma has_diff_dir V W (f : V -> W) a df v : has_diff f a df -> 'D_v f a = df v.
-Proof. by move=> [fa dfE]; rewrite deriveE ?dfE. Qed.
+Lemma is_diff_dir V W (f : V -> W) a df v : is_diff a f df -> 'D_v f a = df v.
+Proof. by move=> [fa <-]; exact: deriveE. Qed.
 
 (* A straight line. *)
-Lemma has_diff_line V (b v : V) (a : R) :
-  has_diff (fun t : R => b + t *: v) a (fun h => h *: v).
+Lemma is_diff_line V (b v : V) (a : R) :
+  is_diff a (fun t : R => b + t *: v) (fun h => h *: v).
 Proof.
-apply: has_diff_eq (has_diffD (has_diff_cst b a) (has_diffZl v (has_diff_id a))) _.
+apply: is_diff_eqf (is_diff_add (is_diff_const b a) (is_diff_scalel_by v (is_diff_id a))) _.
 by move=> h; rewrite add0r.
 Qed.
 
-End HasDiff.
+End IsDiff.
 
 (* Maps into R^q, by coordinates. *)
 Section Coordinates.
 Variables (R : realType) (p : nat).
 
-Lemma has_diff_coord (j : 'I_p.+1) (a : 'rV[R]_p.+1) :
-  has_diff (fun u : 'rV[R]_p.+1 => u 0 j) a (fun h => h 0 j).
+Lemma is_diff_coord (j : 'I_p.+1) (a : 'rV[R]_p.+1) :
+  is_diff a (fun u : 'rV[R]_p.+1 => u 0 j) (fun h => h 0 j).
 Proof.
-split; first exact: differentiable_coord.
 have lin : linear (fun u : 'rV[R]_p.+1 => u 0 j : R).
   by move=> c u v; rewrite !mxE.
-move=> h; rewrite (diff_lin (f := Linear lin)) // => b.
+apply: DiffDef; first exact: differentiable_coord.
+apply: (diff_lin (f := Linear lin)) => b.
 exact/differentiable_continuous/differentiable_coord.
 Qed.
 
-Lemma has_diff_row (V : normedModType R) (f df : V -> 'rV[R]_p.+1) a :
-  (forall j, has_diff (fun t => f t 0 j) a (fun h => df h 0 j)) -> has_diff f a df.
+Lemma is_diff_row (V : normedModType R) (f df : V -> 'rV[R]_p.+1) a :
+  (forall j, is_diff a (fun t => f t 0 j) (fun h => df h 0 j)) -> is_diff a f df.
 Proof.
 move=> fj.
-apply: (@has_diff_ext _ _ _ (fun t => \sum_j f t 0 j *: basis j)) => [t|].
+apply: (@is_diff_ext _ _ _ (fun t => \sum_j f t 0 j *: basis j)) => [t|].
   by rewrite -row_basis.
-apply: has_diff_eq (has_diff_sum _ (fun j _ => has_diffZl (basis j) (fj j))) _ => h.
+apply: is_diff_eqf (is_diff_sum _ (fun j _ => is_diff_scalel_by (basis j) (fj j))) _ => h.
 by rewrite -row_basis.
 Qed.
 
-Lemma has_diff_dotl (V : normedModType R) (f df : V -> 'rV[R]_p.+1) a u :
-  has_diff f a df -> has_diff (fun t => dot (f t) u) a (fun h => dot (df h) u).
+Lemma is_diff_dotl (V : normedModType R) (f df : V -> 'rV[R]_p.+1) a u :
+  is_diff a f df -> is_diff a (fun t => dot (f t) u) (fun h => dot (df h) u).
 Proof.
-move=> fa; apply: has_diff_sum => j _.
-have fj := has_diff_comp fa (has_diff_coord j (f a)).
-apply: has_diff_eq (has_diffM fj (has_diff_cst (u 0 j) a)) _ => h.
+move=> fa; apply: is_diff_sum => j _.
+have fj := is_diff_chain fa (is_diff_coord j (f a)).
+apply: is_diff_eqf (is_diff_mul fj (is_diff_const (u 0 j) a)) _ => h.
 by rewrite mulr0 add0r mulrC.
 Qed.
 
@@ -230,13 +206,14 @@ Implicit Types (F : 'rV[R]_p.+1 -> R) (a g : 'rV[R]_p.+1).
 (* The row of partial derivatives represents the differential ... *)
 Lemma has_gradP F a : differentiable F a -> has_grad F a (grad F a).
 Proof.
-move=> Fa; split=> // h; rewrite [in LHS](row_basis h) linear_sum.
+move=> Fa; apply: DiffDef => //; apply/funext => h.
+rewrite [in LHS](row_basis h) linear_sum.
 by apply: eq_bigr => k _; rewrite linearZ /= mxE deriveE // mulrC.
 Qed.
 
 (* ... and nothing else does. *)
 Lemma has_grad_grad F a g : has_grad F a g -> grad F a = g.
-Proof. by move=> Fg; apply/rowP => k; rewrite mxE (has_diff_dir _ Fg) dot_basis. Qed.
+Proof. by move=> Fg; apply/rowP => k; rewrite mxE (is_diff_dir _ Fg) dot_basis. Qed.
 
 End Gradients.
 
@@ -246,7 +223,7 @@ Variable R : realType.
 
 (* The definition of the differential. *)
 Lemma first_order (V W : normedModType R) (f df : V -> W) a :
-  has_diff f a df -> forall η, 0 < η -> exists2 δ, 0 < δ &
+  is_diff a f df -> forall η, 0 < η -> exists2 δ, 0 < δ &
   forall h, `|h| < δ -> `|f (a + h) - f a - df h| <= η * `|h|.
 Proof.
 move=> [/diff_locally /eqaddoP fa dfE] η η0.
@@ -257,13 +234,13 @@ by rewrite -dfE (addrC a) -addrA -opprD.
 Qed.
 
 (* A real function with derivative d: the difference quotient tends to d. *)
-Lemma quotient_cvg (g : R -> R) (d b : R) : has_diff g 0 (fun h => h * d) -> g 0 = b ->
+Lemma quotient_cvg (g : R -> R) (d b : R) : is_diff 0 g (fun h => h * d) -> g 0 = b ->
   (fun ε => (g ε - b) / ε) @ 0^' --> d.
 Proof.
-move=> gd <-; have [/derivable1_diffP gd1 _] := gd.
+move=> gd <-; have /derivable1_diffP gd1 : differentiable g 0 by [].
 have quot : (fun h => h^-1 *: ((g \o shift 0) (h *: 1) - g 0)) @ 0^' --> 'D_1 g 0.
   exact: gd1.
-rewrite (has_diff_dir _ gd) mul1r in quot.
+rewrite (is_diff_dir _ gd) mul1r in quot.
 rewrite (_ : (fun _ => _) =
   (fun h : R => h^-1 *: ((g \o shift (0 : R)) (h *: (1 : R)) - g 0))) //.
 by apply/funext => h /=; rewrite addr0 [_ *: 1]mulr1 mulrC.
@@ -271,18 +248,34 @@ Qed.
 
 (* Conversely, the limit of the difference quotient is the derivative. *)
 Lemma cvg_quotient (g : R -> R) (d : R) :
-  (fun ε => (g ε - g 0) / ε) @ 0^' --> d -> has_diff g 0 (fun h => h * d).
+  (fun ε => (g ε - g 0) / ε) @ 0^' --> d -> is_diff 0 g (fun h => h * d).
 Proof.
-move=> gd; apply: has_diff_derive.
+move=> gd; apply: is_diff_real.
 suff quot : (fun h => h^-1 *: ((g \o shift 0) (h *: 1) - g 0)) @ 0^' --> d.
   by apply: DeriveDef; [apply/cvg_ex; exists d | apply/cvg_lim].
 rewrite (_ : (fun _ => _) = (fun h => (g h - g 0) / h)) //.
 by apply/funext => h /=; rewrite addr0 [_ *: 1]mulr1 mulrC.
 Qed.
 
+(* What is differentiable at 0 is decided near 0. *)
+Lemma is_diff_near (p : nat) (f g : R -> 'rV[R]_p.+1) (d : 'rV[R]_p.+1) :
+  (\forall ε \near 0, f ε = g ε) -> is_diff 0 f (fun h => h *: d) ->
+  is_diff 0 g (fun h => h *: d).
+Proof.
+move=> fg fd; apply: is_diff_row => j.
+apply: (@is_diff_eqf _ _ _ _ _ (fun h => h * d 0 j)) => [|h]; last by rewrite mxE.
+apply: cvg_quotient.
+have fdj : is_diff 0 (fun ε => f ε 0 j) (fun h => h * d 0 j).
+  by apply: is_diff_eqf (is_diff_chain fd (is_diff_coord j _)) _ => h; rewrite mxE.
+apply: cvg_trans (quotient_cvg fdj erefl); apply: near_eq_cvg.
+rewrite (nbhs_singleton fg).
+near=> ε; have -> : f ε = g ε by near: ε; exact: nbhs_dnbhs.
+by [].
+Unshelve. all: by end_near. Qed.
+
 (* If g(0) = 0 and d > 0, the sign of g(ε) is that of ε, near 0. *)
 Lemma positive_derivative (g : R -> R) (d : R) :
-  has_diff g 0 (fun h => h * d) -> g 0 = 0 -> 0 < d -> exists2 δ, 0 < δ &
+  is_diff 0 g (fun h => h * d) -> g 0 = 0 -> 0 < d -> exists2 δ, 0 < δ &
   forall ε, 0 < `|ε| < δ -> 0 < ε * g ε.
 Proof.
 move=> gd g0 d0; have d2 := divr_gt0 d0 (ltr0n R 2).
@@ -298,8 +291,8 @@ by rewrite ltr_pdivr_mulr // mulr_natr mulr2n ltr_addl.
 Qed.
 
 (* A weight that is only continuous, times a function that vanishes at 0. *)
-Lemma has_diff_weight (W g : R -> R) (d : R) : {for 0, continuous W} -> g 0 = 0 ->
-  has_diff g 0 (fun h => h * d) -> has_diff (fun ε => W ε * g ε) 0 (fun h => h * (W 0 * d)).
+Lemma is_diff_weight (W g : R -> R) (d : R) : {for 0, continuous W} -> g 0 = 0 ->
+  is_diff 0 g (fun h => h * d) -> is_diff 0 (fun ε => W ε * g ε) (fun h => h * (W 0 * d)).
 Proof.
 move=> W0 g0 gd; apply: cvg_quotient.
 rewrite (_ : (fun _ => _) = (fun ε => W ε * ((g ε - g 0) / ε))); last first.
@@ -308,10 +301,27 @@ apply: cvgM (quotient_cvg gd erefl).
 exact/continuous_withinNx.
 Qed.
 
+(* The same for vectors: one continuous, the other differentiable and zero at 0. *)
+Lemma is_diff_weight_dot (q : nat) (W g : R -> 'rV[R]_q.+1) (d : 'rV[R]_q.+1) :
+  {for 0, continuous W} -> g 0 = 0 -> is_diff 0 g (fun h => h *: d) ->
+  is_diff 0 (fun ε => dot (g ε) (W ε)) (fun h => h * dot d (W 0)).
+Proof.
+move=> W0 g0 gd.
+apply: is_diff_eqf.
+  apply: is_diff_sum => j _; apply: (@is_diff_ext _ _ _ (fun ε => W ε 0 j * g ε 0 j)) => [ε|].
+    exact: mulrC.
+  apply: (@is_diff_weight (fun ε => W ε 0 j) (fun ε => g ε 0 j) (d 0 j)).
+  - apply: (continuous_comp (f := W) (g := fun u : 'rV[R]_q.+1 => u 0 j)) => //.
+    exact/differentiable_continuous/differentiable_coord.
+  - by rewrite g0 mxE.
+  - by apply: is_diff_eqf (is_diff_chain gd (is_diff_coord j _)) _ => h; rewrite mxE.
+by move=> h; rewrite mulr_sumr; apply: eq_bigr => j _; rewrite (mulrC (W 0 0 j)).
+Qed.
+
 (* A point a + α D(ε) that starts downhill for L stays below L(a), with one
    threshold for all α: Eq. (16) away from teachers and students. *)
 Lemma descent (p : nat) (L : 'rV[R]_p.+1 -> R) (D : R -> 'rV[R]_p.+1) a g B :
-  has_grad L a g -> has_diff D 0 (fun h => h *: B) -> D 0 = 0 -> dot g B < 0 ->
+  has_grad L a g -> is_diff 0 D (fun h => h *: B) -> D 0 = 0 -> dot g B < 0 ->
   exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
   L (a + α *: D ε) < L a.
 Proof.
@@ -319,8 +329,8 @@ move=> La DB D0 gB; set A := - dot g B; have A0 : 0 < A by rewrite oppr_gt0.
 have A2 := divr_gt0 A0 (ltr0n R 2).
 pose C := `|B| + 1; have C0 : 0 < C by exact: ltr_paddl.
 have [δ1 δ1_gt0 size_D] := first_order DB ltr01.
-have gD : has_diff (fun ε => dot (D ε) g) 0 (fun h => h * dot g B).
-  by apply: has_diff_eq (has_diff_dotl g DB) _ => h; rewrite dotZl dotC.
+have gD : is_diff 0 (fun ε => dot (D ε) g) (fun h => h * dot g B).
+  by apply: is_diff_eqf (is_diff_dotl g DB) _ => h; rewrite dotZl dotC.
 have [δ2 δ2_gt0 slope_D] := first_order gD A2.
 have η0 : 0 < A / 2 / 2 / C by rewrite !divr_gt0 // ltr0n.
 have [δ3 δ3_gt0 expand_L] := first_order La η0.

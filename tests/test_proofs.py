@@ -203,6 +203,6 @@ def sources_in(folder: Path) -> Path:
     """Copy the development, not what was built from it, so that the tree stays clean."""
     copy = folder / "proofs"
     copy.mkdir()
-    for name in ["Makefile", *(SOURCES.keys() - GENERATED)]:
+    for name in ["Makefile", "_CoqProject", *(SOURCES.keys() - GENERATED)]:
         shutil.copy(PROOFS / name, copy)
     return copy
