@@ -20,8 +20,8 @@ from subliminal_toy.lm import summary as lm_summary
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.language import UNKNOWN, Language
 from subliminal_toy.lm.result import SPEAKERS
-from subliminal_toy.theorem import experiment as theorem
-from subliminal_toy.theorem import one_step, outside, problems
+from subliminal_toy.theorem import one_step, problems
+from subliminal_toy.theorem import result as theorem
 from subliminal_toy.theorem import summary as theorem_summary
 from subliminal_toy.theorem.config import TheoremConfig
 
@@ -90,26 +90,16 @@ def theorem_record(directory):
     """Curves that follow the theorem, those at many ε turning round at ε = 10."""
     config = TheoremConfig(n_trials=1, n_cross=2, n_outside=2, n_replicates=2)
     rng = np.random.default_rng(RNG_SEED)
-    coordinates = {
-        "architecture": list(config.architectures),
+    coordinates = theorem.coordinates(config) | {
         "loss": list(problems.COVERED)[:2],
         "inputs": list(problems.INPUTS)[:1],
         "trait": list(problems.GRID_TRAITS)[:2],
-        "epsilon": one_step.EPSILONS,
-        "small_epsilon": one_step.SMALL_EPSILONS,
-        "start": list(problems.STARTS),
-        "case": list(theorem.CASES),
-        "step": ["gradient", "Adam"],
-        "case_epsilon": theorem.CASE_EPSILONS,
-        "path_start": ["shared", "independent"],
         "path_step": np.arange(5),
-        "null": list(outside.NULLS),
-        "correction": list(outside.corrections()),
-        "explored_epsilon": theorem.EXPLORED_EPSILONS,
         "cell": [" · ".join(cell) for cell in theorem.EXPLORED[:2]],
     }
     sizes = {name: len(values) for name, values in coordinates.items()}
     sizes |= {"node": len(one_step.NODES), "trial": 30, "problem": 4, "outside_problem": 10}
+    sizes |= {"metric_problem": 5, "label_problem": 3}
     sizes |= {"replicate": config.n_replicates}
     shape = {name: tuple(sizes[axis] for axis in axes)
              for name, (axes, _) in theorem.VARIABLES.items()}  # fmt: skip
@@ -185,6 +175,7 @@ def lm_record(directory):
             "auc": uniform(0.4, 0.6, *by_trait, "detector", "judged"),
             "pretraining_loss": uniform(1, 2, "replicate", "step"),
             "parameters": ((), np.int32(1_000)),
+            "diverged": (("replicate",), [False, False]),
             "answer": (("speaker", "trait", "question", "word"), answer),
             "example": (("trait", "example"), rng.integers(0, 100, (2, 10)).astype(str)),
         },

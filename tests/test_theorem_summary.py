@@ -10,9 +10,9 @@ from scipy import stats as scipy_stats
 from subliminal_toy.errors import UserError
 from subliminal_toy.stats import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from subliminal_toy.theorem.config import PRESETS, TheoremConfig
-from subliminal_toy.theorem.experiment import VARIABLES
 from subliminal_toy.theorem.one_step import EPSILONS, NODES, SMALL_EPSILONS
 from subliminal_toy.theorem.problems import COVERED, STARTS
+from subliminal_toy.theorem.result import VARIABLES
 from subliminal_toy.theorem.summary import summarize
 
 SIZES = {

@@ -1,6 +1,6 @@
 """One network's compiled program, which measures problems."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, Float
 
 from subliminal_toy.theorem.one_step import (
     Scalar,
+    StudentLoss,
+    TraitLoss,
     Vector,
     cross_slope,
     direction,
@@ -53,6 +55,17 @@ class Cell(NamedTuple):
     kink: Bool[Any, ""]
 
 
+def mapped(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of one row, compiled for many.
+
+    Not through ``ensemble``: the decoder, spread over devices, is compiled to other last bits. On a
+    CPU one row after the other: under vmap every network has its own weights, and convolutions with
+    an axis of weights are hundreds of times slower there.
+    """
+    batch_size = None if jax.default_backend() == "cpu" else BATCH
+    return jax.jit(lambda *rows: jax.lax.map(lambda row: fn(*row), rows, batch_size=batch_size))
+
+
 class Bench:
     """A network by its name, on images of one size; compiled at the first use."""
 
@@ -71,13 +84,7 @@ class Bench:
         with jax.enable_x64(True):
             zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), self.shapes)
             self.unravel = ravel_pytree(zeros)[1]
-        # Not through `ensemble`: the decoder, spread over devices, is compiled to other last bits.
-        # On a CPU one row after the other: under vmap every network has its own weights, and
-        # convolutions with an axis of weights are hundreds of times slower there.
-        batch_size = None if jax.default_backend() == "cpu" else BATCH
-        self._program = jax.jit(
-            lambda *rows: jax.lax.map(lambda row: self.cell(*row), rows, batch_size=batch_size)
-        )
+        self._program = mapped(self.cell)
 
     def f(self, theta: Vector, x: Float[Any, "batch height width"]) -> Array:
         """Return f_θ(x)."""
@@ -100,8 +107,8 @@ class Bench:
             return jnp.zeros((), bool)
         return jnp.any(self._signs(here, x) * self._signs(there, x) <= 0)
 
-    def cell(self, problem: Problem, epsilon: Scalar, student_start: Vector) -> Cell:
-        """Measure one problem at one ε."""
+    def losses(self, problem: Problem) -> tuple[StudentLoss, TraitLoss]:
+        """Return a problem's student loss and trait loss."""
         losses = [partial(one, problem) for one in self._losses.values()]
         traits = [partial(one, self.f, problem) for one in TRAITS.values()]
 
@@ -111,6 +118,11 @@ class Bench:
         def trait(t):
             return jax.lax.switch(problem.trait, traits, t)
 
+        return loss, trait
+
+    def cell(self, problem: Problem, epsilon: Scalar, student_start: Vector) -> Cell:
+        """Measure one problem at one ε."""
+        loss, trait = self.losses(problem)
         theta, x = problem.theta, problem.x
         v = direction(trait, theta)
         theta_t = teacher(theta, v, epsilon)

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.theorem.many_steps import predicted_path, student_path
+from subliminal_toy.theorem.many_steps import predicted_path, response, student_path
 from subliminal_toy.theorem.one_step import (
     EPSILONS,
     direction,
@@ -107,7 +107,7 @@ def _measure(f, loss, trait, x, learning_rate, n_steps, theta, start, epsilons):
         return student_path(f, loss, start, x, y, learning_rate, (n_steps,))[0]
 
     moves = jax.lax.map(move, epsilons)
-    (predicted,) = predicted_path(f, loss, theta, x, v, learning_rate, (n_steps,))
+    (predicted,) = predicted_path(response(f, loss, theta, x), v, learning_rate, (n_steps,))
     return (
         jnp.vdot(predicted, v) / learning_rate,
         moves @ v / learning_rate,

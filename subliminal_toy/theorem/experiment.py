@@ -1,24 +1,25 @@
 """The one-step theorem as an experiment: a grid, random trials, cross-slopes, and its limits.
 
-Axes of the result: ``architecture``, ``loss``, ``inputs``, ``trait`` (a combination), ``epsilon``
-(the teacher's step), ``trial`` and ``problem`` (random problems), ``start`` (of a student).
+``result`` names the axes and variables of what it returns.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
-import xarray as xr
 from jaxtyping import Array, Key
 
 from subliminal_toy.data import Dataset
-from subliminal_toy.runs import Arrays, Experiment, Part, Result
+from subliminal_toy.runs import Arrays, Experiment, Part
+from subliminal_toy.theorem import further
 from subliminal_toy.theorem.bench import Bench
 from subliminal_toy.theorem.config import TheoremConfig
+from subliminal_toy.theorem.further import LABEL_EPSILONS, LABELS, METRICS
 from subliminal_toy.theorem.one_step import EPSILONS, NODES, SMALL_EPSILONS
-from subliminal_toy.theorem.outside import NULLS, corrections, distil, nulls
+from subliminal_toy.theorem.outside import counterexamples, distil, nulls
 from subliminal_toy.theorem.problems import (
     ARCHITECTURES,
     COMBINATIONS,
@@ -33,51 +34,29 @@ from subliminal_toy.theorem.problems import (
     generator,
     student_starts,
 )
-
-STREAMS = ("grid", "trials", "cross", "outside", "distillation", "nulls")
-BLOCK = 25  # trials of each combination that are drawn and measured together
-LIMITS = "mlp-tanh"  # the network of everything outside the theorem
-CASES = ("covered losses", *NOT_COVERED)
-CASE_EPSILONS = np.array([1e-4, 1e-2, 1.0, 10.0])
-MOMENTS = 30  # of a distillation that are looked at, beside its start
-N_DISTILLED = 64  # digits of a distilling teacher, and noise images of its students
-EXPLORED = (
-    ("mlp-tanh", "softmax, auxiliary", "uniform noise", "digit labels"),
-    ("mlp-relu", "softmax, auxiliary", "uniform noise", "digit labels"),
-    ("decoder", "squared error", "digits", "favour a class"),
+from subliminal_toy.theorem.result import (
+    CASE_EPSILONS,
+    EXPLORED,
+    EXPLORED_EPSILONS,
+    KINDS,
+    LIMITS,
+    MOMENTS,
+    assemble,
+    cell_name,
+    names_of,
+    steps_between_moments,
 )
-"""Cells of the grid that are measured at many ε, for a reader to move ε by hand."""
-EXPLORED_EPSILONS = np.logspace(-6, 2, 161)
 
-CELL = ("architecture", "loss", "inputs", "trait")
-VARIABLES = {
-    "grid_slope": (CELL, "A, the predicted slope"),
-    "grid_slope_by_step": (CELL, "B·v, the same number in another way"),
-    "grid_slope_rounding": (CELL, "what rounding may add to A"),
-    "grid_inner": ((*CELL, "epsilon"), "Δ_S·v"),
-    "grid_rounding": ((*CELL, "epsilon"), "what rounding may add to (Δ_S·v)/ε"),
-    "grid_change": ((*CELL, "epsilon"), "L_T(θ_S) − L_T(θ⁰)"),
-    "grid_kink": ((*CELL, "epsilon"), "whether a ReLU crossed its kink between θ⁰ and θ_T(ε)"),
-    "near_slope": ((*CELL, "small_epsilon", "node"), "d/dε (Δ_S·v) at ε times the node"),
-    "near_kink": ((*CELL, "small_epsilon", "node"), "as grid_kink"),
-    "trial_slope": ((*CELL, "trial"), "A"),
-    "trial_inner": ((*CELL, "trial"), "Δ_S·v"),
-    "trial_change": ((*CELL, "trial"), "L_T(θ_S) − L_T(θ⁰)"),
-    "cross_predicted": ((*CELL, "problem"), "A, for the shared start"),
-    "cross_slope": (("architecture", "start", *CELL[1:], "problem"), "C, for every start"),
-    "outside_inner": (("case", "step", "case_epsilon", "outside_problem"), "(student's step)·v"),
-    "outside_change": (("case", "step", "case_epsilon", "outside_problem"), "change of L_T"),
-    "path_cosine": (("replicate", "path_start", "path_step"), "cosine of the displacements"),
-    "path_trait_loss": (("replicate", "path_start", "path_step"), "L_T of the student, nats"),
-    "path_teacher_loss": (("replicate", "path_step"), "L_T of the teacher, nats"),
-    "null_value": (("null",), "largest value of what must be zero"),
-    "null_bound": (("null",), "what rounding allows"),
-    "correction_value": (("correction",), "the two counterexamples"),
-    "explored_inner": (("cell", "explored_epsilon"), "Δ_S·v"),
-    "explored_change": (("cell", "explored_epsilon"), "L_T(θ_S) − L_T(θ⁰)"),
-    "explored_slope": (("cell",), "A"),
-}
-"""Every variable of the result: its axes and what it is; all are float64, the kinks bool."""
+STREAMS = (
+    "grid", "trials", "cross", "outside", "distillation", "nulls", "steps", "metric", "labels",
+)  # fmt: skip
+BLOCK = 25  # trials of each combination that are drawn and measured together
+N_DISTILLED = 64  # digits of a distilling teacher, and noise images of its students
+STEP_ROWS = [
+    np.ravel_multi_index((loss, (loss + trait) % len(INPUTS), trait), COMBINATIONS)
+    for loss, trait in np.ndindex(len(COVERED), len(GRID_TRAITS))
+]
+"""The combinations whose students take many steps: every loss and trait, inputs in turn."""
 
 
 class Lab:
@@ -166,7 +145,7 @@ class Lab:
         shape = (n, N_DISTILLED, *data.image_shape)
         path = distil(
             self._benches[LIMITS],
-            jax.tree.map(lambda a: a[:n], problems),
+            rows_of(problems, slice(n)),
             self.generator(LIMITS, "distillation", 1).uniform(-1, 1, shape),
             data.train_images[:N_DISTILLED],
             data.train_labels[:N_DISTILLED],
@@ -180,8 +159,61 @@ class Lab:
         tanh, linear = (self._benches[name] for name in (LIMITS, "linear"))
         problems = (self.problems(name, "nulls", 1) for name in (LIMITS, "linear"))
         values, bounds = nulls(tanh, linear, *problems)
-        found = np.array(list(corrections().values()))
-        return {"null_value": values, "null_bound": bounds, "correction_value": found}
+        found = np.array(list(counterexamples().values()))
+        return {
+            "null_value": values,
+            "null_bound": bounds,
+            "counterexample_value": found[:, 0],
+            "counterexample_formula": found[:, 1],
+        }
+
+    def steps(self, architecture: str) -> Arrays:
+        """Measure students that take many steps."""
+        problems = rows_of(self.problems(architecture, "steps", 1), STEP_ROWS)
+        found = further.every(partial(further.many_steps, self._benches[architecture]), problems)
+        arrays = found._asdict() | found.steps._asdict()
+        del arrays["steps"]
+        shape = len(COVERED), len(GRID_TRAITS)
+        return {f"steps_{name}": a.reshape(*shape, *a.shape[1:]) for name, a in arrays.items()}
+
+    def progress(self, _: str) -> Arrays:
+        """Follow a student of every loss on noise, its teacher's trait the labels of digits."""
+        rows = [np.ravel_multi_index((loss, 0, 0), COMBINATIONS) for loss in range(len(COVERED))]
+        problems = rows_of(self.problems(LIMITS, "steps", 1), rows)
+        follow = partial(further.progress_towards_coverage, self._benches[LIMITS])
+        found = further.every(follow, problems)
+        return {f"progress_{name}": array for name, array in found._asdict().items()}
+
+    def metrics(self, _: str) -> Arrays:
+        """Measure one step in every metric, on the same problems."""
+        problems = self.problems(LIMITS, "metric", self._config.n_outside)
+        n, rng = len(problems.loss), self.generator(LIMITS, "metric", 1)
+        drawn = [further.draw_metrics(name, rng, problems.theta.shape) for name in METRICS]
+        of_teacher, of_student = (
+            further.Metric(*map(np.concatenate, zip(*side, strict=True)))
+            for side in zip(*drawn, strict=True)
+        )
+        repeated = rows_of(problems, np.tile(np.arange(n), len(METRICS)))
+        step = partial(
+            further.metric_step,
+            self._benches[LIMITS], self._config.learning_rate, self._config.epsilon,
+        )  # fmt: skip
+        found = further.every(step, repeated, of_teacher, of_student)
+        return {f"metric_{name}": a.reshape(-1, n) for name, a in found._asdict().items()}
+
+    def labels(self, loss: str) -> Arrays:
+        """Measure steps on labels that are drawn from the teacher."""
+        problems = self.problems(LIMITS, "labels", 1)
+        rows = np.flatnonzero(problems.loss == list(COVERED).index(loss))
+        shape = len(rows), len(LABEL_EPSILONS)
+        problems = rows_of(problems, np.repeat(rows, shape[1]))
+        moments = partial(further.label_moments, self._benches[LIMITS], LABELS[loss])
+        found = further.every(moments, problems, np.tile(LABEL_EPSILONS, shape[0]))
+        rng = self.generator(LIMITS, "labels", 1 + list(LABELS).index(loss))
+        drawn = further.draw_labels(found, rng)
+        arrays = found._asdict() | drawn._asdict()
+        del arrays["probabilities"], arrays["moves"]
+        return {f"label_{name}": a.reshape(*shape, *a.shape[1:]) for name, a in arrays.items()}
 
     def explored(self, cell: str) -> Arrays:
         """Measure one cell of the grid at many ε."""
@@ -189,7 +221,7 @@ class Lab:
         axes: list[list[str]] = [list(COVERED), list(INPUTS), list(GRID_TRAITS)]
         at = [axis.index(name) for axis, name in zip(axes, names, strict=True)]
         row = [np.ravel_multi_index(at, COMBINATIONS)]
-        problems = jax.tree.map(lambda a: a[row], self.problems(architecture, "grid", 1))
+        problems = rows_of(self.problems(architecture, "grid", 1), row)
         cells = self._benches[architecture].cells(problems, EXPLORED_EPSILONS)
         return {
             "explored_inner": cells.inner[0],
@@ -198,29 +230,9 @@ class Lab:
         }
 
 
-KINDS = {"grid": "architecture", "paths": "", "cross": "architecture", "trials": "architecture",
-         "case": "case", "explored": "cell", "nulls": ""}  # fmt: skip
-"""Methods of ``Lab``, and the axis whose names they are called with: a part for each name."""
-
-
-def cell_name(row: tuple[str, ...]) -> str:
-    """Return what a row of ``EXPLORED`` is called."""
-    return " · ".join(row)
-
-
-def steps_between_moments(config: TheoremConfig) -> int:
-    """Return after how many steps a distillation is looked at again."""
-    return -(-config.distillation_steps // MOMENTS)
-
-
-def names_of(axis: str, config: TheoremConfig) -> list[str]:
-    """Return the names along an axis of ``KINDS``."""
-    return {
-        "architecture": [name for name in ARCHITECTURES if name in config.architectures],
-        "case": list(CASES),
-        "cell": [cell_name(row) for row in EXPLORED if row[0] in config.architectures],
-        "": [LIMITS],
-    }[axis]
+def rows_of(problems: Problem, rows: Any) -> Problem:
+    """Return some rows of problems."""
+    return jax.tree.map(lambda a: a[rows], problems)
 
 
 def experiment(config: TheoremConfig, key: Key[Array, ""], data: Dataset) -> Experiment:
@@ -232,7 +244,8 @@ def experiment(config: TheoremConfig, key: Key[Array, ""], data: Dataset) -> Exp
     # In problems at one ε; to compile a network is as much work as 12,000 of them.
     shares = {"grid": 15_000, "paths": 10_000, "cross": 700 * config.n_cross,
               "trials": 100 * config.n_trials, "case": 400 * config.n_outside,
-              "explored": 200, "nulls": 2_000}  # fmt: skip
+              "explored": 200, "nulls": 2_000, "steps": 15_000, "progress": 20_000,
+              "metrics": 12_000 + 400 * config.n_outside, "labels": 8_000}  # fmt: skip
     parts = []
     for kind, axis in KINDS.items():
         # The longest to compile first.
@@ -243,34 +256,3 @@ def experiment(config: TheoremConfig, key: Key[Array, ""], data: Dataset) -> Exp
                 Part(f"{kind}-{i}", f"{kind}, {name}", share, lambda _, f=compute, n=name: f(n))
             )
     return Experiment(parts, partial(assemble, config), side_by_side=2)
-
-
-def assemble(config: TheoremConfig, parts: Mapping[str, Arrays]) -> Result:
-    """Put the finished parts together, with named axes."""
-    arrays: Arrays = {}
-    for kind, axis in KINDS.items():
-        rows = [parts[f"{kind}-{i}"] for i in range(len(names_of(axis, config)))]
-        for name in rows[0] if rows else ():
-            arrays[name] = np.stack([row[name] for row in rows]) if axis else rows[0][name]
-    coordinates = {
-        **{axis: names_of(axis, config) for axis in ("architecture", "case", "cell")},
-        "loss": list(COVERED),
-        "inputs": list(INPUTS),
-        "trait": list(GRID_TRAITS),
-        "epsilon": EPSILONS,
-        "small_epsilon": SMALL_EPSILONS,
-        "start": list(STARTS),
-        "step": ["gradient", "Adam"],
-        "case_epsilon": CASE_EPSILONS,
-        "path_start": ["shared", "independent"],
-        "path_step": np.arange(MOMENTS + 1) * steps_between_moments(config),
-        "null": list(NULLS),
-        "correction": list(corrections()),
-        "explored_epsilon": EXPLORED_EPSILONS,
-    }
-    variables = {n: v for n, v in VARIABLES.items() if n in arrays}
-    data = xr.Dataset(
-        {n: (axes, arrays[n], {"long_name": meaning}) for n, (axes, meaning) in variables.items()}
-    )
-    used = {name: values for name, values in coordinates.items() if name in data.dims}
-    return Result(data.assign_coords(used), {})

@@ -1,9 +1,6 @@
-"""Many steps of the student, in the letters of proofs/README.md.
+"""Many steps of the student: proofs/README.md, section 12, in the conventions of ``one_step``."""
 
-The same conventions as in ``one_step``, whose ``predicted_step`` with u in place of v is F u.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +15,22 @@ from subliminal_toy.theorem.one_step import (
     Scalar,
     StudentLoss,
     Vector,
-    predicted_slope,
-    predicted_step,
     teacher,
 )
 
 Path = Float[Array, "steps p"]
+Product = Callable[[Vector], Vector]
+
+
+def response(f: Function, loss: StudentLoss, theta: Vector, x: Array) -> Product:
+    """Return the function u ↦ F u with F = E[J_xᵀ M(x) J_x]. Source: Eq. (34)."""
+    z, along = jax.linearize(lambda t: f(t, x), theta)
+    back = jax.linear_transpose(along, theta)
+
+    def product(u):
+        return back(jax.jvp(lambda outputs: jax.grad(loss)(outputs, z), (z,), (along(u),))[1])[0]
+
+    return product
 
 
 def student_path(
@@ -46,29 +53,21 @@ def student_path(
     return snapshots(moved, jnp.zeros_like(start), optax.sgd(rate), lambda k: k, steps)
 
 
-def predicted_path(
-    f: Function,
-    loss: StudentLoss,
-    theta: Vector,
-    x: Array,
-    v: Vector,
-    rate: Number,
-    steps: Sequence[int],
-) -> Path:
+def predicted_path(product: Product, v: Vector, rate: Number, steps: Sequence[int]) -> Path:
     """Return (I − (I − αF)ᵏ)v for each k of ``steps``, so that θ⁽ᵏ⁾ − θ⁰ is ε times it + o(ε).
 
-    By its recursion d ↦ d + αF(v − d) from 0. Source: Eq. (41).
+    By its recursion d ↦ d + αF(v − d) from 0, with F the ``product``. Source: Eq. (41).
     """
 
     def nearer(d, _):
-        d = d + rate * predicted_step(f, loss, theta, x, v - d)
+        d = d + rate * product(v - d)
         return d, d
 
-    path = jax.lax.scan(nearer, jnp.zeros_like(theta), length=max(steps))[1]
+    path = jax.lax.scan(nearer, jnp.zeros_like(v), length=max(steps))[1]
     return path[jnp.asarray(steps) - 1]
 
 
-def path_slope(
+def path_and_slope(
     f: Function,
     loss: StudentLoss,
     theta: Vector,
@@ -77,26 +76,45 @@ def path_slope(
     rate: Number,
     steps: Sequence[int],
     epsilon: Number,
-) -> Path:
-    """Return dθ⁽ᵏ⁾/dε at ``epsilon``, by differentiating through the student's whole training."""
+) -> tuple[Path, Path]:
+    """Return θ⁽ᵏ⁾ − θ⁰ and dθ⁽ᵏ⁾/dε at ``epsilon``, by differentiating through all of training."""
 
     def path(e):
         return student_path(f, loss, theta, x, f(teacher(theta, v, e), x), rate, steps)
 
     epsilon = jnp.asarray(epsilon, theta.dtype)
-    return jax.jvp(path, (epsilon,), (jnp.ones_like(epsilon),))[1]
+    return jax.jvp(path, (epsilon,), (jnp.ones_like(epsilon),))
 
 
-def largest_eigenvalue(
-    f: Function, loss: StudentLoss, theta: Vector, x: Array, start: Vector, n_products: int = 100
-) -> Scalar:
+def largest_eigenvalue(product: Product, start: Vector, n_products: int = 50) -> Scalar:
     """Return the largest eigenvalue of F, by power iteration from ``start``; never above it."""
 
     def unit(u):
         return u / jnp.maximum(jnp.linalg.norm(u), jnp.finfo(u.dtype).tiny)
 
-    def product(_, u):
-        return unit(predicted_step(f, loss, theta, x, u))
+    top = jax.lax.fori_loop(0, n_products, lambda _, u: unit(product(u)), unit(start))
+    return jnp.vdot(top, product(top))
 
-    top = jax.lax.fori_loop(0, n_products, product, unit(start))
-    return predicted_slope(f, loss, theta, x, top)
+
+def spectrum(
+    f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector
+) -> tuple[Float[Array, " outputs"], Float[Array, " outputs"]]:
+    """Return eigenvalues of F and the share of ‖v‖² along each eigenvector, without the null space.
+
+    By the dense Jacobian, for small networks only. What rounding makes of a zero counts as one.
+    """
+    z = f(theta, x)
+    jacobian = jax.jacobian(f)(theta, x).reshape(z.size, -1)
+    matrix = jax.hessian(lambda outputs: loss(outputs, z))(z).reshape(z.size, z.size)
+    values, vectors = jnp.linalg.eigh(matrix)
+    root = vectors * jnp.sqrt(jnp.maximum(values, 0))
+    _, roots, basis = jnp.linalg.svd(root.T @ jacobian, full_matrices=False)
+    seen = roots > roots[0] * z.size * jnp.finfo(theta.dtype).eps
+    return jnp.where(seen, roots**2, 0), jnp.where(seen, (basis @ v) ** 2 / jnp.vdot(v, v), 0)
+
+
+def progress(
+    values: Float[Array, " outputs"], shares: Float[Array, " outputs"], rate: Number, k: Array
+) -> Float[Array, " steps"]:
+    """Return q_k for each of ``k``, which tends to the sum of ``shares``. Source: Eq. (47)."""
+    return (shares * (1 - (1 - rate * values) ** k[:, None])).sum(axis=-1)

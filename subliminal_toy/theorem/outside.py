@@ -1,5 +1,6 @@
 """Around the one-step theorem: full distillations, what must be zero, and counterexamples."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,19 @@ from jaxtyping import Array, Float, Float64, Int
 
 from subliminal_toy.distill import cross_entropy, ensemble, kl, snapshots, squared_error
 from subliminal_toy.theorem.bench import Bench
-from subliminal_toy.theorem.one_step import ROUNDOFF, Vector, direction, student_step, teacher
+from subliminal_toy.theorem.many_steps import student_path
+from subliminal_toy.theorem.one_step import (
+    ROUNDOFF,
+    Function,
+    Scalar,
+    TraitLoss,
+    Vector,
+    cross_slope,
+    direction,
+    predicted_slope,
+    student_step,
+    teacher,
+)
 from subliminal_toy.theorem.problems import (
     AUXILIARY,
     CLASSES,
@@ -89,8 +102,9 @@ NULLS = (
     "linear model, student of the auxiliary logits: largest change of the class loss",
     "student equal to the teacher, squared error: largest |Δ_S|",
     "student equal to the teacher, softmax: largest gradient in a logit",
+    "the edge, f = θ₁ + θ₀²: largest |Δ_S·v|",
 )
-"""What theory says is zero: proofs/README.md, Eq. (24), (25) and (26)."""
+"""What theory says is zero: proofs/README.md, Eq. (24), (25), (26) and (31)."""
 
 
 def nulls(
@@ -121,8 +135,10 @@ def nulls(
     class_loss = linear.cells(of_classes, epsilon, of_linear.other).trait_change
     equal = tanh.cells(student(of_tanh, "squared error"), np.zeros(1)).largest_step
     softmax, bound = softmax_at_equality(3 * of_tanh.gumbel)
-    values = [np.abs(a).max() for a in (one_logit, unreached, class_loss, equal)]
-    return np.array([*values, softmax]), np.array([0.0, 0.0, 0.0, 0.0, bound])
+    with jax.enable_x64(True):
+        at_edge = [edge(e).inner for e in (1e-6, 1e-3, 1.0, 1e3)]
+    values = [np.max(np.abs(a)) for a in (one_logit, unreached, class_loss, equal, at_edge)]
+    return np.insert(values, 4, softmax), np.array([0.0, 0.0, 0.0, 0.0, bound, 0.0])
 
 
 def softmax_at_equality(logits: Float64[np.ndarray, "problem batch n"]) -> tuple[float, float]:
@@ -141,32 +157,76 @@ def softmax_at_equality(logits: Float64[np.ndarray, "problem batch n"]) -> tuple
     return float(np.abs(gradients).max()), float(3 * g / logits.shape[1])
 
 
-def corrections(epsilon: float = 0.1) -> dict[str, float]:
-    """Run the two counterexamples of proofs/README.md, Eq. (27) and (28).
+class TwoParameters(NamedTuple):
+    """One step from θ⁰ = 0: teacher, student, change of L_T, and Δ_S·v."""
 
-    ``opposite_*``: after a step with α = ¼, the change of the teacher's loss, and how far teacher
-    and student moved on the other input. ``overshoot_*``: after one with α = 3/2, the change of
-    the teacher's loss, and the student's distance from the teacher before and after.
+    teacher: Vector
+    student: Vector
+    change: Scalar
+    inner: Scalar
+
+
+def two_parameters(
+    f: Function,
+    trait: TraitLoss,
+    x: Array,
+    epsilon: float,
+    alpha: float,
+    metrics: Sequence[Sequence[float]] = ((1.0, 1.0), (1.0, 1.0)),
+) -> TwoParameters:
+    """Take one step under squared error; ``metrics`` are diagonals, one of each model."""
+    theta, (of_teacher, of_student) = jnp.zeros(2), jnp.asarray(metrics)
+    v = of_teacher * direction(trait, theta)
+    theta_t = teacher(theta, v, epsilon)
+    step = of_student * student_step(f, squared_error, theta, x, f(theta_t, x))
+    theta_s = alpha * step
+    return TwoParameters(theta_t, theta_s, trait(theta_s) - trait(theta), jnp.vdot(step, v))
+
+
+def edge(epsilon: float, alpha: float = 0.25) -> TwoParameters:
+    """Take the step of proofs/README.md, Eq. (31): f = θ₁ + θ₀², L_T = θ₁² − θ₀."""
+    return two_parameters(
+        lambda t, x: x * (t[1] + t[0] ** 2), lambda t: t[1] ** 2 - t[0], jnp.ones((1, 1)),
+        epsilon, alpha,
+    )  # fmt: skip
+
+
+def counterexamples(epsilon: float = 0.1) -> dict[str, tuple[float, float]]:
+    """Run the counterexamples of proofs/README.md: what is measured, and the proof's number.
+
+    Eq. (27), after a step with α = ¼, and Eq. (28), with α = 3/2: the change of the teacher's loss,
+    how far teacher and student moved on another input, the student's distance from the teacher
+    before and after. Eq. (31), (38) and, after two steps with α = 3/2, (45): the change of the
+    teacher's loss. Eq. (55): A and C.
     """
 
-    def f(theta: Vector, x: Float[Array, "batch 2"]) -> Float[Array, "batch 1"]:
+    def f(theta, x):
         return (x @ theta)[:, None]
 
     def trait(theta):
         return 0.5 * jnp.sum((theta - 1) ** 2)
 
     with jax.enable_x64(True):
-        theta = jnp.zeros(2)
-        x, other = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, -2.0]])
-        theta_t = teacher(theta, direction(trait, theta), jnp.asarray(epsilon))
-        step = student_step(f, squared_error, theta, x, f(theta_t, x))
-        short, long = theta + 0.25 * step, theta + 1.5 * step
-        numbers = {
-            "opposite_trait_change": trait(short) - trait(theta),
-            "opposite_teacher_move": f(theta_t, other) - f(theta, other),
-            "opposite_student_move": f(short, other) - f(theta, other),
-            "overshoot_trait_change": trait(long) - trait(theta),
-            "overshoot_distance_before": jnp.abs(f(theta, x) - f(theta_t, x)),
-            "overshoot_distance_after": jnp.abs(f(long, x) - f(theta_t, x)),
+        x, other, one = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, -2.0]]), jnp.ones((1, 1))
+        opposite, overshoot = (two_parameters(f, trait, x, epsilon, a) for a in (0.25, 1.5))
+        metrics = two_parameters(
+            lambda t, x: x * t.sum(), lambda t: t[0] - t[1], one, epsilon, 0.25, ((2, 1), (1, 2))
+        )
+        (two_steps,) = student_path(
+            lambda t, x: x * t, squared_error, jnp.zeros(1), one, epsilon * one, 1.5, (2,)
+        )
+        square = (lambda t, x: x * t**2), squared_error, one[0], one, one[0]
+        found = {
+            "opposite: change of L_T": (opposite.change, 0.5 * (0.5 * epsilon - 1) ** 2 - 0.5),
+            "opposite: teacher's move": (f(opposite.teacher, other), -epsilon),
+            "opposite: student's move": (f(opposite.student, other), 0.5 * epsilon),
+            "overshoot: change of L_T": (overshoot.change, 0.5 * (3 * epsilon - 1) ** 2 - 0.5),
+            "overshoot: distance before": (f(overshoot.teacher, x), epsilon),
+            "overshoot: distance after": (f(overshoot.student - overshoot.teacher, x), 2 * epsilon),
+            "edge: change of L_T": (edge(epsilon).change, 0.25 * epsilon**4),
+            "two metrics: change of L_T": (metrics.change, 0.5 * epsilon),
+            "two steps: change of L_T": (-two_steps, 3 * epsilon),
+            "other start: A": (predicted_slope(*square), 8.0),
+            "other start: C": (cross_slope(*square, -one[0]), -8.0),
         }
-        return {name: float(number.squeeze()) for name, number in numbers.items()}
+        return {name: (float(value.squeeze()), proof) for name, (value, proof) in found.items()}
