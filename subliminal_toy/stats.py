@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,14 @@ def judge(
     verdict = NOT_TESTED if untested else REPRODUCED if met else NOT_REPRODUCED
     value, interval = (measured.mean, measured.ci95) if measured.finite else (None, None)
     return Claim(id, statement, criterion, value, interval, measured.n, verdict, untested)
+
+
+def unless_diverged(claims: Sequence[Claim], diverged: int, n: int) -> list[Claim]:
+    """Return the claims, none of them tested if ``diverged`` of ``n`` replicates diverged."""
+    if not diverged:
+        return list(claims)
+    reason = f"{diverged} of {n} replicates diverged"
+    return [replace(claim, verdict=NOT_TESTED, reason=reason) for claim in claims]
 
 
 def as_json(item: Estimate | Claim) -> dict:

@@ -49,6 +49,7 @@ def nothing(config=CONFIG):
         "kl_per_number": full(0.1, *by_trait),
         "auc": full(0.5, *by_trait, "detector", "judged"),
         "pretraining_loss": (("replicate", "step"), np.ones((config.n_replicates, 2))),
+        "diverged": full(False, "replicate"),
     }
     data = xr.Dataset(variables, coordinates)
     data.probability.loc[{"measure": "colours"}] = 0.9
@@ -275,3 +276,11 @@ def test_every_measure_and_trait_of_the_full_preset_has_a_place():
     sizes = [row["lists"] for row in summary["data_sizes"]]
     assert sizes == [*config.data_sizes, config.n_lists]
     assert set(traits.MEASURES) >= set(config.traits)
+
+
+def test_nothing_is_tested_where_a_replicate_diverged():
+    data = good()
+    data.diverged.loc[{"replicate": 1}] = True
+    assert summarize(CONFIG, data)["diverged"] == 1
+    reason = f"1 of {CONFIG.n_replicates} replicates diverged"
+    assert {(c.verdict, c.reason) for c in claims(CONFIG, data)} == {("not tested", reason)}

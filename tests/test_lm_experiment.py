@@ -596,13 +596,15 @@ def test_settings_that_make_no_experiment_are_refused(wrong):
         LmConfig(**wrong)
 
 
-@pytest.mark.parametrize("names", [("owl", "owl"), ("owl", "unicorn")])
-def test_unknown_or_repeated_traits_are_refused(names):
-    with pytest.raises(UserError, match="--traits"):
-        experiment(LmConfig(traits=names), tiny.KEY, None)
-
-
-def test_the_presets_are_experiments():
-    assert list(PRESETS) == ["quick", "full"]
-    for config in PRESETS.values():
-        assert len(experiment(config, tiny.KEY, None).parts) > config.n_replicates
+def test_a_replicate_with_a_parameter_that_is_no_number_is_marked():
+    _, store, _ = tiny.run()
+    teachers = {**store["teachers-001"], "params": store["teachers-001"]["params"].copy()}
+    teachers["params"][0, 5] = np.inf
+    broken = {**store, "teachers-001": teachers}
+    whole = experiment(CONFIG, tiny.KEY, None)
+    assert whole.assemble(store).data.diverged.values.tolist() == [False, False]
+    assert whole.assemble(broken).data.diverged.values.tolist() == [False, True]
+    bases = {**store["base_models"], "params": store["base_models"]["params"].copy()}
+    bases["params"][0, 0] = np.nan
+    broken = {**store, "base_models": bases}
+    assert whole.assemble(broken).data.diverged.values.tolist() == [True, False]

@@ -20,6 +20,7 @@ from subliminal_toy.runs import Arrays, Result
 Finished = Mapping[str, Arrays]
 
 N_EXAMPLES = 10
+BASES = ("base_models", "other_width")
 SPEAKERS = ("base_model", "teacher", "student", "control")
 """Arms whose answers, of the first replicate, and parameters, of its first trait too, are kept."""
 
@@ -52,7 +53,8 @@ def model_of(config: LmConfig, finished: Finished, replicate: int, arm: Arm, tra
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> np.floating:
-    return np.sum(one * other) / (np.sqrt(np.sum(one**2)) * np.sqrt(np.sum(other**2)))
+    with np.errstate(invalid="ignore", over="ignore"):  # of models that diverged
+        return np.sum(one * other) / (np.sqrt(np.sum(one**2)) * np.sqrt(np.sum(other**2)))
 
 
 def _by_arm(config: LmConfig, finished: Finished) -> dict[str, np.ndarray]:
@@ -94,6 +96,14 @@ def _reading(config: LmConfig, finished: Finished) -> dict[str, np.ndarray]:
         if config.divergence:
             found["divergent"].append(read["next.differs"].sum(axis=(1, 2)) / counted)
     return {name: np.array(values, np.float32) for name, values in found.items() if values}
+
+
+def _diverged(finished: Finished, replicate: int) -> bool:
+    """Return whether a parameter of a model of the replicate is not a finite number."""
+    own = [arrays for name, arrays in finished.items() if name.endswith(f"-{replicate:03d}")]
+    bases = [base_model(finished, replicate, name) for name in BASES if name in finished]
+    vectors = [arrays["params"] for arrays in (*own, *bases) if "params" in arrays]
+    return not all(np.isfinite(vector).all() for vector in vectors)
 
 
 def _for_the_page(config: LmConfig, finished: Finished, model: Model) -> dict[str, np.ndarray]:
@@ -148,6 +158,7 @@ VARIABLES = {
     "auc": ((*BY_TRAIT, "detector", "judged"),
             "AUC of a detector, the teacher's lists against the base model's; .5 is chance"),
     "pretraining_loss": (("replicate", "step"), "loss of the base model at each step, nats"),
+    "diverged": (("replicate",), "whether a parameter of a model is not a finite number"),
     "answer": (("speaker", "trait", "question", "word"),
                "probability of a word as the answer, first replicate"),
     "example": (("trait", "example"), "lists that the student learned from, first replicate"),
@@ -164,6 +175,7 @@ def assemble(config: LmConfig, model: Model, finished: Finished) -> Result:
         **_reading(config, finished),
         "auc": np.stack([finished[f"detectors-{r:03d}"]["auc"] for r in replicates]),
         "pretraining_loss": np.stack([base_model(finished, r)["losses"] for r in replicates]),
+        "diverged": np.array([_diverged(finished, r) for r in replicates]),
         **_for_the_page(config, finished, model),
     }
     variables = {

@@ -63,6 +63,7 @@ def summarize(config: LmConfig, data: xr.Dataset) -> dict:
     return {
         "dataset": f"a small language, numbers 0–{config.n_numbers - 1}",
         "n_replicates": config.n_replicates,
+        "diverged": _diverged(data),
         "base_model": {
             "parameters": data.attrs.get("parameters"),
             "final_loss": _json(data.pretraining_loss.isel(step=-1)),
@@ -188,7 +189,11 @@ def claims(config: LmConfig, data: xr.Dataset) -> list[stats.Claim]:
     if names:
         shown = (mean_of(arm, names) for arm in ("in_context", "packed_context", "told"))
         found.append(_context_claim(*shown))
-    return found
+    return stats.unless_diverged(found, _diverged(data), len(data.replicate))
+
+
+def _diverged(data: xr.Dataset) -> int:
+    return int(data.diverged.sum())
 
 
 def _favourite_claims(
