@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from subliminal_toy import records, runs
 from subliminal_toy.errors import UserError
 from subliminal_toy.lm import arms, training
-from subliminal_toy.lm.config import PRESETS, LmConfig
+from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.experiment import experiment
 from subliminal_toy.lm.language import documents, draw_numbers
 from subliminal_toy.lm.numbers import BANNED_NUMBERS, parse_numbers
