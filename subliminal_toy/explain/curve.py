@@ -91,10 +91,11 @@ def _r2(sums: np.ndarray) -> np.ndarray:
 
 
 def points(data: xr.Dataset) -> xr.Dataset:
-    """Return all replicates, trainings and steps where something was measured, in one row."""
+    """Return all replicates, trainings and steps where all that was measured is finite, in a row."""
     numbered = data.assign_coords(replicate=np.arange(data.sizes["replicate"]))
     row = numbered.stack(point=("replicate", "training", "step"), create_index=False)
-    return row.isel(point=row.accuracy.notnull().values).astype(float)
+    measured = [row[name].values for name in ("accuracy", *PREDICTORS)]
+    return row.isel(point=np.isfinite(measured).all(0)).astype(float)
 
 
 def left_out(data: xr.Dataset, predictor: str, factors: Sequence[str]) -> Fit:

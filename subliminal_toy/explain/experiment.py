@@ -151,16 +151,16 @@ def _assemble(
                 {"network": table.network},
             )
         )
-        students += [_student(table.network, student, arrays) for student in table.students]
+        students += [_student(table, student, arrays) for student in table.students]
     each = xr.concat(students, "training", coords="all", join="outer")
     result = xr.merge([each, xr.concat(networks, "network", coords="minimal")])
-    for name, about in ABOUT.items():
-        result[name].attrs["long_name"] = about
+    for name, variable in result.data_vars.items():
+        variable.attrs["long_name"] = ABOUT[str(name)]
     result.attrs["dataset"] = data.name
     return Result(result.transpose("replicate", "training", "step", "network"), {})
 
 
-def _student(network: str, student: Student, arrays: Arrays) -> xr.Dataset:
+def _student(table: Table, student: Student, arrays: Arrays) -> xr.Dataset:
     """Return what was measured and predicted of a student in all replicates."""
     per_epoch = training.n_steps(student.n_inputs, student.batch_size)
     steps = [*student.checkpoints, student.epochs * per_epoch]
@@ -174,7 +174,8 @@ def _student(network: str, student: Student, arrays: Arrays) -> xr.Dataset:
         {
             "step": steps,
             "training": student.name,
-            "of_network": network,
+            "of_network": table.network,
+            "condition": student.name in table.conditions,
             "update": student.update,
             "epochs": student.epochs,
             "final_step": steps[-1],

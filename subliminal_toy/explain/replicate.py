@@ -20,8 +20,8 @@ from subliminal_toy.distill import accuracy
 from subliminal_toy.explain.geometry import descent_progress, forecast, inner, subtract
 from subliminal_toy.models import Network, Params, named_leaves
 
-STEPS_OF_PREDICTION = 30
-"""Steps k of conjugate gradients; this number and ``AT`` were chosen as docs/changes.md says."""
+STEPS_OF_PREDICTION = 15
+"""Steps k of conjugate gradients. How k and ``AT`` were chosen: docs/explain-settings.md."""
 AT: Literal["start", "teacher"] = "start"
 """Where the softmax of the prediction's metric is taken."""
 KEPT = ("accuracy", "progress", "cosine", "length", "imitation_loss", "ceiling", "diverged")

@@ -7,7 +7,15 @@ import xarray as xr
 from scipy.stats import rankdata
 
 from subliminal_toy import stats
-from subliminal_toy.explain.arms import CONTROLS, FACTORS, FREE, MAIN, ONLY, WITHOUT
+from subliminal_toy.explain.arms import (
+    FACTORS,
+    FREE,
+    MAIN,
+    ONLY,
+    WITHOUT,
+    WITHOUT_OWN,
+    WITHOUT_RANDOM,
+)
 from subliminal_toy.explain.config import ExplainConfig
 from subliminal_toy.explain.curve import PREDICTORS, Fit, across_networks, left_out, resampled
 from subliminal_toy.explain.replicate import STEPS_OF_PREDICTION
@@ -19,6 +27,7 @@ LEAST_R2, LARGEST_ERROR = 0.9, 0.06
 LEFT, BEHIND, NEAR = 0.25, 0.1, 0.05  # of E2: of the gain; of the accuracy; of the accuracy
 GRID = 21  # values of q at which two paths are compared
 FEWEST_CONDITIONS, LOW, MOST_LOW, LEAST_RANK = 24, 0.2, 1 / 3, 0.95  # of P1
+CONTROLS = (WITHOUT_RANDOM, WITHOUT_OWN)
 RIVALS = ("predicted", "predicted_progress", "first_cosine", "slope", "descent")
 """What could rank the students before they are trained; the first is P1's."""
 
@@ -155,9 +164,8 @@ def path(one: xr.Dataset, untrained: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def foreseen(data: xr.Dataset) -> xr.Dataset:
-    """Return the trainings of P1 at their end, with what was predicted of them."""
-    trainings = data.predicted.notnull().any("replicate")
-    chosen = data.isel(training=trainings.values)
+    """Return the conditions of P1 at their end, with what was predicted of them."""
+    chosen = data.isel(training=data.condition.values)
     return chosen[list(RIVALS)].assign(accuracy=final(chosen).accuracy)
 
 
@@ -208,8 +216,8 @@ def claim_p1(data: xr.Dataset) -> stats.Claim:
     measured = rank(of, "predicted")
     return stats.judge(
         "P1",
-        "How much students take over can be ranked before any of them is trained, by the network "
-        "linearised at their start",
+        "How much students of Adam take over from inputs of one scale can be ranked before any of "
+        "them is trained, by the network linearised at their start",
         f"at least {FEWEST_CONDITIONS} conditions listed beforehand, at most a third of them below "
         f"accuracy {LOW:g}, students of one length: Spearman's rank correlation of predicted and "
         f"measured accuracy, replicate means, at least {LEAST_RANK:g} (interval by bootstrap over "

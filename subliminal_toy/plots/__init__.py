@@ -8,13 +8,14 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.plots import classifier, lm, theorem
+from subliminal_toy.plots import classifier, explain, lm, theorem
 from subliminal_toy.records import Record
 
 STYLE = Path(__file__).parents[1] / "subliminal.mplstyle"
 FIGURES: dict[str, dict[str, Callable[[Record], Figure]]] = {
     "theorem": theorem.FIGURES,
     "classifier": classifier.FIGURES,
+    "explain": explain.FIGURES,
     "lm": lm.FIGURES,
 }
 """Functions that draw, by experiment and by the name of the figure."""

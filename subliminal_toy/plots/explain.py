@@ -1,0 +1,153 @@
+"""How much passes, and why: accuracy on progress, the paths without and with it, predictions."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from subliminal_toy.explain.arms import FREE, MAIN, ONLY, WITHOUT, WITHOUT_OWN, WITHOUT_RANDOM
+from subliminal_toy.records import Record
+
+FAMILIES = {
+    "optimiser and its rate": "#0072B2",
+    "logits, images, steps": "0.45",
+    "kind of inputs": "#009E73",
+    "loss": "#CC79A7",
+    "distance of the start": "#D55E00",
+}
+"""What is varied about a training beside the standard one, and its colour."""
+PATHS = {
+    FREE: ("nothing removed", "black", "-"),
+    ONLY: ("only the component along the teacher’s displacement", "#0072B2", "-"),
+    WITHOUT: ("without that component", "#D55E00", "-"),
+    WITHOUT_RANDOM: ("without a random one", "0.5", "--"),
+    WITHOUT_OWN: ("without its own displacement orthogonal to it", "0.5", ":"),
+}
+"""Label, colour and line of the students of E2."""
+
+
+def family(training: xr.Dataset) -> str:
+    """Return what is varied about a training."""
+    coordinates = {name: str(value.values) for name, value in training.coords.items()}
+    if (coordinates["optimiser"], coordinates["learning_rate"]) != ("adam", "0.0003"):
+        return "optimiser and its rate"
+    if coordinates["distance"] != "0":
+        return "distance of the start"
+    if coordinates["loss"] != "kl":
+        return "loss"
+    return "logits, images, steps" if coordinates["inputs"] == "uniform" else "kind of inputs"
+
+
+def curve(record: Record) -> Figure:
+    """Accuracy of every replicate at every checkpoint on progress, and on the imitation loss."""
+    data = record.data
+    rows = data.isel(training=((data.of_network == MAIN) & (data["update"] == "all")).values)
+    figure = Figure(figsize=(8.4, 4.0))
+    axes = figure.subplots(1, 2, sharey=True)
+    names = {"progress": "progress q along the teacher’s displacement",
+             "imitation_loss": "imitation loss"}  # fmt: skip
+    for panel, (name, label) in zip(axes, names.items(), strict=True):
+        for training in rows.training:
+            one = rows.sel(training=training)
+            kind = family(one)
+            panel.plot(
+                one[name].values.ravel(),
+                one.accuracy.values.ravel(),
+                ".",
+                color=FAMILIES[kind],
+                markersize=3.5,
+                markeredgewidth=0,
+                alpha=0.6,
+                label=kind,
+            )
+        r2 = record.summary["r2"][name]["pooled"]["mean"]
+        panel.set_title(f"R² = {r2:.2f}, trainings and replicate left out", fontsize=9)
+        panel.set_xlabel(label)
+    axes[1].set_xscale("log")
+    axes[0].set_ylabel("test accuracy")
+    axes[0].set_ylim(0, 1)
+    n = f"{rows.sizes['training']} trainings × {record.summary['n_replicates']} replicates"
+    _finish(figure, axes[0], f"What explains how much is learned: {record.summary['dataset']}, {n}")
+    return figure
+
+
+def paths(record: Record) -> Figure:
+    """Accuracy of the students of E2 on steps and on progress, means over replicates."""
+    data = record.data
+    figure = Figure(figsize=(8.4, 4.2))
+    axes = figure.subplots(1, 2, sharey=True)
+    untrained = float(data.untrained.sel(network=MAIN).mean())
+    for name, (label, colour, line) in PATHS.items():
+        one = data[["accuracy", "progress"]].sel(training=name).dropna("step")
+        means = one.mean("replicate")
+        style = {"color": colour, "linestyle": line, "marker": ".", "label": label}
+        axes[0].plot(means.step, means.accuracy, **style)
+        axes[1].plot(np.append(0, means.progress), np.append(untrained, means.accuracy), **style)
+        axes[0].fill_between(
+            means.step,
+            one.accuracy.min("replicate"),
+            one.accuracy.max("replicate"),
+            color=colour,
+            alpha=0.12,
+            linewidth=0,
+        )
+    axes[0].set_xscale("log")
+    axes[0].set_xlabel("steps (shaded: all replicates)")
+    axes[1].set_xlabel("progress q")
+    axes[0].set_ylabel("test accuracy")
+    axes[0].set_ylim(0, 1)
+    for panel in axes:
+        panel.axhline(untrained, color="black", linewidth=0.8, linestyle=":")
+    n = f"n = {record.summary['n_replicates']} replicates"
+    _finish(figure, axes[0], f"Changing the update at every step: {record.summary['dataset']}, {n}")
+    return figure
+
+
+def predicted(record: Record) -> Figure:
+    """Measured on predicted accuracy of the conditions of P1, means and ranges over replicates.
+
+    A white point is predicted too, and known to fail.
+    """
+    data = record.data
+    rows = data.isel(training=data.predicted.notnull().any("replicate").values)
+    at_end = rows.accuracy.sel(step=rows.final_step)
+    figure = Figure(figsize=(5.4, 4.8))
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
+    for training in rows.training:
+        x, y = (a.sel(training=training) for a in (rows.predicted, at_end))
+        kind = family(rows.sel(training=training))
+        axes.plot([x.mean()] * 2, [y.min(), y.max()], color=FAMILIES[kind], linewidth=0.8)
+        filled = FAMILIES[kind] if bool(training.condition) else "white"
+        axes.plot(
+            x.mean(), y.mean(), "o", color=FAMILIES[kind], mfc=filled, markersize=5, label=kind
+        )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("predicted accuracy, before training")
+    axes.set_ylabel("measured accuracy (lines: all replicates)")
+    rank = record.summary["prediction"]["rank"]["predicted"]["mean"]
+    n = f"{int(rows.condition.sum())} conditions, n = {record.summary['n_replicates']}"
+    title = f"Predicted: {record.summary['dataset']}, {n}, rank correlation {rank:.2f}"
+    _finish(figure, axes, title)
+    return figure
+
+
+def _finish(figure: Figure, axes: Axes, title: str) -> None:
+    """Write the title, and a legend in which each label stands once."""
+    handles, labels = axes.get_legend_handles_labels()
+    each = dict(zip(labels, handles, strict=True))
+    legend = figure.legend(
+        each.values(), each, loc="outside lower center", ncols=2, fontsize=8, markerscale=2
+    )
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+
+
+FIGURES = {
+    "explain_curve": curve,
+    "explain_paths": paths,
+    "explain_prediction": predicted,
+}
