@@ -7,6 +7,7 @@ To add an experiment is to add a package with the modules ``config``, ``experime
 from typing import Any, NamedTuple
 
 from subliminal_toy.classifier import config as classifier
+from subliminal_toy.explain import config as explain
 from subliminal_toy.lm import config as lm
 from subliminal_toy.theorem import config as theorem
 
@@ -35,6 +36,13 @@ EXPERIMENTS = {
         60,
         True,
         "Teachers, students and cross-model students: digits learned from noise.",
+    ),
+    "explain": Room(
+        explain.ExplainConfig,
+        explain.PRESETS,
+        45,
+        True,
+        "How much passes, and why: progress along the teacher's displacement, cause, prediction.",
     ),
     "lm": Room(
         lm.LmConfig,
