@@ -91,7 +91,7 @@ def _r2(sums: np.ndarray) -> np.ndarray:
 
 
 def points(data: xr.Dataset) -> xr.Dataset:
-    """Return all replicates, trainings and steps where all that was measured is finite, in a row."""
+    """Return all replicates, trainings and steps whose measures are finite, in one row."""
     numbered = data.assign_coords(replicate=np.arange(data.sizes["replicate"]))
     row = numbered.stack(point=("replicate", "training", "step"), create_index=False)
     measured = [row[name].values for name in ("accuracy", *PREDICTORS)]
