@@ -59,8 +59,9 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
 
     ``digits`` is scikit-learn's, inside its wheel; ``mnist``, ``fashion_mnist`` and ``kmnist``
     come from the four IDX files in ``data_dir`` (gzipped or not), or else through
-    tensorflow-datasets, which knows the addresses and checks the SHA-256. Raises UserError if
-    the name is unknown, a file is missing or damaged, or a download is needed and fails.
+    tensorflow-datasets, which knows the addresses and the SHA-256: what is downloaded, and what a
+    download has left, must have it. Raises UserError if the name is unknown, a file is missing,
+    damaged or not the published one, or a download is needed and fails.
     """
     if name == "digits":
         return _digits()
@@ -68,7 +69,15 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
         raise UserError(
             f"There is no data set '{name}': choose digits, mnist, fashion_mnist or kmnist."
         )
-    return _from_idx(name, data_dir if data_dir is not None else _download(name))
+    if data_dir is not None:
+        return _from_idx(name, data_dir)
+    folder = _download(name)
+    loaded = _from_idx(name, folder)
+    if loaded.name != name:
+        raise UserError(
+            f"The files in {folder} are not those that were published: delete it and run again."
+        )
+    return loaded
 
 
 def _digits() -> Dataset:
@@ -157,6 +166,8 @@ def _download(name: str) -> Path:
         return folder
     builder = tfds.builder_cls(name)
     urls = {stem: f"{builder.URL}{stem}.gz" for stem in IDX_FILES.values()}
+    if any(url not in builder.url_infos for url in urls.values()):
+        raise UserError(f"The SHA-256 of '{name}' is not known: give its files with --data-dir.")
     # tensorflow-datasets alone would try for minutes before it gave up.
     if not _reachable(next(iter(urls.values()))):
         raise UserError(

@@ -1,7 +1,10 @@
 """Data sets and the noise set, on the embedded digits and on files that the tests write."""
 
 import gzip
+import hashlib
+import shutil
 import threading
+import types
 from pathlib import Path
 
 import jax
@@ -132,32 +135,75 @@ def test_a_network_that_never_answers_is_given_up(monkeypatch):
     released.set()
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
-def test_a_download_takes_addresses_and_checksums_from_the_builder(
-    name, files, no_cache, monkeypatch
-):
+@pytest.fixture
+def fake_download(files, no_cache, monkeypatch):
+    """Give the tests' files for any address, with their own SHA-256; return what was asked for."""
     import tensorflow_datasets as tfds
 
-    directory, asked = files[0], []
+    directory, asked, infos = files[0], [], {}
+    for stem in data.IDX_FILES.values():
+        plain, packed = directory / stem, directory / f"{stem}.gz"
+        if not packed.exists():
+            packed.write_bytes(gzip.compress(plain.read_bytes()))
+        digest = hashlib.sha256(packed.read_bytes()).hexdigest()
+        infos[stem] = types.SimpleNamespace(checksum=digest)
+
+    def builder(name):
+        urls = {url.rpartition("/")[2].removesuffix(".gz"): url for url in published(name)}
+        return types.SimpleNamespace(
+            URL=urls["train-images-idx3-ubyte"].removesuffix("train-images-idx3-ubyte.gz"),
+            url_infos={url: infos[stem] for stem, url in urls.items()},
+        )
+
+    def published(name):
+        return real(name).url_infos
 
     def download(self, urls):
         asked.append(urls)
-        paths = {}
-        for stem in urls:
-            plain, packed = directory / stem, directory / f"{stem}.gz"
-            if not packed.exists():
-                packed.write_bytes(gzip.compress(plain.read_bytes()))
-            paths[stem] = packed
-        return paths
+        return {stem: shutil.copy(directory / f"{stem}.gz", directory / stem) for stem in urls}
 
+    real = tfds.builder_cls
+    monkeypatch.setattr(tfds, "builder_cls", builder)
     monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
     monkeypatch.setattr(data, "_reachable", lambda url: True)
+    return asked, infos
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+def test_a_download_takes_addresses_and_checksums_from_the_builder(
+    name, fake_download, no_cache, monkeypatch
+):
+    import tensorflow_datasets as tfds
+
+    asked, _ = fake_download
     loaded = data.load(name)
     assert set(asked[0].values()) == set(tfds.builder_cls(name).url_infos)
-    assert loaded.name == f"{name} (not the published files)"
+    assert loaded.name == name
     # The second time the network is not asked.
     monkeypatch.setattr(data, "_reachable", lambda url: False)
     assert data.load(name).sha256() == loaded.sha256() and len(asked) == 1
+    # What has changed since is not believed.
+    path = next(no_cache.rglob("t10k-labels-idx1-ubyte.gz"))
+    path.write_bytes(gzip.compress(idx(np.arange(3))))
+    with pytest.raises(UserError, match="not those that were published: delete it"):
+        data.load(name)
+
+
+def test_a_download_of_other_files_is_refused(fake_download):
+    for info in fake_download[1].values():
+        info.checksum = "0" * 64
+    with pytest.raises(UserError, match="not those that were published"):
+        data.load("mnist")
+
+
+def test_a_download_without_a_known_sha256_is_not_begun(fake_download, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    builder = types.SimpleNamespace(URL="http://example.invalid/", url_infos={})
+    monkeypatch.setattr(tfds, "builder_cls", lambda name: builder)
+    with pytest.raises(UserError, match="SHA-256 of 'mnist' is not known"):
+        data.load("mnist")
+    assert not fake_download[0]
 
 
 def test_a_failed_download_is_one_sentence(no_cache, monkeypatch):
