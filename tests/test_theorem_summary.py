@@ -19,7 +19,9 @@ SIZES = {
     "architecture": 3, "loss": 5, "inputs": 1, "trait": 1, "epsilon": 17, "small_epsilon": 7,
     "node": 2, "trial": 800, "problem": 100, "start": len(STARTS), "case": 1, "step": 2,
     "case_epsilon": 1, "outside_problem": 4, "replicate": 2, "path_start": 2, "path_step": 3,
-    "null": 1, "correction": 1, "cell": 1, "explored_epsilon": 2,
+    "null": 1, "counterexample": 1, "cell": 1, "explored_epsilon": 2, "rate": 3, "k": 2,
+    "step_epsilon": 4, "progress_step": 2, "metric": 2, "metric_problem": 2, "label_loss": 1,
+    "label_problem": 2, "label_epsilon": 1, "multiple": 2,
 }  # fmt: skip
 COORDINATES = {
     "architecture": ["linear", "mlp-relu", "decoder"],
@@ -35,7 +37,15 @@ COORDINATES = {
     "path_start": ["shared", "independent"],
     "path_step": np.arange(3),
     "null": ["nothing"],
-    "correction": ["opposite"],
+    "counterexample": ["opposite"],
+    "rate": [0.5, 1.9, 2.1],
+    "k": [1, 2],
+    "step_epsilon": [0.0, 1e-8, 1e-7, 1e-6],
+    "progress_step": [1, 10],
+    "metric": ["one", "two"],
+    "label_loss": ["softmax"],
+    "label_epsilon": [0.1],
+    "multiple": [0.01, 10.0],
     "cell": ["a · b · c · d"],
     "explored_epsilon": [1e-6, 1.0],
 }
@@ -86,7 +96,7 @@ def verdicts(data):
     summary = summarize(CONFIG, data)
     json.dumps(summary, allow_nan=False)
     claims = {claim["id"]: claim for claim in summary["claims"]}
-    assert list(claims) == ["T1", "T2"]
+    assert list(claims) == ["T1", "T2", "T3", "T4", "T5"]
     return claims
 
 
@@ -108,7 +118,7 @@ def with_cell(cell, **values):
 
 def test_both_claims_are_reproduced_where_everything_is_as_it_should_be():
     claims = verdicts(ideal())
-    assert [claim["verdict"] for claim in claims.values()] == [REPRODUCED, REPRODUCED]
+    assert claims["T1"]["verdict"] == claims["T2"]["verdict"] == REPRODUCED
     assert claims["T1"]["n"] == 3 * 5 * 800 and claims["T1"]["value"] == 1
     assert claims["T2"]["n"] == 500
 

@@ -14,6 +14,7 @@ COLOURS = {
     "decoder": "#CC79A7",
 }  # fmt: skip
 SHARED, INDEPENDENT = "#0072B2", "#D55E00"
+RATE_COLOURS = ("#009E73", "#0072B2", "#D55E00")
 
 
 def convergence(record: Record) -> Figure:
@@ -181,9 +182,79 @@ def outside(record: Record) -> Figure:
     return figure
 
 
+def many_steps(record: Record) -> Figure:
+    """Remainder after many steps, where the teacher's loss rises, and progress to the coverage."""
+    data, summary = record.data, record.summary
+    figure = Figure(figsize=(10.0, 3.6))
+    left, middle, right = figure.subplots(1, 3)
+    epsilons = data.step_epsilon[1:]
+    for rate, colour in zip(data.rate.values, RATE_COLOURS, strict=True):
+        cells = data.sel(rate=rate).isel(k=-1, step_epsilon=slice(1, None))
+        cells = cells.stack(line=("architecture", "loss", "trait"))
+        cells = cells.isel(line=np.flatnonzero(cells.steps_slope > 0))
+        errors = cells.steps_error.transpose("step_epsilon", "line").values
+        left.loglog(epsilons, errors, color=colour, linewidth=0.5, alpha=0.5)
+        steps = [row for row in summary["steps"] if row["rate"] == rate]
+        k = [row["k"] for row in steps]
+        middle.semilogx(k, [row["rises"]["mean"] for row in steps], "o-", color=colour,
+                        markersize=4, label=f"α‖F‖ = {rate:g}")  # fmt: skip
+        middle.vlines(k, *np.transpose([row["rises"]["ci95"] for row in steps]), color=colour)
+    left.loglog(epsilons, epsilons, "--", color="black", linewidth=1)
+    left.set_xlabel("teacher's step ε (over its growth)")
+    left.set_ylabel(f"relative error of dθ/dε, k = {int(data.k[-1])}")
+    left.set_title("Dashed: slope 1 (order 2)", fontsize=10)
+    middle.set_xlabel("student's steps k")
+    middle.set_ylabel("fraction in which L$_T$ rises")
+    middle.set_ylim(-0.03, 1.03)
+    middle.set_title(f"n = {summary['steps'][0]['rises']['n']} problems", fontsize=10)
+    middle.legend(fontsize=8)
+    for loss, colour in zip(data.loss.values, COLOURS.values(), strict=False):
+        one = data.sel(loss=loss)
+        right.semilogx(data.progress_step, one.progress_predicted, color=colour, label=str(loss))
+        right.semilogx(data.progress_step, one.progress_measured, "o", color=colour, markersize=3)
+        right.axhline(float(one.progress_coverage), color=colour, linewidth=0.8, linestyle=":")
+    right.set_xlabel("student's steps k")
+    right.set_ylabel("progress q$_k$")
+    right.set_title("Line: predicted; dotted: coverage (n = 1)", fontsize=10)
+    right.legend(fontsize=7)
+    return figure
+
+
+def sampled(record: Record) -> Figure:
+    """Steps in metrics, and means of steps on sampled labels."""
+    data, summary = record.data, record.summary
+    figure = Figure(figsize=(10.0, 3.4))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    rows = summary["metrics"]
+    places = np.arange(len(rows))
+    left.plot([row["rises"]["mean"] for row in rows], places, "o", color=INDEPENDENT)
+    left.hlines(places, *np.transpose([row["rises"]["ci95"] for row in rows]), color=INDEPENDENT)
+    left.set_yticks(places, [row["metric"] for row in rows], fontsize=8)
+    left.set_ylim(len(rows) - 0.5, -0.5)
+    left.set_xlabel("fraction in which L$_T$ rises")
+    left.set_title(f"One step in a metric, n = {rows[0]['rises']['n']} each", fontsize=10)
+    ratio = data.label_draws * data.label_soft**2 / data.label_variance
+    for loss, colour in zip(data.label_loss.values, (SHARED, INDEPENDENT), strict=False):
+        at = {"label_loss": loss}
+        right.plot(ratio.sel(at).values.ravel(), data.label_wrong.sel(at).values.ravel(), ".",
+                   color=colour, alpha=0.5, label=str(loss))  # fmt: skip
+    grid = np.geomspace(float(ratio.min()), float(ratio.max()), 200)
+    right.plot(grid, np.minimum(1, 1 / grid), "--", color="black", linewidth=1,
+               label="bound Var/(N(Δ$_S$·v)²)")  # fmt: skip
+    right.set_xscale("log")
+    right.set_xlabel("draws N, in units of N* = Var/(Δ$_S$·v)²")
+    right.set_ylabel("fraction of means against v")
+    n, n_means = data.sizes["label_problem"], summary["sampled"][0]["wrong"]["n"]
+    right.set_title(f"Sampled labels; a dot: {n_means // n} means of one problem", fontsize=10)
+    right.legend(fontsize=8)
+    return figure
+
+
 FIGURES = {
     "theorem_convergence": convergence,
     "theorem_fall": fall,
     "theorem_cross_slope": cross_slope,
     "theorem_outside": outside,
+    "theorem_many_steps": many_steps,
+    "theorem_sampled": sampled,
 }

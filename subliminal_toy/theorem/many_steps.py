@@ -101,15 +101,17 @@ def spectrum(
 ) -> tuple[Float[Array, " outputs"], Float[Array, " outputs"]]:
     """Return eigenvalues of F and the share of ‖v‖² along each eigenvector, without the null space.
 
-    By the dense Jacobian, for small networks only. What rounding makes of a zero counts as one.
+    By the dense Jacobian, for small networks only. What rounding makes of a zero, in M or in F,
+    counts as one.
     """
     z = f(theta, x)
     jacobian = jax.jacobian(f)(theta, x).reshape(z.size, -1)
     matrix = jax.hessian(lambda outputs: loss(outputs, z))(z).reshape(z.size, z.size)
     values, vectors = jnp.linalg.eigh(matrix)
-    root = vectors * jnp.sqrt(jnp.maximum(values, 0))
+    least = z.size * jnp.finfo(theta.dtype).eps
+    root = vectors * jnp.sqrt(jnp.where(values > least * values[-1], values, 0))[None]
     _, roots, basis = jnp.linalg.svd(root.T @ jacobian, full_matrices=False)
-    seen = roots > roots[0] * z.size * jnp.finfo(theta.dtype).eps
+    seen = roots > least * roots[0]
     return jnp.where(seen, roots**2, 0), jnp.where(seen, (basis @ v) ** 2 / jnp.vdot(v, v), 0)
 
 
@@ -117,4 +119,5 @@ def progress(
     values: Float[Array, " outputs"], shares: Float[Array, " outputs"], rate: Number, k: Array
 ) -> Float[Array, " steps"]:
     """Return q_k for each of ``k``, which tends to the sum of ``shares``. Source: Eq. (47)."""
-    return (shares * (1 - (1 - rate * values) ** k[:, None])).sum(axis=-1)
+    grown = 1 - (1 - rate * values)[None] ** k[:, None]
+    return (shares[None] * grown).sum(axis=-1)

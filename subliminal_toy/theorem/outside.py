@@ -210,12 +210,17 @@ def counterexamples(epsilon: float = 0.1) -> dict[str, tuple[float, float]]:
         x, other, one = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, -2.0]]), jnp.ones((1, 1))
         opposite, overshoot = (two_parameters(f, trait, x, epsilon, a) for a in (0.25, 1.5))
         metrics = two_parameters(
-            lambda t, x: x * t.sum(), lambda t: t[0] - t[1], one, epsilon, 0.25, ((2, 1), (1, 2))
+            lambda t, x: x * t.sum(),
+            lambda t: t[0] - t[1],
+            one,
+            epsilon,
+            0.25,
+            ((2.0, 1.0), (1.0, 2.0)),
         )
         (two_steps,) = student_path(
-            lambda t, x: x * t, squared_error, jnp.zeros(1), one, epsilon * one, 1.5, (2,)
+            lambda t, x: x * t[None], squared_error, jnp.zeros(1), one, epsilon * one, 1.5, (2,)
         )
-        square = (lambda t, x: x * t**2), squared_error, one[0], one, one[0]
+        square = (lambda t, x: x * t[None] ** 2), squared_error, one[0], one, one[0]
         found = {
             "opposite: change of L_T": (opposite.change, 0.5 * (0.5 * epsilon - 1) ** 2 - 0.5),
             "opposite: teacher's move": (f(opposite.teacher, other), -epsilon),

@@ -34,7 +34,7 @@ def component(z: Logits, y: Logits, jv: Logits, weights: Float[Any, "*lists inpu
     )
 
 
-def bound(of_one: Component, n_draws: Any) -> np.ndarray:
+def bound(of_one: Component, n_draws: Any) -> Float[Any, "*lists"]:
     """Return what P(mean of ``n_draws`` draws points away from v) is at most. Source: Eq. (51)."""
     return np.minimum(of_one.variance / (n_draws * of_one.mean**2), 1.0)
 

@@ -1,0 +1,181 @@
+"""Many steps, metrics and sampled labels, against dense matrices and formulas by hand."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_theorem_one_step import Case
+
+from subliminal_toy.distill import cross_entropy, kl
+from subliminal_toy.theorem import many_steps, outside, sampled
+from subliminal_toy.theorem.one_step import teacher
+
+STEPS = (1, 2, 5, 20)
+LOSSES = ("squared error", "weighted", "softmax", "subset", "sq. subset")
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def case_of(loss):
+    return Case(seed=4, batch=4, hidden=3, outputs=4, loss=loss, scale=1.0)
+
+
+def dense(case):
+    """Return F by the dense Jacobian and the loss's matrices by their formulas."""
+    jacobian = np.asarray(jax.jacobian(case.f)(case.theta, case.x))
+    z = np.asarray(case.f(case.theta, case.x))
+    return np.einsum("bip,bij,bjq->pq", jacobian, case.matrices(z), jacobian) / len(z)
+
+
+def rate_of(case, relative):
+    return relative / np.linalg.eigvalsh(dense(case))[-1]
+
+
+def product_of(case):
+    return many_steps.response(case.f, case.loss, case.theta, case.x)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_response_and_its_largest_eigenvalue_are_those_of_the_dense_matrix(loss):
+    case = case_of(loss)
+    matrix, product = dense(case), product_of(case)
+    found = product(case.v)
+    start = np.random.default_rng(1).normal(size=len(case.v))
+    largest = float(many_steps.largest_eigenvalue(product, start, 2000))
+    rough = float(many_steps.largest_eigenvalue(product, start))
+    top = np.linalg.eigvalsh(matrix)[-1]
+    np.testing.assert_allclose(found, matrix @ case.v, atol=1e-11 * top * np.linalg.norm(case.v))
+    assert largest == pytest.approx(top, rel=1e-3)
+    assert 0.9 * top < rough <= top * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_predicted_path_is_the_power_of_a_matrix(loss):
+    case = case_of(loss)
+    matrix = dense(case)
+    for relative in (0.7, 1.9, 2.1):
+        rate = rate_of(case, relative)
+        path = many_steps.predicted_path(product_of(case), case.v, rate, STEPS)
+        for k, found in zip(STEPS, path, strict=True):
+            power = np.linalg.matrix_power(np.eye(len(case.v)) - rate * matrix, k)
+            expected = case.v - power @ case.v
+            scale = np.linalg.norm(expected) + np.linalg.norm(case.v)
+            np.testing.assert_allclose(found, expected, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_students_path_is_gradient_descent_by_hand(loss):
+    case = case_of(loss)
+    start = case.theta + 0.1 * np.random.default_rng(2).normal(size=len(case.theta))
+    y = case.f(teacher(case.theta, case.v, 0.1), case.x)
+    rate = 0.1 * rate_of(case, 1.0)
+    found = many_steps.student_path(case.f, case.loss, start, case.x, y, rate, (1, 3))
+    theta, by_hand = start, []
+    for _ in range(3):
+        jacobian = np.asarray(jax.jacobian(case.f)(theta, case.x))
+        push = case.gradient(np.asarray(case.f(theta, case.x)), np.asarray(y))
+        theta = theta - rate * np.einsum("bop,bo->p", jacobian, push) / len(y)
+        by_hand.append(theta - start)
+    scale = np.abs(by_hand).max()
+    np.testing.assert_allclose(found, [by_hand[0], by_hand[2]], rtol=0, atol=1e-9 * scale + 1e-15)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_slope_of_the_path_is_the_predicted_one_at_zero_and_a_difference_elsewhere(loss):
+    case = case_of(loss)
+    rate = rate_of(case, 1.3)
+    network = case.f, case.loss, case.theta, case.x
+    moved, slope = many_steps.path_and_slope(*network, case.v, rate, STEPS, 0.0)
+    predicted = many_steps.predicted_path(product_of(case), case.v, rate, STEPS)
+    paths = [many_steps.path_and_slope(*network, case.v, rate, (3,), e)[0][0]
+             for e in (0.01 - 1e-5, 0.01 + 1e-5)]  # fmt: skip
+    there = many_steps.path_and_slope(*network, case.v, rate, (3,), 0.01)[1][0]
+    scale = np.linalg.norm(case.v)
+    assert np.abs(moved).max() < 1e-13 * scale
+    np.testing.assert_allclose(slope, predicted, rtol=0, atol=1e-9 * scale)
+    np.testing.assert_allclose((paths[1] - paths[0]) / 2e-5, there, rtol=1e-3, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_progress_comes_from_the_spectrum_and_ends_at_the_projection(loss):
+    case = case_of(loss)
+    network = case.f, case.loss, case.theta, case.x
+    values, shares = many_steps.spectrum(*network, case.v)
+    rate, k = 1 / values[0], jnp.asarray(STEPS)
+    found = many_steps.progress(values, shares, rate, k)
+    path = many_steps.predicted_path(product_of(case), case.v, rate, STEPS)
+    end = many_steps.progress(values, shares, rate, jnp.asarray([10**9]))
+    matrix = dense(case)
+    np.testing.assert_allclose(found, path @ case.v / (case.v @ case.v), rtol=0, atol=1e-9)
+    assert (np.diff(found) >= -1e-12).all() and (found <= shares.sum() + 1e-12).all()
+    # The projection on the range, by another decomposition.
+    eigenvalues, vectors = np.linalg.eigh(matrix)
+    seen = vectors[:, eigenvalues > 1e-10 * eigenvalues[-1]]
+    coverage = np.sum((seen.T @ case.v) ** 2) / (case.v @ case.v)
+    assert float(end[0]) == pytest.approx(coverage, abs=1e-3)
+    assert float(shares.sum()) == pytest.approx(coverage, abs=1e-3) and coverage < 1
+
+
+@pytest.mark.parametrize("columns", [slice(None), slice(1, None)])
+def test_drawn_labels_have_the_mean_and_variance_of_all_that_can_be_drawn(columns):
+    """The expectation over every joint draw of three inputs' labels, step by step."""
+    case = Case(seed=3, batch=3, hidden=2, outputs=3, loss="softmax", scale=1.0)
+    y = case.f(teacher(case.theta, case.v, 0.4), case.x)
+    p = np.asarray(jax.nn.softmax(y[:, columns]))
+    z, jv = jax.jvp(lambda t: case.f(t, case.x), (case.theta,), (case.v,))
+    weights = jnp.array([0.5, 0.3, 0.2])
+    of_one = sampled.component(z[:, columns], y[:, columns], jv[:, columns], weights)
+
+    @jax.jit
+    def step(labels):
+        def loss(t):
+            one = [cross_entropy(case.f(t, case.x[i : i + 1]), labels[i : i + 1], columns)
+                   for i in range(3)]  # fmt: skip
+            return jnp.vdot(weights, jnp.stack(one))
+
+        return -jax.grad(loss)(case.theta)
+
+    draws = np.array(list(itertools.product(range(p.shape[1]), repeat=3)))
+    chances = np.array([np.prod(p[np.arange(3), draw]) for draw in draws])
+    along = np.array([float(step(jnp.asarray(draw)) @ case.v) for draw in draws])
+    mean = chances @ along
+    assert chances.sum() == pytest.approx(1)
+    assert float(of_one.mean) == pytest.approx(mean, rel=1e-10)
+    assert float(of_one.variance) == pytest.approx(chances @ (along - mean) ** 2, rel=1e-10)
+
+    def soft(t):
+        losses = [kl(case.f(t, case.x[i : i + 1]), y[i : i + 1], columns) for i in range(3)]
+        return jnp.vdot(weights, jnp.stack(losses))
+
+    assert mean == pytest.approx(float(-jax.grad(soft)(case.theta) @ case.v), rel=1e-10)
+
+
+def test_several_lists_are_several_components_and_the_bound_is_chebyshevs():
+    rng = np.random.default_rng(0)
+    z, y, jv = rng.normal(size=(3, 2, 4, 5))
+    weights = rng.uniform(size=(2, 4))
+    both = sampled.component(z, y, jv, weights)
+    for i in range(2):
+        one = sampled.component(z[i], y[i], jv[i], weights[i])
+        assert float(both.mean[i]) == float(one.mean)
+        assert float(both.variance[i]) == float(one.variance)
+    of_one = sampled.Component(np.array(0.5), np.array(3.0))
+    assert sampled.draws_needed(of_one) == 12 and sampled.draws_needed(of_one, 0.05) == 240
+    assert sampled.bound(of_one, 240) == pytest.approx(0.05) and sampled.bound(of_one, 3) == 1
+
+
+def test_at_the_edge_no_step_has_a_component_along_v_and_the_loss_rises():
+    # Eq. (31): f = θ₁ + θ₀², L_T = θ₁² − θ₀.
+    for epsilon, alpha in ((1e-3, 0.25), (2.0, -0.5)):
+        found = outside.edge(epsilon, alpha)
+        assert float(found.inner) == 0
+        np.testing.assert_allclose(found.teacher, [epsilon, 0], rtol=1e-15)
+        np.testing.assert_allclose(found.student, [0, 2 * alpha * epsilon**2], rtol=1e-14)
+        assert float(found.change) == pytest.approx(4 * alpha**2 * epsilon**4, rel=1e-14)
+        assert found.change > 0
