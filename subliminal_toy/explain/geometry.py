@@ -20,6 +20,9 @@ Loss = Callable[[Array, Array], Array]
 SMALLEST = 1e-9
 """Conjugate gradients end where the squared residual is this part of the first: float32."""
 
+ROUNDING = 16
+"""Multiples of the spacing of floats below which a second derivative of the loss is taken for 0."""
+
 
 def inner(a: Tree, b: Tree) -> Float[Array, ""]:
     """Return the Euclidean inner product of two trees of parameters of the same shapes."""
@@ -149,6 +152,9 @@ def gauss_newton(
     z, moved = jax.jvp(outputs, (start,), (direction,))
     point = z if at is start else outputs(at)
     _, pushed = jax.jvp(lambda z: jax.grad(loss)(z, point), (point,), (moved,))
+    # A softmax of one logit has no curvature, but its rounding has: 0 where there is nothing else.
+    bound = ROUNDING * jnp.finfo(moved.dtype).eps * jnp.abs(moved).max() / len(moved)
+    pushed = jnp.where(jnp.abs(pushed).max() > bound, pushed, 0)
     return jax.vjp(outputs, start)[1](pushed)[0]
 
 
