@@ -215,14 +215,13 @@ def folder_of(name: str, options: Options, begun: Callable[[Path], bool]) -> Pat
 
 def prepare(name: str, config: Any, out: Path, options: Options, data_dir: Path | None) -> Any:
     """Return the job of one experiment, on one device for each core."""
-    import jax
     import joblib
 
-    from subliminal_toy import jobs, records
+    from subliminal_toy import distill, jobs, records
 
     if data_dir is not None and not data_dir.is_dir():
         raise UserError(f"--data-dir {data_dir} is not a directory.")
-    jax.config.update("jax_num_cpu_devices", joblib.cpu_count())
+    distill.host_devices(joblib.cpu_count())
     return jobs.prepare(
         name,
         config,

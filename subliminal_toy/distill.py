@@ -3,6 +3,7 @@
 Everything is written for one replicate; only ``ensemble`` knows of several, and of devices.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -127,6 +128,20 @@ def _one_step(loss_fn, tx, batch_fn, state, step):
     loss, gradient = jax.value_and_grad(loss_fn)(params, batch_fn(step))
     updates, opt_state = tx.update(gradient, opt_state, params)
     return (optax.apply_updates(params, updates), opt_state), loss
+
+
+THREADS = 8
+
+
+def host_devices(n: int) -> None:
+    """Use ``n`` devices of the CPU, at least two; called before JAX computes anything.
+
+    XLA cuts a loop by the number of its threads, and compiles a program for one device unlike one
+    for several, both to other last bits. With ``THREADS`` on any machine, and never one device,
+    a result has the same bits on up to ``THREADS`` cores: docs/determinism.md.
+    """
+    os.environ["PJRT_NPROC"] = str(THREADS)
+    jax.config.update("jax_num_cpu_devices", max(n, 2))
 
 
 def _mesh() -> Mesh:
