@@ -104,7 +104,7 @@ def snapshots(
     params: Params,
     tx: optax.GradientTransformation,
     batch_fn: Callable[[Int[Array, ""]], Any],
-    checkpoints: Sequence[int],
+    checkpoints: Sequence[int] | Int[Array, " checkpoints"],
 ) -> Params:
     """Train as ``fit`` and return the parameters after so many steps, first axis ``checkpoints``.
 
