@@ -44,8 +44,12 @@ def test_lesson_2_one_step_goes_with_the_teacher_from_the_same_start_alone():
     assert 0 < found["other starts, median of C/A"] < 0.1
     assert found["smallest A"] == found["largest A of one logit"] == 0
     assert found["change at the smallest ε"] < 0 < found["largest change at a large ε"]
+    assert found["largest error of progress"] < 1e-4
+    assert 0.9 * found["coverage"] < found["progress after 1,000 steps"] < found["coverage"] < 1
+    assert found["largest change below 2"] < 0 and found["change beyond 2, 5 steps"] < 0
+    assert found["change beyond 2, 100 steps"] > 0
     for optimiser in ("gradient descent", "Adam"):
-        same, other = (found[f"many steps, {optimiser}, {s} start"] for s in ("same", "other"))
+        same, other = (found[f"whole way, {optimiser}, {s} start"] for s in ("same", "other"))
         assert same < -0.05 and same < other - 0.05
 
 

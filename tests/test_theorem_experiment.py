@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats as scipy_stats
 
 from subliminal_toy import data, runs
 from subliminal_toy.theorem import experiment as theorem_experiment
+from subliminal_toy.theorem import further
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.experiment import Lab, experiment
+from subliminal_toy.theorem.further import LABELS
 from subliminal_toy.theorem.one_step import NODES
 from subliminal_toy.theorem.problems import (
     ARCHITECTURES,
@@ -48,6 +51,13 @@ SOME = [
     for j, trait in enumerate(GRID_TRAITS)
     if (i + j) % 2 == 0
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_steps_of_progress():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(further, "PROGRESS_STEPS", [1, 10, 1000])
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +191,21 @@ class ByHand:
         gradient = push(self.loss, self.problem)(self.z, y) / len(self.x)
         return -jax.vjp(lambda t: self.f(t, self.x), self.theta)[1](jnp.asarray(gradient))[0]
 
+    def response(self, u):
+        """Return F u."""
+        ju = jax.jvp(lambda t: self.f(t, self.x), (self.theta,), (u,))[1]
+        pulled = pull(self.loss, self.problem, self.z, np.asarray(ju)) / len(self.x)
+        return jax.vjp(lambda t: self.f(t, self.x), self.theta)[1](jnp.asarray(pulled))[0]
+
+    def descend(self, epsilon, rate, n):
+        """Return θ⁽ⁿ⁾."""
+        y, theta = np.asarray(self.f(self.teacher(epsilon), self.x)), self.theta
+        for _ in range(n):
+            z, back = jax.vjp(lambda t: self.f(t, self.x), theta)
+            gradient = push(self.loss, self.problem)(np.asarray(z), y) / len(self.x)
+            theta = theta - rate * back(jnp.asarray(gradient))[0]
+        return theta
+
     def slope(self, start, epsilon=0.0):
         there = np.asarray(self.along(start))
         at = self.teacher(epsilon)
@@ -304,6 +329,106 @@ def test_what_lies_outside_has_the_loss_and_the_step_of_its_name(result, lab):
                     assert float(at.outside_change) == change, name
 
 
+@pytest.mark.parametrize("architecture", CONFIG.architectures)
+def test_many_steps_are_those_of_their_rate_and_number(result, lab, architecture):
+    problems = lab.problems(architecture, "steps", 1)
+    for i, j in ((0, 0), (2, 2), (4, 3)):
+        loss, trait = list(COVERED)[i], list(GRID_TRAITS)[j]
+        row = COMBINATIONS.index((loss, INPUTS[(i + j) % len(INPUTS)], trait))
+        hand = ByHand(architecture, problems, row, loss, trait)
+        cell = result.sel(architecture=architecture, loss=loss, trait=trait)
+        assert float(cell.steps_slope) == pytest.approx(hand.slope(hand.theta), rel=1e-9)
+        assert float(cell.steps_direction) == pytest.approx(float(jnp.linalg.norm(hand.v)))
+        # Of any direction the form is at most the largest eigenvalue.
+        top = float(cell.steps_eigenvalue)
+        image = hand.response(hand.v)
+        assert float(jnp.linalg.norm(image)) <= 1.1 * top * float(jnp.linalg.norm(hand.v))
+        for relative, k in ((0.5, 5), (1.9, 2), (2.1, 1)):
+            rate, d = relative / top, jnp.zeros_like(hand.v)
+            for _ in range(k):
+                d = d + rate * hand.response(hand.v - d)
+            at = cell.sel(rate=relative, k=k)
+            size = float(jnp.linalg.norm(d))
+            scale = size * float(jnp.linalg.norm(hand.v))
+            assert float(at.steps_form) == pytest.approx(float(hand.v @ d), abs=1e-9 * scale)
+            assert float(at.steps_length) == pytest.approx(size, rel=1e-9)
+            epsilon = float(cell.step_epsilon[-1]) / max(1.0, abs(relative - 1) ** k)
+            end = hand.descend(epsilon, rate, k)
+            change = (hand.trait(end) - hand.trait(hand.theta)) / epsilon
+            found = float(at.steps_quotient_change)
+            assert found == pytest.approx(float(change), abs=1e-7 * scale + 1e-8)
+            error = float(jnp.linalg.norm((end - hand.theta) / epsilon - d)) / size
+            assert float(at.steps_quotient_error) == pytest.approx(error, rel=0.05, abs=1e-8)
+
+
+def test_a_step_in_metrics_multiplies_both_gradients(result, lab):
+    problems = lab.problems("mlp-tanh", "metric", CONFIG.n_outside)
+    rng = lab.generator("mlp-tanh", "metric", 1)
+    p = problems.theta.shape[1]
+    for metric in result.metric.values:
+        of_teacher, of_student = further.draw_metrics(metric, rng, problems.theta.shape)
+        assert (of_teacher is of_student) is (metric != "two positive diagonals")
+        for row in SOME[::4]:
+            loss, _, trait = COMBINATIONS[row]
+            hand = ByHand("mlp-tanh", problems, row, loss, trait)
+            q_t, q_s = (np.diag(q.diagonal[row]) + np.outer(q.vector[row], q.vector[row])
+                        for q in (of_teacher, of_student))  # fmt: skip
+            assert np.linalg.matrix_rank(q_t[:20, :20]) == 20 and q_t.shape == (p, p)
+            g, hand.v = -hand.v, q_t @ hand.v
+            step = q_s @ np.asarray(hand.step(CONFIG.epsilon))
+            found = result.sel(metric=metric).isel(metric_problem=row)
+            slope = -float(g @ (q_s @ np.asarray(hand.response(jnp.asarray(hand.v)))))
+            size = float(np.linalg.norm(step) * np.linalg.norm(g))
+            assert float(found.metric_slope) == pytest.approx(slope, rel=1e-8)
+            assert float(found.metric_inner) == pytest.approx(-float(g @ step), abs=1e-8 * size)
+            change = hand.change(CONFIG.learning_rate * step)
+            assert float(found.metric_change) == pytest.approx(change, rel=1e-5, abs=1e-13)
+            fall = -float(found.metric_change) / (CONFIG.learning_rate * CONFIG.epsilon)
+            assert float(found.metric_fall) == pytest.approx(fall)
+
+
+@pytest.mark.parametrize("loss", list(LABELS))
+def test_sampled_labels_are_those_of_the_teacher_at_epsilon(result, lab, loss):
+    problems = lab.problems("mlp-tanh", "labels", 1)
+    first = list(COVERED).index(loss) * len(COMBINATIONS) // len(COVERED)
+    inside = np.ones(13, bool) if loss == "softmax" else np.arange(13) >= 10
+    for problem in (0, 7):
+        names = COMBINATIONS[first + problem]
+        hand = ByHand("mlp-tanh", problems, first + problem, loss, names[2])
+        for epsilon in result.label_epsilon.values:
+            at = result.sel(label_loss=loss, label_epsilon=epsilon).isel(label_problem=problem)
+            soft = float(hand.step(epsilon) @ hand.v)
+            p = softmax(
+                np.where(inside, np.asarray(hand.f(hand.teacher(epsilon), hand.x)), -np.inf)
+            )
+            spread = (p * hand.jv**2).sum(-1) - (p * hand.jv).sum(-1) ** 2
+            variance = spread.sum() / 16**2
+            assert float(at.label_soft) == pytest.approx(soft, rel=1e-9)
+            assert float(at.label_slope) == pytest.approx(hand.slope(hand.theta), rel=1e-9)
+            assert float(at.label_variance) == pytest.approx(variance, rel=1e-9)
+            assert float(at.label_variance_by_matrix) == pytest.approx(variance, rel=1e-9)
+            assert float(at.label_error) < 1e-14
+            draws = np.ceil(at.multiple.values * variance / soft**2)
+            np.testing.assert_array_equal(at.label_draws, draws)
+            bound = np.minimum(1, variance / (draws * soft**2))
+            np.testing.assert_allclose(at.label_bound, bound, rtol=1e-9)
+    # Means of n draws of one normal number with mean 1/√N* are wrong so often.
+    many = result.label_wrong.sel(label_loss=loss, label_epsilon=0.01).mean("label_problem")
+    exact = scipy_stats.norm.cdf(-np.sqrt(result.multiple.values))
+    np.testing.assert_allclose(many, exact, atol=0.03)
+
+
+def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result):
+    measured, predicted = result.progress_measured, result.progress_predicted
+    np.testing.assert_allclose(measured, predicted, rtol=0, atol=1e-5)
+    assert (predicted.diff("progress_step") >= 0).all()
+    assert (predicted <= result.progress_coverage + 1e-12).all()
+    assert (result.progress_coverage < 1).all()
+    # Those whose inputs show few directions have arrived.
+    arrived = (measured.isel(progress_step=-1) / result.progress_coverage) > 0.95
+    assert arrived.any()
+
+
 def test_a_distillation_is_gradient_descent_from_the_start_of_its_name(result, lab, digits):
     problems = lab.problems("mlp-tanh", "distillation", 1)
     rng = lab.generator("mlp-tanh", "distillation", 1)
@@ -394,7 +519,7 @@ def test_the_result_is_a_file_of_named_axes_and_the_status_rises(whole, tmp_path
     assert all("long_name" in variable.attrs for variable in result.data_vars.values())
     assert all(array.dtype != object for part in store.values() for array in part.values())
     fractions = [fraction for fraction, _ in heard]
-    assert fractions[0] == 0 and fractions[-1] == 1 and len(heard) == len(store) + 1
+    assert fractions[0] == 0 and fractions[-1] == 1 and len(heard) == len(store) + 2
 
 
 def test_the_summary_draws_its_figures(result):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from subliminal_toy.distill import kl, squared_error
 from subliminal_toy.errors import UserError
 from subliminal_toy.models import mlp
+from subliminal_toy.plots import check as pictures
 from subliminal_toy.theorem import one_step, outside
 from subliminal_toy.theorem.check import check_one_step
 from subliminal_toy.theorem.one_step import EPSILONS, ROUNDOFF
@@ -225,6 +226,46 @@ def test_verdicts(problem, loss, verdict):
         assert not check.inner_products.any() and np.isnan(check.order)
 
 
+def test_many_steps_are_checked_against_their_own_prediction(problem):
+    params, images, trait = problem
+    arguments = NET.apply, params, images, squared_error, trait
+    one, many, over = (
+        check_one_step(*arguments, learning_rate=rate, n_steps=n)
+        for rate, n in ((0.01, 1), (0.01, 7), (10.0, 2))
+    )
+    # Nearly linear in so small steps: seven times the displacement.
+    assert many.predicted_slope == pytest.approx(7 * one.predicted_slope, rel=0.3)
+    assert many.predicted_slope < 7 * one.predicted_slope
+    assert many.verdict == one.verdict == "holds" and many.order == pytest.approx(2, abs=0.1)
+    predicted, measured = many.predicted_trait_changes[3], many.trait_changes[3]
+    assert measured == pytest.approx(predicted, rel=1e-2) and measured < 0
+    # Two steps of a rate beyond 2/‖F‖: the teacher's loss rises, as predicted.
+    assert over.verdict == "fails" and over.trait_changes[0] > 0
+    assert over.trait_changes[0] == pytest.approx(over.predicted_trait_changes[0], rel=1e-2)
+
+
+def test_a_student_from_another_start_fails_and_the_picture_shows_both(problem):
+    params, images, trait = problem
+    arguments = NET.apply, params, images, squared_error, trait
+    right = check_one_step(*arguments)
+    wrong = check_one_step(*arguments, student_params=NET.init(jax.random.key(5)))
+    assert right.verdict == "holds" and wrong.verdict == "fails"
+    assert wrong.predicted_slope == right.predicted_slope
+    # What it moves does not shrink with ε: the remainder has slope 0, the quotient's error −1.
+    assert wrong.relative_errors[0] / wrong.relative_errors[4] == pytest.approx(100, rel=0.05)
+    left, below = pictures.figure(right, wrong).axes
+    dashed, of_right, of_wrong = (line.get_ydata() for line in left.lines)
+    np.testing.assert_allclose(of_right, right.relative_errors * EPSILONS)
+    np.testing.assert_allclose(of_wrong, wrong.relative_errors * EPSILONS)
+    assert np.polyfit(np.log(EPSILONS), np.log(dashed), 1)[0] == pytest.approx(2)
+    assert [line.get_label() for line in left.lines[1:]] == ["right: holds", "wrong: fails"]
+    shown = {line.get_label(): line.get_xdata() for line in below.lines}
+    for name, check in (("right", right), ("wrong", wrong)):
+        np.testing.assert_array_equal(shown[f"{name}: fall"], EPSILONS[check.trait_changes < 0])
+        np.testing.assert_array_equal(shown[f"{name}: rise"], EPSILONS[check.trait_changes >= 0])
+    assert len(pictures.figure(right).axes[0].lines) == 2
+
+
 def test_the_verdict_holds_for_the_language_models_decoder():
     shape = DecoderShape(vocab_size=5, context=3, n_layers=1, n_heads=1, width=4)
     net = decoder(shape)
@@ -247,6 +288,9 @@ def test_the_verdict_holds_for_the_language_models_decoder():
     [
         ({"epsilons": [0.1, 0.0]}, "above 0"),
         ({"learning_rate": -1.0}, "above 0"),
+        ({"n_steps": 0}, "above 0"),
+        ({"student_params": {"w": jnp.zeros(3)}}, "shapes of params"),
+        ({"student_params": {"w": jnp.arange(3)}}, "floating-point"),
         ({"params": {}}, "floating-point"),
         ({"params": {"w": jnp.arange(3)}}, "floating-point"),
         (
@@ -309,19 +353,23 @@ def test_the_remainder_by_the_integral_is_the_direct_one(sizes):
     assert abs(by_integral - direct) <= rounding + 1e-3 * direct
 
 
-@given(st.floats(1e-3, 0.5))
-@FEW
+@pytest.mark.parametrize("epsilon", [1e-3, 0.1, 0.5])
 def test_the_counterexamples_are_those_of_the_proof(epsilon):
-    # Eq. (27) and (28) of proofs/README.md by hand, θ_S = (2αε, 0).
-    found = outside.corrections(epsilon)
+    # Eq. (27), (28), (31), (38), (45) and (55) of proofs/README.md by hand.
+    found = {name: value for name, (value, _) in outside.counterexamples(epsilon).items()}
     expected = (
         0.5 * (0.5 * epsilon - 1) ** 2 - 0.5, -epsilon, 0.5 * epsilon,
         0.5 * (3 * epsilon - 1) ** 2 - 0.5, epsilon, 2 * epsilon,
+        0.25 * epsilon**4, 0.5 * epsilon, 3 * epsilon, 8, -8,
     )  # fmt: skip
     np.testing.assert_allclose(list(found.values()), expected, rtol=0, atol=TOLERANCE["last bits"])
-    assert found["opposite_trait_change"] < 0
-    assert found["opposite_teacher_move"] < 0 < found["opposite_student_move"]
-    assert found["overshoot_distance_after"] > found["overshoot_distance_before"]
+    of_proof = [proof for _, proof in outside.counterexamples(epsilon).values()]
+    np.testing.assert_allclose(of_proof, expected, rtol=1e-14)
+    assert found["opposite: change of L_T"] < 0
+    assert found["opposite: teacher's move"] < 0 < found["opposite: student's move"]
+    assert found["overshoot: distance after"] > found["overshoot: distance before"]
+    for name in ("edge", "two metrics", "two steps"):
+        assert found[f"{name}: change of L_T"] > 0
 
 
 @FEW

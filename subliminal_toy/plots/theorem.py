@@ -202,7 +202,7 @@ def many_steps(record: Record) -> Figure:
     left.loglog(epsilons, epsilons, "--", color="black", linewidth=1)
     left.set_xlabel("teacher's step ε (over its growth)")
     left.set_ylabel(f"relative error of dθ/dε, k = {int(data.k[-1])}")
-    left.set_title("Dashed: slope 1 (order 2)", fontsize=10)
+    left.set_title("Dashed: slope 1, remainder of order 2", fontsize=10)
     middle.set_xlabel("student's steps k")
     middle.set_ylabel("fraction in which L$_T$ rises")
     middle.set_ylim(-0.03, 1.03)
@@ -215,8 +215,10 @@ def many_steps(record: Record) -> Figure:
         right.axhline(float(one.progress_coverage), color=colour, linewidth=0.8, linestyle=":")
     right.set_xlabel("student's steps k")
     right.set_ylabel("progress q$_k$")
-    right.set_title("Line: predicted; dotted: coverage (n = 1)", fontsize=10)
-    right.legend(fontsize=7)
+    right.set_ylim(0, 1.02)
+    right.set_title("Line: predicted; dotted: coverage", fontsize=10)
+    right.legend(fontsize=7, loc="upper left", title="student's loss (n = 1 each)",
+                 title_fontsize=7)  # fmt: skip
     return figure
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from subliminal_toy.distill import snapshots
 from subliminal_toy.theorem.one_step import (
@@ -19,6 +19,7 @@ from subliminal_toy.theorem.one_step import (
 )
 
 Path = Float[Array, "steps p"]
+Steps = Sequence[int] | Int[Array, " steps"]
 Product = Callable[[Vector], Vector]
 
 
@@ -40,7 +41,7 @@ def student_path(
     x: Array,
     y: Outputs,
     rate: Number,
-    steps: Sequence[int],
+    steps: Steps,
 ) -> Path:
     """Return θ⁽ᵏ⁾ − ``start`` for each k of ``steps``, which ascend. Source: Eq. (39).
 
@@ -74,7 +75,7 @@ def path_and_slope(
     x: Array,
     v: Vector,
     rate: Number,
-    steps: Sequence[int],
+    steps: Steps,
     epsilon: Number,
 ) -> tuple[Path, Path]:
     """Return θ⁽ᵏ⁾ − θ⁰ and dθ⁽ᵏ⁾/dε at ``epsilon``, by differentiating through all of training."""
