@@ -1,7 +1,9 @@
-"""The one-step theorem in numbers, and where it ends.
+"""The one-step theorem in numbers, what follows from it, and where it ends.
 
-Read in this order: ``one_step`` (the mathematics, and ``check_one_step`` for a network of your
-own), ``problems`` (networks, losses, inputs and traits to try it on), ``experiment`` (what is
-measured), ``outside`` (what the theorem does not cover, and what must be zero), ``summary`` (what
-the numbers come to, and the claims T1 and T2), ``config``.
+Read in this order: ``one_step``, ``many_steps`` and ``sampled`` (the mathematics), ``check``
+(``check_one_step`` for a network of your own), ``problems`` (networks, losses, inputs and traits to
+try it on), ``bench`` and ``further`` (what is measured of one problem), ``outside`` (what must be
+zero, counterexamples, full distillations), ``experiment`` and ``result`` (all problems, and the
+names of what is measured), ``tables``, ``claims`` and ``summary`` (what the numbers come to, and
+the claims T1 to T5), ``config``.
 """
