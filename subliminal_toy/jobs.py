@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key
 
 from subliminal_toy import data, files, machine, publish, records, runs
 from subliminal_toy.errors import UserError
@@ -131,11 +132,17 @@ def prepare(
     manifest["data_sha256"] = dataset and dataset.sha256()
     if is_finished(out):
         check_identity(out, name, identity_of(manifest))
-    # All 64 bits: ``jax.random.key`` takes the lower 32 of a seed, and to them gives the same key.
-    words = jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32)
-    key = jax.random.wrap_key_data(words, impl="threefry2x32")
-    experiment = module(name, "experiment").experiment(config, key, dataset)
+    experiment = module(name, "experiment").experiment(config, key_of(seed), dataset)
     return Job(name, config, out, may_be_long, experiment, dataset and dataset.name, manifest)
+
+
+def key_of(seed: int) -> Key[Array, ""]:
+    """Return the key of a seed of 64 bits.
+
+    That of ``jax.random.key``, which takes only the lower 32.
+    """
+    words = jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32)
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 
 def check_folder(out: Path, resume: bool) -> None:

@@ -12,7 +12,7 @@ from subliminal_toy.plots import classifier, explain, lm, theorem
 from subliminal_toy.records import Record
 
 STYLE = Path(__file__).parents[1] / "subliminal.mplstyle"
-FIGURES: dict[str, dict[str, Callable[[Record], Figure]]] = {
+FIGURES: dict[str, dict[str, Callable[[Record], Figure | None]]] = {
     "theorem": theorem.FIGURES,
     "classifier": classifier.FIGURES,
     "explain": explain.FIGURES,
@@ -22,12 +22,16 @@ FIGURES: dict[str, dict[str, Callable[[Record], Figure]]] = {
 
 
 def draw(record: Record) -> dict[str, Figure]:
-    """Return all figures of a record by name; raises UserError if its experiment has none."""
+    """Return the figures of a record by name; raises UserError if its experiment has none.
+
+    One of what was not measured is left out.
+    """
     experiment = record.manifest["experiment"]
     if experiment not in FIGURES:
         raise UserError(f"There are no figures for the experiment '{experiment}'.")
     with style.context(STYLE):
-        return {name: figure(record) for name, figure in FIGURES[experiment].items()}
+        drawn = {name: figure(record) for name, figure in FIGURES[experiment].items()}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def svg(figure: Figure) -> bytes:

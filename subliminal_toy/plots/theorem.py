@@ -62,9 +62,14 @@ def _counts(row: dict[str, Any]) -> str:
     return "\n".join((parts[0], ", ".join(others)))
 
 
-def fall(record: Record) -> Figure:
-    """Trait loss after one step against ε in a few cells: measured, predicted, where it turns."""
+def fall(record: Record) -> Figure | None:
+    """Trait loss after one step against ε in a few cells: measured, predicted, where it turns.
+
+    None where no network with such a cell was run.
+    """
     data, rate = record.data, record.summary["learning_rate"]
+    if "explored_slope" not in data:
+        return None
     epsilons = data.explored_epsilon.values
     figure = Figure(figsize=(10.0, 3.6))
     panels = figure.subplots(1, data.sizes["cell"], sharex=True, squeeze=False)[0]
