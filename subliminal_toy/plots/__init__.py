@@ -1,7 +1,7 @@
 """Figures, each drawn from a record alone."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from matplotlib import style
@@ -12,7 +12,7 @@ from subliminal_toy.plots import classifier, explain, lm, theorem
 from subliminal_toy.records import Record
 
 STYLE = Path(__file__).parents[1] / "subliminal.mplstyle"
-FIGURES: dict[str, dict[str, Callable[[Record], Figure | None]]] = {
+FIGURES: dict[str, Mapping[str, Callable[[Record], Figure | None]]] = {
     "theorem": theorem.FIGURES,
     "classifier": classifier.FIGURES,
     "explain": explain.FIGURES,
