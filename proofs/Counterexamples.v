@@ -1,9 +1,9 @@
 (* The one-step theorem, part 7: where the published wording goes too far
-   (README.md, section 9). *)
+   (README.md, section 9), and where the statements of sections 11 and 12 end. *)
 From mathcomp Require Import all_ssreflect all_algebra.
 From mathcomp.classical Require Import boolp classical_sets functions.
 From mathcomp.analysis Require Import reals topology normedtype derive sequences.
-From OneStep Require Import Definitions Toolbox OneStep Losses.
+From OneStep Require Import Definitions Toolbox OneStep Losses ManySteps.
 
 Set Implicit Arguments.
 Unset Strict Implicit.
@@ -135,6 +135,57 @@ Qed.
 
 End LinearModel.
 
+(* Eq. (38): a teacher and a student with different metrics. *)
+Section TwoMetrics.
+Variable R : realType.
+
+Definition difference_loss (θ : 'rV[R]_2) : R := θ 0 0 - θ 0 1.
+Definition teacher_metric : 'M[R]_2 := diag_mx (\row_j (if j == 0 then 2 else 1)).
+Definition student_metric : 'M[R]_2 := diag_mx (\row_j (if j == 0 then 1 else 2)).
+
+Local Notation f := (@linear_model R).
+Let x (_ : 'I_1) : 'rV[R]_2 := const_mx 1.
+Let w (_ : 'I_1) : R := 1.
+Let c (_ : 'I_1) : R := 1.
+Let c_ge0 j : 0 <= c j. Proof. exact: ler01. Qed.
+
+Lemma difference_grad : grad difference_loss 0 = basis 0 - basis 1.
+Proof.
+have at1 := is_diff_coord 1 (0 : 'rV[R]_2); have at0 := is_diff_coord 0 (0 : 'rV[R]_2).
+apply: has_grad_grad; apply: is_diff_eqf (is_diff_add at0 (is_diff_opp at1)) _ => h.
+by rewrite dotDl dotNl !(dotC (basis _)) !dot_basis.
+Qed.
+
+(* The teacher's direction is (-2, 1), and its output falls by ε. *)
+Lemma two_metrics_step ε :
+  student_step (squared_error c) f x w 0
+    (- (grad difference_loss 0 *m teacher_metric)) ε = (- (2 * ε)) *: const_mx 1.
+Proof.
+have f_diff i : differentiable (f^~ (x i)) 0.
+  by have [] := @linear_model_diff R (x i).
+have fall : dot (- (grad difference_loss 0 *m teacher_metric)) (const_mx 1) = -1.
+  rewrite difference_grad /dot big_ord_recl big_ord1 !mul_mx_diag !mxE /=.
+  by rewrite !mulr1 subr0 sub0r mul1r opprK addrC -[X in _ - X](natrD R 1 1) opprD addrA subrr sub0r.
+apply/rowP => k; rewrite -dot_basis.
+rewrite (student_step_dot _ f_diff (fun i => squared_error_admissible c_ge0 _)).
+rewrite big_ord1 mul1r {1}/dot big_ord1 squared_error_gradE -responseE //.
+rewrite /response (is_diff_dir _ (@linear_model_diff R _)) /teacher add0r !mxE.
+by rewrite (dotC (basis k)) dot_basis dot0l dotZl fall !mxE !mulr1 sub0r mulrN1 opprK.
+Qed.
+
+Theorem two_metrics_rise (ε α : R) :
+  let v := - (grad difference_loss 0 *m teacher_metric) in
+  difference_loss (0 + α *: metric_step (squared_error c) f x w 0 v
+    student_metric ε) - difference_loss 0 = 2 * α * ε.
+Proof.
+rewrite /= /metric_step two_metrics_step /difference_loss /student_metric.
+rewrite mul_mx_diag !mxE /= !mulr1 ?subr0 ?add0r mulNr !mulrN opprK.
+set a := 2 * ε; rewrite (mulrA α a) mulr_natr mulr2n addKr /a.
+by rewrite mulrCA mulrA.
+Qed.
+
+End TwoMetrics.
+
 (* Eq. (31): in the first case of Theorem 1 the teacher's loss can still rise, at a
    higher order in ε. *)
 Section Edge.
@@ -191,3 +242,53 @@ by rewrite addr0 subr0 !exprMn -exprD mulrCA mulrA -natrX.
 Qed.
 
 End Edge.
+
+(* Eq. (45): two steps with α F > 2 can raise the teacher's loss. *)
+Section TwoSteps.
+Variable R : realType.
+
+Definition identity_network (θ : 'rV[R]_1) (_ : unit) : 'rV[R]_1 := θ.
+Definition minus_loss (θ : 'rV[R]_1) : R := - θ 0 0.
+
+Let x (_ : 'I_1) := tt.
+Let w (_ : 'I_1) : R := 1.
+Let c (_ : 'I_1) : R := 1.
+
+Local Notation θ_ α := (student_after (squared_error c) identity_network x (fun=> α)
+  (fun=> w) 0 (- grad minus_loss 0)).
+
+Lemma minus_direction : - grad minus_loss 0 = basis 0.
+Proof.
+have minus_grad : has_grad minus_loss 0 (- basis 0).
+  apply: is_diff_eqf (is_diff_opp (is_diff_coord 0 (0 : 'rV[R]_1))) _ => h.
+  by rewrite dotNl dotC dot_basis.
+by rewrite (has_grad_grad minus_grad) opprK.
+Qed.
+
+(* One step keeps the share 1 - 2α of the distance to the teacher. *)
+Lemma one_step_of_two α k ε :
+  θ_ α k.+1 ε = ε *: basis 0 + (1 - 2 * α) *: (θ_ α k ε - ε *: basis 0).
+Proof.
+rewrite /=; set θ := θ_ α k ε.
+have loss_grad : has_grad
+    (student_loss (squared_error c) identity_network x w 0 (- grad minus_loss 0) ε) θ
+    (2 *: (θ - ε *: basis 0)).
+  apply: (@is_diff_ext _ _ _ (squared_error c ^~ (ε *: basis 0))) => [t|].
+    by rewrite /student_loss big_ord1 mul1r /identity_network /teacher add0r minus_direction.
+  apply: is_diff_eqf (squared_error_has_grad c _ _) _ => h.
+  congr (dot _ h); apply/rowP => j; rewrite squared_error_gradE !mxE.
+  by rewrite mulr1.
+rewrite (has_grad_grad loss_grad) scalerBl scale1r scalerA (mulrC α) addrA.
+by rewrite addrCA subrr addr0.
+Qed.
+
+Theorem two_steps_rise α ε : 1 < α -> 0 < ε -> minus_loss 0 < minus_loss (θ_ α 2 ε).
+Proof.
+move=> α1 ε0; rewrite !one_step_of_two /= sub0r /minus_loss !mxE /=.
+have long : 1 < 2 * α - 1.
+  by rewrite ltr_subr_addr -(natrD R 1 1) -[X in X < _]mulr1 ltr_pmul2l ?ltr0n.
+rewrite mulr1 addrAC subrr add0r !mulrN mulrA -expr2 -sqrrN opprB.
+by rewrite oppr0 oppr_gt0 subr_lt0 ltr_pmull // expr2 mulr_egt1.
+Qed.
+
+End TwoSteps.

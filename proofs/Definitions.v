@@ -57,6 +57,9 @@ Definition student_step (ε : R) : 'rV[R]_p.+1 := - grad (student_loss ε) θ0.
 (* ... and the student is found at θ0 + α Δ_S(ε). *)
 Definition student (α ε : R) : 'rV[R]_p.+1 := θ0 + α *: student_step ε.
 
+(* Eq. (35): the step in a metric, along the gradient multiplied by the matrix Q. *)
+Definition metric_step (Q : 'M[R]_p.+1) (ε : R) : 'rV[R]_p.+1 := student_step ε *m Q.
+
 (* What the network's outputs do on input x when θ moves along v: the vector J_x v. *)
 Definition response (z : X) : 'rV[R]_n.+1 := 'D_v (f^~ z) θ0.
 

@@ -105,9 +105,9 @@ have -> : S != set0 by apply/set0Pn; exists j.
 by rewrite -mulr_suml divff // gt_eqF // (Z_gt0 z jS).
 Qed.
 
-Lemma ln_softmax z j : j \in S -> ln (softmax S z j) = z 0 j - ln (Z z).
+Lemma ln_softmax z j k : k \in S -> ln (softmax S z j) = z 0 j - ln (Z z).
 Proof.
-by move=> jS; rewrite ln_div ?expK // posrE ?expR_gt0 // (Z_gt0 z jS).
+by move=> kS; rewrite ln_div ?expK // posrE ?expR_gt0 // (Z_gt0 z kS).
 Qed.
 
 Lemma dot_softmax_row z h : dot (q z) h = \sum_(k in S) softmax S z k * h 0 k.
@@ -116,18 +116,19 @@ rewrite [RHS]big_mkcond; apply: eq_bigr => k _.
 by rewrite mxE; case: ifP; rewrite ?mul0r.
 Qed.
 
-(* The logarithm of a probability, and a probability, as functions of the logits. *)
-Lemma ln_softmax_diff z j : j \in S ->
+(* The logarithm of a probability, and a probability, as functions of the logits; for
+   the first S must only be non-empty. *)
+Lemma ln_softmax_diff z j k : k \in S ->
   is_diff z (fun t => ln (softmax S t j)) (fun h => h 0 j - dot (q z) h).
 Proof.
-move=> jS; apply: (@is_diff_ext _ _ _ (fun t : 'rV[R]_n.+1 => t 0 j - ln (Z t))) => [t|].
-  by rewrite ln_softmax.
-have Z_diff : is_diff z Z (fun h => \sum_(k in S) h 0 k * expR (z 0 k)).
-  apply: is_diff_sum => k _.
-  exact: is_diff_chain (is_diff_coord k z) (is_diff_real (is_derive_expR _)).
-have ln_diff := is_diff_real (is_derive1_ln (Z_gt0 z jS)).
+move=> kS; apply: (@is_diff_ext _ _ _ (fun t : 'rV[R]_n.+1 => t 0 j - ln (Z t))) => [t|].
+  by rewrite (ln_softmax t j kS).
+have Z_diff : is_diff z Z (fun h => \sum_(i in S) h 0 i * expR (z 0 i)).
+  apply: is_diff_sum => i _.
+  exact: is_diff_chain (is_diff_coord i z) (is_diff_real (is_derive_expR _)).
+have ln_diff := is_diff_real (is_derive1_ln (Z_gt0 z kS)).
 apply: is_diff_eqf (is_diff_add (is_diff_coord j z) (is_diff_opp (is_diff_chain Z_diff ln_diff))) _.
-move=> h; rewrite dot_softmax_row mulr_suml; congr (_ - _); apply: eq_bigr => k _.
+move=> h; rewrite dot_softmax_row mulr_suml; congr (_ - _); apply: eq_bigr => i _.
 by rewrite -mulrA mulrC.
 Qed.
 
@@ -137,7 +138,7 @@ Proof.
 move=> jS.
 apply: (@is_diff_ext _ _ _ (fun t => expR (ln (softmax S t j)))) => [t|].
   by rewrite lnK // posrE softmax_gt0.
-have := is_diff_chain (ln_softmax_diff z jS) (is_diff_real (is_derive_expR _)).
+have := is_diff_chain (ln_softmax_diff z j jS) (is_diff_real (is_derive_expR _)).
 by move/is_diff_eqf; apply => h; rewrite lnK ?posrE ?softmax_gt0 // mulrC.
 Qed.
 
@@ -171,7 +172,7 @@ Lemma cross_entropy_has_grad z y :
 Proof.
 apply: is_diff_eqf.
   apply/is_diff_opp/is_diff_sum => j jS.
-  exact: (is_diff_scale (softmax S y j) (ln_softmax_diff z jS)).
+  exact: (is_diff_scale (softmax S y j) (ln_softmax_diff z j jS)).
 move=> h; rewrite dotDl dotNl (dot_softmax_row y).
 under [in LHS]eq_bigr => j _ do rewrite [_ *: _]mulrBr.
 rewrite sumrB opprB; congr (_ - _); rewrite -mulr_suml.

@@ -1,0 +1,232 @@
+(* The theorem further, part 5: labels drawn from the teacher's probabilities
+   (README.md, section 13). *)
+From mathcomp Require Import all_ssreflect all_algebra.
+From mathcomp.classical Require Import boolp functions.
+From mathcomp.analysis Require Import reals topology normedtype derive.
+From mathcomp.analysis Require Import sequences exp.
+From OneStep Require Import Definitions Toolbox OneStep Losses.
+
+Set Implicit Arguments.
+Unset Strict Implicit.
+Unset Printing Implicit Defensive.
+Import Order.TTheory GRing.Theory Num.Theory.
+Import numFieldNormedType.Exports.
+Local Open Scope ring_scope.
+
+(* Independent draws from finite sets: the value of draw i has the probabilities P i,
+   and an outcome a is the list of all values. *)
+Section Independent.
+Variables (R : realType) (I T : finType) (P : I -> T -> R).
+
+Definition probability (a : {ffun I -> T}) : R := \prod_i P i (a i).
+
+Definition expected (X : {ffun I -> T} -> R) : R := \sum_a probability a * X a.
+
+Hypothesis P_sum : forall i, \sum_t P i t = 1.
+
+Lemma expected_prod (X : I -> T -> R) :
+  expected (fun a => \prod_i X i (a i)) = \prod_i \sum_t P i t * X i t.
+Proof.
+rewrite bigA_distr_bigA; apply: eq_bigr => a _.
+by rewrite -big_split.
+Qed.
+
+Lemma expectedD X Y : expected (fun a => X a + Y a) = expected X + expected Y.
+Proof. by rewrite -big_split; apply: eq_bigr => a _; exact: mulrDr. Qed.
+
+Lemma expectedZ c X : expected (fun a => c * X a) = c * expected X.
+Proof. by rewrite mulr_sumr; apply: eq_bigr => a _; exact: mulrCA. Qed.
+
+Lemma expected_sum (J : finType) (X : J -> {ffun I -> T} -> R) :
+  expected (fun a => \sum_j X j a) = \sum_j expected (X j).
+Proof.
+rewrite exchange_big; apply: eq_bigr => a _ /=.
+by rewrite mulr_sumr.
+Qed.
+
+(* What depends on one draw only. *)
+Lemma expected_one i (X : T -> R) : expected (fun a => X (a i)) = \sum_t P i t * X t.
+Proof.
+have := expected_prod (fun j t => if j == i then X t else 1).
+rewrite (bigD1 i) //= eqxx [X in _ * X]big1 ?mulr1 => [<-|j /negbTE ->].
+  apply: eq_bigr => a _; congr (_ * _).
+  by rewrite (bigD1 i) //= eqxx big1 ?mulr1 // => j /negbTE ->.
+by rewrite -[RHS](P_sum j); apply: eq_bigr => t _; rewrite mulr1.
+Qed.
+
+Lemma expected_cst c : expected (fun=> c) = c.
+Proof.
+have -> : expected (fun=> c) = c * expected (fun a => \prod_(i : I) 1).
+  by rewrite -expectedZ; apply: eq_bigr => a _; rewrite big1 ?mulr1.
+rewrite (expected_prod (fun _ _ => 1)) big1 ?mulr1 // => i _.
+by rewrite -[RHS](P_sum i); apply: eq_bigr => t _; rewrite mulr1.
+Qed.
+
+(* Two different draws. *)
+Lemma expected_two i j (X Y : T -> R) : i != j ->
+  expected (fun a => X (a i) * Y (a j)) = (\sum_t P i t * X t) * (\sum_t P j t * Y t).
+Proof.
+move=> ij; have := expected_prod (fun k t => if k == i then X t else if k == j then Y t else 1).
+have ji : (j == i) = false by rewrite eq_sym (negbTE ij).
+rewrite (bigD1 i) //= eqxx (bigD1 j) ?ji //= eqxx.
+rewrite [X in _ * (_ * X)]big1 ?mulr1 => [<-|k /andP[/negbTE -> /negbTE ->]].
+  apply: eq_bigr => a _; congr (_ * _).
+  rewrite (bigD1 i) //= eqxx (bigD1 j) ?ji //= eqxx.
+  by rewrite big1 ?mulr1 // => k /andP[/negbTE -> /negbTE ->].
+by rewrite -[RHS](P_sum k); apply: eq_bigr => t _; rewrite mulr1.
+Qed.
+
+(* The variance of a sum of independent terms of mean zero. *)
+Lemma expected_square (Y : I -> T -> R) : (forall i, \sum_t P i t * Y i t = 0) ->
+  expected (fun a => (\sum_i Y i (a i)) ^+ 2) = \sum_i \sum_t P i t * Y i t ^+ 2.
+Proof.
+move=> mean0.
+have -> : expected (fun a => (\sum_i Y i (a i)) ^+ 2) =
+    expected (fun a => \sum_i \sum_j Y i (a i) * Y j (a j)).
+  by apply: eq_bigr => a _; rewrite expr2 mulr_suml; congr (_ * _);
+    apply: eq_bigr => i _; rewrite mulr_sumr.
+rewrite expected_sum; apply: eq_bigr => i _.
+rewrite expected_sum (bigD1 i) //= [X in _ + X]big1 ?addr0 => [|j ji].
+  by rewrite (expected_one i (fun t => Y i t * Y i t)); apply: eq_bigr => t _; rewrite expr2.
+by rewrite (expected_two (Y i) (Y j)) 1?eq_sym // mean0 mul0r.
+Qed.
+
+(* Chebyshev's inequality, for the event that a variable of mean μ > 0 is not positive. *)
+Hypothesis P_ge0 : forall i t, 0 <= P i t.
+
+Lemma probability_ge0 a : 0 <= probability a.
+Proof. by apply: prodr_ge0. Qed.
+
+Lemma chebyshev (X : {ffun I -> T} -> R) μ : 0 < μ ->
+  \sum_(a | X a <= 0) probability a <= expected (fun a => (X a - μ) ^+ 2) / μ ^+ 2.
+Proof.
+move=> μ0; rewrite ler_pdivl_mulr ?exprn_gt0 // mulr_suml big_mkcond.
+apply: ler_sum => a _; have pa := probability_ge0 a.
+case: ifP => [Xa|_]; last by rewrite mulr_ge0 ?sqr_ge0.
+apply: ler_wpmul2l => //; rewrite -[X in _ <= X]sqrrN opprB.
+have le : μ <= μ - X a by rewrite ler_addl oppr_ge0.
+by rewrite ler_sqr ?nnegrE ?(le_trans (ltW μ0) le) // ltW.
+Qed.
+
+End Independent.
+
+Section SampledLabels.
+Variables (R : realType) (p n m : nat) (X : Type).
+Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) (w : 'I_m -> R).
+Variables (θ0 v : 'rV[R]_p.+1) (S : {set 'I_n.+1}).
+Hypothesis f_diff : forall i, differentiable (f^~ (x i)) θ0.
+Hypothesis S_nonempty : S != set0.
+
+(* One label for every input. *)
+Local Notation labels := {ffun 'I_m -> 'I_n.+1}.
+
+(* Eq. (48): the cross-entropy on drawn labels, and its step. *)
+Definition drawn_loss (a : labels) (θ : 'rV[R]_p.+1) : R :=
+  - \sum_i w i * ln (softmax S (f θ (x i)) (a i)).
+Definition drawn_step (a : labels) : 'rV[R]_p.+1 := - grad (drawn_loss a) θ0.
+
+(* The probabilities with which the teacher draws: its softmax, zero outside S. *)
+Definition label_probability (ε : R) (i : 'I_m) (j : 'I_n.+1) : R :=
+  softmax_row S (f (teacher θ0 v ε) (x i)) 0 j.
+
+Local Notation q := (softmax_row S).
+Local Notation y ε i := (f (teacher θ0 v ε) (x i)).
+Local Notation J i := (jacobian (f^~ (x i)) θ0).
+Local Notation Δ ε := (student_step (cross_entropy S) f x w θ0 v ε).
+
+Lemma label_probability_sum ε i : \sum_j label_probability ε i j = 1.
+Proof. by rewrite softmax_row_sum S_nonempty. Qed.
+
+Lemma label_probability_ge0 ε i j : 0 <= label_probability ε i j.
+Proof. exact: softmax_row_ge0. Qed.
+
+Lemma drawn_step_dot a u : dot (drawn_step a) u =
+  \sum_i w i * ((u *m J i) 0 (a i) - dot (q (f θ0 (x i))) (u *m J i)).
+Proof.
+have /set0Pn[k kS] := S_nonempty.
+have loss_diff : is_diff θ0 (drawn_loss a) (fun h => - \sum_i w i *
+    ((h *m J i) 0 (a i) - dot (q (f θ0 (x i))) (h *m J i))).
+  apply/is_diff_opp/is_diff_sum => i _; apply: (is_diff_scale (w i)).
+  exact: is_diff_chain (network_diff f_diff i) (ln_softmax_diff _ (a i) kS).
+have [loss_ex _] := loss_diff.
+rewrite dotNl -(is_diff_dir u (has_gradP loss_ex)) (is_diff_dir u loss_diff).
+by rewrite opprK.
+Qed.
+
+Lemma expected_drawn_dot ε u :
+  expected (label_probability ε) (fun a => dot (drawn_step a) u) = dot (Δ ε) u.
+Proof.
+have Psum := label_probability_sum ε.
+rewrite (student_step_dot v f_diff (fun i => cross_entropy_admissible S _)) -sumrN.
+transitivity (\sum_i expected (label_probability ε) (fun a =>
+    w i * ((u *m J i) 0 (a i) - dot (q (f θ0 (x i))) (u *m J i)))).
+  rewrite -expected_sum; apply: eq_bigr => a _; congr (_ * _); exact: drawn_step_dot.
+apply: eq_bigr => i _; rewrite expectedZ expectedD expected_cst //.
+rewrite (expected_one Psum i (fun j => (u *m J i) 0 j)) -mulrN /cross_entropy_grad.
+by rewrite dotDl dotNl opprD opprK addrC.
+Qed.
+
+(* Eq. (49): the expected step is the step on the soft labels. *)
+Theorem expected_drawn_step ε :
+  \sum_a probability (label_probability ε) a *: drawn_step a = Δ ε.
+Proof.
+apply/rowP => k; rewrite -[RHS]dot_basis -expected_drawn_dot -dot_basis dot_suml.
+by apply: eq_bigr => a _; rewrite dotZl.
+Qed.
+
+(* Eq. (50). *)
+Theorem drawn_step_variance ε :
+  expected (label_probability ε) (fun a => (dot (drawn_step a) v - dot (Δ ε) v) ^+ 2) =
+  \sum_i w i ^+ 2 * dot (response f θ0 v (x i) *m cross_entropy_matrix S (y ε i))
+    (response f θ0 v (x i)).
+Proof.
+pose Y i j := w i * ((v *m J i) 0 j - dot (q (y ε i)) (v *m J i)).
+have gap a : dot (drawn_step a) v - dot (Δ ε) v = \sum_i Y i (a i).
+  rewrite drawn_step_dot (student_step_dot v f_diff (fun i => cross_entropy_admissible S _)).
+  rewrite opprK -big_split; apply: eq_bigr => i _ /=; rewrite -mulrDr /cross_entropy_grad.
+  by rewrite dotDl dotNl addrA subrK.
+transitivity (expected (label_probability ε) (fun a => (\sum_i Y i (a i)) ^+ 2)).
+  by apply: eq_bigr => a _; rewrite gap.
+rewrite (expected_square (label_probability_sum ε)) => [|i].
+  apply: eq_bigr => i _; rewrite responseE // cross_entropy_matrix_variance mulr_sumr.
+  by apply: eq_bigr => j _; rewrite /Y exprMn mulrCA.
+rewrite /Y; under eq_bigr do rewrite mulrCA mulrBr.
+by rewrite -mulr_sumr sumrB -mulr_suml label_probability_sum mul1r subrr mulr0.
+Qed.
+
+(* Eq. (51): the mean of N independent draws of all labels. *)
+Theorem drawn_mean_chebyshev ε N : 0 < dot (Δ ε) v ->
+  \sum_(draws : {ffun 'I_N.+1 -> labels} |
+      N.+1%:R^-1 * (\sum_s dot (drawn_step (draws s)) v) <= 0)
+    probability (fun=> probability (label_probability ε)) draws <=
+  (\sum_i w i ^+ 2 * dot (response f θ0 v (x i) *m cross_entropy_matrix S (y ε i))
+    (response f θ0 v (x i))) / (N.+1%:R * dot (Δ ε) v ^+ 2).
+Proof.
+move=> μ0; set μ := dot (Δ ε) v in μ0 *; set P := probability (label_probability ε).
+have P_sum : forall s : 'I_N.+1, \sum_a P a = 1.
+  move=> _; rewrite -[RHS](expected_cst (label_probability_sum ε)).
+  by apply: eq_bigr => a _; rewrite mulr1.
+have P_ge0 : forall (s : 'I_N.+1) a, 0 <= P a.
+  by move=> _ a; apply: probability_ge0; exact: label_probability_ge0.
+apply: le_trans (chebyshev P_ge0 _ μ0) _.
+rewrite [X in _ <= _ * X]invfM [X in _ <= X]mulrA.
+apply: ler_wpmul2r; first by rewrite invr_ge0 sqr_ge0.
+rewrite le_eqVlt; apply/predU1P; left.
+have N0 : N.+1%:R != 0 :> R by rewrite pnatr_eq0.
+pose Y (s : 'I_N.+1) a := N.+1%:R^-1 * (dot (drawn_step a) v - μ).
+transitivity (expected (fun=> P) (fun draws => (\sum_s Y s (draws s)) ^+ 2)).
+  apply: eq_bigr => draws _; congr (_ * _ ^+ 2).
+  rewrite -mulr_sumr sumrB sumr_const card_ord mulrBr -[μ *+ _]mulr_natl.
+  by rewrite (mulrA _ _ μ) mulVf // mul1r.
+rewrite (expected_square P_sum) => [|s].
+  rewrite -drawn_step_variance /Y sumr_const card_ord -mulr_natl mulr_suml mulr_sumr.
+  apply: eq_bigr => a _; rewrite exprMn (expr2 _^-1).
+  rewrite mulrCA -[in RHS]mulrA; congr (_ * _).
+  by rewrite -mulrA mulVKf // mulrC.
+rewrite /Y; under eq_bigr do rewrite mulrCA mulrBr.
+rewrite -mulr_sumr sumrB -mulr_suml P_sum // mul1r.
+by rewrite -[X in X - _]/(expected (label_probability ε) (fun a => dot (drawn_step a) v))
+  expected_drawn_dot subrr mulr0.
+Qed.
+
+End SampledLabels.
