@@ -6,10 +6,13 @@
 import argparse
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +23,7 @@ from subliminal_toy.errors import UserError
 from subliminal_toy.rooms import EXPERIMENTS
 from subliminal_toy.settings import Distinct, NotEmpty, check, require
 
-FAILED, NOT_REPRODUCED, DIVERGED = 1, 3, 4
+FAILED = 1
 RUNS = Path("runs")
 PAGE = "report.html"
 Name = Literal[tuple(EXPERIMENTS)]  # pyright: ignore[reportInvalidTypeForm]
@@ -116,7 +119,7 @@ class Reproduce:
         from subliminal_toy import publish
 
         publish.write(publish.page(loaded, out / PAGE))
-        return finish(loaded, f"Page: {out / PAGE}", self.options.quiet)
+        return console.finish(loaded, f"Page: {out / PAGE}", self.options.quiet)
 
     def _job(self, name: str, out: Path) -> Any:
         presets = EXPERIMENTS[name].presets
@@ -139,8 +142,12 @@ class Lessons:
         from subliminal_toy import lessons
 
         files.check_folder(self.out)
-        with console.display({"lessons": 1}, quiet=False) as statuses:
-            paths = lessons.write_notebooks(self.out, statuses["lessons"])
+        with (
+            tempfile.TemporaryDirectory(prefix="lessons-") as scratch,
+            console.display({"lessons": 1}, quiet=False) as statuses,
+        ):
+            console.INTERRUPTION.tidy = partial(shutil.rmtree, scratch, ignore_errors=True)
+            paths = lessons.write_notebooks(self.out, statuses["lessons"], scratch=Path(scratch))
         for path in paths:
             console.say(str(path))
         return 0
@@ -161,8 +168,8 @@ class Run:
             status = statuses[self.name]
             status(0.0, "starting")
             record = prepare(self.name, self.config, out, self.options, self.data_dir).run(status)
-        status = finish({out: record}, f"Record and figures: {out}", self.options.quiet)
-        return 0 if status == NOT_REPRODUCED else status
+        status = console.finish({out: record}, f"Record and figures: {out}", self.options.quiet)
+        return 0 if status == console.NOT_REPRODUCED else status
 
 
 def command(name: str, preset: str | None) -> Any:
@@ -209,7 +216,7 @@ def folder_of(name: str, options: Options, begun: Callable[[Path], bool]) -> Pat
     if "--resume" not in arguments:
         arguments = [*arguments, "--resume"]
     whole = shlex.join(["subliminal-toy", *arguments])
-    console.Interruption.sentence = f"Interrupted; finished parts are kept. Continue with: {whole}"
+    console.INTERRUPTION.sentence = f"Interrupted; finished parts are kept. Continue with: {whole}"
     return out
 
 
@@ -232,24 +239,6 @@ def prepare(name: str, config: Any, out: Path, options: Options, data_dir: Path 
         may_be_long=options.yes or console.watched(),
         data_dir=data_dir,
     )
-
-
-def finish(loaded: Mapping[Path, Any], where: str, quiet: bool) -> int:
-    """Show the claims of records and where they are; return the exit status that they call for."""
-    status = 0
-    for record in loaded.values():
-        diverged, n = (record.summary.get(key, 0) for key in ("diverged", "n_replicates"))
-        if diverged:
-            status = DIVERGED
-            console.warn(
-                f"{diverged} of {n} replicates diverged (numbers that are not finite) in "
-                f"'{record.manifest['experiment']}': try a lower learning rate."
-            )
-    if not quiet:
-        console.show_claims({str(directory): record for directory, record in loaded.items()})
-        console.say(where)
-    verdicts = {c["verdict"] for record in loaded.values() for c in record.summary["claims"]}
-    return status or (NOT_REPRODUCED if "not reproduced" in verdicts else 0)
 
 
 def chosen_preset(arguments: list[str]) -> str | None:

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, NoReturn
 
 from subliminal_toy.errors import printable
 from subliminal_toy.machine import duration
 
+NOT_REPRODUCED, DIVERGED = 3, 4
+"""Exit statuses of runs that finished."""
 PLAIN = str.maketrans({
     "−": "-", "–": "-", "’": "'", "“": '"', "”": '"', "…": "...", "×": "x", "±": "+-",
     "·": ".", "α": "alpha", "ε": "epsilon", "θ": "theta", "‖": "||", "∇": "grad ", "Δ": "Delta ",
@@ -58,6 +61,24 @@ def warn(sentence: str) -> None:
 def watched() -> bool:
     """Whether somebody sees the status while the command works."""
     return sys.stderr.isatty()
+
+
+def finish(loaded: Mapping[Path, Any], where: str, quiet: bool) -> int:
+    """Show the claims of records and where they are; return the exit status that they call for."""
+    status = 0
+    for record in loaded.values():
+        diverged, n = (record.summary.get(key, 0) for key in ("diverged", "n_replicates"))
+        if diverged:
+            status = DIVERGED
+            warn(
+                f"{diverged} of {n} replicates diverged (numbers that are not finite) in "
+                f"'{record.manifest['experiment']}': try a lower learning rate."
+            )
+    if not quiet:
+        show_claims({str(directory): record for directory, record in loaded.items()})
+        say(where)
+    verdicts = {c["verdict"] for record in loaded.values() for c in record.summary["claims"]}
+    return status or (NOT_REPRODUCED if "not reproduced" in verdicts else 0)
 
 
 class TimeLeft:
@@ -130,24 +151,30 @@ def display(
 
 
 class Interruption:
-    """What is said when SIGINT (status 130) or SIGTERM (143) ends the process."""
+    """What SIGINT (status 130) and SIGTERM (143) do: say ``sentence`` and end the process.
 
-    sentence = "Interrupted."
+    Files are written whole or not at all, and an interruption at any moment loses at most the parts
+    at work; ``tidy`` removes what is outside the folder of the run.
+    """
 
-    @classmethod
-    def end(cls, number: int, _: Any) -> NoReturn:
-        """End the process.
+    def __init__(self) -> None:
+        """Say only that it happened."""
+        self.sentence = "Interrupted."
+        self.tidy: Callable[[], object] = lambda: None
 
-        Nothing needs to be tidied up: files are written whole or not at all, and an interruption
-        at any moment loses at most the parts at work.
-        """
-        fail(cls.sentence, 128 + number)
+    def end(self, number: int, _: Any) -> NoReturn:
+        """End the process."""
+        self.tidy()
+        fail(self.sentence, 128 + number)
+
+
+INTERRUPTION = Interruption()
 
 
 def end_on_signals() -> None:
     """From here on SIGINT and SIGTERM end the process with a sentence."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, Interruption.end)
+        signal.signal(number, INTERRUPTION.end)
 
 
 def answering_signals(command: Callable[[], int]) -> int:

@@ -89,7 +89,12 @@ def named(loaded: Mapping[Path, Record], path: Path) -> dict[str, Record]:
 
 
 def write(contents: Mapping[Path, bytes]) -> None:
-    """Write files, each whole or not at all."""
+    """Write files, each whole or not at all; a folder that stays empty is not left."""
     for path, content in contents.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, content)
+        made = files.missing(path.parent)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write(path, content)
+        except OSError:
+            files.remove_empty(made)
+            raise

@@ -9,6 +9,8 @@ from subliminal_toy.errors import UserError
 
 MOST = 2**31 - 1
 """Largest whole number of a config: numbers of steps and examples are 32-bit in the programs."""
+SMALLEST, LARGEST = 1.2e-38, 3.4e38
+"""Of a number that is not 0, in size: what single precision holds."""
 
 
 def _numbers(value: Any) -> tuple:
@@ -99,8 +101,10 @@ def _broken_by_type(hint: Any, value: Any) -> str:
     if hint is int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return "" if whole and abs(value) <= MOST else f"a whole number of at most {MOST}"
-    kinds = {float: (float, int), NoneType: NoneType}.get(hint, hint)
-    return "" if isinstance(value, kinds) else f"of type {hint.__name__}"
+    if hint is float and isinstance(value, float | int) and math.isfinite(value):
+        fits = value == 0 or SMALLEST <= abs(value) <= LARGEST
+        return "" if fits else f"of a size from {SMALLEST:g} to {LARGEST:g}"
+    return "" if isinstance(value, hint) else f"of type {hint.__name__}"
 
 
 def check(config: Any) -> None:

@@ -42,6 +42,8 @@ def test_values_at_the_bound_are_allowed_where_it_is_said():
         ({"count": 2**31}, "--count must be a whole number of at most 2147483647, not 2147483648."),
         ({"count": 1.5}, "--count must be a whole number of at most 2147483647, not 1.5."),
         ({"count": True}, "--count must be a whole number of at most 2147483647, not True."),
+        ({"rate": 1e39}, "--rate must be of a size from 1.2e-38 to 3.4e+38, not 1e+39."),
+        ({"rate": 1e-39}, "--rate must be of a size from 1.2e-38 to 3.4e+38, not 1e-39."),
         ({"rate": "fast"}, "--rate must be of type float, not fast."),
         ({"sizes": 4}, "--sizes must be a tuple, not 4."),
         ({"sizes": (2,) * 5}, "--sizes must be at most 4 values, not 2 2 2 2 2."),

@@ -1,6 +1,7 @@
 """Settings of the classifier experiment, with the paper's values in the preset ``paper``."""
 
 import math
+import os
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -66,8 +67,10 @@ class ClassifierConfig:
         n_params = sum(math.prod(pair) for pair in pairwise(widths))
         taught, imitated = self.teacher_epochs * n_images, 4 * self.student_epochs * self.n_inputs
         # Four students at once: parameters, gradients and Adam's two moments; the teacher's.
-        numbers = 18 * n_params + 8 * self.batch_size * sum(widths) + taught + imitated / 4
-        numbers += 1_000 * self.n_replicates  # stored, and kept in lists
+        numbers = 18 * n_params + 8 * self.batch_size * sum(widths)
+        # The order of the examples of every epoch, and what sorting one takes.
+        numbers += max(taught, imitated / 4) + 6 * max(n_images, self.n_inputs)
+        numbers = (os.cpu_count() or 1) * numbers + 1_000 * self.n_replicates
         return Needs(4.0 * numbers, 6.0 * n_params * (taught + imitated) * self.n_replicates)
 
 

@@ -15,11 +15,15 @@ KERNEL = "python3"  # ipykernel's own: the Python that is running
 
 
 def write_notebooks(
-    directory: Path, status: Status = silent, lessons: tuple[Path, ...] = LESSONS
+    directory: Path,
+    status: Status = silent,
+    lessons: tuple[Path, ...] = LESSONS,
+    scratch: Path | None = None,
 ) -> list[Path]:
     """Run the lessons as notebooks, write them into ``directory`` and return their paths.
 
-    Raises UserError if a package of the extra ``lessons`` is missing.
+    Temporary files of the kernels are in ``scratch``. Raises UserError if a package of the extra
+    ``lessons`` is missing.
     """
     try:
         jupytext, nbclient, nbformat, traitlets, _ = map(
@@ -30,7 +34,6 @@ def write_notebooks(
             f"Notebooks need the package {error.name}: "
             'install the extra lessons, python -m pip install -e ".[lessons]".'
         ) from error
-    directory.mkdir(parents=True, exist_ok=True)
     written = []
     for number, lesson in enumerate(lessons):
         status(number / len(lessons), f"lesson {number + 1} of {len(lessons)}")
@@ -38,7 +41,7 @@ def write_notebooks(
         notebook.metadata["kernelspec"] = {"name": KERNEL, "display_name": "Python 3"}
         for i, cell in enumerate(notebook.cells):
             cell["id"] = f"cell-{i}"  # else random ones: the same lesson is the same file
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
             # Through files of our own, not TCP ports, about which Jupyter warns.
             kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
             nbclient.NotebookClient(
@@ -49,6 +52,7 @@ def write_notebooks(
                 coalesce_streams=True,
                 config=traitlets.Config({"KernelManager": kernel}),
             ).execute()
+        directory.mkdir(parents=True, exist_ok=True)
         written.append(directory / f"{lesson.stem}.ipynb")
         write(written[-1], (nbformat.writes(notebook) + "\n").encode())
     status(1.0, "notebooks written")

@@ -18,7 +18,7 @@ FIGURES: dict[str, Mapping[str, Callable[[Record], Figure | None]]] = {
     "explain": explain.FIGURES,
     "lm": lm.FIGURES,
 }
-"""Functions that draw, by experiment and by the name of the figure."""
+"""Functions that draw, by experiment and by the name of the figure; None if there is nothing to."""
 
 
 def draw(record: Record) -> dict[str, Figure]:
