@@ -10,11 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from explain_records import made
 
 from subliminal_toy import models, records
 from subliminal_toy.classifier import summary as classifier_summary
 from subliminal_toy.classifier.arms import STUDENTS, TEACHER, UNTRAINED
 from subliminal_toy.classifier.config import ClassifierConfig
+from subliminal_toy.explain import summary as explain_summary
+from subliminal_toy.explain.config import ExplainConfig
 from subliminal_toy.lm import arms, detectors, traits
 from subliminal_toy.lm import summary as lm_summary
 from subliminal_toy.lm.config import LmConfig
@@ -84,6 +87,14 @@ def classifier_record(directory, size=8, config=None):
     }
     summary = classifier_summary.summarize(config, data)
     return saved(directory, "classifier", config, data, summary, "digits", params)
+
+
+def explain_record(directory):
+    """Students on one curve of their progress."""
+    config = ExplainConfig()
+    data = made(config)
+    summary = explain_summary.summarize(config, data)
+    return saved(directory, "explain", config, data, summary, "digits")
 
 
 def theorem_record(directory):

@@ -26,6 +26,7 @@ def records(tmp_path_factory):
     return {
         "classifier": page_records.classifier_record(folder / "classifier"),
         "theorem": page_records.theorem_record(folder / "theorem"),
+        "explain": page_records.explain_record(folder / "explain"),
         "lm": page_records.lm_record(folder / "lm"),
     }
 

@@ -25,6 +25,7 @@ def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
     return {
         "runs/theorem": page_records.theorem_record(folder / "theorem"),
+        "runs/explain": page_records.explain_record(folder / "explain"),
         "runs/classifier": page_records.classifier_record(folder / "classifier"),
         "runs/lm": page_records.lm_record(folder / "lm"),
     }

@@ -85,7 +85,7 @@ def resampled(values: np.ndarray) -> np.ndarray:
     return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS) @ values
 
 
-def _r2(sums: np.ndarray) -> np.ndarray:
+def _r2(sums: np.ndarray) -> np.ndarray | np.float64:
     n, y, squares, error = np.moveaxis(sums, -1, 0)
     return 1 - error / (squares - y**2 / n)
 

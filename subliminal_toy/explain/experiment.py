@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from subliminal_toy.distill import ensemble, on_every_device
 from subliminal_toy.explain.arms import Table, factors, tables
 from subliminal_toy.explain.config import ExplainConfig
 from subliminal_toy.explain.replicate import STEPS_OF_PREDICTION, foresee, imitate, teach
-from subliminal_toy.models import Params, named_leaves
+from subliminal_toy.models import named_leaves
 from subliminal_toy.runs import Arrays, Experiment, Part, Result
 
 PART = 2
@@ -80,7 +81,7 @@ def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Datase
     numbers = training.numbers_of(table.teacher, table.students)
     teachers = _file(table, first, "teachers")
 
-    def call(function: Callable, group: tuple[Student, ...], *own: Params) -> Arrays:
+    def call(function: Callable, group: tuple[Student, ...], *own: Any) -> Arrays:
         program = _program(
             function, _static(table.teacher), tuple(map(_static, group)), data.image_shape
         )
@@ -88,7 +89,7 @@ def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Datase
         everyones = on_every_device(tuple(data[1:]))
         return program(key, jnp.int32(n_replicates), used, everyones, index, *own)
 
-    def taught(finished: Mapping[str, Arrays]) -> Params:
+    def taught(finished: Mapping[str, Arrays]) -> Any:
         net, stored = training.network(table.teacher, data.image_shape), finished[teachers]
         shapes = jax.eval_shape(net.init, key)
         leaves = [stored[name] for name in named_leaves(shapes, "params")]

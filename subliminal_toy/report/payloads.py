@@ -90,5 +90,9 @@ def lm(record: Record) -> dict[str, Any] | None:
     }
 
 
-PAYLOADS = {"classifier": classifier, "theorem": theorem, "lm": lm}
+def explain(record: Record) -> None:
+    """Return nothing: there is nothing to try yet."""
+
+
+PAYLOADS = {"classifier": classifier, "theorem": theorem, "explain": explain, "lm": lm}
 """By experiment, what its section of the page lets a reader try."""
