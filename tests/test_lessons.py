@@ -66,6 +66,19 @@ def test_lesson_3_the_owl_travels_in_numbers_to_the_same_start_alone():
     assert found["colours, student"] > found["colours, base model 1"] - 0.15
 
 
+def test_lesson_4_the_best_imitator_learns_least_and_one_direction_is_enough():
+    found = findings("lesson_4_how_much")
+    assert found["best by loss"] == found["noise, 3 logits, 256 images"]
+    assert found["best by loss"] < found["untrained"] + 0.15 < found["best"] - 0.4
+    assert found["real digits, 3 logits"] < found["noise, 3 logits"] - 0.1
+    assert found["real digits, 50 logits"] > found["noise, 3 logits"]
+    assert found["largest difference of ranks"] <= 1
+    assert found["without one direction"] < found["untrained"] + 0.1
+    assert found["one direction only"] > found["noise, 3 logits"] + 0.1
+    predicted = [found[f"predicted, {name}"] for name in ("noise, 50 logits", "noise, 3 logits")]
+    assert predicted[0] > predicted[1] > found["predicted, noise, 3 logits, 256 images"]
+
+
 @pytest.mark.parametrize("lesson", lessons.LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_asks_first_and_folds_its_answers_at_the_end(lesson):
     notebook = jupytext.read(lesson, fmt="py:percent")
@@ -120,9 +133,10 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         lessons.write_notebooks(tmp_path)
 
 
-def test_there_are_three_lessons():
+def test_there_are_four_lessons():
     assert [path.stem for path in lessons.LESSONS] == [
         "lesson_1_what",
         "lesson_2_why",
         "lesson_3_owl",
+        "lesson_4_how_much",
     ]

@@ -1,4 +1,4 @@
-"""Three lessons in percent format, and how they become notebooks."""
+"""Four lessons in percent format, and how they become notebooks."""
 
 import tempfile
 from importlib import import_module
