@@ -71,7 +71,7 @@ def test_lines_tell_the_number_of_parts_and_the_first_estimate(monkeypatch, caps
             now[0] += 60
     lines = capsys.readouterr().err.splitlines()
     assert "900 of 900 parts to compute" in lines[1]
-    assert len(lines) == 4 and "about 3 days left" in lines[3] and lines[3].endswith("lm: b")
+    assert len(lines) == 4 and "about 2 days left" in lines[3] and lines[3].endswith("lm: b")
 
 
 def test_signals_say_the_sentence_and_tidy_up(monkeypatch):

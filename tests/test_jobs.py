@@ -69,6 +69,7 @@ class HalfWritten:
     def fileno(self): return self.file.fileno()
 
 def begin(out, kill):
+    os.fsync = lambda _: None  # the disk is not what is tested
     for name in ("mkdir", "replace", "unlink", "rmdir", "fsync"):
         setattr(os, name, at(name, getattr(os, name), kill))
     real = builtins.open
