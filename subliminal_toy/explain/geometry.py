@@ -2,7 +2,7 @@
 
 For any network ``apply(params, inputs) -> outputs`` and any trees of parameters. Products with the
 Jacobian J of the outputs are made by ``jvp`` and ``vjp``; J itself never exists.
-Source: proofs/README.md, "Progress"; its F is that of the theorem for many steps.
+Source: proofs/README.md, sections 12 (F) and 15 (progress).
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def progress(start: Tree, teacher: Tree, student: Tree) -> Float[Array, ""]:
 
     ``start`` s is the student's start. The three trees have the same shapes; pass subtrees to
     choose layers, e.g. the hidden ones. 0 if the teacher is at the start.
-    Source: proofs/README.md, "Progress".
+    Source: proofs/README.md, Eq. (56).
     """
     goal = subtract(teacher, start)
     return ratio(inner(subtract(student, start), goal), inner(goal, goal))
@@ -212,8 +212,7 @@ def descent_progress(
 ) -> Float[Array, ""]:
     """Return vᵀ(I − (I − αF)ᵏ)v / ‖v‖²: gradient descent's progress on the linearised network.
 
-    ``square`` is ‖v‖², ``rate`` α and ``steps`` k. Source: proofs/README.md, theorem for many
-    steps.
+    ``square`` is ‖v‖², ``rate`` α and ``steps`` k. Source: proofs/README.md, Eq. (47).
     """
     gained = 1 - (1 - rate * found.ritz) ** steps
     return ratio((found.weight * gained).sum(), square)
