@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 import xarray as xr
 
@@ -61,6 +62,10 @@ ROWS = (
     replace(SMALL, name="decayed", weight_decay=0.1),
     replace(SMALL, name="without", update="without", checkpoints=(1, 3)),
     replace(SMALL, name="only", update="only"),
+    replace(SMALL, name="without random", update="without", along="random"),
+    replace(SMALL, name="without own", update="without", along="free", checkpoints=(2,)),
+    replace(SMALL, name="muon", optimiser="muon"),
+    replace(SMALL, name="first logits", n_aux=2),
 )
 TEACHER = Teacher(hidden_sizes=(16, 12), batch_size=128, epochs=2, learning_rate=3e-3)
 
@@ -264,14 +269,18 @@ OPTIMISERS = {
     "rmsprop": optax.rmsprop,
     "lion": optax.lion,
     "adagrad": optax.adagrad,
+    "muon": optax.contrib.muon,
 }  # fmt: skip
+
+
+def hidden(tree):
+    return np.concatenate(
+        [np.asarray(tree["layers"][i][k]).ravel() for i in (0, 1) for k in ("weight", "bias")]
+    )
 
 
 def along(update, direction, kind):
     """Return the update without, or with only, its component along a direction, heads apart."""
-    hidden = lambda tree: np.concatenate(  # noqa: E731
-        [np.asarray(tree["layers"][i][k]).ravel() for i in (0, 1) for k in ("weight", "bias")]
-    )
     u, d = hidden(update), hidden(direction)
     share = float(u @ d / (d @ d))
     layers = {
@@ -286,13 +295,27 @@ def along(update, direction, kind):
     return {"layers": {**layers, 2: update["layers"][2]}}
 
 
+def rows_direction(row, goal, free):
+    """Return the direction of a row's update; ``free()`` is where the same student ends freely."""
+    if row.along == "random":
+        leaves, structure = jax.tree.flatten(goal)
+        keys = jax.random.split(stream(5, 0), len(leaves))
+        drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
+        return jax.tree.unflatten(structure, drawn)
+    if row.along == "free":
+        moved = free()
+        share = hidden(moved) @ hidden(goal) / (hidden(goal) @ hidden(goal))
+        return jax.tree.map(lambda own, teachers: own - share * teachers, moved, goal)
+    return goal
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_kind_of_row_is_what_its_fields_say(row, digits, table):
     teacher, start = table["teacher"], rows_start(row)
-    first = 0 if row.imitates == "all" else 10
+    seen = slice(0 if row.imitates == "all" else 10, None if row.n_aux is None else 10 + row.n_aux)
 
     def loss(params, x):
-        z, y = forward(params, x)[:, first:], forward(teacher, x)[:, first:]
+        z, y = forward(params, x)[:, seen], forward(teacher, x)[:, seen]
         if row.loss == "squared error":
             return row.loss_scale * ((z - y) ** 2).sum(-1).mean()
         p = jax.nn.softmax(y)
@@ -309,10 +332,12 @@ def test_every_kind_of_row_is_what_its_fields_say(row, digits, table):
         )
         tx = optax.chain(decayed, tx)
     change = lambda update: update  # noqa: E731
+    steps = list(batches())
     if row.update != "all":
         goal = jax.tree.map(jnp.subtract, teacher, start)
-        change = lambda update: along(update, goal, row.update)  # noqa: E731
-    steps = list(batches())
+        free = lambda: jax.tree.map(jnp.subtract, optimise(loss, start, steps, tx), start)  # noqa: E731
+        direction = rows_direction(row, goal, free)
+        change = lambda update: along(update, direction, row.update)  # noqa: E731
     for at, checkpoint in enumerate((*row.checkpoints, 4)):
         plain = optimise(loss, start, steps[:checkpoint], tx, change)
         found = jax.tree.map(lambda leaf, at=at: leaf[at], table[row.name])
@@ -383,6 +408,33 @@ def test_numbers_of_the_table_compile_nothing_again(digits, tiny):
     jax.monitoring.unregister_event_duration_listener(listener)
     assert not [event for event in compiled if "backend_compile" in event]
     assert not other.data.accuracy.equals(tiny.data.accuracy)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.update != "all"], ids=lambda row: row.name)
+def test_an_update_that_is_changed_has_the_direction_that_it_is_left(row, digits, table):
+    """The whole displacement, too: 0 along what is removed, 0 across what alone is kept."""
+    teacher, start = table["teacher"], rows_start(row)
+    goal = hidden(jax.tree.map(jnp.subtract, teacher, start))
+    end = jax.tree.map(lambda leaf: leaf[-1], table[row.name])
+    moved = hidden(jax.tree.map(jnp.subtract, end, start))
+    q, length = moved @ goal / (goal @ goal), np.linalg.norm(moved)
+    if row.update == "only":
+        assert np.linalg.norm(moved - q * goal) < 1e-3 * length
+    else:
+        assert (abs(moved @ goal) < 1e-4 * length * np.linalg.norm(goal)) == (
+            row.along == "teacher"
+        )
+
+
+def test_the_heads_add_exactly_nothing_to_the_inner_product(table):
+    """At a shared start: neither the teacher's auxiliary head moves, nor the student's class head."""
+    first = table["untrained"]["layers"][2]
+    for name in ("gaussian", "squared", "without", "muon"):
+        for part in ("weight", "bias"):
+            teachers = table["teacher"]["layers"][2][part] - first[part]
+            own = table[name]["layers"][2][part][-1] - first[part]
+            assert (teachers * own == 0).all()
+            assert teachers[:10].any() and own[10:].any()
 
 
 def test_one_auxiliary_logit_teaches_nothing(digits):
