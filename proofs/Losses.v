@@ -150,7 +150,7 @@ congr (_ - _); rewrite mulrC //; congr (_ * _); first by rewrite mxE.
 by rewrite mxE; apply: eq_bigr => k _; rewrite [_^T _ _]mxE mulrC.
 Qed.
 
-Lemma softmax_row_diff z :
+Theorem softmax_row_diff z :
   is_diff z q (fun h => h *m cross_entropy_matrix S z).
 Proof.
 apply: is_diff_row => j; case: (boolP (j \in S)) => jS.
@@ -167,7 +167,7 @@ Qed.
 Definition cross_entropy_grad z y : 'rV[R]_n.+1 := softmax_row S z - softmax_row S y.
 
 (* Eq. (19): the gradient is p(z) - p(y). *)
-Lemma cross_entropy_has_grad z y :
+Theorem cross_entropy_has_grad z y :
   has_grad (cross_entropy S ^~ y) z (cross_entropy_grad z y).
 Proof.
 apply: is_diff_eqf.
@@ -183,7 +183,7 @@ by rewrite mul0r dot_softmax_row big1 // => j; rewrite S0 inE.
 Qed.
 
 (* Eq. (20): the matrix is a variance. *)
-Lemma cross_entropy_matrix_variance z u :
+Theorem cross_entropy_matrix_variance z u :
   dot (u *m cross_entropy_matrix S z) u =
   \sum_j q z 0 j * (u 0 j - dot (q z) u) ^+ 2.
 Proof.

@@ -40,7 +40,7 @@ Qed.
 Variable S : {set 'I_n.+1}.
 Hypothesis r_outside : forall z y j, j \notin S -> r z 0 j = r y 0 j.
 
-Lemma unseen_parameter k :
+Theorem unseen_parameter k :
   (forall i j, j \in S -> 'D_(basis k) (fun θ => f θ (x i) 0 j) θ0 = 0) ->
   forall ε, student_step l f x w θ0 v ε 0 k = 0.
 Proof.

@@ -64,7 +64,7 @@ Lemma student_loss_grad ε :
 Proof. by rewrite opprK; apply: has_gradP; have [] := student_loss_diff ε. Qed.
 
 (* Eq. (7), in any direction u: the chain rule for the student's loss. *)
-Lemma student_step_dot ε u :
+Theorem student_step_dot ε u :
   dot (student_step l f x w θ0 v ε) u = - \sum_i w i * dot (G (z i) (y i ε)) (u *m J i).
 Proof.
 rewrite -[LHS]opprK -dotNl; congr (- _).
@@ -72,7 +72,7 @@ by rewrite -(is_diff_dir u (student_loss_grad ε)) (is_diff_dir u (student_loss_
 Qed.
 
 (* Eq. (26): a student that already equals its teacher does not move. *)
-Lemma student_step0 : student_step l f x w θ0 v 0 = 0.
+Theorem student_step0 : student_step l f x w θ0 v 0 = 0.
 Proof.
 apply/rowP => k; rewrite -dot_basis student_step_dot big1 ?oppr0 ?mxE // => i _.
 by rewrite teacher0 (gradient_at_label (l_adm i)) dot0l mulr0.
@@ -96,11 +96,11 @@ by rewrite -scalemxAr dotZl !mulmxA [in LHS]dot_mulmx trmxK.
 Qed.
 
 (* Eq. (11): B . v = A. *)
-Lemma gauss_newton_slope : dot (v *m F) v = A.
+Theorem gauss_newton_slope : dot (v *m F) v = A.
 Proof. by rewrite gauss_newton_dot; apply: eq_bigr => i _; rewrite responseE. Qed.
 
 (* Eq. (11): the whole step, to first order. *)
-Lemma student_step_diff : is_diff 0 (fun ε => Δ ε) (fun h => h *: (v *m F)).
+Theorem student_step_diff : is_diff 0 (fun ε => Δ ε) (fun h => h *: (v *m F)).
 Proof.
 apply: is_diff_row => k.
 apply: (@is_diff_ext _ _ _
@@ -129,7 +129,7 @@ Lemma step_dot0 : dot (Δ 0) v = 0.
 Proof. by rewrite student_step0 dot0l. Qed.
 
 (* Eq. (10): (Δ_S(ε) . v) / ε -> A. *)
-Lemma expansion_at : (fun ε => dot (Δ ε) v / ε) @ 0^' --> A.
+Theorem expansion_at : (fun ε => dot (Δ ε) v / ε) @ 0^' --> A.
 Proof.
 have := quotient_cvg step_dot_diff step_dot0.
 by under eq_fun do rewrite subr0.
@@ -157,7 +157,7 @@ by rewrite dotZl -dot_mulmx dot_basis [in RHS]mxE.
 Qed.
 
 (* Eqs. (14) and (36): the fall of the teacher's loss, for any real α. *)
-Lemma loss_expansion_at α :
+Theorem loss_expansion_at α :
   (fun ε => (L (θ0 + α *: (Δ ε *m T)) - L θ0) / ε) @ 0^' --> - (α * A).
 Proof.
 have start : θ0 + α *: (Δ 0 *m T) = θ0 by rewrite student_step0 mul0mx scaler0 addr0.
@@ -183,7 +183,7 @@ Lemma slope_ge0 : 0 <= A.
 Proof. by apply: sumr_ge0 => i _; exact: slope_term_ge0. Qed.
 
 (* Eq. (12): a slope of zero means that nothing happens at any ε. *)
-Lemma dichotomy_at : A = 0 -> forall ε, dot (Δ ε) v = 0.
+Theorem dichotomy_at : A = 0 -> forall ε, dot (Δ ε) v = 0.
 Proof.
 move=> /eqP; rewrite psumr_eq0 => [/allP terms0 ε|i _]; last exact: slope_term_ge0.
 rewrite student_step_dot big1 ?oppr0 // => i _.
@@ -193,7 +193,7 @@ by rewrite -responseE (matrix_null (l_adm i) u0) mulr0.
 Qed.
 
 (* Eq. (13): Lemma 1. *)
-Lemma lemma1_at : (forall ε, dot (Δ ε) v = 0) \/
+Theorem lemma1_at : (forall ε, dot (Δ ε) v = 0) \/
   exists2 d, 0 < d & forall ε, 0 < `|ε| < d -> 0 < ε * dot (Δ ε) v.
 Proof.
 have := slope_ge0; rewrite le_eqVlt => /orP[/eqP A0|A0].
@@ -203,7 +203,7 @@ by exists d.
 Qed.
 
 (* Eqs. (16) and (37): one threshold for every learning rate. *)
-Lemma theorem1_at (L : 'rV[R]_p.+1 -> R) (T : 'M[R]_p.+1) :
+Theorem theorem1_at (L : 'rV[R]_p.+1 -> R) (T : 'M[R]_p.+1) :
   differentiable L θ0 -> v = - (grad L θ0 *m T^T) ->
   (forall ε, dot (Δ ε) v = 0) \/
   exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->

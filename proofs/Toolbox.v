@@ -291,7 +291,7 @@ by rewrite ltr_pdivr_mulr // mulr_natr mulr2n ltr_addl.
 Qed.
 
 (* A weight that is only continuous, times a function that vanishes at 0. *)
-Lemma is_diff_weight (W g : R -> R) (d : R) : {for 0, continuous W} -> g 0 = 0 ->
+Theorem is_diff_weight (W g : R -> R) (d : R) : {for 0, continuous W} -> g 0 = 0 ->
   is_diff 0 g (fun h => h * d) -> is_diff 0 (fun ε => W ε * g ε) (fun h => h * (W 0 * d)).
 Proof.
 move=> W0 g0 gd; apply: cvg_quotient.
@@ -320,7 +320,7 @@ Qed.
 
 (* A point a + α D(ε) that starts downhill for L stays below L(a), with one
    threshold for all α: Eq. (16) away from teachers and students. *)
-Lemma descent (p : nat) (L : 'rV[R]_p.+1 -> R) (D : R -> 'rV[R]_p.+1) a g B :
+Theorem descent (p : nat) (L : 'rV[R]_p.+1 -> R) (D : R -> 'rV[R]_p.+1) a g B :
   has_grad L a g -> is_diff 0 D (fun h => h *: B) -> D 0 = 0 -> dot g B < 0 ->
   exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
   L (a + α *: D ε) < L a.
