@@ -418,7 +418,14 @@ def test_sampled_labels_are_those_of_the_teacher_at_epsilon(result, lab, loss):
     np.testing.assert_allclose(many, exact, atol=0.03)
 
 
-def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result):
+def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, lab):
+    problem = lab.problems("mlp-tanh", "steps", 1)
+    hand = ByHand("mlp-tanh", problem, 0, *COMBINATIONS[0][::2])
+    top, size = hand.v, float(hand.v @ hand.v)
+    for _ in range(50):
+        top = hand.response(top / jnp.linalg.norm(top))
+    first = hand.slope(hand.theta) / float(jnp.linalg.norm(top)) / size  # α = 1/‖F‖
+    assert float(result.progress_predicted[0, 0]) == pytest.approx(first, rel=1e-2)
     measured, predicted = result.progress_measured, result.progress_predicted
     np.testing.assert_allclose(measured, predicted, rtol=0, atol=1e-5)
     assert (predicted.diff("progress_step") >= 0).all()
