@@ -142,9 +142,7 @@ def provenance(
         "versions": {
             "subliminal_toy": __version__,
             "python": platform.python_version(),
-            **{
-                name: metadata.version(name) for name in LIBRARIES
-            },
+            **{name: metadata.version(name) for name in LIBRARIES},
         },
         "device": f"{jax.devices()[0].device_kind} × {jax.device_count()}",
         "git_commit": _git_commit(),

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import fields
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from subliminal_toy.errors import UserError

@@ -35,7 +35,8 @@ def test_a_record_cannot_write_to_the_terminal_but_text(tmp_path, capsys):
 def test_a_terminal_without_utf8_loses_letters_and_nothing_else(encoding):
     code = (
         "from subliminal_toy import console; console.degrade_gracefully(); "
-        "console.say('−0.5 [0–1] ε 数 |'); import sys; sys.stdout.flush(); console.warn('×'); console.fail('‖θ‖ 数', 7)"
+        "console.say('−0.5 [0–1] ε 数 |'); "
+        "import sys; sys.stdout.flush(); console.warn('×'); console.fail('‖θ‖ 数', 7)"
     )
     done = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-c", code],
