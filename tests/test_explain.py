@@ -247,6 +247,16 @@ def test_the_curve_has_seen_neither_the_level_nor_the_replicate():
     np.testing.assert_allclose(np.sort(fit.guess), np.sort(guesses), atol=1e-6)
 
 
+def test_accuracy_should_fall_with_the_imitation_loss():
+    rows = explained(made())
+    falling = rows.assign(imitation_loss=1 - rows.progress)
+    by_loss, by_progress = (
+        left_out(of, name, ("inputs",)).r2().mean
+        for of, name in ((falling, "imitation_loss"), (rows, "progress"))
+    )
+    assert by_loss == pytest.approx(by_progress, abs=1e-3)
+
+
 def by_name(**changes):
     """Return a ``change`` that adds to the accuracy of students by name, underscores as spaces."""
     named = {name.replace("_", " "): value for name, value in changes.items()}

@@ -93,8 +93,8 @@ def test_products_and_predictions_are_those_of_the_dense_matrices(loss, at, tiny
     np.testing.assert_allclose(moved, krylov(matrix, matrix @ v, steps), atol=1e-7)
     assert found.slope == pytest.approx(v @ matrix @ v / (v @ v))
 
-    whole = predict(net.apply, start, teacher, inputs, LOSSES[loss], steps, at, chunks=4)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), whole, found.params)
+    parts = forecast(net.apply, start, teacher, inputs, LOSSES[loss], steps, at, chunks=4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), parts, found)
 
     # With all of its nodes the quadrature is exact for any number of steps of gradient descent.
     found = forecast(net.apply, start, teacher, inputs, LOSSES[loss], len(v), at)
