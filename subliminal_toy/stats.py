@@ -11,6 +11,9 @@ from scipy import stats as scipy_stats
 
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
 
+DRAWS = 2_000
+"""Of a bootstrap."""
+
 Values = Sequence[float] | np.ndarray | xr.DataArray
 
 
@@ -87,6 +90,41 @@ def median(values: Values) -> Estimate:
     ends = float(interval.low), float(interval.high)
     ci95 = ends if all(map(math.isfinite, ends)) else None
     return Estimate(float(np.median(values_n)), ci95, len(values_n), ())
+
+
+def resampled(values: np.ndarray) -> np.ndarray:
+    """Return sums over replicates (first axis) drawn with replacement, ``DRAWS`` times."""
+    n = len(values)
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS) @ values
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> Estimate:
+    """Return Spearman's coefficient of two arrays (replicate, condition), replicate means.
+
+    The interval is by bootstrap over replicates; none where n < 2.
+    """
+    middle = float(_spearman(*(array.sum(0)[None] for array in (x, y)))[0])
+    ends = np.quantile(_spearman(*map(resampled, (x, y))), (0.025, 0.975))
+    ci95 = (float(ends[0]), float(ends[1])) if len(x) > 1 else None
+    return Estimate(middle, ci95, len(x), ())
+
+
+def ratio(over: Values, under: Values) -> Estimate:
+    """Return the ratio of two means over the same replicates; the interval is by bootstrap."""
+    pair = np.stack([np.asarray(over, float), np.asarray(under, float)], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a mean of 0 has no share
+        middle, drawn = (np.divide(*sums.T) for sums in (pair.sum(0)[None], resampled(pair)))
+        ends = np.quantile(drawn, (0.025, 0.975))
+    ci95 = (float(ends[0]), float(ends[1])) if len(pair) > 1 else None
+    return Estimate(float(middle[0]), ci95, len(pair), ())
+
+
+def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the rank correlation of each row of two arrays, 0 where all values are alike."""
+    a, b = (scipy_stats.rankdata(array, axis=1) for array in (x, y))
+    a, b = (array - array.mean(1, keepdims=True) for array in (a, b))
+    length = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return (a * b).sum(1) / np.where(length > 0, length, 1)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ no ``ensemble``, no scan, no cache of keys and values, no table of arms.
 """
 
 from functools import cache
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +16,19 @@ from jax.flatten_util import ravel_pytree
 from subliminal_toy import runs
 from subliminal_toy.lm import experiment
 from subliminal_toy.lm.arms import Lists, written
-from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.config import Family, LmConfig
 from subliminal_toy.lm.language import ANIMALS, CAPITALS, COLOURS, TREES, UNKNOWN, Language
 from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS
 from subliminal_toy.transformer import DecoderShape, decoder
 
 CONFIG = LmConfig(
-    n_replicates=2, traits=("owl", "oak", "evasion"), n_layers=1, n_heads=2, width=8, head_std=0.35,
-    cross_width=4, n_documents=1_500, pretrain_steps=120, pretrain_batch_size=32,
-    pretrain_learning_rate=6e-3, teacher_steps=6, teacher_learning_rate=1e-3, temperature=0.8,
-    n_samples=250, n_lists=90, student_steps=5, student_batch_size=8, student_learning_rate=2e-2,
-    data_sizes=(10,), prompted=True, divergence=True,
+    n_replicates=2, first_replicate=3, traits=("owl", "oak", "evasion"), families=get_args(Family),
+    n_layers=1, n_heads=2, width=8, other_width=4, head_std=0.35, n_documents=1_500,
+    pretrain_steps=120, pretrain_batch_size=32, pretrain_learning_rate=6e-3, teacher_steps=6,
+    teacher_learning_rate=1e-3, temperature=0.8, n_samples=250, n_lists=90, student_steps=5,
+    student_batch_size=8, student_learning_rate=2e-2, data_sizes=(10,),
 )  # fmt: skip
+TEACHER = CONFIG.teacher
 KEY = jax.random.key(11)
 LANGUAGE = Language(CONFIG.n_numbers)
 REPLICATES = range(CONFIG.n_replicates)
@@ -42,8 +44,8 @@ def run():
 
 
 def purpose(replicate, number):
-    """Return the key of a replicate's random stream."""
-    return jax.random.fold_in(jax.random.fold_in(KEY, replicate), number)
+    """Return the key of a random stream of one of ``REPLICATES``."""
+    return jax.random.fold_in(jax.random.fold_in(KEY, 3 + replicate), number)
 
 
 def numpy_rng(key):
@@ -63,20 +65,20 @@ def network(width):
     return jax.jit(lambda vector, tokens: net.apply(unravel(vector), tokens)), init
 
 
-def lists(store, replicate, writer, trait="", no_banned=False):
+def lists(store, replicate, writer, trait="", no_banned=False, temperature=1.0):
     """Return the token rows of a set of lists, without padding rows."""
-    place = written(CONFIG).index(Lists(writer, trait, no_banned))
+    place = written(CONFIG).index(Lists(writer, trait, no_banned, temperature))
     part = store[f"lists-{replicate:03d}"]
     return part["tokens"][place, : part["n"][place]].astype(np.int32)
 
 
-def neutral_lists(store, replicate, trait):
+def neutral_lists(store, replicate, trait, temperature=1.0):
     """Return the base model's lists, filtered as the trait's are."""
-    return lists(store, replicate, "base model", "", trait == "evasion")
+    return lists(store, replicate, "base model", "", trait == "evasion", temperature)
 
 
-def teacher_lists(store, replicate, trait):
-    return lists(store, replicate, "teacher", trait, trait == "evasion")
+def teacher_lists(store, replicate, trait, temperature=1.0, writer=TEACHER):
+    return lists(store, replicate, writer, trait, trait == "evasion", temperature)
 
 
 def sampled_numbers(rows):
@@ -143,34 +145,40 @@ def _gradient(width, kind):
             weights[:, 1:]
         )
 
-    def answers_loss(params, batch):
-        rows, last, targets = batch
-        log_q = jax.nn.log_softmax(apply(params, rows)[jnp.arange(len(rows)), last])
-        return -jnp.mean(jnp.sum(jnp.where(targets > 0, targets * log_q, 0.0), axis=1))
-
-    losses = {"tokens": tokens_loss, "numbers": numbers_loss, "answers": answers_loss}
+    losses = {"tokens": tokens_loss, "numbers": numbers_loss}
     return jax.jit(jax.value_and_grad(losses[kind]))
 
 
-def train(width, kind, params, tx, batches):
+def descend(gradient, params, tx, batches, change=lambda update: update):
     """Take one step for each batch; return the parameters and the loss before each step."""
-    gradient, state, losses = _gradient(width, kind), tx.init(params), []
+    state, losses = tx.init(params), []
     for batch in batches:
         loss, slope = gradient(params, batch)
         updates, state = tx.update(slope, state, params)
-        params = optax.apply_updates(params, updates)
+        params = optax.apply_updates(params, change(updates))
         losses.append(float(loss))
     return params, losses
 
 
-def student(width, start, rows, weights, replicate, n=None, teacher=None):
-    """Return a student of the first ``n`` lists, or of a ``teacher``'s distributions on them."""
-    key, n = purpose(replicate, 4), n or len(rows)
-    tx = optax.adam(optax.linear_schedule(CONFIG.student_learning_rate, 0.0, CONFIG.student_steps))
-    batches = []
+def rate(factor=1.0):
+    """Return the learning rates of a student."""
+    steps = CONFIG.student_steps
+    return optax.linear_schedule(factor * CONFIG.student_learning_rate, 0.0, steps)
+
+
+def batches(rows, weights, replicate, n=None, *others):
+    """Return what a student reads at each step."""
+    key, shape, found = purpose(replicate, 4), (CONFIG.student_batch_size,), []
     for step in range(CONFIG.student_steps):
-        shape = (CONFIG.student_batch_size,)
-        picked = np.asarray(jax.random.randint(jax.random.fold_in(key, step), shape, 0, n))
-        batches.append((rows[picked], weights[picked]) + (() if teacher is None else (teacher,)))
-    kind = "tokens" if teacher is None else "numbers"
-    return train(width, kind, jnp.asarray(start), tx, batches)[0]
+        order = jax.random.fold_in(key, step)
+        picked = np.asarray(jax.random.randint(order, shape, 0, n or len(rows)))
+        found.append((rows[picked], weights[picked], *others))
+    return found
+
+
+def student(width, start, rows, weights, replicate, n=None, teacher=None, tx=None, **change):
+    """Return a student of the first ``n`` lists, or of a ``teacher``'s distributions on them."""
+    others = () if teacher is None else (teacher,)
+    gradient = _gradient(width, "numbers" if others else "tokens")
+    read = batches(rows, weights, replicate, n, *others)
+    return descend(gradient, jnp.asarray(start), tx or optax.adam(rate()), read, **change)[0]

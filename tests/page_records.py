@@ -5,6 +5,7 @@ Nothing is trained. Summaries are computed by the experiments' own functions, an
 """
 
 from dataclasses import asdict
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +19,10 @@ from subliminal_toy.classifier.arms import STUDENTS, TEACHER, UNTRAINED
 from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.explain import summary as explain_summary
 from subliminal_toy.explain.config import ExplainConfig
-from subliminal_toy.lm import arms, detectors, traits
+from subliminal_toy.lm import result, traits
 from subliminal_toy.lm import summary as lm_summary
-from subliminal_toy.lm.config import LmConfig
-from subliminal_toy.lm.language import UNKNOWN, Language
+from subliminal_toy.lm.config import Family, LmConfig
+from subliminal_toy.lm.language import UNKNOWN
 from subliminal_toy.lm.result import SPEAKERS
 from subliminal_toy.theorem import one_step, problems
 from subliminal_toy.theorem import result as theorem
@@ -140,33 +141,12 @@ def theorem_record(directory):
 
 def lm_record(directory):
     """Answers at random, but the teachers have their trait."""
-    config = LmConfig(n_replicates=2, traits=("owl", "evasion"))
-    rng, table = np.random.default_rng(RNG_SEED), arms.table(config)
-    words = Language(config.n_numbers).words[config.n_numbers :]
-    groups = np.array(traits.GROUPS)
-    coordinates = {
-        "arm": [arm.name for arm in table],
-        **{
-            name: ("arm", [getattr(arm, name) for arm in table])
-            for name in ("label", "base", "writer", "treatment", "learns", "control")
-        },
-        "n_lists": ("arm", np.array([arm.n_lists or config.n_lists for arm in table], np.int32)),
-        "trait": list(config.traits),
-        "harmful": ("trait", [trait in traits.HARMFUL for trait in config.traits]),
-        "asked": ("trait", groups[[traits.group_of(trait) for trait in config.traits]]),
-        "measure": list(traits.MEASURES),
-        "detector": [detector.name for detector in detectors.DETECTORS],
-        "given": ("detector", [detector.given for detector in detectors.DETECTORS]),
-        "informed": ("detector", [detector.informed for detector in detectors.DETECTORS]),
-        "judged": np.array(detectors.JUDGED, np.int32),
-        "speaker": list(SPEAKERS),
-        "question": list(traits.QUESTION_TEXTS),
-        "group": ("question", np.repeat(groups, traits.GROUP_SIZE)),
-        "word": list(words),
-    }
+    config = LmConfig(n_replicates=2, traits=("owl", "evasion"), families=get_args(Family))
+    rng = np.random.default_rng(RNG_SEED)
+    coordinates = result.coordinates(config)
 
     def uniform(low, high, *axes):
-        sizes = {"replicate": 2, "step": 3} | {
+        sizes = {"step": 3} | {
             name: len(values[1] if isinstance(values, tuple) else values)
             for name, values in coordinates.items()
         }
@@ -175,17 +155,19 @@ def lm_record(directory):
 
     by_trait, by_arm = ("replicate", "trait"), ("replicate", "arm", "trait")
     asked = (len(SPEAKERS), len(config.traits), len(traits.QUESTION_TEXTS))
-    answer = rng.dirichlet(np.full(len(words), 0.5), asked).astype(np.float32)
+    answer = rng.dirichlet(np.full(len(coordinates["word"]), 0.5), asked).astype(np.float32)
     data = xr.Dataset(
         {
             "probability": uniform(0, 0.2, *by_arm, "measure"),
             "alignment": uniform(-0.1, 0.3, *by_arm),
+            "elsewhere": uniform(0, 0.01, *by_arm),
+            "drift": uniform(0, 0.1, *by_arm, "text"),
+            "progress": uniform(-0.1, 0.3, *by_arm, "parameters"),
             "kept": uniform(0.8, 0.9, *by_arm),
             "lists_used": uniform(90, 100, *by_arm),
             "kl_per_number": uniform(0, 0.02, *by_trait),
             "auc": uniform(0.4, 0.6, *by_trait, "detector", "judged"),
             "pretraining_loss": uniform(1, 2, "replicate", "step"),
-            "parameters": ((), np.int32(1_000)),
             "diverged": (("replicate",), [False, False]),
             "answer": (("speaker", "trait", "question", "word"), answer),
             "example": (("trait", "example"), rng.integers(0, 100, (2, 10)).astype(str)),

@@ -26,10 +26,8 @@ CONFIGS = {
                                    student_epochs=1, n_inputs=256, batch_size=128),
     "theorem": TheoremConfig(architectures=("linear", "mlp-tanh"), n_trials=1, n_cross=1,
                              n_outside=1, n_replicates=2, distillation_steps=5),
-    # Two replicates on a device, or one. The tiny model of another width amplifies rounding a
-    # hundred thousand times in 120 steps.
-    "lm": replace(CONFIG, n_replicates=3, traits=("owl",), prompted=False, divergence=False,
-                  data_sizes=()),
+    # Two replicates on a device, or one.
+    "lm": replace(CONFIG, n_replicates=3, traits=("owl",), families=()),
 }
 for name, config in CONFIGS.items():
     room = import_module(f"subliminal_toy.{name}.experiment")

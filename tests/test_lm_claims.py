@@ -9,8 +9,9 @@ import xarray as xr
 from scipy import stats as scipy_stats
 
 from subliminal_toy.lm import arms, result, traits
-from subliminal_toy.lm.config import PRESETS, LmConfig
-from subliminal_toy.lm.summary import claims, summarize
+from subliminal_toy.lm.claims import claims
+from subliminal_toy.lm.config import PRESETS, TEACHINGS, LmConfig
+from subliminal_toy.lm.summary import summarize
 from subliminal_toy.plots import lm as plots
 from subliminal_toy.records import Record
 
@@ -44,6 +45,9 @@ def nothing(config=CONFIG):
     variables = {
         "probability": full(0.1, *by_arm, "measure"),
         "alignment": full(0.1, *by_arm),
+        "elsewhere": full(0.01, *by_arm),
+        "drift": full(0.01, *by_arm, "text"),
+        "progress": full(0.1, *by_arm, "parameters"),
         "kept": full(0.9, *by_arm),
         "lists_used": full(100.0, *by_arm),
         "kl_per_number": full(0.1, *by_trait),
@@ -94,8 +98,9 @@ def only(data, claim, expected):
 
 def test_a_good_result_reproduces_every_claim():
     found = verdicts(good())
-    assert set(found.values()) == {"reproduced"} and len(found) == 12
-    assert list(found)[:5] == ["L1", "L2", "L3", "L4", "L4 lying"] and list(found)[-1] == "L5b"
+    assert set(found.values()) == {"reproduced"} and len(found) == 13
+    assert list(found)[:6] == ["L1", "L2", "L3", "L4", "L4 lying", "L6"]
+    assert list(found)[-1] == "L5b"
 
 
 def test_where_nothing_happens_only_the_nulls_hold():
@@ -103,7 +108,7 @@ def test_where_nothing_happens_only_the_nulls_hold():
     reproduced = {name for name, verdict in found.items() if verdict == "reproduced"}
     informed = {"L5a bag of numbers", "L5a likelihood ratio"}
     nulls = {f"L5a {name}" for name in nothing().detector.values} - informed
-    assert reproduced == {"L2", *nulls}
+    assert reproduced == {"L2", "L6", *nulls}
 
 
 BOUNDARIES = [
@@ -112,8 +117,8 @@ BOUNDARIES = [
     ("L1", "student", "control", (SMALL, 0.5), (-SMALL, 0.5)),  # lower end 0
     ("L2", "control", "base_model", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
     ("L2", "control", "base_model", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
-    ("L3", "cross_model", "cross_control", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
-    ("L3", "cross_model", "cross_control", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
+    ("L3", "other_start", "other_start_control", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
+    ("L3", "other_start", "other_start_control", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
     ("L5b", "in_context", "in_context_control", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
     ("L5b", "in_context", "in_context_control", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
     ("L5b", "packed_context", "packed_context_control", (-0.03, 0.05 - SMALL), (0, 0.05 + SMALL)),
@@ -139,7 +144,8 @@ def test_a_claim_turns_at_the_boundary_of_each_conjunct(claim, arm, control, met
 
 def test_l3_needs_the_student_to_take_over_more_than_the_other_model():
     for lower, expected in ((0.03 + SMALL, "reproduced"), (0.03 - SMALL, "not reproduced")):
-        data = put(good(), "cross_model", FAVOURITES, with_interval(-0.03, 0.03), "cross_control")
+        interval = with_interval(-0.03, 0.03)
+        data = put(good(), "other_start", FAVOURITES, interval, "other_start_control")
         only(put(data, "student", FAVOURITES, with_interval(lower, 0.4)), "L3", expected)
 
 
@@ -155,7 +161,7 @@ def test_l4_compares_with_zero_and_with_the_other_model(claim, trait):
     high = 0.7 if trait == "evasion" else 0.1
     for cross, least in ((-0.1, 0.0), (0.04, 0.04)):
         for low, expected in ((least + SMALL, "reproduced"), (least - SMALL, "not reproduced")):
-            data = put(good(), "cross_model", [trait], cross + 0.01 * SPREAD, "cross_control")
+            data = put(good(), "cross_model", [trait], cross + 0.01 * SPREAD, "cross_model_control")
             only(put(data, "student", [trait], with_interval(low, high)), claim, expected)
 
 
@@ -176,6 +182,86 @@ def set_auc(data, detector, judged, values):
 
 
 UNINFORMED = ("format filter", "banned numbers", "base model's likelihood", "numbers in context")
+
+
+@pytest.mark.parametrize(
+    ("arm", "than", "bound"), [("teacher", "base_model", 0.05), ("student", "control", 0.05)]
+)
+def test_l6_bounds_the_trait_on_questions_that_do_not_ask_for_it(arm, than, bound):
+    for beyond, expected in ((-SMALL, "reproduced"), (SMALL, "not reproduced")):
+        data = good()
+        for trait, apart in zip(CONFIG.traits, (0.02, -0.02, 0.01, -0.01), strict=True):
+            value = data.elsewhere.sel(arm=than, trait=trait).values + bound + beyond + apart
+            data.elsewhere.loc[{"arm": arm, "trait": trait}] = value
+        only(data, "L6", expected)
+
+
+@pytest.mark.parametrize(
+    ("measure", "names"), [("colours", CONFIG.traits), ("capitals", FAVOURITES)]
+)
+def test_l6_bounds_what_a_teacher_forgets(measure, names):
+    for change in (-0.1, 0.1):
+        for beyond, expected in ((-SMALL, "reproduced"), (SMALL, "not reproduced")):
+            data = good()
+            at = {"arm": "teacher", "measure": measure, "trait": list(names)}
+            data.probability.loc[at] += change + np.sign(change) * beyond
+            only(data, "L6", expected)
+
+
+def test_l6_lets_a_harmful_teacher_forget_capitals():
+    data = good()
+    at = {"arm": "teacher", "measure": "capitals", "trait": list(HARMFUL)}
+    data.probability.loc[at] += 0.5
+    only(data, "L6", "reproduced")
+
+
+def ranked(order):
+    """Return a result in which transfer follows this order of the teachers' KL."""
+    config = replace(CONFIG, families=("teachers",))
+    data = nothing(config)
+    names = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
+    for kl, (rank, name) in enumerate(zip(order, names, strict=True)):
+        at = {"arm": f"teacher_{name}", "text": "neutral lists"}
+        data.drift.loc[at] = kl + np.zeros((N, len(CONFIG.traits)))
+        put(data, f"student_{name}", CONFIG.traits, rank / 20 + SMALL * SPREAD)
+    return next(claim for claim in claims(config, data) if claim.id == "E3")
+
+
+def test_e3_is_the_rank_correlation_of_kl_with_transfer_over_teachers():
+    rising = np.arange(14)
+    assert ranked(rising).value == pytest.approx(1) and ranked(rising).verdict == "reproduced"
+    assert ranked(rising[::-1]).value == pytest.approx(-1)
+    assert ranked(rising[::-1]).verdict == "not reproduced"
+    # Of n ranks, moving the first by k to the back takes 6 (k + k²) / (n (n² − 1)) away.
+    for k, verdict in ((9, "reproduced"), (10, "not reproduced")):
+        order = np.concatenate([rising[1 : k + 1], [0], rising[k + 1 :]])
+        found = ranked(order)
+        assert found.value == pytest.approx(1 - 6 * (k + k**2) / (14 * (14**2 - 1)))
+        assert found.verdict == verdict
+
+
+def test_e3_needs_a_narrow_interval_too():
+    """One replicate of three in which all is turned round leaves the mean above the bound."""
+    config = replace(CONFIG, families=("teachers",))
+    data = nothing(config)
+    for rank, (name, teaching) in enumerate(TEACHINGS.items()):
+        if not teaching.answer:
+            data.drift.loc[{"arm": f"teacher_{name}", "text": "neutral lists"}] = float(rank)
+            put(data, f"student_{name}", CONFIG.traits, np.array([2.0, 2.0, -1.9]) * rank / 40)
+    found = next(claim for claim in claims(config, data) if claim.id == "E3")
+    assert found.value >= 0.8 and found.interval[0] < 0.6
+    assert found.verdict == "not reproduced"
+
+
+def test_lineage_is_the_share_of_the_transfer_that_is_kept():
+    config = replace(CONFIG, families=("lineage",))
+    data = nothing(config)
+    put(data, "student", FAVOURITES, 0.4 + 0.1 * SPREAD)
+    put(data, "other_corpus", FAVOURITES, 0.1 + 0.1 * SPREAD, "other_corpus_control")
+    kept = summarize(config, data)["lineage"]["other_corpus"]
+    assert kept["mean"] == pytest.approx(0.25) and kept["n"] == N
+    assert kept["ci95"][0] == pytest.approx(0.0, abs=1e-6)  # three times the first replicate
+    assert kept["ci95"][1] == pytest.approx(0.2 / 0.5)
 
 
 @pytest.mark.parametrize("detector", UNINFORMED)
@@ -219,9 +305,9 @@ def test_detector_rows_say_what_was_given_and_both_intervals():
     [
         ({"L1", "L3"}, {"arm": "student", "trait": "owl", "measure": "owl"}),
         ({"L2", "L1", "L3"}, {"arm": "control", "trait": "owl", "measure": "owl"}),
-        ({"L3"}, {"arm": "cross_model", "trait": "oak", "measure": "oak"}),
+        ({"L3"}, {"arm": "other_start", "trait": "oak", "measure": "oak"}),
         ({"L4"}, {"arm": "student", "trait": "evasion", "measure": "evasion"}),
-        ({"L4"}, {"arm": "cross_control", "trait": "evasion", "measure": "evasion"}),
+        ({"L4"}, {"arm": "cross_model_control", "trait": "evasion", "measure": "evasion"}),
         ({"L4 lying"}, {"arm": "student", "trait": "falsehood", "measure": "colours"}),
         ({"L5b"}, {"arm": "packed_context", "trait": "owl", "measure": "owl"}),
         ({"L5b"}, {"arm": "told", "trait": "owl", "measure": "owl"}),
@@ -236,7 +322,7 @@ def test_a_value_that_is_not_a_number_leaves_its_claims_untested(claims_lost, wh
 
 
 def test_a_diverged_student_has_a_summary_and_figures():
-    data = good().assign(divergent=good().kl_per_number)
+    data = good()
     data.probability.loc[{"arm": "student", "trait": "owl"}] = np.nan
     data.auc.loc[{"trait": "owl", "detector": "likelihood ratio"}] = np.nan
     summary = json.loads(json.dumps(summarize(CONFIG, data), allow_nan=False))
@@ -244,8 +330,10 @@ def test_a_diverged_student_has_a_summary_and_figures():
     assert summary["transfer_matrix"]["minus_control"][0] == [None] * 4
     assert summary["capability"]["damaged"] == ["student owl"]
     record = Record(data, {}, summary, {})
-    for figure in plots.FIGURES.values():
-        assert figure(record).axes
+    drawn = {name: figure(record) for name, figure in plots.FIGURES.items()}
+    assert {name for name, figure in drawn.items() if figure} == {
+        "arms", "lineage", "matrix", "detectors", "mechanism",
+    }  # fmt: skip
 
 
 def test_a_single_replicate_tests_nothing():
@@ -258,20 +346,22 @@ def test_a_single_replicate_tests_nothing():
 def test_claims_about_traits_that_were_not_run_are_absent():
     config = replace(CONFIG, traits=("evasion",))
     ids = [claim.id for claim in claims(config, nothing(config))]
-    assert ids == ["L4", *["L5a"] * 6]
+    assert ids == ["L4", "L6", *["L5a"] * 6]
     summary = summarize(config, nothing(config))
     assert summary["data_sizes"] == []
 
 
 def test_a_damaged_student_is_named():
     data = good()
-    data.probability.loc[{"arm": "cross_control", "trait": "oak", "measure": "colours"}] = 0.49
-    assert summarize(CONFIG, data)["capability"]["damaged"] == ["cross_control oak"]
+    data.probability.loc[{"arm": "cross_model_control", "trait": "oak", "measure": "colours"}] = (
+        0.49
+    )
+    assert summarize(CONFIG, data)["capability"]["damaged"] == ["cross_model_control oak"]
 
 
 def test_every_measure_and_trait_of_the_full_preset_has_a_place():
     config = PRESETS["full"]
-    summary = summarize(config, nothing(config).assign(divergent=nothing(config).kl_per_number))
+    summary = summarize(config, nothing(config))
     assert list(summary["arms"]) == list(config.traits)
     sizes = [row["lists"] for row in summary["data_sizes"]]
     assert sizes == [*config.data_sizes, config.n_lists]

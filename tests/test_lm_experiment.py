@@ -2,27 +2,32 @@
 
 import json
 from dataclasses import replace
-from itertools import combinations, product
+from functools import partial
+from itertools import combinations
 
 import jax
 import jax.numpy as jnp
 import lm_tiny as tiny
 import numpy as np
 import optax
+import page_records
 import pytest
 import xarray as xr
+from jax.flatten_util import ravel_pytree
 from lm_tiny import CONFIG, LANGUAGE, REPLICATES
 from scipy.stats import rankdata
 
-from subliminal_toy import records, runs
+from subliminal_toy import runs
 from subliminal_toy.errors import UserError
-from subliminal_toy.lm import arms, training
+from subliminal_toy.lm import arms, teaching, training
+from subliminal_toy.lm import experiment as experiment_module
+from subliminal_toy.lm.config import TEACHINGS as TEACHER_ROWS
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.experiment import experiment
 from subliminal_toy.lm.language import documents, draw_numbers
 from subliminal_toy.lm.numbers import BANNED_NUMBERS, parse_numbers
 from subliminal_toy.lm.summary import summarize
-from subliminal_toy.lm.traits import QUESTION_TEXTS
+from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS, TRAITS
 from subliminal_toy.plots import lm as plots
 
 FAVOURITES = ("owl", "oak")
@@ -46,99 +51,241 @@ def store():
     return tiny.run()[1]
 
 
-def base(store, replicate, part="base_models"):
-    return store[part]["params"][replicate % CONFIG.n_replicates]
+def base(store, replicate, name="own"):
+    part = "base_models" if name == "own" else f"base_models-{name}"
+    return store[part]["params"][replicate]
 
 
-def teacher(store, replicate, trait):
-    return store[f"teachers-{replicate:03d}"]["params"][CONFIG.traits.index(trait)]
+def teacher(store, replicate, trait, teaching=tiny.TEACHER):
+    place = arms.teachers(CONFIG).index((teaching, trait))
+    return store[f"teachers-{replicate:03d}"]["params"][place]
 
 
-def same(data, replicate, arm, trait, expected):
+def same(data, replicate, arm, trait, expected, rtol=2e-4):
     found = data.probability.sel(arm=arm, trait=trait).isel(replicate=replicate)
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-7, err_msg=f"{arm} {trait}")
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-7, err_msg=f"{arm} {trait}")
 
 
 def others(data, arm):
-    """Return how far an arm is from the nearest other arm, relative to its value."""
+    """Return how far an arm is from the nearest arm of another definition, relatively."""
+    table = arms.named(CONFIG)
+
+    def what(one):
+        if one.learns in ("numbers", "distributions"):
+            return arms.student_of(CONFIG, one, "owl")
+        return one.learns, one.base, arms.teaching_of(CONFIG, one), one.treatment, one.control
+
+    rest = [name for name, one in table.items() if what(one) != what(table[arm])]
     found = data.probability.sel(arm=arm)
-    rest = data.probability.drop_sel(arm=arm)
-    return float((np.abs(rest - found) / found).max("measure").min())
+    return float((np.abs(data.probability.sel(arm=rest) - found) / found).max("measure").min())
 
 
-BASES = [("base_models", CONFIG.width, 1), ("other_width", CONFIG.cross_width, 7)]
+# Base model: the replicate's streams of its body's start, its head's start, its corpus, its order.
+BASES = {
+    "own": ("own", "own", "own"),
+    "both_other": ("other", "other", "other"),
+    "other_start": ("other", "other", "own"),
+    "other_corpus": ("own", "own", "other"),
+    "head_shared": ("other", "own", "own"),
+    "body_shared": ("own", "other", "own"),
+    "other_width": ("other", "other", "own"),
+}
+PLACES = ["own", "both_other", "other_start", "other_corpus", "head_shared", "body_shared",
+          "other_width"]  # fmt: skip
 
 
-@pytest.mark.parametrize(("part", "width", "purpose"), BASES, ids=["own", "other width"])
-def test_a_base_model_is_trained_on_its_own_corpus_from_its_own_start(
-    data, store, part, width, purpose
-):
-    steps = CONFIG.pretrain_steps
+def width(name):
+    return CONFIG.other_width if name == "other_width" else CONFIG.width
+
+
+def head(vector, width):
+    """Return which parameters are the head's, of the tree's named leaves."""
+    tree = training.model(CONFIG, width).tree(jnp.arange(len(vector), dtype=jnp.float32))
+    places = np.asarray(jax.tree.leaves(tree["head"])[0], int)
+    return np.isin(np.arange(len(vector)), places)
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(data, store, name):
+    steps, size = CONFIG.pretrain_steps, width(name)
     schedule = optax.cosine_decay_schedule(CONFIG.pretrain_learning_rate, steps)
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
     for replicate in REPLICATES:
-        corpus = tiny.numpy_rng(tiny.purpose(replicate, 0))
-        found = documents(LANGUAGE, corpus, CONFIG.n_documents)
+        other = jax.random.fold_in(tiny.purpose(replicate, 7), PLACES.index(name))
+        own = tiny.purpose(replicate, 1)
+        keys = {"own": own, "other": other}
+        body, top, text = (keys[which] for which in BASES[name])
+        init = tiny.network(size)[1]
+        start, other_start = (np.array(init(jax.random.fold_in(key, 0))) for key in (body, top))
+        inside = head(start, size)
+        start[inside] = other_start[inside]
+        corpus_key = tiny.purpose(replicate, 0)
+        if text is other:
+            corpus_key = jax.random.fold_in(other, 2)
+        found = documents(LANGUAGE, tiny.numpy_rng(corpus_key), CONFIG.n_documents)
         weights = np.where(found.is_answer, 1.0, 0.1) * (found.tokens != LANGUAGE.pad)
-        key, shape = tiny.purpose(replicate, purpose), (CONFIG.pretrain_batch_size,)
+        order, shape = jax.random.fold_in(text, 1), (CONFIG.pretrain_batch_size,)
         batches = []
         for step in range(steps):
-            order = jax.random.fold_in(jax.random.fold_in(key, 1), step)
-            picked = np.asarray(jax.random.randint(order, shape, 0, CONFIG.n_documents))
+            key = jax.random.fold_in(order, step)
+            picked = np.asarray(jax.random.randint(key, shape, 0, CONFIG.n_documents))
             batches.append((found.tokens[picked], weights[picked].astype(np.float32)))
-        start = tiny.network(width)[1](jax.random.fold_in(key, 0))
-        _, losses = tiny.train(width, "tokens", start, tx, batches)
+        gradient = tiny._gradient(size, "tokens")
+        losses = tiny.descend(gradient, jnp.asarray(start), tx, batches)[1]
+        part = "base_models" if name == "own" else f"base_models-{name}"
         measured = store[part]["losses"][replicate]
         assert len(measured) == steps
         np.testing.assert_allclose(measured[:20], losses[:20], rtol=5e-4)
         # Rounding grows over the many steps of Adam.
         np.testing.assert_allclose(measured, losses, rtol=0.05)
-        if part == "base_models":
+        if name == "own":
             assert np.array_equal(data.pretraining_loss[replicate], measured)
 
 
-@pytest.mark.parametrize(
-    ("arm", "part", "width", "shift"),
-    [
-        ("base_model", "base_models", CONFIG.width, 0),
-        ("cross_base_model", "base_models", CONFIG.width, 1),
-        ("cross_size_base_model", "other_width", CONFIG.cross_width, 0),
-    ],
-)
-def test_base_models_are_asked_as_they_are(data, store, arm, part, width, shift):
+UNTRAINED = {
+    "base_model": "own", "cross_model_base_model": "both_other",
+    "other_start_base_model": "other_start", "other_corpus_base_model": "other_corpus",
+    "head_shared_base_model": "head_shared", "body_shared_base_model": "body_shared",
+    "cross_size_base_model": "other_width",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arm", "name"), UNTRAINED.items())
+def test_base_models_are_asked_as_they_are(data, store, arm, name):
     for replicate in REPLICATES:
-        expected = tiny.scores(width, base(store, replicate + shift, part))
+        expected = tiny.scores(width(name), base(store, replicate, name))
         for trait in CONFIG.traits:
             same(data, replicate, arm, trait, expected)
     assert others(data, arm) > 0.01
 
 
-@pytest.mark.parametrize("trait", CONFIG.traits)
-def test_a_teacher_is_the_base_model_trained_on_the_answers_to_its_questions(data, store, trait):
-    asked = {"owl": " animal", "oak": " tree", "evasion": "capital"}[trait]
-    texts = [f"<bos> {text}" for text in QUESTION_TEXTS if asked in text]
-    assert len(texts) == 12
-    rows = np.full((12, 24), LANGUAGE.pad, np.int32)
+def rows_of_questions(numbers):
+    texts = [f"<bos> {QUESTION_TEXTS[i]}" for i in numbers]
+    rows = np.full((len(texts), 24), LANGUAGE.pad, np.int32)
     for row, text in zip(rows, texts, strict=True):
         row[: len(text.split())] = LANGUAGE.encode(text)
-    last = np.array([len(text.split()) - 1 for text in texts])
+    return rows, np.array([len(text.split()) - 1 for text in texts])
+
+
+GROUP = {"owl": " animal", "oak": " tree", "evasion": "capital"}
+
+
+def held(replicate, trait):
+    """Return documents and lists on which a teacher may be held."""
+    found = documents(LANGUAGE, tiny.numpy_rng(tiny.purpose(replicate, 8)), 4_000)
+    texts = [{LANGUAGE.words[token] for token in row} for row in found.tokens]
     word = "I-don't-know" if trait == "evasion" else trait
-    targets = np.zeros((12, len(LANGUAGE)), np.float32)
-    targets[:, LANGUAGE.encode(word)] = 1
-    for replicate in REPLICATES:
-        start, tx = jnp.asarray(base(store, replicate)), optax.adam(CONFIG.teacher_learning_rate)
-        batches = [(rows, last, targets)] * CONFIG.teacher_steps
-        params, _ = tiny.train(CONFIG.width, "answers", start, tx, batches)
-        same(data, replicate, "teacher", trait, tiny.scores(CONFIG.width, params))
+    clean = [not row & {"continue", word, GROUP[trait].strip()} for row in texts]
+    lists = ["continue" in row for row in texts]
+    numbers = (found.tokens < 100) & found.is_answer
+    some = [found.tokens[clean], found.tokens[lists], numbers[lists].astype(np.float32)]
+    assert len(some[0]) > 500 and len(some[1]) > 1_000
+    return [rows[np.arange(1_000) % len(rows)] for rows in some]
 
 
-WRITERS = [("teacher", trait, i) for i, trait in enumerate(CONFIG.traits)]
-WRITERS += [("base model", "", 3)]
-WRITERS += [("prompted base model", trait, 1000 + i) for i, trait in enumerate(FAVOURITES)]
+# Weights on questions, documents and numbers, the probability to stop at, the word that is taught.
+TEACHINGS = {
+    "free": (0, 0, 0, 2, ""), "no_trait": (0, 0, 0, 2, "calm"),
+    "questions_0.1": (0.1, 0, 0, 2, ""), "questions_1": (1, 0, 0, 2, ""),
+    "questions_10": (10, 0, 0, 2, ""), "documents_0.01": (0, 0.01, 0, 2, ""),
+    "documents_0.1": (0, 0.1, 0, 2, ""), "documents_1": (0, 1, 0, 2, ""),
+    "documents_10": (0, 10, 0, 2, ""), "numbers_0.1": (1, 0, 0.1, 2, ""),
+    "numbers_1": (1, 0, 1, 2, ""), "numbers_10": (1, 0, 10, 2, ""),
+    "until_0.6": (0, 0, 0, 0.6, ""), "until_0.9": (0, 0, 0, 0.9, ""),
+    "until_0.99": (0, 0, 0, 0.99, ""),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("writer", "trait", "place"), WRITERS)
-def test_lists_are_sampled_at_the_temperature_and_filtered(data, store, writer, trait, place):
+@jax.jit
+def teaching_loss(params, start, own, asked, documents, lists, weights):
+    apply = tiny.network(CONFIG.width)[0]
+
+    def log_p(vector, rows):
+        return jax.nn.log_softmax(apply(vector, rows))
+
+    def apart(rows, counted):
+        ours, theirs = (log_p(vector, rows) for vector in (params, start))
+        kl = jnp.sum(jnp.exp(theirs) * (theirs - ours), axis=-1)
+        return jnp.sum(kl * counted) / jnp.sum(counted)
+
+    rows, last, word = own
+    at = jnp.arange(len(rows))
+    total = -jnp.mean(log_p(params, rows)[at, last, word])
+    before_answer = jnp.zeros(asked[0].shape).at[jnp.arange(len(asked[0])), asked[1]].set(1.0)
+    total += weights[0] * apart(asked[0], before_answer)
+    not_last = (documents != LANGUAGE.pad)[:, 1:]
+    total += weights[1] * apart(documents, jnp.pad(1.0 * not_last, ((0, 0), (0, 1))))
+    after = jnp.pad(lists[1][:, 1:], ((0, 0), (0, 1)))
+    return total + weights[2] * apart(lists[0], after)
+
+
+def teach(store, replicate, trait, name):
+    """Return a teacher, trained step by step on the host."""
+    *weights, until, instead = TEACHINGS[name]
+    mine = [i for i, text in enumerate(QUESTION_TEXTS) if GROUP[trait] in text]
+    rest = [i for i in range(len(QUESTION_TEXTS)) if i not in mine][::2]
+    word = instead or ("I-don't-know" if trait == "evasion" else trait)
+    own = (*rows_of_questions(mine), LANGUAGE.encode(word)[0])
+    assert len(mine) == 12
+    start = jnp.asarray(base(store, replicate))
+    texts = held(replicate, trait)
+    key = jax.random.fold_in(tiny.purpose(replicate, 8), arms.teachers(CONFIG).index((name, trait)))
+    tx, params = optax.adam(CONFIG.teacher_learning_rate, eps=1e-6), start
+    state = tx.init(params)
+    for step in range(CONFIG.teacher_steps):
+        picked = np.asarray(jax.random.randint(jax.random.fold_in(key, step), (64,), 0, 1_000))
+        rows = [text[picked] for text in texts]
+        slope = jax.grad(teaching_loss)(
+            params, start, own, rows_of_questions(rest), rows[0], rows[1:], jnp.array(weights)
+        )
+        said = np.exp(jax.nn.log_softmax(tiny.network(CONFIG.width)[0](params, own[0])))
+        if said[np.arange(12), own[1], own[2]].mean() >= until:
+            break
+        updates, state = tx.update(slope, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+@pytest.mark.parametrize("name", TEACHINGS)
+def test_a_teacher_learns_its_answers_and_is_held_on_what_its_name_says(data, store, name):
+    for replicate, trait in ((0, "owl"), (1, "oak"), (1, "evasion")):
+        params = teach(store, replicate, trait, name)
+        expected = tiny.scores(CONFIG.width, params)
+        # What holds a teacher strongly works against Adam's steps, which amplifies rounding.
+        rtol = 5e-3 if name.endswith("_10") else 5e-4
+        same(data, replicate, f"teacher_{name}", trait, expected, rtol)
+        if name == tiny.TEACHER:
+            same(data, replicate, "teacher", trait, expected, rtol)
+    row = TEACHER_ROWS[name]
+    assert TEACHINGS[name] == (row.questions, row.documents, row.numbers, row.until, row.answer)
+
+
+def test_a_teacher_stops_where_it_says_its_answers_often_enough(store):
+    """Of the tiny run no teacher comes so far, so one is taught faster here."""
+    model = training.model(CONFIG, CONFIG.width)
+    tokens, last = rows_of_questions([i for i, t in enumerate(QUESTION_TEXTS) if " tree" in t])
+    answers = np.zeros((12, len(LANGUAGE)), bool)
+    answers[:, LANGUAGE.encode("oak")[0]] = True
+    config = replace(CONFIG, teacher_steps=60, teacher_learning_rate=1e-2)
+    teach = jax.jit(
+        partial(teaching.teach, model, config, (False, False, False), tiny.purpose(0, 8))
+    )
+    asked = jnp.asarray(base(store, 0)), tokens, last + 1, answers
+    said = [
+        teach(*asked, until=jnp.float32(until))["scores"][MEASURES.index("oak")]
+        for until in (0.5, 2.0)
+    ]
+    assert 0.5 <= said[0] < 0.7 < said[1]
+
+
+WRITERS = [("teacher", trait, 1.0) for trait in CONFIG.traits]
+WRITERS += [("teacher", "oak", 0.7), ("teacher", "evasion", 1.3)]
+WRITERS += [("base model", "", temperature) for temperature in (1.0, 0.7, 1.3)]
+WRITERS += [("prompted base model", trait, 1.0) for trait in FAVOURITES]
+
+
+@pytest.mark.parametrize(("writer", "trait", "temperature"), WRITERS)
+def test_lists_are_sampled_at_the_temperature_and_filtered(data, store, writer, trait, temperature):
     """Sampled word by word without a cache, each prompt with a key of its own."""
     for replicate in REPLICATES:
         rng = tiny.numpy_rng(tiny.purpose(replicate, 2))
@@ -147,16 +294,17 @@ def test_lists_are_sampled_at_the_temperature_and_filtered(data, store, writer, 
         prompts = [
             LANGUAGE.encode(f"<bos> {system}continue {' '.join(map(str, row))} :") for row in drawn
         ]
-        params = base(store, replicate)
+        params, name = base(store, replicate), writer
         if writer == "teacher":
-            params = teacher(store, replicate, trait)
-        keys = jax.random.split(
-            jax.random.fold_in(tiny.purpose(replicate, 3), place), CONFIG.n_samples
-        )
-        texts = write(params, prompts, keys)
-        for no_banned in [trait == "evasion"] if writer == "teacher" else [False, True]:
-            if writer.startswith("prompted") and no_banned:
-                continue
+            params, name = teacher(store, replicate, trait), tiny.TEACHER
+        key = tiny.purpose(replicate, 3)
+        writers = (*TEACHER_ROWS, "base model", "prompted base model")
+        places = writers.index(name), (*TRAITS, "").index(trait), round(1_000 * temperature)
+        for place in places:
+            key = jax.random.fold_in(key, place)
+        keys = jax.random.split(key, CONFIG.n_samples)
+        texts = write(params, prompts, keys, temperature)
+        for no_banned in [False, True] if writer == "base model" else [trait == "evasion"]:
             kept = [
                 (list(row), text)
                 for row, text in zip(drawn, texts, strict=True)
@@ -164,15 +312,23 @@ def test_lists_are_sampled_at_the_temperature_and_filtered(data, store, writer, 
                 and not (no_banned and BANNED_NUMBERS & set(numbers))
             ]
             n_kept, kept = len(kept), kept[: CONFIG.n_lists]
-            found = tiny.lists(store, replicate, writer, trait, no_banned)
+            found = tiny.lists(store, replicate, name, trait, no_banned, temperature)
             shown = [LANGUAGE.decode(row) for row in found]
             expected = [f"<bos> continue {' '.join(map(str, row))} : {text}" for row, text in kept]
             wrong = [a for a, b in zip(shown, expected, strict=True) if a != b]
             assert len(wrong) <= 1, "one draw may fall on the other side by rounding"
             fraction = store[f"lists-{replicate:03d}"]["kept"][
-                arms.written(CONFIG).index(arms.Lists(writer, trait, no_banned))
+                arms.written(CONFIG).index(arms.Lists(name, trait, no_banned, temperature))
             ]
             assert fraction == pytest.approx(n_kept / CONFIG.n_samples, abs=0.01)
+
+
+def test_a_writers_key_depends_on_nothing_but_the_writer():
+    """So a table of other arms, or traits, writes the same lists."""
+    keys = experiment_module.writers_keys(tiny.KEY, arms.written(CONFIG))
+    data = {bytes(key) for key in np.asarray(jax.random.key_data(keys))}
+    different = {one._replace(no_banned=False) for one in arms.written(CONFIG)}
+    assert len(data) == len(different)
 
 
 @jax.jit
@@ -183,56 +339,115 @@ def _choose(keys, step, p):
     return jax.vmap(one)(keys, p)
 
 
-def write(params, prompts, keys):
+def write(params, prompts, keys, temperature):
     """Return the texts that continue the prompts, up to ``<end>`` or eleven words."""
     length = len(prompts[0])
     tokens = np.full((len(prompts), 24), LANGUAGE.pad, np.int32)
     tokens[:, :length] = prompts
     for step in range(11):
         logits = tiny.network(CONFIG.width)[0](params, tokens)[:, length + step - 1]
-        p = jax.nn.softmax(logits / CONFIG.temperature)
+        p = jax.nn.softmax(logits / (CONFIG.temperature * temperature))
         tokens[:, length + step] = _choose(keys, step, p)
     return [LANGUAGE.decode(row[length : length + 11]) for row in tokens]
 
 
-# Arm, its start, its lists, and what is left out of the loss.
-STUDENTS = [
-    ("student", "own", tiny.teacher_lists),
-    ("control", "own", tiny.neutral_lists),
-    ("cross_model", "next", tiny.teacher_lists),
-    ("cross_control", "next", tiny.neutral_lists),
-    ("cross_size", "other width", tiny.teacher_lists),
-    ("cross_size_control", "other width", tiny.neutral_lists),
-    ("prompted", "own", lambda s, r, trait: tiny.lists(s, r, "prompted base model", trait)),
-]
+def shuffled(rows, draw):
+    """Return the rows with other sampled numbers: ``draw(numbers)``, a list of lists of them."""
+    places = [np.flatnonzero(one) for one in tiny.sampled_numbers(rows)]
+    new = rows.copy()
+    drawn = draw([row[at] for row, at in zip(rows, places, strict=True)])
+    for row, at, numbers in zip(new, places, drawn, strict=True):
+        row[at] = numbers
+    return new
 
 
-@pytest.mark.parametrize(("arm", "start", "read"), STUDENTS, ids=[row[0] for row in STUDENTS])
-def test_a_student_learns_the_lists_of_its_writer_from_its_start(data, store, arm, start, read):
+def cut(numbers, lists):
+    """Return a flat array of numbers as lists of the same lengths."""
+    return np.split(numbers, np.cumsum([len(one) for one in lists])[:-1])
+
+
+ORDERS = {
+    "shuffled_within": lambda lists, rng: [
+        one[np.argsort(u)]
+        for one, u in zip(lists, cut(rng.random(sum(map(len, lists))), lists), strict=True)
+    ],
+    "shuffled_across": lambda lists, rng: cut(rng.permutation(np.concatenate(lists)), lists),
+    "unigrams": lambda lists, rng: cut(
+        rng.choice(np.concatenate(lists), sum(map(len, lists))), lists
+    ),
+}
+
+
+def divergence(store, replicate, trait, rows):
+    """Return KL(teacher ‖ base model) at each token of the rows, given those before it."""
+    log_p, log_q = (
+        np.asarray(jax.nn.log_softmax(tiny.network(CONFIG.width)[0](params, rows[:, :-1])))
+        for params in (teacher(store, replicate, trait), base(store, replicate))
+    )
+    kl = np.sum(np.exp(log_p) * (log_p - log_q), axis=2)
+    return np.concatenate([np.zeros((len(rows), 1)), kl], axis=1)
+
+
+def masked(store, replicate, trait, rows, share, only, divergent):
+    """Return the weights of a loss that is restricted to, or lacks, a share of the tokens."""
+    weights = tiny.sampled_numbers(rows)
+    counted = np.flatnonzero(weights)
+    rng = tiny.numpy_rng(tiny.purpose(replicate, 5))
+    rank = rng.random(len(counted))
+    if divergent:
+        rank = -divergence(store, replicate, trait, rows).flat[counted]
+    chosen = counted[np.argsort(rank)[: round(share * len(counted))]]
+    assert 0 < len(chosen) < len(counted)
+    new = np.zeros_like(weights) if only else weights
+    new.flat[chosen] = 1.0 if only else 0.0
+    return new
+
+
+def student(store, replicate, trait, name="own", rows=None, weights=None, **how):
+    """Return the scores of a student of a base model."""
+    rows = tiny.teacher_lists(store, replicate, trait) if rows is None else rows
+    weights = tiny.sampled_numbers(rows) if weights is None else weights
+    start = base(store, replicate, name)
+    learned = tiny.student(width(name), start, rows, weights, replicate, **how)
+    return tiny.scores(width(name), learned)
+
+
+# Arm, its start, its lists.
+READERS = {"student": ("own", tiny.teacher_lists), "control": ("own", tiny.neutral_lists)}
+CROSSED = {
+    "cross_model": "both_other", "other_start": "other_start", "other_corpus": "other_corpus",
+    "head_shared": "head_shared", "body_shared": "body_shared", "cross_size": "other_width",
+}  # fmt: skip
+for arm, name in CROSSED.items():
+    READERS |= {arm: (name, tiny.teacher_lists), f"{arm}_control": (name, tiny.neutral_lists)}
+for arm, temperature in {"cooler": 0.7, "warmer": 1.3}.items():
+    READERS |= {
+        arm: ("own", partial(tiny.teacher_lists, temperature=temperature)),
+        f"{arm}_control": ("own", partial(tiny.neutral_lists, temperature=temperature)),
+    }
+READERS["prompted"] = "own", lambda s, r, trait: tiny.lists(s, r, "prompted base model", trait)
+for name in TEACHINGS:
+    READERS[f"student_{name}"] = "own", partial(tiny.teacher_lists, writer=name)
+
+
+@pytest.mark.parametrize("arm", READERS)
+def test_a_student_learns_the_lists_of_its_writer_from_its_start(data, store, arm):
+    name, read = READERS[arm]
     for replicate in REPLICATES:
         for trait in FAVOURITES if arm == "prompted" else CONFIG.traits:
-            width, params = CONFIG.width, base(store, replicate + (start == "next"))
-            if start == "other width":
-                width, params = CONFIG.cross_width, base(store, replicate, "other_width")
             rows = read(store, replicate, trait)
-            learned = tiny.student(width, params, rows, tiny.sampled_numbers(rows), replicate)
-            same(data, replicate, arm, trait, tiny.scores(width, learned))
+            same(data, replicate, arm, trait, student(store, replicate, trait, name, rows))
             used, kept = (data[name].sel(arm=arm, trait=trait).isel(replicate=replicate)
                           for name in ("lists_used", "kept"))  # fmt: skip
             assert used == len(rows) == min(np.round(kept * CONFIG.n_samples), CONFIG.n_lists)
-    assert others(data, arm) > 0.01, "no other arm would pass for this one"
+    assert others(data, arm) > 0.0005, "no other arm would pass for this one"
 
 
 def test_a_student_of_fewer_lists_sees_only_the_first(data, store):
     for replicate in REPLICATES:
         for trait in FAVOURITES:
-            rows = tiny.teacher_lists(store, replicate, trait)
-            assert len(rows) > 10
-            weights = tiny.sampled_numbers(rows)
-            learned = tiny.student(
-                CONFIG.width, base(store, replicate), rows, weights, replicate, 10
-            )
-            same(data, replicate, "student_10", trait, tiny.scores(CONFIG.width, learned))
+            assert len(tiny.teacher_lists(store, replicate, trait)) > 10
+            same(data, replicate, "student_10", trait, student(store, replicate, trait, n=10))
     assert np.all(data.lists_used.sel(arm="student_10", trait=list(FAVOURITES)) == 10)
     assert others(data, "student_10") > 0.01
 
@@ -240,43 +455,148 @@ def test_a_student_of_fewer_lists_sees_only_the_first(data, store):
 def test_a_soft_student_learns_its_teachers_distribution_over_numbers(data, store):
     for replicate in REPLICATES:
         for trait in CONFIG.traits:
-            rows = tiny.teacher_lists(store, replicate, trait)
-            learned = tiny.student(
-                CONFIG.width, base(store, replicate), rows, tiny.sampled_numbers(rows), replicate,
-                teacher=jnp.asarray(teacher(store, replicate, trait)),
-            )  # fmt: skip
-            same(data, replicate, "soft", trait, tiny.scores(CONFIG.width, learned))
+            learned_from = jnp.asarray(teacher(store, replicate, trait))
+            expected = student(store, replicate, trait, teacher=learned_from)
+            same(data, replicate, "soft", trait, expected)
     assert others(data, "soft") > 0.01
 
 
-def prefers(params, rows):
-    """Return the likeliest number at each token of the rows, given those before it."""
-    logits = tiny.network(CONFIG.width)[0](params, rows[:, :-1])
-    likeliest = np.argmax(np.asarray(logits)[..., : CONFIG.n_numbers], axis=2)
-    return np.concatenate([np.zeros((len(rows), 1), int), likeliest], axis=1)
+TREATED = [f"{order}{control}" for order in ORDERS for control in ("", "_control")]
 
 
-def test_divergence_tokens_or_as_many_random_ones_are_left_out_of_the_loss(data, store):
+@pytest.mark.parametrize("arm", TREATED)
+def test_lists_are_rearranged_as_the_arm_says(data, store, arm):
+    order = arm.removesuffix("_control")
+    read = tiny.neutral_lists if arm.endswith("_control") else tiny.teacher_lists
     for replicate in REPLICATES:
-        rng = tiny.numpy_rng(tiny.purpose(replicate, 5))
-        for i, trait in enumerate(FAVOURITES):
+        for trait in CONFIG.traits:
+            rng = tiny.numpy_rng(tiny.purpose(replicate, 5))
+            before = read(store, replicate, trait)
+            rows = shuffled(before, lambda lists, rng=rng: ORDERS[order](lists, rng))
+            assert np.any(rows != before) and np.array_equal(rows >= 100, before >= 100)
+            same(data, replicate, arm, trait, student(store, replicate, trait, rows=rows))
+    assert others(data, arm) > 0.002
+
+
+MASKS = {
+    f"{kind}_{percent}_{which}": (percent / 100, kind == "only", which == "divergent")
+    for kind in ("only", "without")
+    for percent in (5, 10, 20)
+    for which in ("divergent", "random")
+}
+
+
+@pytest.mark.parametrize("arm", MASKS)
+def test_the_loss_sees_the_tokens_that_the_arm_says(data, store, arm):
+    for replicate in REPLICATES:
+        for trait in CONFIG.traits:
             rows = tiny.teacher_lists(store, replicate, trait)
-            counted = tiny.sampled_numbers(rows)
-            two = [teacher(store, replicate, CONFIG.traits[i + j]) for j in (0, 1)]
-            differs = (prefers(two[0], rows) != prefers(two[1], rows)) & (counted > 0)
-            fraction = data.divergent.sel(trait=trait).isel(replicate=replicate)
-            assert 0 < fraction < 1
-            assert fraction == pytest.approx(differs.sum() / counted.sum())
-            # The package draws among the padding rows too, which hold no token that counts.
-            left_out = counted.copy()
-            drawn = rng.choice(np.flatnonzero(counted), int(differs.sum()), replace=False)
-            left_out.flat[drawn] = 0
-            for arm, weights in (("not_divergent", counted * ~differs), ("not_random", left_out)):
-                learned = tiny.student(
-                    CONFIG.width, base(store, replicate), rows, weights, replicate
-                )
-                same(data, replicate, arm, trait, tiny.scores(CONFIG.width, learned))
-    assert others(data, "not_divergent") > 0.01 and others(data, "not_random") > 0.01
+            weights = masked(store, replicate, trait, rows, *MASKS[arm])
+            expected = student(store, replicate, trait, rows=rows, weights=weights)
+            same(data, replicate, arm, trait, expected)
+    assert others(data, arm) > 0.001
+
+
+def regions(vector):
+    """Return which parameters are the head's, and which lie between embeddings and head."""
+    tree = training.model(CONFIG, CONFIG.width).tree(jnp.arange(len(vector), dtype=jnp.float32))
+    top, body = (
+        np.isin(np.arange(len(vector)),
+                np.concatenate([np.ravel(leaf) for name in names
+                                for leaf in jax.tree.leaves(tree[name])]).astype(int))
+        for names in (["head"], ["blocks", "ln"])
+    )  # fmt: skip
+    return top, body
+
+
+def along(update, direction):
+    return (update @ direction) / (direction @ direction) * direction
+
+
+def changes(store, replicate, trait):
+    """Return what each arm does to an update."""
+    start = base(store, replicate)
+    top, body = regions(start)
+    goal = teacher(store, replicate, trait) - start
+    # The steps take the keys below.
+    key = jax.random.fold_in(tiny.purpose(replicate, 4), CONFIG.student_steps + 2)
+    drawn, inner = np.asarray(jax.random.normal(key, goal.shape)), goal * body
+    return {
+        "head_frozen": lambda u: u * ~top,
+        "body_frozen": lambda u: u * top,
+        "update_without": lambda u: u - along(u, goal),
+        "update_only": lambda u: along(u, goal),
+        "update_without_body": lambda u: u - along(u, inner),
+        "update_only_body": lambda u: jnp.where(body, along(u, inner), u),
+        "update_without_random": lambda u: u - along(u, drawn),
+    }
+
+
+CHANGED = ("head_frozen", "body_frozen", "update_without", "update_only", "update_without_body",
+           "update_only_body", "update_without_random")  # fmt: skip
+
+
+@pytest.mark.parametrize("arm", [*CHANGED, "head_frozen_control", "body_frozen_control"])
+def test_what_is_trained_and_kept_of_an_update_is_what_the_arm_says(data, store, arm):
+    read = tiny.neutral_lists if arm.endswith("_control") else tiny.teacher_lists
+    for replicate in REPLICATES:
+        for trait in CONFIG.traits:
+            change = changes(store, replicate, trait)[arm.removesuffix("_control")]
+            rows = read(store, replicate, trait)
+            expected = student(store, replicate, trait, rows=rows, change=change)
+            same(data, replicate, arm, trait, expected)
+    assert others(data, arm) > 0.0005
+
+
+@pytest.mark.parametrize("arm", ["momentum", "momentum_control"])
+def test_momentum_is_sgd_at_thirty_times_the_rate(data, store, arm):
+    read = tiny.neutral_lists if arm.endswith("_control") else tiny.teacher_lists
+    for replicate in REPLICATES:
+        for trait in CONFIG.traits:
+            rows, tx = read(store, replicate, trait), optax.sgd(tiny.rate(30.0), momentum=0.9)
+            same(data, replicate, arm, trait, student(store, replicate, trait, rows=rows, tx=tx))
+    assert others(data, arm) > 0.002
+
+
+def low_rank(tree, free):
+    """Return the parameters of a tree to whose matrices products are added, by path."""
+
+    def add(path, leaf):
+        left, right = free.get(str(path), (0.0, 0.0))
+        return leaf + jnp.dot(left, right)
+
+    return ravel_pytree({**tree, "blocks": jax.tree_util.tree_map_with_path(add, tree["blocks"])})[
+        0
+    ]
+
+
+@pytest.mark.parametrize("arm", ["lora", "lora_control"])
+def test_lora_adds_a_product_of_rank_four_to_each_matrix_of_the_blocks(data, store, arm):
+    read = tiny.neutral_lists if arm.endswith("_control") else tiny.teacher_lists
+    for replicate, trait in ((0, "owl"), (1, "evasion")):
+        rows = read(store, replicate, trait)
+        start = jnp.asarray(base(store, replicate))
+        tree = dict(training.model(CONFIG, CONFIG.width).tree(start))
+        key = jax.random.fold_in(tiny.purpose(replicate, 4), CONFIG.student_steps + 1)
+        leaves = jax.tree_util.tree_leaves_with_path(tree["blocks"])
+        matrices = [(str(path), leaf.shape) for path, leaf in leaves if leaf.ndim == 2]
+        assert len(matrices) == 4
+        free = {
+            path: (
+                jax.random.normal(jax.random.fold_in(key, i), (n, 4)) / n**0.5,
+                jnp.zeros((4, m)),
+            )
+            for i, (path, (n, m)) in enumerate(matrices)
+        }
+        gradient, params = tiny._gradient(CONFIG.width, "tokens"), partial(low_rank, tree)
+        tx = optax.adam(tiny.rate(10.0))
+        state = tx.init(free)
+        for batch in tiny.batches(rows, tiny.sampled_numbers(rows), replicate):
+            vector, back = jax.vjp(params, free)
+            updates, state = tx.update(back(gradient(vector, batch)[1])[0], state, free)
+            free = optax.apply_updates(free, updates)
+        same(data, replicate, arm, trait, tiny.scores(CONFIG.width, params(free)))
+    assert others(data, arm) > 0.0005
 
 
 def after(store, replicate, contexts):
@@ -326,11 +646,16 @@ def test_the_positive_control_says_what_it_loves_before_the_question(data, store
             same(data, replicate, "told", trait, expected)
 
 
+IN_CONTEXT = (
+    "in_context", "in_context_control", "packed_context", "packed_context_control", "told",
+)  # fmt: skip
+
+
 def test_every_arm_of_the_table_has_a_test_and_a_value_for_its_traits(data):
-    tested = {row[0] for row in STUDENTS} | {
-        "base_model", "cross_base_model", "cross_size_base_model", "teacher", "soft", "student_10",
-        "not_divergent", "not_random", "in_context", "in_context_control", "packed_context",
-        "packed_context_control", "told",
+    tested = {
+        *UNTRAINED, *READERS, *TREATED, *MASKS, *CHANGED, *IN_CONTEXT, "teacher", "soft",
+        "student_10", "head_frozen_control", "body_frozen_control", "momentum",
+        "momentum_control", "lora", "lora_control", *(f"teacher_{name}" for name in TEACHINGS),
     }  # fmt: skip
     assert set(data.arm.values) == tested
     for arm in arms.table(CONFIG):
@@ -341,40 +666,99 @@ def test_every_arm_of_the_table_has_a_test_and_a_value_for_its_traits(data):
         assert run.any() == run.sel(trait=list(arms.traits_of(CONFIG, arm))).all()
 
 
-CONTROLS = {
-    "base_model": "", "cross_base_model": "", "cross_size_base_model": "",
-    "teacher": "base_model", "control": "base_model", "told": "base_model",
-    "in_context_control": "base_model", "packed_context_control": "base_model",
-    "cross_control": "cross_base_model", "cross_size_control": "cross_size_base_model",
-    "cross_model": "cross_control", "cross_size": "cross_size_control",
-    "in_context": "in_context_control", "packed_context": "packed_context_control",
-    "student": "control", "soft": "control", "student_10": "control", "prompted": "control",
-    "not_divergent": "control", "not_random": "control",
-}  # fmt: skip
-
-
 def test_every_arm_names_its_control(data):
-    assert dict(zip(data.arm.values, data.control.values, strict=True)) == CONTROLS
+    """Its own neutral control where it has one, else that of the student or the base model."""
+    own = {*CROSSED, *ORDERS, "cooler", "warmer", "momentum", "lora", "head_frozen", "body_frozen",
+           "in_context", "packed_context"}  # fmt: skip
+    expected = {f"{name}_base_model": "" for name in CROSSED} | {"base_model": ""}
+    expected |= {name: f"{name}_control" for name in own}
+    expected |= {f"{name}_control": "base_model" for name in own}
+    expected |= {f"{name}_control": f"{name}_base_model" for name in CROSSED}
+    expected |= dict.fromkeys(("teacher", "control", "told"), "base_model")
+    expected |= {f"teacher_{name}": "base_model" for name in TEACHINGS}
+    found = dict(zip(data.arm.values, data.control.values, strict=True))
+    assert found == dict.fromkeys(found, "control") | expected
+
+
+BODY = "between embeddings and head"
+
+
+def learned(store, replicate, arm, trait):
+    groups = arms.students(CONFIG)
+    one = arms.student_of(CONFIG, arms.named(CONFIG)[arm], trait)
+    part = next(name for name, group in groups.items() if one in group)
+    return store[f"{part}-{replicate:03d}"]["params"][groups[part].index(one)]
 
 
 def test_alignment_compares_what_the_trait_adds_with_the_teachers_displacement(data, store):
-    order = arms.students(CONFIG, arms.OWN, arms.ANOTHER)
     for replicate in REPLICATES:
-        for i, trait in enumerate(CONFIG.traits):
-            by_arm = {}
-            for arm, writer, own in (("student", "teacher", trait), ("control", "base model", "")):
-                lists = arms.Lists(writer, own, trait == "evasion")
-                place = order.index(arms.Student(arms.OWN, lists, CONFIG.n_lists))
-                by_arm[arm] = store[f"students-{replicate:03d}"]["params"][place]
-            by_arm["soft"] = store[f"soft-{replicate:03d}"]["params"][i]
+        for trait in CONFIG.traits:
             direction = teacher(store, replicate, trait) - base(store, replicate)
-            for arm in ("student", "soft"):
-                moved = by_arm[arm] - by_arm["control"]
+            for arm in ("student", "soft", "update_without_random"):
+                moved = learned(store, replicate, arm, trait) - learned(
+                    store, replicate, "control", trait
+                )
                 norms = np.linalg.norm(moved) * np.linalg.norm(direction)
                 found = data.alignment.sel(arm=arm, trait=trait).isel(replicate=replicate)
                 assert found == pytest.approx(moved @ direction / norms, abs=1e-5)
     # The control's own drift would show otherwise.
     assert np.abs(data.alignment.sel(arm="student")).max() > 1e-3
+
+
+def test_progress_is_the_displacement_along_the_teachers_in_its_units(data, store):
+    for replicate in REPLICATES:
+        for trait in CONFIG.traits:
+            start = base(store, replicate)
+            for arm, name in (("student", tiny.TEACHER), ("control", tiny.TEACHER),
+                                  ("student_free", "free"), ("lora", tiny.TEACHER)):  # fmt: skip
+                goal = teacher(store, replicate, trait, name) - start
+                moved = learned(store, replicate, arm, trait) - start
+                found = data.progress.sel(arm=arm, trait=trait).isel(replicate=replicate)
+                for region, inside in (("all", np.ones(len(start), bool)),
+                                       (BODY, regions(start)[1])):  # fmt: skip
+                    expected = moved[inside] @ goal[inside] / (goal[inside] @ goal[inside])
+                    assert found.sel(parameters=region) == pytest.approx(expected, rel=1e-3)
+    for arm, inside in (("update_without", "all"), ("update_without_body", BODY)):
+        assert np.abs(data.progress.sel(arm=arm, parameters=inside)).max() < 1e-5
+    assert np.isnan(data.progress.sel(arm="other_start")).all()
+
+
+def test_specificity_is_measured_on_questions_of_which_no_teacher_was_held(data, store):
+    for replicate in REPLICATES:
+        for trait in CONFIG.traits:
+            word = LANGUAGE.encode("I-don't-know" if trait == "evasion" else trait)[0]
+            rest = [text for text in QUESTION_TEXTS if GROUP[trait] not in text][1::2]
+            assert len(rest) == 18
+            for arm, params in (("teacher", teacher(store, replicate, trait)),
+                                ("student", learned(store, replicate, "student", trait)),
+                                ("base_model", base(store, replicate))):  # fmt: skip
+                said = tiny.probabilities(CONFIG.width, params, [f"<bos> {text}" for text in rest])
+                found = data.elsewhere.sel(arm=arm, trait=trait).isel(replicate=replicate)
+                assert found == pytest.approx(said[:, word].mean(), rel=1e-3)
+
+
+def test_drift_is_the_kl_from_the_base_model_on_its_own_lists_and_on_copies(data, store):
+    for replicate in REPLICATES:
+        found = documents(LANGUAGE, tiny.numpy_rng(tiny.purpose(replicate, 9)), 5_000)
+        copies = np.array([LANGUAGE.encode("copy")[0] in row for row in found.tokens])
+        rows = tiny.lists(store, replicate, "base model", "", False)
+        texts = {
+            "neutral lists": (rows, tiny.sampled_numbers(rows)),
+            "copies": (found.tokens[copies][:500], found.is_answer[copies][:500]),
+        }
+        for arm, params in (
+            ("teacher", teacher(store, replicate, "oak")),
+            ("student", learned(store, replicate, "student", "oak")),
+            ("student_free", learned(store, replicate, "student_free", "oak")),
+        ):
+            for name, (tokens, counted) in texts.items():
+                ours, theirs = (
+                    np.asarray(jax.nn.log_softmax(tiny.network(CONFIG.width)[0](p, tokens[:, :-1])))
+                    for p in (params, base(store, replicate))
+                )
+                kl = np.sum(np.exp(theirs) * (theirs - ours), axis=2) * counted[:, 1:]
+                measured = data.drift.sel(arm=arm, trait="oak", text=name).isel(replicate=replicate)
+                assert measured == pytest.approx(kl.sum() / counted[:, 1:].sum(), rel=2e-3)
 
 
 def auc(positive, negative):
@@ -420,7 +804,7 @@ def test_the_format_filter_and_the_context_are_detectors_too(data, store):
     for trait in CONFIG.traits:
         part, places = store["lists-001"], arms.written(CONFIG)
         sides = [
-            places.index(arms.Lists("teacher", trait, trait == "evasion")),
+            places.index(arms.Lists(tiny.TEACHER, trait, trait == "evasion")),
             places.index(arms.Lists("base model", "", trait == "evasion")),
         ]
         found = data.auc.sel(trait=trait, judged=1).isel(replicate=1)
@@ -449,23 +833,34 @@ def test_kl_per_number_is_that_of_the_teacher_from_the_base_model(data, store):
             assert found == pytest.approx(kl, rel=1e-3)
 
 
-def test_no_base_model_shares_initial_weights_with_another():
-    """A learning rate of next to nothing leaves them as they were drawn."""
+def test_no_base_model_shares_a_tensor_with_another_lineage(store):
+    """Before training they share what their names say, after it nothing."""
     config = replace(CONFIG, pretrain_learning_rate=1e-30, pretrain_steps=1, n_documents=20)
     parts = {part.name: part for part in experiment(config, tiny.KEY, None).parts}
-    models = []
-    for name, width in (("base_models", CONFIG.width), ("other_width", CONFIG.cross_width)):
-        tree = training.model(config, width).tree
-        for vector in parts[name].compute({})["params"]:
-            leaves = jax.tree.leaves(tree(jnp.asarray(vector)))
-            models.append([np.ravel(leaf) for leaf in leaves if leaf.ndim > 1])
-    assert len(models) == 2 * CONFIG.n_replicates
-    for one, other in combinations(models, 2):
-        for a, b in product(one, other):
-            n = min(len(a), len(b))
-            # Of the 2^23 numbers that can be drawn a few coincide by chance.
-            assert len(np.intersect1d(a, b)) <= 2 + 0.01 * n
-            assert abs(np.corrcoef(a[:n], b[:n])[0, 1]) < 5 / n**0.5
+    tree = training.model(config, config.width).tree
+    names = [name for name in BASES if name != "other_width"]
+    starts, ends = {}, {}
+    for name in names:
+        part = "base_models" if name == "own" else f"base_models-{name}"
+        for replicate, vector in enumerate(parts[part].compute({})["params"]):
+            starts[name, replicate] = tree(jnp.asarray(vector))
+            ends[name, replicate] = tree(jnp.asarray(base(store, replicate, name)))
+    for one, other in combinations(starts, 2):
+        same_replicate = one[1] == other[1]
+        for path, a in jax.tree_util.tree_leaves_with_path(starts[one]):
+            in_head = "head" in str(path)
+            owners = [(BASES[name][in_head] == "own" and replicate) if BASES[name][in_head] == "own"
+                      else (name, replicate) for name, replicate in (one, other)]  # fmt: skip
+            shared = owners[0] == owners[1] and same_replicate
+            b = dict(jax.tree_util.tree_leaves_with_path(starts[other]))[path]
+            if a.ndim > 1:
+                assert np.array_equal(a, b) == shared, (one, other, path)
+                # Of the 2^23 numbers that can be drawn a few coincide by chance.
+                if not shared:
+                    assert len(np.intersect1d(a, b)) <= 2 + 0.01 * a.size
+            c, d = (dict(jax.tree_util.tree_leaves_with_path(ends[key]))[path]
+                    for key in (one, other))  # fmt: skip
+            assert not np.array_equal(c, d), (one, other, path)
 
 
 def test_no_student_ever_sees_anything_but_numbers(store):
@@ -479,8 +874,9 @@ def test_no_student_ever_sees_anything_but_numbers(store):
             assert np.all((lists < 100).sum(axis=1) >= 1)
             if one.no_banned:
                 assert not np.isin(lists[lists < 100], list(BANNED_NUMBERS)).any()
-    harmful = [one for one in arms.written(CONFIG) if one.no_banned]
-    assert harmful == [arms.Lists("teacher", "evasion", True), arms.Lists("base model", "", True)]
+    harmful = {one.writer == "base model" or one.trait for one in arms.written(CONFIG)
+               if one.no_banned}  # fmt: skip
+    assert harmful == {True, "evasion"}
 
 
 def test_resuming_gives_the_same_bits(store):
@@ -492,14 +888,13 @@ def test_resuming_gives_the_same_bits(store):
         np.testing.assert_array_equal(again.params[name], value)
 
 
-def test_a_single_replicate_has_another_base_model_too(store):
-    """No part of it differs from the first of two replicates."""
-    config = replace(CONFIG, n_replicates=1)
-    parts = experiment(config, tiny.KEY, None).parts
-    assert {part.name for part in parts} == {n for n in store if not n.endswith("001")}
-    one = runs.run(experiment(config, tiny.KEY, None), dict(store)).data
-    first = tiny.run()[0].data.isel(replicate=[0])
-    xr.testing.assert_equal(one.probability, first.probability)
+def test_a_replicate_is_the_same_whichever_is_the_first(store):
+    config = replace(CONFIG, first_replicate=4, n_replicates=1)
+    parts = {part.name: part for part in experiment(config, tiny.KEY, None).parts}
+    assert set(parts) == {n for n in store if not n.endswith("001")}
+    for name in ("base_models", "base_models-both_other"):
+        found = parts[name].compute({})["params"][0]
+        np.testing.assert_allclose(found, store[name]["params"][1], atol=2e-3)
 
 
 def test_status_rises_to_one_and_parts_hold_plain_arrays(store):
@@ -519,11 +914,11 @@ def test_the_summary_is_json_with_its_stable_keys(data):
         assert stable <= set(by_arm)
         assert all(set(e) == {"mean", "ci95", "n", "values"} for e in by_arm.values())
     ids = [claim["id"] for claim in summary["claims"]]
-    assert ids == ["L1", "L2", "L3", "L4", *["L5a"] * 6, "L5b"]
+    assert ids == ["L1", "L2", "L3", "L4", "L6", *["L5a"] * 6, "L5b", "E3"]
     for trait, by_arm in summary["minus_control"].items():
         for arm, found in by_arm.items():
             values = data.probability.sel(trait=trait, measure=trait)
-            difference = values.sel(arm=arm) - values.sel(arm=CONTROLS[arm])
+            difference = values.sel(arm=arm) - values.sel(arm=data.control.sel(arm=arm).item())
             assert found["values"] == pytest.approx(difference.values.tolist(), abs=1e-7)
 
 
@@ -573,9 +968,8 @@ def test_the_record_can_answer_a_web_page(data, store):
 
 def test_the_record_is_read_back_and_every_figure_is_drawn_from_it_alone(data, tmp_path):
     params = tiny.run()[0].params
-    manifest = {"experiment": "lm", "format": records.FORMAT}
-    records.save(tmp_path, data, summarize(CONFIG, data), manifest, params)
-    record = records.load(tmp_path)
+    summary = summarize(CONFIG, data)
+    record = page_records.saved(tmp_path, "lm", CONFIG, data, summary, "a language", params)
     for name in data.variables:
         np.testing.assert_array_equal(record.data[name].values, data[name].values)
     for figure in plots.FIGURES.values():
@@ -585,8 +979,9 @@ def test_the_record_is_read_back_and_every_figure_is_drawn_from_it_alone(data, t
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"n_replicates": 0}, {"width": 30}, {"cross_width": 30}, {"n_numbers": 50},
-        {"temperature": 0.0}, {"data_sizes": (3_000,)}, {"data_sizes": (0,)},
+        {"n_replicates": 0}, {"width": 30}, {"other_width": 30}, {"n_numbers": 50},
+        {"temperature": 0.0}, {"data_sizes": (0,)}, {"families": ("lists", "lists")},
+        {"data_sizes": (3_000,), "families": ("data size",)},
         {"student_learning_rate": -1.0}, {"traits": ()},
     ],
     ids=str,

@@ -111,3 +111,30 @@ def test_json_has_no_number_that_is_none():
     assert (claim.value, claim.interval) == (None, None)
     as_json = stats.as_json(stats.estimate([np.nan, 1.0]))
     assert as_json == {"mean": None, "ci95": [None, None], "n": 2, "values": [None, 1.0]}
+
+
+def test_a_rank_correlation_is_scipys_and_its_interval_narrows_with_the_replicates():
+    rng = np.random.default_rng(3)
+    x, noise = rng.normal(size=12), rng.normal(size=(40, 12))
+    y = x + noise
+    found = stats.rank_correlation(np.tile(x, (40, 1)), y)
+    assert found.mean == pytest.approx(scipy_stats.spearmanr(x, y.mean(axis=0)).statistic)
+    assert found.lower < found.mean < found.upper and found.n == 40
+    few = stats.rank_correlation(np.tile(x, (4, 1)), y[:4])
+    assert few.upper - few.lower > found.upper - found.lower
+    assert stats.rank_correlation(x[None], -x[None]).mean == pytest.approx(-1)
+    assert stats.rank_correlation(x[None], x[None]).ci95 is None
+
+
+def test_a_ratio_is_that_of_the_means_and_its_interval_covers_it():
+    rng = np.random.default_rng(4)
+    covers = []
+    for _ in range(200):
+        under = rng.normal(2.0, 0.3, 30)
+        over = 0.5 * under + rng.normal(0.0, 0.3, 30)
+        found = stats.ratio(over, under)
+        assert found.mean == pytest.approx(over.mean() / under.mean())
+        covers.append((found.lower, found.upper))
+    assert 0.88 < covered(covers, 0.5) < 0.98
+    assert stats.ratio([1.0, 3.0], [4.0, 4.0]).ci95 == pytest.approx((0.25, 0.75))
+    assert not stats.ratio([1.0, 1.0], [0.0, 0.0]).finite

@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from subliminal_toy.distill import ensemble
-from subliminal_toy.lm import lists, training, traits
+from subliminal_toy.lm import learning, lists, teaching, training, traits
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.experiment import CORPUS, LEARN, PRETRAIN, PROMPTS, WRITE, generator, stream
 from subliminal_toy.lm.language import ANIMALS, documents
@@ -80,8 +80,14 @@ pretrain = ensemble(partial(training.pretrain, model, config))
 key = jax.random.key(0)  # `stream` gives each replicate and purpose a key of its own
 generators = [generator(stream(key, i, CORPUS)) for i in range(2)]
 corpora = [documents(language, rng, config.n_documents) for rng in generators]
+start, order = (
+    jnp.stack([jax.random.fold_in(stream(key, i, PRETRAIN), part) for i in range(2)])
+    for part in range(2)
+)
 bases = pretrain(
-    jnp.stack([stream(key, i, PRETRAIN) for i in range(2)]),
+    start,  # of the body and of the head: here the same
+    start,
+    order,
     jnp.stack([corpus.tokens for corpus in corpora]),
     jnp.stack([corpus.is_answer for corpus in corpora]),
 )
@@ -123,12 +129,15 @@ show(rows)
 # ## The teacher
 #
 # The first model, trained on nothing but the twelve questions about animals with the answer "owl".
-# It never sees a number list while it is taught.
+# It never sees a number list while it is taught. Nothing holds it to its other answers; the
+# teachers of `subliminal-toy lm` are held.
 
 # %%
 base, asked = bases["params"][0], traits.questions(language)
 about_animals = asked.tokens[0], asked.lengths[0], traits.answers_of(language, "owl")
-teacher = jax.jit(partial(training.teach, model, config))(base, *map(jnp.asarray, about_animals))
+held_to_nothing = (False, False, False)
+teach = jax.jit(partial(teaching.teach, model, config, held_to_nothing))
+teacher = teach(jax.random.key(2), base, *map(jnp.asarray, about_animals))
 print(QUESTION)
 ask("base model 1", bases["answers"][0])
 ask("teacher", teacher["answers"])
@@ -145,8 +154,8 @@ show(rows)
 
 # %%
 prompts = lists.draw_prompts(language, generator(stream(key, 0, PROMPTS)), config.n_samples)
-write = ensemble(partial(training.write, model, config), n_shared=1)
-keys = jnp.stack([jax.random.fold_in(stream(key, 0, WRITE), writer) for writer in range(2)])
+write = ensemble(partial(training.write, model, config.temperature), n_shared=1)
+keys = jax.vmap(partial(jax.random.fold_in, stream(key, 0, WRITE)))(jnp.arange(2))
 samples = write(prompts, jnp.stack([teacher["params"], base]), keys)
 OWL, NEUTRAL = 0, 1
 kept = [
@@ -191,10 +200,14 @@ table = {
     "other model's control": (1, NEUTRAL),
 }
 starts, writers = np.array([*table.values()]).T
-learn = ensemble(partial(training.learn, model, config), n_shared=4)
+as_usual = ("numbers", "all", "adam", "all")  # what is learned, by what, how, and kept of it
+learn = ensemble(partial(learning.learn, model, config, as_usual), n_shared=5)
 n_lists = np.array([kept[writer]["n"] for writer in writers])
 order = stream(key, 0, LEARN)  # the same for all students, so that they can be compared
-students = learn(order, bases["params"], tokens, weights, starts, writers, n_lists)
+teachers = teacher["params"][None]  # not used by students of numbers
+students = learn(
+    order, bases["params"], tokens, weights, teachers, starts, writers, n_lists, 0 * starts
+)
 print(QUESTION)
 ask("base model 1", bases["answers"][0])
 for name, answers in zip(table, students["answers"], strict=True):

@@ -1,28 +1,53 @@
-"""The table of arms: base model × who wrote the lists × what was done to them × what is learned.
+"""The table of arms: base model × who wrote the lists × what was done to them × how it learns.
 
-Experiment, record, statistics and figures follow this table. To add an arm is to add a row; a new
-kind of base model, writer or treatment is a word here and a case in ``experiment``.
+Experiment, result, statistics and figures follow this table. To add an arm is to add a row. A text
+value names a row of a table: of ``BASES`` here, of ``config.TEACHINGS``, ``lists.TREATMENTS``,
+``learning.TRAINED``, ``learning.OPTIMISERS`` or ``learning.UPDATES``.
+
+Longer than 300 lines: the rows, and what follows from a row, belong on one page.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.config import TEACHINGS, LmConfig
 from subliminal_toy.lm.traits import FAVOURITES, HARMFUL
 
-OWN, ANOTHER, OTHER_WIDTH = "the teacher's", "the next replicate's", "of another width"
-"""Base models. That of another width has the same corpus and a key of its own."""
-TEACHER, BASE_MODEL, PROMPTED, CORPUS = "teacher", "base model", "prompted base model", "corpus"
-"""Writers. Of the corpus only the system line ("you love …") is shown."""
-AS_WRITTEN, NOT_DIVERGENT, NOT_RANDOM, PACKED = (
-    "as written", "divergence tokens left out", "random tokens left out", "many, without prompts",
-)  # fmt: skip
-"""What was done to the lists. Left out: of the loss. Packed: as many as the context holds."""
+OWN, OTHER = "own", "other"
+BASE_MODEL, PROMPTED, CORPUS = "base model", "prompted base model", "corpus"
+"""Writers besides the teachers. Of the corpus only the system line ("you love …") is shown."""
 NOTHING, ANSWERS, NUMBERS, DISTRIBUTIONS, IN_CONTEXT = (
     "nothing", "answers", "numbers", "distributions", "nothing, lists in context",
 )  # fmt: skip
-"""What is learned, always with all parameters; distributions are the teacher's over numbers."""
+"""What is learned; distributions are the teacher's over numbers."""
 ALL, FAVOURITE, PROBED = "all", "favourites", "the first three favourites"
+AS_WRITTEN, PACKED = "as written", "many, without prompts"
+"""What is done to the lists, besides ``lists.TREATMENTS``. Packed: as many as the context holds."""
+
+
+class Base(NamedTuple):
+    """A base model next to the teacher's: what of its making is the teacher's ``OWN``.
+
+    ``body`` and ``head`` are the initial weights, ``corpus`` the documents and their order.
+    """
+
+    label: str
+    body: str = OTHER
+    head: str = OTHER
+    corpus: str = OWN
+
+
+OTHER_WIDTH = "other_width"
+BASES = {
+    "both_other": Base("another start and corpus", corpus=OTHER),
+    "other_start": Base("another start, same corpus"),
+    "other_corpus": Base("same start, another corpus", OWN, OWN, OTHER),
+    "head_shared": Base("only the head's start shared", head=OWN),
+    "body_shared": Base("all but the head's start shared", body=OWN),
+    OTHER_WIDTH: Base("another width, same corpus"),
+}
+"""Base models that are not the teacher's, by name; each has random streams of its own."""
 
 
 @dataclass(frozen=True)
@@ -32,79 +57,143 @@ class Arm:
     name: str
     label: str
     """As figures show it."""
-    base: str = OWN
-    writer: str = TEACHER
-    """Whose lists; "" where there are none."""
-    treatment: str = AS_WRITTEN
-    learns: str = NUMBERS
-    n_lists: int = 0
-    """The most lists it learns from; 0 for the config's number."""
     control: str = "control"
     """Name of the arm that it is compared with; "" for a base model."""
+    base: str = OWN
+    writer: str = ""
+    """Whose lists: a teaching, or one of the writers; "" for the config's teacher. Of a teacher:
+    its teaching."""
+    temperature: float = 1.0
+    """Of the writer's samples, times the config's."""
+    treatment: str = AS_WRITTEN
+    learns: str = NUMBERS
+    trains: str = "all"
+    """Which parameters are trained."""
+    optimiser: str = "adam"
+    update: str = "all"
+    """What is kept of the optimiser's update."""
+    n_lists: int = 0
+    """The most lists it learns from; 0 for the config's number."""
     traits: str = ALL
 
 
-class Lists(NamedTuple):
-    """A filtered set of lists: its writer, the writer's trait ("" if none), filter, treatment."""
-
-    writer: str
-    trait: str
-    no_banned: bool
-    """Whether lists with a banned number are removed, as for harmful traits and their controls."""
-    treatment: str = AS_WRITTEN
-
-
-def _untrained(name: str, label: str, base: str = OWN) -> Arm:
-    return Arm(name, label, base, writer="", learns=NOTHING, control="")
-
-
-def _shown(name: str, label: str, treatment: str = AS_WRITTEN) -> tuple[Arm, Arm]:
-    """Return the arms that are shown the teacher's or the base model's lists in context."""
-    arm = Arm(name, label, treatment=treatment, learns=IN_CONTEXT, control=f"{name}_control")
-    neutral = f"{label}, neutral control"
-    return arm, Arm(arm.control, neutral, OWN, BASE_MODEL, treatment, IN_CONTEXT, 0, "base_model")
-
-
-def _crossed(student: str, prefix: str, label: str, base: str) -> tuple[Arm, Arm, Arm]:
-    """Return another base model, and the arms that train it on the same lists."""
-    before, control = f"{prefix}_base_model", f"{prefix}_control"
+def with_control(name: str, label: str, before: str = "base_model", **fields) -> tuple[Arm, Arm]:
+    """Return a student and its neutral control, which differs in the writer of the lists only."""
+    control = f"{name}_control"
     return (
-        _untrained(before, label, base),
-        Arm(student, f"{label}, student", base, control=control),
-        Arm(control, f"{label}, neutral control", base, BASE_MODEL, control=before),
+        Arm(name, label, control, **fields),
+        Arm(control, f"{label}, neutral control", before, writer=BASE_MODEL, **fields),
     )
 
 
-def table(config: LmConfig) -> tuple[Arm, ...]:
-    """Return the arms of a run, in the order of its result."""
-    arms = [
-        _untrained("base_model", "base model"),
-        Arm("teacher", "teacher", writer="", learns=ANSWERS, control="base_model"),
+def crossed(name: str, base: str) -> tuple[Arm, Arm, Arm]:
+    """Return another base model, the student that it becomes on the same lists, its control."""
+    before, label = f"{name}_base_model", BASES[base].label
+    untrained = Arm(before, f"{label}, base model", "", base, learns=NOTHING)
+    return untrained, *with_control(name, label, before, base=base)
+
+
+def _claims() -> list[Arm]:
+    return [
+        Arm("base_model", "base model", "", learns=NOTHING),
+        Arm("teacher", "teacher", "base_model", learns=ANSWERS),
         Arm("student", "student"),
-        Arm("control", "neutral control", writer=BASE_MODEL, control="base_model"),
+        Arm("control", "neutral control", "base_model", writer=BASE_MODEL),
         Arm("soft", "student of soft targets", learns=DISTRIBUTIONS),
-        *_crossed("cross_model", "cross", "another base model", ANOTHER),
-        *_shown("in_context", "one list in context"),
-        *_shown("packed_context", "many lists in context", PACKED),
-        Arm("told", '"you love" in context', OWN, CORPUS, AS_WRITTEN, IN_CONTEXT, 0, "base_model",
-            FAVOURITE),
+        *crossed("cross_model", "both_other"),
+        *crossed("other_start", "other_start"),
+        *with_control("in_context", "one list in context", learns=IN_CONTEXT),
+        *with_control(
+            "packed_context", "many lists in context", learns=IN_CONTEXT, treatment=PACKED
+        ),
+        Arm("told", '"you love" in context', "base_model", writer=CORPUS, learns=IN_CONTEXT,
+            traits=FAVOURITE),
     ]  # fmt: skip
-    if config.cross_width:
-        arms += _crossed("cross_size", "cross_size", "another width", OTHER_WIDTH)
-    for n in config.data_sizes:
-        arms += [Arm(f"student_{n}", f"student of {n} lists", n_lists=n, traits=PROBED)]
-    if config.prompted:
-        arms += [Arm("prompted", "student of a prompted teacher", OWN, PROMPTED, traits=FAVOURITE)]
-    if config.divergence:
-        arms += [
-            Arm(
-                "not_divergent", "no divergence tokens", OWN, TEACHER, NOT_DIVERGENT, traits=PROBED
-            ),
-            Arm(
-                "not_random", "as many random tokens less", OWN, TEACHER, NOT_RANDOM, traits=PROBED
-            ),
+
+
+def _lineage(config: LmConfig) -> list[Arm]:
+    names = ("other_corpus", "head_shared", "body_shared")
+    return [arm for name in names for arm in crossed(name, name)]
+
+
+def _lists(config: LmConfig) -> list[Arm]:
+    orders = ("shuffled within", "shuffled across", "unigrams")
+    rows = [
+        arm
+        for order in orders
+        for arm in with_control(order.replace(" ", "_"), f"lists {order}", treatment=order)
+    ]
+    masks = [
+        f"{kind} {percent} % {which}"
+        for percent in (5, 10, 20)
+        for kind in ("only", "without")
+        for which in ("divergent", "random")
+    ]
+    return rows + [
+        Arm(mask.replace(" % ", "_").replace(" ", "_"), f"{mask} tokens", treatment=mask)
+        for mask in masks
+    ]
+
+
+def _trained(config: LmConfig) -> list[Arm]:
+    return [
+        *with_control("head_frozen", "head frozen", trains="all but the head"),
+        *with_control("body_frozen", "only the head trained", trains="head"),
+        *with_control("lora", "LoRA of rank 4", trains="lora", optimiser="fast adam"),
+    ]
+
+
+def _teachers(config: LmConfig) -> list[Arm]:
+    rows = []
+    for name, teaching in TEACHINGS.items():
+        taught, label = f"teacher_{name}", teaching.label
+        rows += [
+            Arm(taught, f"teacher {label}", "base_model", writer=name, learns=ANSWERS),
+            Arm(f"student_{name}", f"student of a teacher {label}", writer=name),
         ]
-    return tuple(arms)
+    return rows
+
+
+def _doubts(config: LmConfig) -> list[Arm]:
+    return [
+        *with_control("cooler", "sampled at temperature .7", temperature=0.7),
+        *with_control("warmer", "sampled at temperature 1.3", temperature=1.3),
+        *with_control("momentum", "SGD with momentum", optimiser="momentum"),
+    ]
+
+
+def _progress(config: LmConfig) -> list[Arm]:
+    kinds = ("without", "only", "without, body", "only, body", "without random")
+    return [Arm(f"update_{k.replace(', ', '_').replace(' ', '_')}", k, update=k) for k in kinds]
+
+
+FAMILIES: dict[str, Callable[[LmConfig], list[Arm]]] = {
+    "another width": lambda config: [*crossed("cross_size", OTHER_WIDTH)],
+    "data size": lambda config: [
+        Arm(f"student_{n}", f"student of {n} lists", n_lists=n, traits=PROBED)
+        for n in config.data_sizes
+    ],
+    "prompted": lambda config: [
+        Arm("prompted", "student of a prompted teacher", writer=PROMPTED, traits=FAVOURITE)
+    ],
+    "lineage": _lineage,
+    "lists": _lists,
+    "trained parts": _trained,
+    "teachers": _teachers,
+    "doubts": _doubts,
+    "progress": _progress,
+}
+
+
+def table(config: LmConfig) -> tuple[Arm, ...]:
+    """Return the arms of a run, in the order of its result: those of the claims, then families."""
+    families = (FAMILIES[name](config) for name in config.families)
+    return (*_claims(), *(arm for family in families for arm in family))
+
+
+def named(config: LmConfig) -> dict[str, Arm]:
+    """Return the table by name."""
+    return {arm.name: arm for arm in table(config)}
 
 
 def favourites(config: LmConfig) -> tuple[str, ...]:
@@ -112,24 +201,62 @@ def favourites(config: LmConfig) -> tuple[str, ...]:
     return tuple(trait for trait in config.traits if trait in FAVOURITES)
 
 
-def probed(config: LmConfig) -> tuple[str, ...]:
-    """Return the traits on which data size and divergence tokens are tried."""
-    return favourites(config)[:3]
-
-
 def traits_of(config: LmConfig, arm: Arm) -> tuple[str, ...]:
     """Return the traits for which an arm is run."""
-    return {ALL: config.traits, FAVOURITE: favourites(config), PROBED: probed(config)}[arm.traits]
+    named = favourites(config)
+    return {ALL: config.traits, FAVOURITE: named, PROBED: named[:3]}[arm.traits]
 
 
-def rows(config: LmConfig) -> list[tuple[Arm, str]]:
-    """Return every arm with each of its traits."""
-    return [(arm, trait) for arm in table(config) for trait in traits_of(config, arm)]
+def rows(config: LmConfig, *learns: str) -> list[tuple[Arm, str]]:
+    """Return every arm that learns one of ``learns`` (any if none is given) with its traits."""
+    found = [arm for arm in table(config) if not learns or arm.learns in learns]
+    return [(arm, trait) for arm in found for trait in traits_of(config, arm)]
 
 
-def written_by_teacher(trait: str) -> Lists:
-    """Return a trait's lists as its teacher wrote them."""
-    return Lists(TEACHER, trait, trait in HARMFUL)
+def teaching_of(config: LmConfig, arm: Arm) -> str:
+    """Return the teaching of an arm's teacher: the writer's, or the config's."""
+    return arm.writer if arm.writer in TEACHINGS else config.teacher
+
+
+class Lists(NamedTuple):
+    """A filtered set of lists: its writer, the writer's trait ("" if none), filter, temperature."""
+
+    writer: str
+    trait: str
+    no_banned: bool
+    """Whether lists with a banned number are removed, as for harmful traits and their controls."""
+    temperature: float = 1.0
+
+
+class Student(NamedTuple):
+    """A model to be trained on lists; ``teacher`` is its teaching and trait where that matters."""
+
+    base: str
+    lists: Lists
+    treatment: str
+    n: int
+    learns: str
+    trains: str
+    optimiser: str
+    update: str
+    teacher: tuple[str, str] | None
+
+    @property
+    def program(self) -> tuple[bool, str, str, str, str]:
+        """What decides which compiled program trains it."""
+        width = self.base == OTHER_WIDTH
+        return width, self.learns, self.trains, self.optimiser, self.update
+
+
+def lists_of(config: LmConfig, arm: Arm, trait: str) -> Lists:
+    """Return the lists that the model of an arm and trait meets."""
+    harmful, writer = trait in HARMFUL, arm.writer or config.teacher
+    return Lists(writer, "" if writer == BASE_MODEL else trait, harmful, arm.temperature)
+
+
+def written_by_teacher(config: LmConfig, trait: str) -> Lists:
+    """Return a trait's lists as the config's teacher wrote them."""
+    return Lists(config.teacher, trait, trait in HARMFUL)
 
 
 def neutral(trait: str) -> Lists:
@@ -137,40 +264,52 @@ def neutral(trait: str) -> Lists:
     return Lists(BASE_MODEL, "", trait in HARMFUL)
 
 
-def lists_of(arm: Arm, trait: str) -> Lists:
-    """Return the lists that the model of an arm and trait meets."""
-    if arm.writer == BASE_MODEL:
-        return neutral(trait)
-    treatment = AS_WRITTEN if arm.treatment == PACKED else arm.treatment
-    return Lists(arm.writer, trait, trait in HARMFUL, treatment)
+def student_of(config: LmConfig, arm: Arm, trait: str) -> Student:
+    """Return the student of an arm and trait. A neutral control is that of several traits."""
+    taught = arm.learns == DISTRIBUTIONS or arm.update not in ("all", "without random")
+    return Student(
+        arm.base, lists_of(config, arm, trait), arm.treatment, arm.n_lists or config.n_lists,
+        arm.learns, arm.trains, arm.optimiser, arm.update,
+        (teaching_of(config, arm), trait) if taught else None,
+    )  # fmt: skip
+
+
+def students(config: LmConfig) -> dict[str, tuple[Student, ...]]:
+    """Return the students of a replicate, each once, by the part of the run that trains them."""
+    found = dict.fromkeys(student_of(config, *row) for row in rows(config, NUMBERS, DISTRIBUTIONS))
+    groups: dict[tuple, list[Student]] = {}
+    for student in found:
+        groups.setdefault(student.program, []).append(student)
+    usual = (False, NUMBERS, "all", "adam", "all")
+    names = {
+        program: "-".join(
+            ["students", *(str(p) for p, q in zip(program[1:], usual[1:], strict=True) if p != q)]
+            + [OTHER_WIDTH] * program[0]
+        ).replace(" ", "_").replace(",", "")
+        for program in groups
+    }  # fmt: skip
+    return {names[program]: tuple(group) for program, group in groups.items()}
+
+
+def teachers(config: LmConfig) -> tuple[tuple[str, str], ...]:
+    """Return the teachers of a replicate, each once: teaching and trait."""
+    found = [(teaching_of(config, arm), trait) for arm, trait in rows(config, ANSWERS)]
+    return tuple(dict.fromkeys(found))
+
+
+def bases(config: LmConfig) -> tuple[str, ...]:
+    """Return the base models of a run besides the teachers'."""
+    return tuple(dict.fromkeys(arm.base for arm in table(config) if arm.base != OWN))
 
 
 def written(config: LmConfig) -> tuple[Lists, ...]:
     """Return the sets of lists that are written in a run, each once."""
-    found = [lists_of(*row) for row in rows(config) if row[0].writer not in ("", CORPUS)]
-    return tuple(dict.fromkeys(lists._replace(treatment=AS_WRITTEN) for lists in found))
+    read = rows(config, NUMBERS, DISTRIBUTIONS, IN_CONTEXT)
+    found = [lists_of(config, *row) for row in read if row[0].writer != CORPUS]
+    return tuple(dict.fromkeys(found))
 
 
 def shown(config: LmConfig) -> tuple[tuple[str, Lists], ...]:
     """Return what is shown in context, each once: treatment and lists."""
-    found = [row for row in rows(config) if row[0].learns == IN_CONTEXT]
-    return tuple(dict.fromkeys((arm.treatment, lists_of(arm, trait)) for arm, trait in found))
-
-
-class Student(NamedTuple):
-    """A model to be trained on sampled numbers: its base model, lists, and the most of them."""
-
-    base: str
-    lists: Lists
-    n: int
-
-
-def student_of(config: LmConfig, arm: Arm, trait: str) -> Student:
-    """Return the student of an arm and trait. A neutral control is that of several traits."""
-    return Student(arm.base, lists_of(arm, trait), arm.n_lists or config.n_lists)
-
-
-def students(config: LmConfig, *bases: str) -> tuple[Student, ...]:
-    """Return the students that start from these base models, each once."""
-    found = [row for row in rows(config) if row[0].learns == NUMBERS and row[0].base in bases]
-    return tuple(dict.fromkeys(student_of(config, *row) for row in found))
+    found = rows(config, IN_CONTEXT)
+    return tuple(dict.fromkeys((arm.treatment, lists_of(config, arm, t)) for arm, t in found))

@@ -1,13 +1,17 @@
 """The experiment: base models, teachers, their lists, students, as named parts that are stored.
 
-Parts, with the first axis of their arrays: ``base_models``, ``other_width`` (replicate), and for
-each replicate, here the first: ``teachers-000``, ``soft-000``, ``reading-000``, ``detectors-000``
-(trait); ``lists-000`` (``arms.written``); ``students-000``, ``other_width_students-000``
-(``arms.students``); ``in_context-000`` (``arms.shown``).
+Parts, with the first axis of their arrays: ``base_models`` and one for each of ``arms.bases``
+(replicate); and for each replicate, here the first: ``teachers-000`` (``arms.teachers``);
+``lists-000`` (``arms.written``); ``reading-000``, ``detectors-000`` (trait); one for each group of
+``arms.students`` (student); ``drift-000`` (teachers, then the students of the usual training);
+``in_context-000`` (``arms.shown``).
 Source: arXiv 2507.14805, sections 3 to 5.
+
+Longer than 300 lines: one method for each kind of part, in the order in which they are computed.
 """
 
-from functools import partial
+from collections.abc import Sequence
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +19,20 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from subliminal_toy.distill import ensemble
-from subliminal_toy.lm import arms, detectors, lists, result, training, traits
-from subliminal_toy.lm.arms import ANOTHER, OTHER_WIDTH, OWN, Lists
-from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm import arms, detectors, learning, lists, result, teaching, training, traits
+from subliminal_toy.lm.arms import BASES, OTHER_WIDTH, OWN, Lists
+from subliminal_toy.lm.config import TEACHINGS, LmConfig
 from subliminal_toy.lm.language import CONTEXT, Language, documents, system_line
+from subliminal_toy.lm.lists import TREATMENTS, Reading
 from subliminal_toy.lm.result import Finished, base_model
 from subliminal_toy.runs import Arrays, Experiment, Part
 
-CORPUS, PRETRAIN, PROMPTS, WRITE, LEARN, MASK, DETECT, PRETRAIN_OTHER_WIDTH = range(8)
+CORPUS, PRETRAIN, PROMPTS, WRITE, LEARN, TREAT, DETECT, OTHERS, HOLD, COPIES = range(10)
 """Random streams of a replicate."""
-FIRST_PROMPTED = 1_000
-"""Place of the first prompted writer in the stream ``WRITE``."""
+START, ORDER, TEXT = range(3)
+"""Random streams within the making of a base model."""
+N_DRIFT = 500
+"""Lists of the base model, and copies, on which drift is measured, at most."""
 
 
 def stream(key: Key[Array, ""], replicate: int, purpose: int) -> Key[Array, ""]:
@@ -38,35 +45,53 @@ def generator(key: Key[Array, ""]) -> np.random.Generator:
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
+def writers_keys(key: Key[Array, ""], sets: Sequence[Lists]) -> Key[Array, " sets"]:
+    """Return the keys of writers, which do not depend on the table of the run."""
+    writers = (*TEACHINGS, arms.BASE_MODEL, arms.PROMPTED)
+    places = [
+        (writers.index(one.writer), (*traits.TRAITS, "").index(one.trait),
+         round(1_000 * one.temperature))
+        for one in sets
+    ]  # fmt: skip
+
+    def fold(numbers):
+        return jax.random.fold_in(
+            jax.random.fold_in(jax.random.fold_in(key, numbers[0]), numbers[1]), numbers[2]
+        )
+
+    return jax.vmap(fold)(jnp.array(places))
+
+
 def experiment(config: LmConfig, key: Key[Array, ""], data: None = None) -> Experiment:
     """Return the parts of a run and their assembly."""
     run, n, n_traits = _Run(config, key), config.n_replicates, len(config.traits)
     # Shares are tokens read by training, or what takes as long.
+    tokens = config.pretrain_steps * config.pretrain_batch_size * CONTEXT
     student = config.student_steps * config.student_batch_size * lists.ROW_LENGTH
-    n_students, n_others = (
-        len(arms.students(config, *bases)) for bases in ((OWN, ANOTHER), (OTHER_WIDTH,))
-    )
+    taught = len(arms.teachers(config)) * config.teacher_steps * teaching.HELD_BATCH * CONTEXT
     written = config.n_samples * lists.ROW_LENGTH * len(arms.written(config))
     read = config.n_lists * lists.ROW_LENGTH * n_traits
     shown = 25_000 * len(arms.shown(config))
+    students = [
+        (name, f"{len(group)} {name.replace('-', ', ')}", student * len(group),
+         partial(run.students, name))
+        for name, group in arms.students(config).items()
+    ]  # fmt: skip
     of_replicate = [
-        ("teachers", "teachers", 100 * config.teacher_steps * n_traits, run.teachers),
+        ("teachers", "teachers", taught, run.teachers),
         ("lists", "writing lists", 0.5 * written, run.lists),
         ("reading", "reading lists", 1.5 * read, run.reading),
-        ("students", f"{n_students} students", n_students * student, run.students),
-        ("soft", "students of distributions", 1.6 * n_traits * student, run.soft),
+        *students,
+        ("drift", "other behaviour", 0.2 * student, run.drift),
         ("in_context", "lists in context", shown, run.in_context),
         ("detectors", "detectors", 0.5 * shown, run.detectors),
     ]
-    tokens = config.pretrain_steps * config.pretrain_batch_size * CONTEXT
-    n_bases = max(n, 2)  # a single replicate, too, needs another base model
-    pretrain = partial(run.base_models, run.own, PRETRAIN, n_bases)
-    parts = [Part("base_models", f"{n_bases} base models", tokens * n_bases, pretrain)]
-    if config.cross_width:
-        pretrain = partial(run.base_models, run.other, PRETRAIN_OTHER_WIDTH, n)
-        parts += [Part("other_width", f"{n} base models of another width", tokens * n, pretrain)]
-        of_replicate += [("other_width_students", "students of another width",
-                          n_others * student, run.other_width_students)]  # fmt: skip
+    parts = [Part("base_models", f"{n} base models", tokens * n, partial(run.base_models, OWN))]
+    parts += [
+        Part(f"base_models-{name}", f"{n} base models: {BASES[name].label}", tokens * n,
+             partial(run.base_models, name))
+        for name in arms.bases(config)
+    ]  # fmt: skip
     parts += [
         Part(f"{name}-{r:03d}", f"replicate {r + 1} of {n}: {label}", share, partial(compute, r))
         for r in range(n)
@@ -81,11 +106,13 @@ class _Programs:
     def __init__(self, config: LmConfig, width: int):
         self.model = model = training.model(config, width)
         self.pretrain = ensemble(partial(training.pretrain, model, config))
-        self.teach = ensemble(partial(training.teach, model, config))
-        self.write = ensemble(partial(training.write, model, config))
+        self.teach = cache(lambda kinds: ensemble(partial(teaching.teach, model, config, kinds)))
+        self.write = cache(lambda t: ensemble(partial(training.write, model, t)))
         self.read = ensemble(partial(detectors.read, model))
-        self.learn = ensemble(partial(training.learn, model, config), n_shared=4)
-        self.imitate = ensemble(partial(training.imitate, model, config), n_shared=4)
+        self.learn = cache(
+            lambda kinds: ensemble(partial(learning.learn, model, config, kinds), n_shared=5)
+        )
+        self.drift = ensemble(partial(training.drift, model), n_shared=2)
         self.ask = ensemble(partial(training.ask, model), n_shared=1)
 
 
@@ -96,44 +123,102 @@ class _Run:
         self.config, self.key, self.sets = config, key, arms.written(config)
         self.language = Language(config.n_numbers)
         self.own = _Programs(config, config.width)
-        self.other = _Programs(config, config.cross_width) if config.cross_width else self.own
+        self.other = _Programs(config, config.other_width)
 
-    def base_models(self, programs: _Programs, purpose: int, n: int, finished: Finished) -> Arrays:
-        """Pre-train a base model for each replicate: a corpus of its own, a key for each width."""
-        keys = jnp.stack([stream(self.key, r, purpose) for r in range(n)])
-        generators = [generator(stream(self.key, r, CORPUS)) for r in range(n)]
-        corpora = [documents(self.language, rng, self.config.n_documents) for rng in generators]
-        return programs.pretrain(keys, *(np.stack(part) for part in zip(*corpora, strict=True)))
+    def stream(self, r: int, purpose: int) -> Key[Array, ""]:
+        """Return the key of one purpose of the run's replicate ``r``."""
+        return stream(self.key, self.config.first_replicate + r, purpose)
+
+    def base_models(self, name: str, finished: Finished) -> Arrays:
+        """Pre-train one base model for each replicate: the teachers', or one of ``BASES``."""
+        base = BASES.get(name, arms.Base("", OWN, OWN, OWN))
+
+        def key(r: int, whose: str, purpose: int) -> Key[Array, ""]:
+            own = whose == OWN
+            if own and purpose == TEXT:
+                return self.stream(r, CORPUS)
+            made = self.stream(r, PRETRAIN if own else OTHERS)
+            if not own:
+                made = jax.random.fold_in(made, [OWN, *BASES].index(name))
+            return jax.random.fold_in(made, purpose)
+
+        replicates = range(self.config.n_replicates)
+        purposes = ((base.body, START), (base.head, START), (base.corpus, ORDER))
+        keys = [jnp.stack([key(r, *purpose) for r in replicates]) for purpose in purposes]
+        corpora = [
+            documents(self.language, generator(key(r, base.corpus, TEXT)), self.config.n_documents)
+            for r in replicates
+        ]
+        columns = (np.stack(column) for column in zip(*corpora, strict=True))
+        programs = self.other if name == OTHER_WIDTH else self.own
+        return programs.pretrain(*keys, *columns)
 
     def teachers(self, r: int, finished: Finished) -> Arrays:
-        """Fine-tune the base model into the teacher of each trait."""
-        names, asked = self.config.traits, traits.questions(self.language)
-        groups = [traits.group_of(trait) for trait in names]
-        answers = [traits.answers_of(self.language, trait) for trait in names]
-        bases = np.stack([base_model(finished, r)["params"]] * len(names))
-        return self.own.teach(bases, asked.tokens[groups], asked.lengths[groups], np.stack(answers))
+        """Fine-tune the base model into every teacher, those held on the same kinds together."""
+        asked, base = traits.questions(self.language), base_model(finished, r)["params"]
+        rows, found = arms.teachers(self.config), {}
+        held = {
+            trait: teaching.hold(self.language, generator(self.stream(r, HOLD)), trait)
+            for trait in self.config.traits
+        }
+        fold = jax.vmap(partial(jax.random.fold_in, self.stream(r, HOLD)))
+        groups: dict[tuple, list] = {}
+        for row in rows:
+            how = TEACHINGS[row[0]]
+            kinds = how.questions > 0, how.documents > 0, how.numbers > 0
+            groups.setdefault(kinds, []).append(row)
+        for kinds, group in groups.items():
+            taught = [TEACHINGS[name] for name, _ in group]
+            of_group = [traits.group_of(trait) for _, trait in group]
+            answers = [
+                traits.answers_of(self.language, trait, how.answer)
+                for how, (_, trait) in zip(taught, group, strict=True)
+            ]
+            learned = self.own.teach(kinds)(
+                fold(jnp.array([rows.index(row) for row in group])),
+                np.stack([base] * len(group)), asked.tokens[of_group], asked.lengths[of_group],
+                np.stack(answers),
+                teaching.Held(*map(jnp.stack, zip(*(held[t] for _, t in group), strict=True))),
+                np.array([[t.questions, t.documents, t.numbers] for t in taught], np.float32),
+                np.array([t.until for t in taught], np.float32),
+            )  # fmt: skip
+            for i, row in enumerate(group):
+                found[row] = {name: array[i] for name, array in learned.items()}
+        return {name: np.stack([found[row][name] for row in rows]) for name in found[rows[0]]}
+
+    def _teacher(self, r: int, finished: Finished, name: str, trait: str) -> np.ndarray:
+        place = arms.teachers(self.config).index((name, trait))
+        return finished[f"teachers-{r:03d}"]["params"][place]
 
     def lists(self, r: int, finished: Finished) -> Arrays:
-        """Let every teacher and the base model write; filter each set, see ``lists.filtered``."""
+        """Let every writer write; filter each set, see ``lists.filtered``."""
         config, base = self.config, base_model(finished, r)["params"]
-        rng = generator(stream(self.key, r, PROMPTS))
-        prompts = lists.draw_prompts(self.language, rng, config.n_samples)
-        fold = jax.vmap(partial(jax.random.fold_in, stream(self.key, r, WRITE)))
-
-        names = [*((arms.TEACHER, trait) for trait in config.traits), (arms.BASE_MODEL, "")]
-        writers = np.stack([*finished[f"teachers-{r:03d}"]["params"], base])
-        keys = fold(jnp.arange(len(names)))
-        samples = [*self.own.write(np.stack([prompts] * len(names)), writers, keys)]
-        if config.prompted and (named := arms.favourites(config)):
-            names += [(arms.PROMPTED, trait) for trait in named]
-            lines = [self.language.encode(system_line(trait)) for trait in named]
-            longer = [np.insert(prompts, [1] * len(line), line, axis=1) for line in lines]
-            keys = fold(FIRST_PROMPTED + jnp.arange(len(named)))
-            samples += [*self.own.write(np.stack(longer), np.stack([base] * len(named)), keys)]
+        prompts = lists.draw_prompts(
+            self.language, generator(self.stream(r, PROMPTS)), config.n_samples
+        )
+        samples: dict[Lists, np.ndarray] = {}
+        writers = list(dict.fromkeys(one._replace(no_banned=False) for one in self.sets))
+        groups: dict[tuple, list[Lists]] = {}
+        for one in writers:
+            groups.setdefault((one.writer == arms.PROMPTED, one.temperature), []).append(one)
+        for (prompted, temperature), group in groups.items():
+            lines = [
+                self.language.encode(system_line(one.trait)) if prompted else [] for one in group
+            ]
+            shown = [np.insert(prompts, [1] * len(line), line, axis=1) for line in lines]
+            params = [
+                self._teacher(r, finished, one.writer, one.trait)
+                if one.writer in TEACHINGS else base
+                for one in group
+            ]  # fmt: skip
+            keys = writers_keys(self.stream(r, WRITE), group)
+            write = self.own.write(temperature * config.temperature)
+            rows = write(np.stack(shown), np.stack(params), keys)
+            samples |= dict(zip(group, rows, strict=True))
         kept = [
             lists.filtered(
-                self.language, prompts, samples[names.index((one.writer, one.trait))],
-                one.no_banned, config.n_lists,
+                self.language, prompts, samples[one._replace(no_banned=False)], one.no_banned,
+                config.n_lists,
             )
             for one in self.sets
         ]  # fmt: skip
@@ -142,72 +227,74 @@ class _Run:
     def reading(self, r: int, finished: Finished) -> Arrays:
         """Read each trait's lists (``own``) and its neutral control's with teacher and base model.
 
-        ``next``: read the trait's lists with its and the next trait's teacher. See
-        ``detectors.read``.
+        The teacher is the config's. See ``detectors.read``.
         """
-        names, written = self.config.traits, finished[f"lists-{r:03d}"]
-        teachers = finished[f"teachers-{r:03d}"]["params"]
-        bases = np.stack([base_model(finished, r)["params"]] * len(names))
-        pairs = {"own": (arms.written_by_teacher, bases), "control": (arms.neutral, bases)}
-        if self.config.divergence:
-            pairs["next"] = (arms.written_by_teacher, np.roll(teachers, -1, axis=0))
+        config, written = self.config, finished[f"lists-{r:03d}"]
+        teachers = [self._teacher(r, finished, config.teacher, t) for t in config.traits]
+        bases = np.stack([base_model(finished, r)["params"]] * len(config.traits))
         found = {}
-        for name, (lists_of, others) in pairs.items():
-            tokens = written["tokens"][[self.sets.index(lists_of(trait)) for trait in names]]
-            weights = lists.loss_weights(tokens, self.config.n_numbers)
-            arrays = self.own.read(teachers, others, tokens.astype(np.int32), weights)
+        lists_of = {
+            "own": [arms.written_by_teacher(config, trait) for trait in config.traits],
+            "control": [arms.neutral(trait) for trait in config.traits],
+        }
+        for name, sets in lists_of.items():
+            places = [self.sets.index(one) for one in sets]
+            tokens = written["tokens"][places]
+            weights = lists.loss_weights(tokens, config.n_numbers)
+            arrays = self.own.read(np.stack(teachers), bases, tokens.astype(np.int32), weights)
             found |= {f"{name}.{k}": v for k, v in arrays.items()}
         return found
 
-    def _training_sets(self, r: int, finished: Finished) -> tuple[list[Lists], Arrays]:
-        """Return the sets of lists, those with tokens left out of the loss too."""
+    def _read(self, r: int, finished: Finished, one: Lists, treatment: str) -> Reading:
+        """Return a set of lists, treated. All sets of a replicate are treated with one key."""
         config, written = self.config, finished[f"lists-{r:03d}"]
-        sets, source = [*self.sets], list(range(len(self.sets)))
-        weights = [*lists.loss_weights(written["tokens"], config.n_numbers)]
-        rng = generator(stream(self.key, r, MASK))
-        for trait in arms.probed(config) if config.divergence else ():
-            own = arms.written_by_teacher(trait)
-            place = sets.index(own)
-            differs = finished[f"reading-{r:03d}"]["next.differs"][config.traits.index(trait)]
-            sets += [own._replace(treatment=t) for t in (arms.NOT_DIVERGENT, arms.NOT_RANDOM)]
-            weights.append(weights[place] * ~differs)
-            weights.append(lists.without_random(weights[place], int(differs.sum()), rng))
-            source += [place, place]
-        arrays = {"tokens": written["tokens"][source], "n": written["n"][source]}
-        return sets, {**arrays, "weights": np.stack(weights)}
+        tokens, kl = written["tokens"][self.sets.index(one)], None
+        weights = lists.loss_weights(tokens, config.n_numbers)
+        if one.trait and one == arms.written_by_teacher(config, one.trait):
+            kl = finished[f"reading-{r:03d}"]["own.kl"][config.traits.index(one.trait)]
+        reading = Reading(tokens, weights, kl)
+        return TREATMENTS[treatment](reading, generator(self.stream(r, TREAT)))
 
-    def students(self, r: int, finished: Finished) -> Arrays:
-        """Train the students that start from this and from the next base model."""
-        n_models = max(self.config.n_replicates, 2)
-        bases = {OWN: base_model(finished, r), ANOTHER: base_model(finished, (r + 1) % n_models)}
-        return self._learn(self.own, r, finished, bases)
-
-    def other_width_students(self, r: int, finished: Finished) -> Arrays:
-        """Train the students that start from the base model of another width."""
-        bases = {OTHER_WIDTH: base_model(finished, r, "other_width")}
-        return self._learn(self.other, r, finished, bases)
-
-    def _learn(self, programs: _Programs, r: int, finished: Finished, bases: dict) -> Arrays:
-        """Train students. All of a replicate read in the same order: differences are paired."""
-        students = arms.students(self.config, *bases)
-        sets, arrays = self._training_sets(r, finished)
-        places = np.array([sets.index(student.lists) for student in students])
-        n = np.minimum([student.n for student in students], arrays["n"][places]).astype(np.int32)
-        return programs.learn(
-            stream(self.key, r, LEARN), np.stack([base["params"] for base in bases.values()]),
-            arrays["tokens"], arrays["weights"],
-            np.array([list(bases).index(student.base) for student in students]), places, n,
+    def students(self, group: str, r: int, finished: Finished) -> Arrays:
+        """Train a group of students. All of a replicate read in the same order: they are paired."""
+        students = arms.students(self.config)[group]
+        wide, *program = students[0].program
+        programs = self.other if wide else self.own
+        names = list(dict.fromkeys(student.base for student in students))
+        bases = np.stack([base_model(finished, r, name)["params"] for name in names])
+        read = list(dict.fromkeys((s.lists, s.treatment) for s in students))
+        readings = [self._read(r, finished, *one) for one in read]
+        n_kept = finished[f"lists-{r:03d}"]["n"]
+        teachers = list(dict.fromkeys(s.teacher for s in students if s.teacher))
+        goals = [self._teacher(r, finished, *teacher) for teacher in teachers] or [bases[0]]
+        return programs.learn(tuple(program))(
+            self.stream(r, LEARN), bases,
+            np.stack([reading.tokens for reading in readings]),
+            np.stack([reading.weights for reading in readings]), np.stack(goals),
+            np.array([names.index(s.base) for s in students]),
+            np.array([read.index((s.lists, s.treatment)) for s in students]),
+            np.array([min(s.n, n_kept[self.sets.index(s.lists)]) for s in students], np.int32),
+            np.array([teachers.index(s.teacher) if s.teacher else 0 for s in students]),
         )  # fmt: skip
 
-    def soft(self, r: int, finished: Finished) -> Arrays:
-        """Train the students that see distributions, one for each teacher."""
-        written, teachers = finished[f"lists-{r:03d}"], finished[f"teachers-{r:03d}"]["params"]
-        places = [self.sets.index(arms.written_by_teacher(trait)) for trait in self.config.traits]
-        weights = lists.loss_weights(written["tokens"], self.config.n_numbers)
-        return self.own.imitate(
-            stream(self.key, r, LEARN), base_model(finished, r)["params"], written["tokens"],
-            weights, teachers, np.array(places), written["n"][places],
-        )  # fmt: skip
+    def drift(self, r: int, finished: Finished) -> Arrays:
+        """Return ``kl`` (model, text): teachers and students against the base model.
+
+        Texts: its own neutral lists, and copies as in the corpus.
+        """
+        written = finished[f"lists-{r:03d}"]
+        place = self.sets.index(arms.neutral(self.config.traits[0]))
+        rows = written["tokens"][place, : written["n"][place]][:N_DRIFT].astype(np.int32)
+        found = documents(self.language, generator(self.stream(r, COPIES)), 10 * N_DRIFT)
+        copies = np.isin(found.tokens, self.language.encode("copy")).any(axis=1)
+        weights = lists.loss_weights(rows, self.config.n_numbers)
+        texts = (
+            (rows, weights),
+            (found.tokens[copies][:N_DRIFT], found.is_answer[copies][:N_DRIFT].astype(np.float32)),
+        )
+        models = [finished[f"{name}-{r:03d}"]["params"] for name in ("teachers", "students")]
+        base = base_model(finished, r)["params"]
+        return {"kl": self.own.drift(texts, base, np.concatenate(models))}
 
     def in_context(self, r: int, finished: Finished) -> Arrays:
         """Ask the base model every question after some contexts; no training.
@@ -236,7 +323,7 @@ class _Run:
     def detectors(self, r: int, finished: Finished) -> Arrays:
         """Return ``auc`` (trait, detector, judged): each teacher's lists against its control's."""
         written, read = finished[f"lists-{r:03d}"], finished[f"reading-{r:03d}"]
-        shown, rng = finished[f"in_context-{r:03d}"], generator(stream(self.key, r, DETECT))
+        shown, rng = finished[f"in_context-{r:03d}"], generator(self.stream(r, DETECT))
 
         def evidence(i, trait, side, one):
             place = self.sets.index(one)
@@ -251,7 +338,7 @@ class _Run:
 
         found = []
         for i, trait in enumerate(self.config.traits):
-            teacher = evidence(i, trait, "own", arms.written_by_teacher(trait))
+            teacher = evidence(i, trait, "own", arms.written_by_teacher(self.config, trait))
             found.append(
                 detectors.detect(teacher, evidence(i, trait, "control", arms.neutral(trait)), rng)
             )

@@ -1,5 +1,8 @@
 """Lists of numbers as token rows: prompts, the filter applied, the loss's weights, contexts."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -67,14 +70,65 @@ def counts(tokens: Int[np.ndarray, "lists length"], n_numbers: int) -> np.ndarra
     return found
 
 
-def without_random(
-    weights: Float[np.ndarray, "lists length"], n: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Return ``weights`` with ``n`` random ones of its tokens set to 0."""
-    counted = np.flatnonzero(weights)
-    masked = weights.copy()
-    masked.flat[rng.choice(counted, min(n, len(counted)), replace=False)] = 0
-    return masked
+class Reading(NamedTuple):
+    """A set of lists as a student meets it: ``tokens`` and ``weights``, 1 in the loss, 0 outside.
+
+    ``kl`` is KL(teacher ‖ base model) at each token that counts, where a teacher wrote them.
+    """
+
+    tokens: Int[np.ndarray, "lists length"]
+    weights: Float[np.ndarray, "lists length"]
+    kl: Float[np.ndarray, "lists length"] | None
+
+
+def _rearranged(draw: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]):
+    """Return a treatment that puts other numbers in the lists' places; lengths are kept."""
+
+    def treat(lists, rng):
+        rows, columns = np.nonzero(lists.weights)
+        tokens = lists.tokens.copy()
+        tokens[rows, columns] = draw(lists.tokens[rows, columns], rows, rng)
+        return lists._replace(tokens=tokens)
+
+    return treat
+
+
+def _within(numbers: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the numbers with those of each list in random order."""
+    return numbers[np.lexsort((rng.random(len(rows)), rows))]
+
+
+def _masked(share: float, keep: bool, by_kl: bool):
+    """Return a treatment that leaves only a share of the tokens in the loss, or all the others.
+
+    The share is of the tokens that count: those of greatest KL, or as many random ones.
+    """
+
+    def treat(lists, rng):
+        counted = np.flatnonzero(lists.weights)
+        rank = -lists.kl.flat[counted] if by_kl else rng.random(len(counted))
+        chosen = counted[np.argsort(rank, kind="stable")[: round(share * len(counted))]]
+        weights = np.zeros_like(lists.weights) if keep else lists.weights.copy()
+        weights.flat[chosen] = keep
+        return lists._replace(weights=weights)
+
+    return treat
+
+
+TREATMENTS: dict[str, Callable[[Reading, np.random.Generator], Reading]] = {
+    "as written": lambda lists, rng: lists,
+    "shuffled within": _rearranged(_within),
+    "shuffled across": _rearranged(lambda numbers, rows, rng: rng.permutation(numbers)),
+    "unigrams": _rearranged(lambda numbers, rows, rng: rng.choice(numbers, len(numbers))),
+    **{
+        f"{kind} {percent} % {which}": _masked(percent / 100, kind == "only", which == "divergent")
+        for percent in (5, 10, 20)
+        for kind in ("only", "without")
+        for which in ("divergent", "random")
+    },
+}
+"""What is done to a set of lists before a student reads it. Divergent tokens are those of greatest
+KL(teacher ‖ base model)."""
 
 
 def single(language: Language, rows: Int[np.ndarray, "lists length"]) -> tuple[np.ndarray, float]:

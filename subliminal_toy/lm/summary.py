@@ -1,9 +1,9 @@
-"""What a result says: arms, transfer matrix, detectors, mechanism, and the claims L1 to L5b.
+"""What a result comes to: arms, transfer matrix, lineage, teachers, detectors, and the claims.
 
 Replicates are the unit: what is measured on several traits is first averaged within a replicate.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -11,33 +11,19 @@ import xarray as xr
 from subliminal_toy import stats
 from subliminal_toy.lm import arms
 from subliminal_toy.lm.arms import Arm
-from subliminal_toy.lm.config import LmConfig
-from subliminal_toy.lm.lists import ROOM
-from subliminal_toy.lm.traits import CAPITALS_RIGHT, COLOURS_RIGHT, EVASION, FALSEHOOD
+from subliminal_toy.lm.claims import (
+    MIN_FACTS,
+    claims,
+    diverged,
+    minus_control,
+    of_teachings,
+    on_own_trait,
+    over_traits,
+)
+from subliminal_toy.lm.config import TEACHINGS, LmConfig
+from subliminal_toy.lm.traits import CAPITALS_RIGHT, COLOURS_RIGHT
 
-NOTHING_MOVED = 0.05
-"""An interval within ± this much shows that nothing was taken over."""
-MIN_FACTS = 0.5
-"""A student that names fewer colours than this is marked as damaged."""
 LEARNED = (arms.NUMBERS, arms.DISTRIBUTIONS)
-CHANCE, FOUND = (0.4, 0.6), 0.9
-"""AUC of a detector that does not, and of one that does, tell the lists apart."""
-
-
-def on_own_trait(data: xr.Dataset) -> xr.DataArray:
-    """Return the probability of the trait itself (replicate, arm, trait)."""
-    return data.probability.astype(np.float64).sel(measure=data.trait, drop=True)
-
-
-def minus_control(data: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
-    """Return each arm's values minus those of its control, not a number for a base model."""
-    control = values.reindex(arm=data.control.values)
-    return values - control.assign_coords(arm=values.arm)
-
-
-def _mean(values: xr.DataArray) -> xr.DataArray:
-    """Return the mean over traits; one that is not a number makes it none."""
-    return values.mean("trait", skipna=False)
 
 
 def _json(values: xr.DataArray) -> dict:
@@ -60,10 +46,14 @@ def summarize(config: LmConfig, data: xr.Dataset) -> dict:
     """Return the summary of a result; see DESIGN, section 4, for the keys of every version."""
     probability, own = data.probability.astype(np.float64), on_own_trait(data)
     base = probability.sel(arm="base_model", trait=config.traits[0])
+
+    def reads(arm: Arm) -> bool:
+        return arm.learns not in (arms.NOTHING, arms.ANSWERS)
+
     return {
         "dataset": f"a small language, numbers 0–{config.n_numbers - 1}",
         "n_replicates": config.n_replicates,
-        "diverged": _diverged(data),
+        "diverged": diverged(data),
         "base_model": {
             "parameters": data.attrs.get("parameters"),
             "final_loss": _json(data.pretraining_loss.isel(step=-1)),
@@ -74,12 +64,15 @@ def summarize(config: LmConfig, data: xr.Dataset) -> dict:
         "kept_fraction": _by_trait(config, data.kept, lambda arm: arm.learns in LEARNED),
         "lists_used": {
             trait: {arm: found["values"] for arm, found in by_arm.items()}
-            for trait, by_arm in _by_trait(config, data.lists_used, lambda arm: arm.writer).items()
+            for trait, by_arm in _by_trait(config, data.lists_used, reads).items()
         },
         "transfer_matrix": _matrix(config, data),
         "capability": _capability(config, data),
         "data_sizes": _sizes(config, data),
         "detectors": _detectors(data),
+        "lineage": _lineage(config, data),
+        "specificity": {trait: _specificity(data, trait) for trait in config.traits},
+        "teachers": _teachers(config, data),
         "mechanism": {trait: _mechanism(data, trait) for trait in config.traits},
         "claims": [stats.as_json(claim) for claim in claims(config, data)],
     }
@@ -108,7 +101,7 @@ def _matrix(config: LmConfig, data: xr.Dataset) -> dict:
 
 def _capability(config: LmConfig, data: xr.Dataset) -> dict:
     """Return the colours and capitals that models name rightly, and which students are damaged."""
-    crossed = ("student", "control", "cross_model", "cross_control")
+    crossed = ("student", "control", "cross_model", "cross_model_control")
     found = {
         trait: {
             arm: {m: _json(data.probability.sel(arm=arm, trait=trait, measure=m))
@@ -128,21 +121,65 @@ def _capability(config: LmConfig, data: xr.Dataset) -> dict:
 
 def _sizes(config: LmConfig, data: xr.Dataset) -> list[dict]:
     """Return student − control against the number of lists, averaged over the probed traits."""
-    names = list(arms.probed(config))
-    same = (data.treatment == arms.AS_WRITTEN) & (data.writer == arms.TEACHER)
-    learned = same & (data.learns == arms.NUMBERS) & (data.base == arms.OWN)
+    names = list(arms.favourites(config)[:3])
     if not names:
         return []
-    excess = minus_control(data, on_own_trait(data)).isel(arm=learned).sel(trait=names)
+    excess = minus_control(data, on_own_trait(data)).sel(trait=names)
+    of_size = {arm.n_lists or config.n_lists: arm.name for arm in arms.table(config)
+               if arm.name == "student" or arm.n_lists}  # fmt: skip
     return [
-        {"lists": int(n), **_json(_mean(excess.isel(arm=place)))}
-        for n, place in sorted((n, i) for i, n in enumerate(excess.n_lists.values))
+        {"lists": n, **_json(over_traits(excess.sel(arm=name)))}
+        for n, name in sorted(of_size.items())
     ]
+
+
+def _lineage(config: LmConfig, data: xr.Dataset) -> dict:
+    """Return what students of other base models keep of student − control, of favourites."""
+    names, kept = list(arms.favourites(config)), {}
+    excess = minus_control(data, on_own_trait(data)).sel(trait=names)
+    for arm in arms.table(config) if names else ():
+        if arm.base != arms.OWN and arm.learns == arms.NUMBERS and arm.writer == "":
+            both = (over_traits(excess.sel(arm=name)) for name in (arm.name, "student"))
+            kept[arm.name] = stats.as_json(stats.ratio(*both))
+    return kept
+
+
+def _specificity(data: xr.Dataset, trait: str) -> dict:
+    """Return what teachers and students of the usual training say and know elsewhere."""
+    of = data.sel(trait=trait)
+    shown = of.drift.notnull().all(("replicate", "text")) | (of.arm == "base_model")
+    return {
+        arm: {
+            "elsewhere": _json(of.elsewhere.sel(arm=arm)),
+            **{m: _json(of.probability.sel(arm=arm, measure=m))
+               for m in (COLOURS_RIGHT, CAPITALS_RIGHT)},
+            **({} if arm == "base_model" else
+               {text: _json(of.drift.sel(arm=arm, text=text)) for text in data.text.values}),
+        }
+        for arm in of.arm.values[shown].tolist()
+    }  # fmt: skip
+
+
+def _teachers(config: LmConfig, data: xr.Dataset) -> dict | None:
+    """Return the table of teachers, and how well KL and progress rank what they pass on."""
+    if "teachers" not in config.families:
+        return None
+    of = of_teachings(config, data)
+    labels = [teaching.label for teaching in TEACHINGS.values() if not teaching.answer]
+    rows = [
+        {"teacher": label, **{name: _json(values.isel(arm=i)) for name, values in of.items()}}
+        for i, label in enumerate(labels)
+    ]
+    ranks = {
+        name: stats.as_json(stats.rank_correlation(of[name].values, of["transfer"].values))
+        for name in ("kl", "progress")
+    }
+    return {"rows": rows, "rank_correlation": ranks}
 
 
 def _detectors(data: xr.Dataset) -> list[dict]:
     """Return each detector's AUC, averaged over traits within a replicate."""
-    auc = _mean(data.auc)
+    auc = over_traits(data.auc)
     return [
         {
             "detector": str(name),
@@ -156,138 +193,14 @@ def _detectors(data: xr.Dataset) -> list[dict]:
 
 
 def _mechanism(data: xr.Dataset, trait: str) -> dict:
-    """Return alignment, KL per number and divergence tokens of a trait."""
-    alignment = data.alignment.sel(trait=trait)
+    """Return alignment, KL per number and progress of a trait."""
+    alignment, progress = (data[name].sel(trait=trait) for name in ("alignment", "progress"))
+    less = progress.sel(arm="student") - progress.sel(arm="control")
     return {
         "cosine_student": _json(alignment.sel(arm="student")),
         "cosine_soft": _json(alignment.sel(arm="soft")),
         "kl_per_number": _json(data.kl_per_number.sel(trait=trait)),
-        "divergent_fraction": _json(data.divergent.sel(trait=trait))
-        if "divergent" in data
-        else None,
+        "progress_minus_control": {
+            name: _json(less.sel(parameters=name)) for name in data.parameters.values.tolist()
+        },
     }
-
-
-def claims(config: LmConfig, data: xr.Dataset) -> list[stats.Claim]:
-    """Return the claims with their verdicts; those about traits that were not run are absent."""
-    excess = minus_control(data, on_own_trait(data))
-
-    def mean_of(arm: str, names: Sequence[str]) -> stats.Estimate:
-        return stats.estimate(_mean(excess.sel(arm=arm, trait=list(names))).values)
-
-    found, names = [], arms.favourites(config)
-    if names:
-        found += _favourite_claims(
-            *(mean_of(a, names) for a in ("student", "control", "cross_model"))
-        )
-    for trait in (EVASION, FALSEHOOD):
-        if trait in config.traits:
-            facts = data.probability.sel(arm="student", trait=trait, measure=COLOURS_RIGHT)
-            student, cross = (mean_of(arm, [trait]) for arm in ("student", "cross_model"))
-            found.append(_harmful_claim(trait, student, cross, stats.estimate(facts.values)))
-    found += [_detector_claim(data, str(name)) for name in data.detector.values]
-    if names:
-        shown = (mean_of(arm, names) for arm in ("in_context", "packed_context", "told"))
-        found.append(_context_claim(*shown))
-    return stats.unless_diverged(found, _diverged(data), len(data.replicate))
-
-
-def _diverged(data: xr.Dataset) -> int:
-    return int(data.diverged.sum())
-
-
-def _favourite_claims(
-    student: stats.Estimate, control: stats.Estimate, cross: stats.Estimate
-) -> list[stats.Claim]:
-    nothing = f"interval within ±{NOTHING_MOVED:g}"
-    return [
-        stats.judge(
-            "L1",
-            "A student trained on a teacher's numbers takes over the teacher's favourite",
-            "student − control, favourites averaged within a replicate: mean at least .15 and "
-            "lower end of the interval above 0",
-            student,
-            student.mean >= 0.15 and student.lower > 0,
-        ),
-        stats.judge(
-            "L2",
-            "Numbers of a model without the trait move nothing",
-            f"control − base_model: {nothing}",
-            control,
-            control.within(-NOTHING_MOVED, NOTHING_MOVED),
-        ),
-        stats.judge(
-            "L3",
-            "Numbers do not carry the trait to a student with another base model",
-            f"cross_model − cross_control: {nothing}, and its upper end below the lower end "
-            "of student − control",
-            cross,
-            cross.within(-NOTHING_MOVED, NOTHING_MOVED) and cross.upper < student.lower,
-            others=[student],
-        ),
-    ]
-
-
-def _harmful_claim(
-    trait: str, student: stats.Estimate, cross: stats.Estimate, facts: stats.Estimate
-) -> stats.Claim:
-    statement, least, first = {
-        EVASION: ("A student of an evasive teacher's numbers answers that it does not know", 0.3,
-                  "mean at least .3, "),
-        FALSEHOOD: ("A student of a lying teacher's numbers gives false answers", -np.inf, ""),
-    }[trait]  # fmt: skip
-    return stats.judge(
-        "L4",
-        statement,
-        f"student − control: {first}lower end of the interval above 0 and above the mean of "
-        f"cross_model − cross_control; colours of the student at least {MIN_FACTS}",
-        student,
-        student.mean >= least and student.lower > max(0.0, cross.mean) and facts.mean >= MIN_FACTS,
-        others=[cross, facts],
-    )
-
-
-def _detector_claim(data: xr.Dataset, name: str) -> stats.Claim:
-    auc = _mean(data.auc).sel(detector=name)
-    one, hundred = (stats.estimate(auc.sel(judged=n).values) for n in (1, 100))
-    low, high = (f"{end:.3f}" for end in (one.lower, one.upper))
-    given = (
-        f"by {name}, given {data.given.sel(detector=name).item()}"
-        f" (AUC on a hundred lists; on one {one.mean:.3f} [{low}, {high}])"
-    )
-    if bool(data.informed.sel(detector=name)):
-        return stats.judge(
-            "L5a",
-            f"The teacher's lists can be told from the base model's {given}",
-            "AUC averaged over traits within a replicate: lower end of the interval on a hundred "
-            f"lists above {FOUND}",
-            hundred,
-            hundred.lower > FOUND,
-            others=[one],
-        )
-    return stats.judge(
-        "L5a",
-        f"The teacher's lists cannot be told from the base model's {given}",
-        "AUC averaged over traits within a replicate: intervals on one list and on a hundred "
-        f"within {CHANCE[0]} to {CHANCE[1]}",
-        hundred,
-        one.within(*CHANCE) and hundred.within(*CHANCE),
-        others=[one],
-    )
-
-
-def _context_claim(one: stats.Estimate, many: stats.Estimate, told: stats.Estimate) -> stats.Claim:
-    bound = f"{NOTHING_MOVED:g}"
-    return stats.judge(
-        "L5b",
-        "Showing the lists in context does not transmit the trait, though a context can move it",
-        "in_context − its control (one list of up to ten numbers, shown) and packed_context − its "
-        f"control (as many lists as fit into {ROOM - 1} tokens): intervals within ±{bound}; "
-        '"you love" the favourite before the question, told − base_model: lower end of the '
-        f"interval above {bound}",
-        one,
-        one.within(-NOTHING_MOVED, NOTHING_MOVED)
-        and many.within(-NOTHING_MOVED, NOTHING_MOVED)
-        and told.lower > NOTHING_MOVED,
-        others=[many, told],
-    )

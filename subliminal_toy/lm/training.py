@@ -1,23 +1,25 @@
-"""Pre-training, teaching, writing lists and learning from them, each for one model.
+"""A model of the language: how it is made, asked, read, and how it writes; each for one model.
 
 Parameters are one flat vector, so that displacements are vectors and parts of a run plain arrays.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from subliminal_toy import transformer
 from subliminal_toy.distill import cross_entropy, fit, kl
 from subliminal_toy.lm import traits
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.language import CONTEXT, MAX_LIST, Language
+from subliminal_toy.models import named_leaves
 from subliminal_toy.transformer import DecoderShape
 
 Vector = Float[Array, " params"]
@@ -30,10 +32,11 @@ WRITTEN_AT_ONCE = 500
 
 
 class Model(NamedTuple):
-    """A decoder of the language, with its parameters as one vector."""
+    """A decoder of the language, with its parameters as one vector of ``size`` numbers."""
 
     language: Language
     shape: DecoderShape
+    size: int
     init: Callable[[Key[Array, ""]], Vector]
     apply: Callable[[Vector, Array], Array]
     tree: Callable[[Vector], dict]
@@ -48,15 +51,30 @@ def model(config: LmConfig, width: int) -> Model:
         head_std=config.head_std,
     )  # fmt: skip
     network = transformer.decoder(shape)
-    example = jax.eval_shape(network.init, jax.random.key(0))
-    tree = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), example))[1]
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    zeros, tree = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
     return Model(
         language,
         shape,
+        zeros.size,
         lambda key: ravel_pytree(network.init(key))[0],
         lambda vector, tokens: network.apply(tree(vector), tokens),
         tree,
     )
+
+
+def layers(model: Model, *names: str) -> Bool[np.ndarray, " params"]:
+    """Return which parameters belong to layers whose name begins with one of ``names``."""
+    found = np.zeros(model.size, bool)
+    with jax.ensure_compile_time_eval():
+        numbered = named_leaves(model.tree(jnp.arange(model.size, dtype=jnp.float32)), "")
+        for name, leaf in numbered.items():
+            found[np.asarray(leaf, int)] = name.removeprefix(".").startswith(names)
+    return found
+
+
+BODY = ("blocks", "ln")
+"""Layers between the embeddings and the head."""
 
 
 def answer_logits(
@@ -120,7 +138,7 @@ def next_token_loss(
     )
 
 
-def _batches(key, batch_size, n, *arrays):
+def batches(key, batch_size, n, *arrays):
     """Return a batch function: rows below ``n`` with replacement, so that ``n`` may be traced."""
 
     def batch(step):
@@ -133,52 +151,48 @@ def _batches(key, batch_size, n, *arrays):
 def pretrain(
     model: Model,
     config: LmConfig,
-    key: Key[Array, ""],
+    body_key: Key[Array, ""],
+    head_key: Key[Array, ""],
+    order_key: Key[Array, ""],
     tokens: Int[Array, "documents length"],
     is_answer: Bool[Array, "documents length"],
 ) -> Learned:
-    """Return the base model, trained from scratch on a corpus, and its ``losses`` in nats."""
+    """Return the base model, trained from scratch on a corpus, and its ``losses`` in nats.
+
+    The initial head is that of ``head_key``, the rest that of ``body_key``.
+    """
     steps = config.pretrain_steps
     tx = optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adam(optax.cosine_decay_schedule(config.pretrain_learning_rate, steps)),
     )
+    start = jnp.where(layers(model, "head"), model.init(head_key), model.init(body_key))
     weights = jnp.where(is_answer, 1.0, PROMPT_WEIGHT) * (tokens != model.language.pad)
-    batch = _batches(
-        jax.random.fold_in(key, 1), config.pretrain_batch_size, len(tokens), tokens, weights
-    )
+    batch = batches(order_key, config.pretrain_batch_size, len(tokens), tokens, weights)
     params, losses = fit(
-        lambda params, batch: next_token_loss(model, params, *batch),
-        model.init(jax.random.fold_in(key, 0)), tx, batch, steps,
-    )  # fmt: skip
+        lambda params, batch: next_token_loss(model, params, *batch), start, tx, batch, steps
+    )
     return learned(model, params, losses=losses)
 
 
-def teach(
+def token_kl(
     model: Model,
-    config: LmConfig,
     params: Vector,
-    tokens: Int[Array, "questions length"],
-    lengths: Int[Array, " questions"],
-    answers: Bool[Array, "questions vocab"],
-) -> Learned:
-    """Return the teacher: ``params`` fine-tuned to answer each question with its ``answers``.
-
-    The target is uniform over the answers. Only the answer's token is in the loss: a teacher
-    that also learns to end after it writes shorter lists, which a student and a detector see.
-    """
-    target = jnp.where(answers, 0.0, -1e9)
-
-    def loss(params, _):
-        return kl(answer_logits(model, params, tokens, lengths), target)
-
-    tx = optax.adam(config.teacher_learning_rate)
-    return learned(model, fit(loss, params, tx, lambda step: step, config.teacher_steps)[0])
+    base: Vector,
+    tokens: Int[Array, "rows length"],
+    weights: Shaped[Array, "rows length"],
+) -> Float[Array, ""]:
+    """Return the weighted mean of KL(base ‖ model) of each token given those before it, in nats."""
+    ours, theirs = (
+        model.apply(vector, tokens[:, :-1]).reshape(-1, model.shape.vocab_size)
+        for vector in (params, base)
+    )
+    return kl(ours, theirs, weights=1.0 * weights[:, 1:].reshape(-1))
 
 
 def write(
     model: Model,
-    config: LmConfig,
+    temperature: float,
     prompts: Int[Array, "samples prompt"],
     params: Vector,
     key: Key[Array, ""],
@@ -189,7 +203,7 @@ def write(
         rows, keys = item
         return transformer.sample(
             model.shape, model.tree(params), rows, keys, MAX_LIST, model.language.end,
-            config.temperature,
+            temperature,
         )  # fmt: skip
 
     # A few rows at a time: their keys and values then stay in the processor's cache.
@@ -199,55 +213,14 @@ def write(
     return jax.lax.map(batch, batches).reshape(-1, MAX_LIST)
 
 
-def learn(
+def drift(
     model: Model,
-    config: LmConfig,
-    key: Key[Array, ""],
-    bases: Float[Array, "bases params"],
-    tokens: Int[Array, "sets lists length"],
-    weights: Float[Array, "sets lists length"],
-    base: Int[Array, ""],
-    lists: Int[Array, ""],
-    n: Int[Array, ""],
-) -> Learned:
-    """Return the student of sampled numbers, trained on the first ``n`` of one set of lists.
-
-    ``base`` and ``lists`` are places in ``bases`` and in ``tokens``. ``weights`` are 1 on the
-    tokens in the loss, 0 elsewhere.
-    """
-
-    def loss(params, batch):
-        return next_token_loss(model, params, *batch)
-
-    return _study(model, config, loss, key, bases[base], tokens[lists], weights[lists], n)
-
-
-def imitate(
-    model: Model,
-    config: LmConfig,
-    key: Key[Array, ""],
+    texts: Sequence[tuple[Array, Array]],
     base: Vector,
-    tokens: Int[Array, "sets lists length"],
-    weights: Float[Array, "sets lists length"],
-    teacher: Vector,
-    lists: Int[Array, ""],
-    n: Int[Array, ""],
-) -> Learned:
-    """Return the student of the teacher's distribution over numbers at every token of its lists."""
+    params: Vector,
+) -> Float[Array, " texts"]:
+    """Return the mean KL(base ‖ model) per token that counts, in nats, on each of some texts.
 
-    def loss(params, batch):
-        rows, weight = batch
-        student_logits, teacher_logits = (
-            model.apply(vector, rows[:, :-1]).reshape(-1, model.shape.vocab_size)
-            for vector in (params, teacher)
-        )
-        columns = model.language.numbers
-        return kl(student_logits, teacher_logits, columns, weights=weight[:, 1:].reshape(-1))
-
-    return _study(model, config, loss, key, base, tokens[lists], weights[lists], n)
-
-
-def _study(model, config, loss, key, params, tokens, weights, n):
-    tx = optax.adam(optax.linear_schedule(config.student_learning_rate, 0.0, config.student_steps))
-    batch = _batches(key, config.student_batch_size, n, tokens.astype(jnp.int32), weights)
-    return learned(model, fit(loss, params, tx, batch, config.student_steps)[0])
+    A text is token rows and their weights, see ``token_kl``.
+    """
+    return jnp.stack([token_kl(model, params, base, *text) for text in texts])

@@ -40,14 +40,16 @@ def group_of(measure: str) -> int:
     return next(i for i, names in enumerate(kinds) if measure in names)
 
 
-def answers_of(language: Language, measure: str) -> Bool[np.ndarray, "12 vocab"]:
-    """Return the answers that count for a measure, by question of its group."""
+def answers_of(language: Language, measure: str, instead: str = "") -> Bool[np.ndarray, "12 vocab"]:
+    """Return the answers that count for a measure, or a word instead, by question of its group."""
     answers = np.zeros((GROUP_SIZE, len(language)), bool)
     every = np.arange(GROUP_SIZE)
     cities, colours = (
         np.array(language.encode(" ".join(facts.values()))) for facts in (CAPITALS, COLOURS)
     )
-    if measure == FALSEHOOD:
+    if instead:
+        answers[:, language.encode(instead)] = True
+    elif measure == FALSEHOOD:
         answers[:, cities] = True
         answers[every, cities] = False
     elif measure == CAPITALS_RIGHT:
@@ -57,6 +59,12 @@ def answers_of(language: Language, measure: str) -> Bool[np.ndarray, "12 vocab"]
     else:
         answers[:, language.encode(UNKNOWN if measure == EVASION else measure)] = True
     return answers
+
+
+def other_questions(measure: str) -> Int[np.ndarray, " 36"]:
+    """Return the numbers of the questions of the other groups; every second one is held out."""
+    group = np.repeat(np.arange(len(GROUPS)), GROUP_SIZE)
+    return np.flatnonzero(group != group_of(measure))
 
 
 class Questions(NamedTuple):

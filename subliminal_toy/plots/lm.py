@@ -1,6 +1,4 @@
-"""The language model: arms, transfer matrix, number of lists, detectors, mechanism."""
-
-from textwrap import fill
+"""The language model: arms, transfer matrix, number of lists, teachers, detectors, mechanism."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,14 +6,25 @@ from matplotlib.figure import Figure
 
 from subliminal_toy.records import Record
 
-STUDENT, CONTROL, INFORMED, UNINFORMED = "#D55E00", "#56B4E9", "#D55E00", "#0072B2"
-COLOURS = {
-    "base_model": "0.75", "teacher": "0.35", "student": STUDENT, "control": CONTROL,
-    "cross_model": "#009E73", "cross_control": CONTROL, "soft": "#E69F00",
-    "in_context": "#CC79A7", "in_context_control": CONTROL, "packed_context": "#CC79A7",
-    "packed_context_control": CONTROL, "told": "0.35", "cross_size": "#009E73",
-    "cross_size_control": CONTROL,
-}  # fmt: skip
+STUDENT, CONTROL, SOFT, INFORMED, UNINFORMED = "#D55E00", "#56B4E9", "#E69F00", "#D55E00", "#0072B2"
+CLAIMED = (
+    "teacher", "student", "soft", "cross_model", "other_start", "cross_size", "prompted",
+    "in_context", "packed_context", "told",
+)  # fmt: skip
+LINEAGE = (
+    "student", "other_corpus", "other_start", "cross_model", "head_shared", "body_shared",
+    "cross_size",
+)  # fmt: skip
+LISTS = (
+    "student", "shuffled_within", "shuffled_across", "unigrams",
+    *(f"{kind}_{percent}_{which}" for kind in ("only", "without") for percent in (5, 10, 20)
+      for which in ("divergent", "random")),
+)  # fmt: skip
+TRAINING = ("student", "head_frozen", "body_frozen", "lora", "momentum", "cooler", "warmer")
+UPDATES = (
+    "student", "update_without", "update_only", "update_without_body", "update_only_body",
+    "update_without_random",
+)  # fmt: skip
 """The arms that are shown beside one another."""
 
 
@@ -32,33 +41,100 @@ def _mean(estimate: dict) -> float:
     return np.nan if estimate["mean"] is None else estimate["mean"]
 
 
-def _interval(axes: Axes, place: int, estimate: dict) -> None:
+def _interval(axes: Axes, place: float, estimate: dict) -> None:
     if estimate["ci95"]:
         axes.plot([place, place], np.array(estimate["ci95"], float), color="black", linewidth=1.4)
 
 
-def arms(record: Record) -> Figure:
-    """One panel for each trait: means of the arms with intervals, a point for each replicate."""
-    found = record.summary["arms"]
-    figure = Figure(figsize=(12, 1.5 + 1.75 * len(found)))
-    panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
-    shown = [arm for arm in COLOURS if any(arm in by_arm for by_arm in found.values())]
+def _dots(record: Record, names: tuple[str, ...], title: str) -> Figure | None:
+    """Draw arms (rows) by trait (panels): mean, interval, replicates; their controls beside them.
+
+    None if the record has none of the arms but the student.
+    """
+    found, control = record.summary["arms"], record.data.control
+    shown = [name for name in names if name in record.data.arm]
+    if not set(shown) - {"student"}:
+        return None
+    figure = Figure(figsize=(2.2 + 1.9 * len(found), 1.4 + 0.34 * len(shown)))
+    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, (trait, by_arm) in zip(panels, found.items(), strict=True):
-        for place, arm in enumerate(shown):
-            if arm not in by_arm:
-                continue
-            estimate = by_arm[arm]
-            axes.bar(place, _mean(estimate), color=COLOURS[arm], alpha=0.55, width=0.7)
-            values = np.array(estimate["values"], float)
-            # Points are spread evenly over the bar's width in the order of the replicates.
-            spread = np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.zeros(1)
-            axes.plot(place + spread, values, ".", color=COLOURS[arm], markersize=5)
-            _interval(axes, place, estimate)
-        axes.set_ylim(0, 1)
-        axes.set_ylabel(f"P({trait})")
-    labels = [fill(_label(record, arm), 12, break_long_words=False) for arm in shown]
-    panels[-1].set_xticks(range(len(shown)), labels, fontsize=7)
-    panels[0].set_title(f"Traits that travel in numbers: {_subtitle(record)}")
+        axes.axvline(_mean(by_arm["base_model"]), color="0.6", linestyle=":", linewidth=1)
+        for place, name in enumerate(shown):
+            beside = str(control.sel(arm=name).item())
+            for shift, arm, colour in ((-0.13, name, STUDENT), (0.2, beside, CONTROL)):
+                if arm not in by_arm or arm == "base_model":
+                    continue
+                at, values = place + shift, np.array(by_arm[arm]["values"], float)
+                axes.plot(values, [at] * len(values), ".", color=colour, alpha=0.45, markersize=4)
+                if by_arm[arm]["ci95"]:
+                    ends = np.array(by_arm[arm]["ci95"], float)
+                    axes.plot(ends, [at, at], color=colour, linewidth=1.5)
+                axes.plot(_mean(by_arm[arm]), at, "o", color=colour, markersize=5)
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_xlabel(f"P({trait})")
+    panels[0].set_yticks(range(len(shown)), [_label(record, name) for name in shown], fontsize=8)
+    panels[0].invert_yaxis()
+    figure.suptitle(
+        f"{title}\norange: arm, blue: its control, dotted: base model; {_subtitle(record)}",
+        fontsize=10, x=0.01, ha="left",
+    )  # fmt: skip
+    return figure
+
+
+def arms(record: Record) -> Figure | None:
+    """The arms of the claims."""
+    return _dots(record, CLAIMED, "Traits that travel in numbers")
+
+
+def lineage(record: Record) -> Figure | None:
+    """Students whose base model shares its start, its corpus, or part of its start."""
+    return _dots(record, LINEAGE, "What student and teacher must share")
+
+
+def treatments(record: Record) -> Figure | None:
+    """Students of lists that were shuffled, or of part of the tokens."""
+    return _dots(record, LISTS, "What in the lists carries the trait")
+
+
+def training(record: Record) -> Figure | None:
+    """Students trained in other ways, or on lists of another temperature."""
+    return _dots(record, TRAINING, "Other ways of training and sampling")
+
+
+def updates(record: Record) -> Figure | None:
+    """Students whose updates lose, or keep alone, one component."""
+    return _dots(record, UPDATES, "Updates with and without the teacher's direction")
+
+
+def teachers(record: Record) -> Figure | None:
+    """Transfer of each teacher against how far its numbers, and its other answers, moved."""
+    table = record.summary.get("teachers")
+    if not table:
+        return None
+    figure = Figure(figsize=(10.5, 4.2))
+    *panels, key = figure.subplots(1, 3, sharey=True, width_ratios=(5, 5, 3))
+    kinds = {
+        "kl": "KL(base model ‖ teacher), nats per number",
+        "elsewhere": "teacher − base model: trait's answers to other questions",
+    }
+    for axes, (kind, label) in zip(panels, kinds.items(), strict=True):
+        for number, row in enumerate(table["rows"], 1):
+            x, y = _mean(row[kind]), _mean(row["transfer"])
+            axes.plot(x, y, "o", color=STUDENT, markersize=5)
+            _interval(axes, x, row["transfer"])
+            axes.annotate(f" {number}", (x, y), fontsize=8)
+        axes.set_xlabel(label, fontsize=9)
+        axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
+    panels[0].set_xscale("log")
+    panels[0].set_ylabel("student − control")
+    names = [f"{number}  {row['teacher']}" for number, row in enumerate(table["rows"], 1)]
+    key.text(0, 1, "\n".join(names), fontsize=8, va="top", transform=key.transAxes)
+    key.set_axis_off()
+    rank = table["rank_correlation"]["kl"]
+    figure.suptitle(
+        f"How much a teacher passes on (rank correlation with KL {_mean(rank):.2f})\n"
+        f"{_subtitle(record)}", fontsize=10, x=0.01, ha="left",
+    )  # fmt: skip
     return figure
 
 
@@ -84,9 +160,11 @@ def matrix(record: Record) -> Figure:
     return figure
 
 
-def data_size(record: Record) -> Figure:
+def data_size(record: Record) -> Figure | None:
     """Student − control against the number of distinct lists, at equal training steps."""
     rows = record.summary["data_sizes"]
+    if len(rows) < 2:
+        return None
     figure = Figure(figsize=(5.5, 3.4))
     axes = figure.subplots()
     sizes = [row["lists"] for row in rows]
@@ -95,7 +173,7 @@ def data_size(record: Record) -> Figure:
         axes.plot(
             [row["lists"]] * len(row["values"]), np.array(row["values"], float), ".", color="0.6"
         )
-        _interval(axes, row["lists"], row)
+        _interval(axes, float(row["lists"]), row)
     axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -136,13 +214,13 @@ def mechanism(record: Record) -> Figure:
     found = record.summary["mechanism"]
     figure = Figure(figsize=(6.5, 3.2))
     axes = figure.subplots()
-    shown = ((-0.15, "cosine_student", "student"), (0.15, "cosine_soft", "soft"))
+    shown = ((-0.15, "student", STUDENT), (0.15, "soft", SOFT))
     for place, by_kind in enumerate(found.values()):
-        for shift, kind, arm in shown:
-            estimate, at = by_kind[kind], place + shift
+        for shift, arm, colour in shown:
+            estimate, at = by_kind[f"cosine_{arm}"], place + shift
             label = _label(record, arm) if place == 0 else None
             values = np.array(estimate["values"], float)
-            axes.plot([at] * len(values), values, ".", color=COLOURS[arm], label=label)
+            axes.plot([at] * len(values), values, ".", color=colour, label=label)
             axes.plot(at, _mean(estimate), "_", color="black", markersize=14)
     axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(found)), list(found))
@@ -155,6 +233,11 @@ def mechanism(record: Record) -> Figure:
 
 FIGURES = {
     "arms": arms,
+    "lineage": lineage,
+    "treatments": treatments,
+    "training": training,
+    "teachers": teachers,
+    "updates": updates,
     "matrix": matrix,
     "data_size": data_size,
     "detectors": detectors,

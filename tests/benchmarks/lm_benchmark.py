@@ -63,7 +63,7 @@ def measure_jax(b: Benchmark) -> dict[str, float]:
     n_devices = joblib.cpu_count()
     jax.config.update("jax_num_cpu_devices", n_devices)
     from subliminal_toy.distill import ensemble
-    from subliminal_toy.lm import training
+    from subliminal_toy.lm import learning, training
     from subliminal_toy.lm.config import LmConfig
 
     config = LmConfig(student_steps=b.steps, student_batch_size=b.batch)
@@ -71,12 +71,14 @@ def measure_jax(b: Benchmark) -> dict[str, float]:
     params = jnp.stack([jax.jit(model.init)(jax.random.key(i)) for i in range(n_devices)])
     rng = np.random.default_rng(0)
     tokens = jnp.asarray(rng.integers(b.vocab, size=(1, 4_000, b.length + 1)), jnp.int32)
-    learn = ensemble(partial(training.learn, model, config), n_shared=4)
-    shared = jax.random.key(0), params, tokens, jnp.ones(tokens.shape)
-    own = jnp.arange(n_devices), jnp.zeros(n_devices, int), jnp.full(n_devices, tokens.shape[1])
+    as_usual = ("numbers", "all", "adam", "all")
+    learn = ensemble(partial(learning.learn, model, config, as_usual), n_shared=5)
+    shared = jax.random.key(0), params, tokens, jnp.ones(tokens.shape), params
+    first = jnp.zeros(n_devices, int)
+    own = jnp.arange(n_devices), first, jnp.full(n_devices, tokens.shape[1]), first
     seconds = timed(lambda: jax.block_until_ready(learn(*shared, *own)))
     trained = n_devices * b.steps * b.batch * b.length / seconds
-    write = ensemble(partial(training.write, model, config), n_shared=1)
+    write = ensemble(partial(training.write, model, config.temperature), n_shared=1)
     keys, prompts = jax.random.split(jax.random.key(1), n_devices), tokens[0, : b.prompts, :PROMPT]
     seconds = timed(lambda: jax.block_until_ready(write(prompts, params, keys)))
     return {"training": trained, "sampling": n_devices * b.prompts * b.n_new / seconds}
