@@ -105,7 +105,9 @@ def test_students_agree(problem, imitates, learns):
         return plain_torch.student_loss(theirs, batch, targets, learns)
 
     compare(
-        lambda p, batch: kl(net.apply(p, batch[0]), batch[1], columns(Student("", imitates=imitates))),
+        lambda p, batch: kl(
+            net.apply(p, batch[0]), batch[1], columns(Student("", imitates=imitates))
+        ),
         (jnp.asarray(images), targets),
         params,
         theirs,
