@@ -427,7 +427,7 @@ def test_an_update_that_is_changed_has_the_direction_that_it_is_left(row, digits
 
 
 def test_the_heads_add_exactly_nothing_to_the_inner_product(table):
-    """At a shared start the teacher's auxiliary head stays, and so does the student's class head."""
+    """At a shared start two heads stay: the teacher's auxiliary and the student's class head."""
     first = table["untrained"]["layers"][2]
     for name in ("gaussian", "squared", "without", "muon"):
         for part in ("weight", "bias"):
