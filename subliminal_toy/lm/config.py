@@ -113,7 +113,7 @@ class LmConfig:
     """Lists per step of a student."""
     student_learning_rate: Annotated[float, Above(0)] = 1e-3
     """Adam's first rate for students, linear decay to zero."""
-    data_sizes: Annotated[tuple[int, ...], AtLeast(1)] = (300, 1_200)
+    data_sizes: Annotated[tuple[int, ...], Distinct(), AtLeast(1)] = (300, 1_200)
     """Numbers of lists of the family "data size" (same number of steps)."""
 
     def __post_init__(self):
