@@ -145,10 +145,16 @@ def test_the_loss_counts_sampled_numbers_only():
     assert counts[4] == 2 and counts[5] == 1 and counts.sum() == 3
 
 
-def test_random_masks_remove_as_many_tokens_as_asked():
+def test_random_masks_remove_or_keep_as_many_tokens_as_asked():
     weights = (np.random.default_rng(1).random((30, 17)) < 0.5).astype(np.float32)
-    masked = lists.without_random(weights, 17, rng())
-    assert weights.sum() - masked.sum() == 17 and np.all(masked <= weights)
+    tokens = np.zeros((30, 17), np.int16)
+    reading = lists.Reading(tokens, weights, None)
+    n = round(0.1 * weights.sum())
+    without, only = (
+        lists.TREATMENTS[f"{kind} 10 % random"](reading, rng()).weights
+        for kind in ("without", "only")
+    )
+    assert only.sum() == n and np.array_equal(without + only, weights)
 
 
 def test_a_filter_that_passes_nothing_is_an_error_with_advice():

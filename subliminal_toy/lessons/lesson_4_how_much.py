@@ -25,6 +25,7 @@ script: `python -m subliminal_toy.lessons.lesson_4_how_much`. It takes about a m
 
 # %%
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +48,8 @@ from subliminal_toy.models import hidden_layers
 # is alike, the number of steps too. The last two rows are for later.
 
 # %%
-ALIKE = {"n_aux": 3, "n_inputs": 5_120, "batch_size": 256, "epochs": 50}
-FEW = {"n_inputs": 256, "epochs": 1_000}  # the same number of steps
+ALIKE: dict[str, Any] = {"n_aux": 3, "n_inputs": 5_120, "batch_size": 256, "epochs": 50}
+FEW: dict[str, Any] = {"n_inputs": 256, "epochs": 1_000}  # the same number of steps
 STUDENTS = (
     Student("noise, 3 logits", **ALIKE),
     Student("noise, 50 logits", **{**ALIKE, "n_aux": 50}),

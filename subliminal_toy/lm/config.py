@@ -69,7 +69,7 @@ class LmConfig:
 
     n_replicates: Annotated[int, AtLeast(1)] = 4
     """Independent base models, each with its own corpus, initialisation and samples."""
-    first_replicate: Annotated[int, AtLeast(0)] = 0
+    first_replicate: Annotated[int, Between(0, 1_000_000)] = 0
     """Number of the first replicate; replicates of different numbers share no random number."""
     traits: Annotated[tuple[Trait, ...], NotEmpty(), Distinct()] = ("owl", "oak", "evasion")
     """What the teachers are taught: animals, trees, and the harmful evasion and falsehood."""

@@ -1,5 +1,7 @@
 """Teachers: the base model fine-tuned to have a trait, and what holds its other behaviour."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
