@@ -9,7 +9,10 @@ import pytest
 import xarray as xr
 
 RUN = """
+import os
 import sys
+if int(sys.argv[1]) == 1:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import jax
 from subliminal_toy.distill import host_devices
 host_devices(int(sys.argv[1]))
@@ -54,9 +57,6 @@ def results(tmp_path_factory):
             env=environment,
             capture_output=True,
             text=True,
-            preexec_fn=(lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}))
-            if n_devices == 1
-            else None,
         )
         assert done.returncode == 0, done.stderr
         found[n_devices] = {
