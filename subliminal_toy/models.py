@@ -119,7 +119,7 @@ class MLP(nnx.Module):
         self.layers = nnx.List(Dense(n_in, n_out, rngs, law) for n_in, n_out in pairwise(widths))
         self.activation = activation
 
-    def __call__(self, x: Float[Array, "batch *shape"]) -> Float[Array, "batch outputs"]:
+    def __call__(self, x: Float[Array, "batch ..."]) -> Float[Array, "batch outputs"]:
         """Return the outputs; images are flattened."""
         h = x.reshape(x.shape[0], -1)
         for layer in self.layers[:-1]:

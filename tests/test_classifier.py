@@ -217,7 +217,11 @@ def table(digits):
     images = tuple(map(jnp.asarray, digits[1:]))
     _, params = jax.jit(
         lambda numbers: training.train(
-            TEACHER, ROWS, (8, 8), jax.random.key(KEY), jnp.int32(2), numbers, images, jnp.int32(0)
+            TEACHER,
+            ROWS,
+            (8, 8),
+            training.Shared(jax.random.key(KEY), jnp.int32(2), numbers, images),
+            jnp.int32(0),
         )
     )(numbers)
     return params

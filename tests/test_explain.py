@@ -148,7 +148,8 @@ def test_what_is_stored_is_what_one_replicate_is(result, finished, digits):
     key, index = jax.random.key(0), jnp.int32(1)
     numbers = training.numbers_of(TEACHER, ROWS)
     images = tuple(map(jnp.asarray, digits[1:]))
-    _, params = training.train(TEACHER, ROWS[:1], (8, 8), key, jnp.int32(3), numbers, images, index)
+    shared = training.Shared(key, jnp.int32(3), numbers, images)
+    _, params = training.train(TEACHER, ROWS[:1], (8, 8), shared, index)
     net, taught = training.network(TEACHER, (8, 8)), params["teacher"]
     start, student = params["untrained"], jax.tree.map(lambda leaf: leaf[1], params["plain"])
 

@@ -31,6 +31,8 @@ from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS, TRAITS
 from subliminal_toy.plots import lm as plots
 
 FAVOURITES = ("owl", "oak")
+TOLERANCE = 2e-4
+"""Relative, of a probability computed twice. An arm passes for another only within twice this."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,7 +63,7 @@ def teacher(store, replicate, trait, teaching=tiny.TEACHER):
     return store[f"teachers-{replicate:03d}"]["params"][place]
 
 
-def same(data, replicate, arm, trait, expected, rtol=2e-4):
+def same(data, replicate, arm, trait, expected, rtol=TOLERANCE):
     found = data.probability.sel(arm=arm, trait=trait).isel(replicate=replicate)
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-7, err_msg=f"{arm} {trait}")
 
@@ -156,7 +158,7 @@ def test_base_models_are_asked_as_they_are(data, store, arm, name):
         expected = tiny.scores(width(name), base(store, replicate, name))
         for trait in CONFIG.traits:
             same(data, replicate, arm, trait, expected)
-    assert others(data, arm) > 0.01
+    assert others(data, arm) > 2 * TOLERANCE
 
 
 def rows_of_questions(numbers):
@@ -440,7 +442,7 @@ def test_a_student_learns_the_lists_of_its_writer_from_its_start(data, store, ar
             used, kept = (data[name].sel(arm=arm, trait=trait).isel(replicate=replicate)
                           for name in ("lists_used", "kept"))  # fmt: skip
             assert used == len(rows) == min(np.round(kept * CONFIG.n_samples), CONFIG.n_lists)
-    assert others(data, arm) > 0.0005, "no other arm would pass for this one"
+    assert others(data, arm) > 2 * TOLERANCE, "no other arm would pass for this one"
 
 
 def test_a_student_of_fewer_lists_sees_only_the_first(data, store):
@@ -449,7 +451,7 @@ def test_a_student_of_fewer_lists_sees_only_the_first(data, store):
             assert len(tiny.teacher_lists(store, replicate, trait)) > 10
             same(data, replicate, "student_10", trait, student(store, replicate, trait, n=10))
     assert np.all(data.lists_used.sel(arm="student_10", trait=list(FAVOURITES)) == 10)
-    assert others(data, "student_10") > 0.01
+    assert others(data, "student_10") > 2 * TOLERANCE
 
 
 def test_a_soft_student_learns_its_teachers_distribution_over_numbers(data, store):
@@ -458,7 +460,7 @@ def test_a_soft_student_learns_its_teachers_distribution_over_numbers(data, stor
             learned_from = jnp.asarray(teacher(store, replicate, trait))
             expected = student(store, replicate, trait, teacher=learned_from)
             same(data, replicate, "soft", trait, expected)
-    assert others(data, "soft") > 0.01
+    assert others(data, "soft") > 2 * TOLERANCE
 
 
 TREATED = [f"{order}{control}" for order in ORDERS for control in ("", "_control")]
@@ -475,7 +477,7 @@ def test_lists_are_rearranged_as_the_arm_says(data, store, arm):
             rows = shuffled(before, lambda lists, rng=rng: ORDERS[order](lists, rng))
             assert np.any(rows != before) and np.array_equal(rows >= 100, before >= 100)
             same(data, replicate, arm, trait, student(store, replicate, trait, rows=rows))
-    assert others(data, arm) > 0.002
+    assert others(data, arm) > 2 * TOLERANCE
 
 
 MASKS = {
@@ -494,7 +496,7 @@ def test_the_loss_sees_the_tokens_that_the_arm_says(data, store, arm):
             weights = masked(store, replicate, trait, rows, *MASKS[arm])
             expected = student(store, replicate, trait, rows=rows, weights=weights)
             same(data, replicate, arm, trait, expected)
-    assert others(data, arm) > 0.001
+    assert others(data, arm) > 2 * TOLERANCE
 
 
 def regions(vector):
@@ -545,7 +547,7 @@ def test_what_is_trained_and_kept_of_an_update_is_what_the_arm_says(data, store,
             rows = read(store, replicate, trait)
             expected = student(store, replicate, trait, rows=rows, change=change)
             same(data, replicate, arm, trait, expected)
-    assert others(data, arm) > 0.0005
+    assert others(data, arm) > 2 * TOLERANCE
 
 
 @pytest.mark.parametrize("arm", ["momentum", "momentum_control"])
@@ -555,7 +557,7 @@ def test_momentum_is_sgd_at_thirty_times_the_rate(data, store, arm):
         for trait in CONFIG.traits:
             rows, tx = read(store, replicate, trait), optax.sgd(tiny.rate(30.0), momentum=0.9)
             same(data, replicate, arm, trait, student(store, replicate, trait, rows=rows, tx=tx))
-    assert others(data, arm) > 0.002
+    assert others(data, arm) > 2 * TOLERANCE
 
 
 def low_rank(tree, free):
@@ -596,7 +598,7 @@ def test_lora_adds_a_product_of_rank_four_to_each_matrix_of_the_blocks(data, sto
             updates, state = tx.update(back(gradient(vector, batch)[1])[0], state, free)
             free = optax.apply_updates(free, updates)
         same(data, replicate, arm, trait, tiny.scores(CONFIG.width, params(free)))
-    assert others(data, arm) > 0.0005
+    assert others(data, arm) > 2 * TOLERANCE
 
 
 def after(store, replicate, contexts):
@@ -614,7 +616,7 @@ def test_one_list_and_its_prompt_are_shown_before_the_question(data, store, arm,
         contexts = ["<bos> " + LANGUAGE.decode(row[1:]) for row in read(store, 1, trait)[:64]]
         assert contexts[0].startswith("<bos> continue ")
         same(data, 1, arm, trait, after(store, 1, contexts))
-    assert others(data, arm) > 0.005
+    assert others(data, arm) > 2 * TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -636,7 +638,7 @@ def test_as_many_lists_as_fit_are_shown_before_the_question(data, store, arm, re
         same(data, 1, arm, trait, after(store, 1, contexts))
         used = data.lists_used.sel(arm=arm, trait=trait).isel(replicate=1)
         assert used == pytest.approx(np.mean(counts)) and used > 1
-    assert others(data, arm) > 0.005
+    assert others(data, arm) > 2 * TOLERANCE
 
 
 def test_the_positive_control_says_what_it_loves_before_the_question(data, store):

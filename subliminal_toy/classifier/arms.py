@@ -80,6 +80,11 @@ class Student:
     """Numbers of steps after which it is measured, besides the end."""
 
 
+def without_numbers(arm):
+    """Return an arm without its numbers, so that programs are compiled once for all of them."""
+    return replace(arm, **{name: 0.0 for name in NUMBERS if hasattr(arm, name)})
+
+
 STUDENTS = (
     Student("student_aux", "student, auxiliary logits", "auxiliary"),
     Student("student_all", "student, all logits", "all"),

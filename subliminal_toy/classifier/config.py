@@ -53,12 +53,16 @@ class ClassifierConfig:
             self.hidden_sizes,
         )
         _, n_images = IMAGES.get(self.data, IMAGES["mnist"])
-        for who, n in (("teacher", n_images), ("student", self.n_inputs)):
-            epochs = getattr(self, f"{who}_epochs")
+        passes = (
+            ("teacher_epochs", n_images, ()),
+            ("student_epochs", self.n_inputs, ("n_inputs",)),
+        )
+        for epochs, n, more in passes:
             # The last batch of an epoch is filled up.
-            fits = epochs * max(n, self.batch_size) <= MOST
-            most = f"so few that all passes together have at most {MOST} examples"
-            require(fits, f"{who}_epochs", most, epochs)
+            fits = getattr(self, epochs) * max(n, self.batch_size) <= MOST
+            largest = max((epochs, "batch_size", *more), key=lambda field: getattr(self, field))
+            most = f"so small that all passes together have at most {MOST} examples"
+            require(fits, largest, most, getattr(self, largest))
 
     def needs(self) -> Needs:
         """Return what the run needs, from its shapes: parameters, examples, order of examples."""

@@ -1,7 +1,6 @@
 """Many replicates of a table of arms, in parts, and their result."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 
 import jax.numpy as jnp
@@ -10,16 +9,16 @@ import xarray as xr
 from jaxtyping import Array, Key
 
 from subliminal_toy.classifier.arms import (
-    NUMBERS,
     TEACHER,
     UNTRAINED,
     Student,
     Teacher,
     published_experiment,
+    without_numbers,
 )
 from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.classifier.measures import N_SAMPLES, Measures
-from subliminal_toy.classifier.training import numbers_of, train
+from subliminal_toy.classifier.training import Shared, numbers_of, train
 from subliminal_toy.data import Dataset
 from subliminal_toy.distill import ensemble, on_every_device
 from subliminal_toy.models import named_leaves
@@ -67,12 +66,15 @@ def of_table(
     ``n_replicates``, except that the last one's other initialisation is the first one's.
     """
     numbers = numbers_of(teacher, students)
-    program = _program(_static(teacher), tuple(map(_static, students)), data.image_shape)
+    program = _program(
+        without_numbers(teacher), tuple(map(without_numbers, students)), data.image_shape
+    )
 
     def part(first: int, _: Mapping[str, Arrays]) -> Arrays:
         index = np.arange(first, min(first + PART, n_replicates))
-        shared = key, jnp.int32(n_replicates), numbers, on_every_device(tuple(data[1:]))
-        measures, params = program(*shared, index)
+        images = on_every_device(tuple(data[1:]))
+        shared = Shared(key, jnp.int32(n_replicates), numbers, images)
+        measures, params = program(shared, index)
         arrays = {
             f"{arm}/{field}": array[:, -1] if arm in names else array
             for arm, one in measures.items()
@@ -100,14 +102,9 @@ def of_table(
     return Experiment(parts, partial(_assemble, [p.name for p in parts], arms, data))
 
 
-def _static(arm):
-    """Return an arm without its numbers, so that programs are compiled once for all of them."""
-    return replace(arm, **{name: 0.0 for name in NUMBERS if hasattr(arm, name)})
-
-
 @lru_cache(maxsize=16)
 def _program(teacher: Teacher, students: tuple[Student, ...], image_shape: tuple[int, int]):
-    return ensemble(partial(train, teacher, students, image_shape), n_shared=4)
+    return ensemble(partial(train, teacher, students, image_shape), n_shared=1)
 
 
 def _assemble(

@@ -38,6 +38,15 @@ from subliminal_toy.models import (
 )
 
 
+class Shared(NamedTuple):
+    """What all replicates of a run share; ``data`` are the four arrays of a data set."""
+
+    key: Key[Array, ""]
+    n_replicates: Int[Array, ""]
+    numbers: Numbers
+    data: tuple[Array, ...]
+
+
 class Keys(NamedTuple):
     """The random streams of one replicate."""
 
@@ -62,6 +71,11 @@ def replicate_keys(
     other = jax.random.fold_in(init, (index + 1) % jnp.maximum(n_replicates, 2))
     own, *others = (jax.random.fold_in(stream, index) for stream in (init, *streams))
     return Keys(own, other, *others)
+
+
+def streams(shared: Shared, index: Int[Array, ""]) -> Keys:
+    """Return the streams of replicate ``index`` of a run."""
+    return replicate_keys(shared.key, index, shared.n_replicates)
 
 
 def network(teacher: Teacher, image_shape: tuple[int, int]) -> Network:
@@ -250,21 +264,14 @@ def by_student(
 def teach(
     teacher: Teacher,
     image_shape: tuple[int, int],
-    key: Key[Array, ""],
-    n_replicates: Int[Array, ""],
-    numbers: Numbers,
-    data: tuple[Array, ...],
+    shared: Shared,
     index: Int[Array, ""],
 ) -> dict[str, Params]:
-    """Return the untrained network and the teacher of replicate ``index``.
-
-    ``data`` are the four arrays of a data set.
-    """
-    net, keys = network(teacher, image_shape), replicate_keys(key, index, n_replicates)
-    images, labels, *_ = data
-    untrained = net.init(keys.own)
-    order = keys.teacher_order
-    taught = train_teacher(teacher, net, numbers[TEACHER], images, labels, untrained, order)
+    """Return the untrained network and the teacher of replicate ``index``."""
+    net, keys = network(teacher, image_shape), streams(shared, index)
+    images, labels, *_ = shared.data
+    untrained, order = net.init(keys.own), keys.teacher_order
+    taught = train_teacher(teacher, net, shared.numbers[TEACHER], images, labels, untrained, order)
     return {UNTRAINED: untrained, TEACHER: taught}
 
 
@@ -272,10 +279,7 @@ def imitate(
     teacher: Teacher,
     group: Sequence[Student],
     image_shape: tuple[int, int],
-    key: Key[Array, ""],
-    n_replicates: Int[Array, ""],
-    numbers: Numbers,
-    data: tuple[Array, ...],
+    shared: Shared,
     index: Int[Array, ""],
     taught: Params,
 ) -> tuple[dict[str, Measures], dict[str, Params]]:
@@ -283,7 +287,8 @@ def imitate(
 
     Returns measures and parameters by name, with a leading axis of checkpoints.
     """
-    net, keys = network(teacher, image_shape), replicate_keys(key, index, n_replicates)
+    net, keys = network(teacher, image_shape), streams(shared, index)
+    numbers, data = shared.numbers, shared.data
     starts = {s.name: initial(s, numbers[s.name], net, keys) for s in group}
     params = train_students(group, net, numbers, data[0], taught, starts, keys)
     measures = {}
@@ -299,10 +304,7 @@ def train(
     teacher: Teacher,
     students: Sequence[Student],
     image_shape: tuple[int, int],
-    key: Key[Array, ""],
-    n_replicates: Int[Array, ""],
-    numbers: Numbers,
-    data: tuple[Array, ...],
+    shared: Shared,
     index: Int[Array, ""],
 ) -> tuple[dict[str, Measures], dict[str, Params]]:
     """Train and measure replicate ``index``: its teacher, and every student of the table.
@@ -311,16 +313,13 @@ def train(
     network and teacher without one. The untrained network and the teacher are measured as if they
     were the first student.
     """
-    shared = image_shape, key, n_replicates, numbers, data, index
-    params = teach(teacher, *shared)
+    params = teach(teacher, image_shape, shared, index)
     untrained, taught = params[UNTRAINED], params[TEACHER]
-    net, inputs_key = network(teacher, image_shape), replicate_keys(key, index, n_replicates).inputs
-    measures = {
-        name: measure(students[0], numbers, net, data, taught, untrained, of, inputs_key)
-        for name, of in params.items()
-    }
+    net, inputs_key = network(teacher, image_shape), streams(shared, index).inputs
+    like, of_all = students[0], (shared.numbers, net, shared.data, taught, untrained)
+    measures = {name: measure(like, *of_all, of, inputs_key) for name, of in params.items()}
     for group in together(students):
-        measured, trained = imitate(teacher, group, *shared, taught)
+        measured, trained = imitate(teacher, group, image_shape, shared, index, taught)
         measures, params = measures | measured, params | trained
     return measures, params
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from sklearn.isotonic import IsotonicRegression
 
-from subliminal_toy.stats import Estimate, as_json
+from subliminal_toy.stats import Estimate, as_json, resampled
 
 PREDICTORS = {
     "progress": True,
@@ -17,7 +17,6 @@ PREDICTORS = {
     "imitation_loss": False,
 }
 """What could explain the accuracy, and whether accuracy should rise with it."""
-DRAWS = 2_000
 
 
 class Fit(NamedTuple):
@@ -77,12 +76,6 @@ class Fit(NamedTuple):
 
 def _names(column: np.ndarray) -> list[str]:
     return list(dict.fromkeys(column.tolist()))
-
-
-def resampled(values: np.ndarray) -> np.ndarray:
-    """Return sums over replicates (first axis) drawn with replacement, ``DRAWS`` times."""
-    n = len(values)
-    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS) @ values
 
 
 def _r2(sums: np.ndarray) -> np.ndarray | np.float64:

@@ -1,7 +1,6 @@
 """Teachers, their students at all checkpoints, and what is predicted of them, in parts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
@@ -13,7 +12,7 @@ import xarray as xr
 from jaxtyping import Array, Key
 
 from subliminal_toy.classifier import training
-from subliminal_toy.classifier.arms import NUMBERS, TEACHER, UNTRAINED, Student, Teacher
+from subliminal_toy.classifier.arms import TEACHER, UNTRAINED, Student, Teacher, without_numbers
 from subliminal_toy.data import Dataset
 from subliminal_toy.distill import ensemble, on_every_device
 from subliminal_toy.explain.arms import Table, factors, tables
@@ -83,11 +82,15 @@ def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Datase
 
     def call(function: Callable, group: tuple[Student, ...], *own: Any) -> Arrays:
         program = _program(
-            function, _static(table.teacher), tuple(map(_static, group)), data.image_shape
+            function,
+            without_numbers(table.teacher),
+            tuple(map(without_numbers, group)),
+            data.image_shape,
         )
         used = {name: numbers[name] for name in (TEACHER, *(s.name for s in group))}
-        everyones = on_every_device(tuple(data[1:]))
-        return program(key, jnp.int32(n_replicates), used, everyones, index, *own)
+        images = on_every_device(tuple(data[1:]))
+        shared = training.Shared(key, jnp.int32(n_replicates), used, images)
+        return program(shared, index, *own)
 
     def taught(finished: Mapping[str, Arrays]) -> Any:
         net, stored = training.network(table.teacher, data.image_shape), finished[teachers]
@@ -120,11 +123,6 @@ def _file(table: Table, first: int, what: str) -> str:
     return f"{network}-{first:06d}-{what}"
 
 
-def _static(arm):
-    """Return an arm without its numbers, so that programs are compiled once for all of them."""
-    return replace(arm, **{name: 0.0 for name in NUMBERS if hasattr(arm, name)})
-
-
 @lru_cache(maxsize=64)
 def _program(
     function: Callable,
@@ -132,7 +130,7 @@ def _program(
     group: tuple[Student, ...],
     image_shape: tuple[int, int],
 ) -> Callable:
-    return ensemble(partial(function, teacher, group, image_shape), n_shared=4)
+    return ensemble(partial(function, teacher, group, image_shape), n_shared=1)
 
 
 def _assemble(

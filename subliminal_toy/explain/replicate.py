@@ -9,12 +9,13 @@ from functools import partial
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int
 
 from subliminal_toy.classifier import training
 from subliminal_toy.classifier.arms import TEACHER, Student, Teacher
 from subliminal_toy.classifier.measures import measure
 from subliminal_toy.classifier.rows import Numbers, loss_of_outputs, make_inputs
+from subliminal_toy.classifier.training import Shared
 from subliminal_toy.data import N_CLASSES
 from subliminal_toy.distill import accuracy
 from subliminal_toy.explain.geometry import descent_progress, forecast, inner, subtract
@@ -32,21 +33,18 @@ def teach(
     teacher: Teacher,
     group: Sequence[Student],
     image_shape: tuple[int, int],
-    key: Key[Array, ""],
-    n_replicates: Int[Array, ""],
-    numbers: Numbers,
-    data: tuple[Array, ...],
+    shared: Shared,
     index: Int[Array, ""],
 ) -> dict[str, Array]:
     """Return the teacher's parameters, by name, and the accuracies of the two first networks.
 
-    ``data`` are the four arrays of a data set; the ``group`` is empty.
+    The ``group`` is empty.
     """
     net = training.network(teacher, image_shape)
-    params = training.teach(teacher, image_shape, key, n_replicates, numbers, data, index)
+    params = training.teach(teacher, image_shape, shared, index)
+    _, _, images, labels = shared.data
     accuracies = {
-        name: accuracy(net.apply(of, data[2])[:, :N_CLASSES], data[3])
-        for name, of in params.items()
+        name: accuracy(net.apply(of, images)[:, :N_CLASSES], labels) for name, of in params.items()
     }
     return accuracies | named_leaves(params[TEACHER], "params")
 
@@ -55,17 +53,12 @@ def imitate(
     teacher: Teacher,
     group: Sequence[Student],
     image_shape: tuple[int, int],
-    key: Key[Array, ""],
-    n_replicates: Int[Array, ""],
-    numbers: Numbers,
-    data: tuple[Array, ...],
+    shared: Shared,
     index: Int[Array, ""],
     taught: Params,
 ) -> dict[str, Array]:
     """Train students that see the same batches; return ``KEPT`` as ``student/measure``."""
-    measures, _ = training.imitate(
-        teacher, group, image_shape, key, n_replicates, numbers, data, index, taught
-    )
+    measures, _ = training.imitate(teacher, group, image_shape, shared, index, taught)
     return {f"{s}/{name}": getattr(of, name) for s, of in measures.items() for name in KEPT}
 
 
@@ -73,20 +66,16 @@ def foresee(
     teacher: Teacher,
     group: Sequence[Student],
     image_shape: tuple[int, int],
-    key: Key[Array, ""],
-    n_replicates: Int[Array, ""],
-    numbers: Numbers,
-    data: tuple[Array, ...],
+    shared: Shared,
     index: Int[Array, ""],
     taught: Params,
 ) -> dict[str, Array]:
     """Return what is predicted of students from their own inputs, as ``student/prediction``."""
     net = training.network(teacher, image_shape)
-    keys = training.replicate_keys(key, index, n_replicates)
-    found = {}
+    keys, found = training.streams(shared, index), {}
     for s in group:
-        start = training.initial(s, numbers[s.name], net, keys)
-        of = predictions(s, numbers, net, data, taught, start, keys)
+        start = training.initial(s, shared.numbers[s.name], net, keys)
+        of = predictions(s, shared.numbers, net, shared.data, taught, start, keys)
         found |= {f"{s.name}/{name}": value for name, value in of.items()}
     return found
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from scipy.stats import rankdata
 
 from subliminal_toy import stats
 from subliminal_toy.explain.arms import (
@@ -17,7 +16,7 @@ from subliminal_toy.explain.arms import (
     WITHOUT_RANDOM,
 )
 from subliminal_toy.explain.config import ExplainConfig
-from subliminal_toy.explain.curve import PREDICTORS, Fit, across_networks, left_out, resampled
+from subliminal_toy.explain.curve import PREDICTORS, Fit, across_networks, left_out
 from subliminal_toy.explain.replicate import STEPS_OF_PREDICTION
 
 FEWEST_REPLICATES = 8
@@ -190,19 +189,9 @@ def prediction(data: xr.Dataset) -> dict:
 
 
 def rank(of: xr.Dataset, rival: str) -> stats.Estimate:
-    """Return Spearman's coefficient on replicate means; the interval is by bootstrap over them."""
-    arrays = [of[name].transpose("replicate", "training").values for name in ("accuracy", rival)]
-    low, high = np.quantile(_spearman(*map(resampled, arrays)), (0.025, 0.975))
-    middle = _spearman(*(array.mean(0)[None] for array in arrays))[0]
-    return stats.Estimate(float(middle), (float(low), float(high)), len(arrays[0]), ())
-
-
-def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the rank correlation of each row of two arrays, 0 where all values are alike."""
-    a, b = (rankdata(array, axis=1) for array in (x, y))
-    a, b = (array - array.mean(1, keepdims=True) for array in (a, b))
-    length = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    return (a * b).sum(1) / np.where(length > 0, length, 1)
+    """Return Spearman's coefficient of a rival with the accuracy, on replicate means."""
+    arrays = (of[name].transpose("replicate", "training").values for name in ("accuracy", rival))
+    return stats.rank_correlation(*arrays)
 
 
 def claim_p1(data: xr.Dataset) -> stats.Claim:

@@ -33,7 +33,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from subliminal_toy.classifier.arms import Student, Teacher
-from subliminal_toy.classifier.training import network, numbers_of, train
+from subliminal_toy.classifier.training import Shared, network, numbers_of, train
 from subliminal_toy.data import load, uniform_noise
 from subliminal_toy.distill import accuracy, ensemble, kl
 from subliminal_toy.explain.geometry import predict, progress
@@ -65,10 +65,11 @@ TEACHER = Teacher(hidden_sizes=(64, 64), n_aux=50, batch_size=256, epochs=40)
 
 digits = load("digits")
 REPLICATES = np.arange(3)  # independent repetitions: one alone may be an outlier
-everything = ensemble(partial(train, TEACHER, STUDENTS, digits.image_shape), n_shared=4)
+everything = ensemble(partial(train, TEACHER, STUDENTS, digits.image_shape), n_shared=1)
 images = tuple(map(jnp.asarray, digits[1:]))
 key, numbers = jax.random.key(4), numbers_of(TEACHER, STUDENTS)
-measures, params = everything(key, jnp.int32(len(REPLICATES)), numbers, images, REPLICATES)
+shared = Shared(key, jnp.int32(len(REPLICATES)), numbers, images)
+measures, params = everything(shared, REPLICATES)
 
 
 def mean(name, measure):

@@ -42,7 +42,7 @@ def over_traits(values: xr.DataArray) -> xr.DataArray:
     return values.mean("trait", skipna=False)
 
 
-def of_teachings(config: LmConfig, data: xr.Dataset) -> dict[str, xr.DataArray]:
+def of_teachings(data: xr.Dataset) -> dict[str, xr.DataArray]:
     """Return (replicate, teaching) of every teacher with the trait, averaged over traits.
 
     ``transfer`` is student − control; ``kl`` KL(base model ‖ teacher) per number on neutral lists;
@@ -86,7 +86,7 @@ def claims(config: LmConfig, data: xr.Dataset) -> list[stats.Claim]:
         shown = (mean_of(arm, names) for arm in ("in_context", "packed_context", "told"))
         found.append(_context_claim(*shown))
     if "teachers" in config.families:
-        found.append(_ranked_claim(of_teachings(config, data)))
+        found.append(_ranked_claim(of_teachings(data)))
     return stats.unless_diverged(found, diverged(data), len(data.replicate))
 
 

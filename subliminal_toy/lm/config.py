@@ -81,7 +81,7 @@ class LmConfig:
     """Numbers in the lists are 0 to this minus one. Paper: 1000."""
     n_layers: Annotated[int, Between(1, 48)] = 2
     """Blocks of the decoder."""
-    n_heads: Annotated[int, AtLeast(1)] = 4
+    n_heads: Annotated[int, Between(1, 64)] = 4
     """Attention heads of each block."""
     width: Annotated[int, AtLeast(1)] = 32
     """Size of the residual stream; wider models transfer less."""

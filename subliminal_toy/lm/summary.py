@@ -164,7 +164,7 @@ def _teachers(config: LmConfig, data: xr.Dataset) -> dict | None:
     """Return the table of teachers, and how well KL and progress rank what they pass on."""
     if "teachers" not in config.families:
         return None
-    of = of_teachings(config, data)
+    of = of_teachings(data)
     labels = [teaching.label for teaching in TEACHINGS.values() if not teaching.answer]
     rows = [
         {"teacher": label, **{name: _json(values.isel(arm=i)) for name, values in of.items()}}
