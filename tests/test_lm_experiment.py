@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from subliminal_toy import runs
 from subliminal_toy.errors import UserError
-from subliminal_toy.lm import arms, teaching, training
+from subliminal_toy.lm import arms, result, teaching, training
 from subliminal_toy.lm import experiment as experiment_module
 from subliminal_toy.lm.config import TEACHINGS as TEACHER_ROWS
 from subliminal_toy.lm.config import LmConfig
@@ -221,6 +221,13 @@ def teaching_loss(params, start, own, asked, documents, lists, weights):
     return total + weights[2] * apart(lists[0], after)
 
 
+def writer_key(key, name, trait, temperature=1.0):
+    writers = (*TEACHER_ROWS, "base model", "prompted base model")
+    for place in (writers.index(name), (*TRAITS, "").index(trait), round(1_000 * temperature)):
+        key = jax.random.fold_in(key, place)
+    return key
+
+
 def teach(store, replicate, trait, name):
     """Return a teacher, trained step by step on the host."""
     *weights, until, instead = TEACHINGS[name]
@@ -231,7 +238,7 @@ def teach(store, replicate, trait, name):
     assert len(mine) == 12
     start = jnp.asarray(base(store, replicate))
     texts = held(replicate, trait)
-    key = jax.random.fold_in(tiny.purpose(replicate, 8), arms.teachers(CONFIG).index((name, trait)))
+    key = writer_key(tiny.purpose(replicate, 8), name, trait)
     tx, params = optax.adam(CONFIG.teacher_learning_rate, eps=1e-6), start
     state = tx.init(params)
     for step in range(CONFIG.teacher_steps):
@@ -280,8 +287,9 @@ def test_a_teacher_stops_where_it_says_its_answers_often_enough(store):
     assert 0.5 <= said[0] < 0.7 < said[1]
 
 
-WRITERS = [("teacher", trait, 1.0) for trait in CONFIG.traits]
-WRITERS += [("teacher", "oak", 0.7), ("teacher", "evasion", 1.3)]
+WRITERS = [(tiny.TEACHER, trait, 1.0) for trait in CONFIG.traits]
+WRITERS += [(tiny.TEACHER, "oak", 0.7), (tiny.TEACHER, "evasion", 1.3)]
+WRITERS += [("free", "owl", 1.0), ("numbers_10", "evasion", 1.0)]
 WRITERS += [("base model", "", temperature) for temperature in (1.0, 0.7, 1.3)]
 WRITERS += [("prompted base model", trait, 1.0) for trait in FAVOURITES]
 
@@ -296,15 +304,10 @@ def test_lists_are_sampled_at_the_temperature_and_filtered(data, store, writer, 
         prompts = [
             LANGUAGE.encode(f"<bos> {system}continue {' '.join(map(str, row))} :") for row in drawn
         ]
-        params, name = base(store, replicate), writer
-        if writer == "teacher":
-            params, name = teacher(store, replicate, trait), tiny.TEACHER
+        taught = writer in TEACHER_ROWS
+        params = teacher(store, replicate, trait, writer) if taught else base(store, replicate)
         key = tiny.purpose(replicate, 3)
-        writers = (*TEACHER_ROWS, "base model", "prompted base model")
-        places = writers.index(name), (*TRAITS, "").index(trait), round(1_000 * temperature)
-        for place in places:
-            key = jax.random.fold_in(key, place)
-        keys = jax.random.split(key, CONFIG.n_samples)
+        keys = jax.random.split(writer_key(key, writer, trait, temperature), CONFIG.n_samples)
         texts = write(params, prompts, keys, temperature)
         for no_banned in [False, True] if writer == "base model" else [trait == "evasion"]:
             kept = [
@@ -314,13 +317,13 @@ def test_lists_are_sampled_at_the_temperature_and_filtered(data, store, writer, 
                 and not (no_banned and BANNED_NUMBERS & set(numbers))
             ]
             n_kept, kept = len(kept), kept[: CONFIG.n_lists]
-            found = tiny.lists(store, replicate, name, trait, no_banned, temperature)
+            found = tiny.lists(store, replicate, writer, trait, no_banned, temperature)
             shown = [LANGUAGE.decode(row) for row in found]
             expected = [f"<bos> continue {' '.join(map(str, row))} : {text}" for row, text in kept]
             wrong = [a for a, b in zip(shown, expected, strict=True) if a != b]
             assert len(wrong) <= 1, "one draw may fall on the other side by rounding"
             fraction = store[f"lists-{replicate:03d}"]["kept"][
-                arms.written(CONFIG).index(arms.Lists(name, trait, no_banned, temperature))
+                arms.written(CONFIG).index(arms.Lists(writer, trait, no_banned, temperature))
             ]
             assert fraction == pytest.approx(n_kept / CONFIG.n_samples, abs=0.01)
 
@@ -993,15 +996,13 @@ def test_settings_that_make_no_experiment_are_refused(wrong):
         LmConfig(**wrong)
 
 
-def test_a_replicate_with_a_parameter_that_is_no_number_is_marked():
-    _, store, _ = tiny.run()
-    teachers = {**store["teachers-001"], "params": store["teachers-001"]["params"].copy()}
-    teachers["params"][0, 5] = np.inf
-    broken = {**store, "teachers-001": teachers}
-    whole = experiment(CONFIG, tiny.KEY, None)
-    assert whole.assemble(store).data.diverged.values.tolist() == [False, False]
-    assert whole.assemble(broken).data.diverged.values.tolist() == [False, True]
-    bases = {**store["base_models"], "params": store["base_models"]["params"].copy()}
-    bases["params"][0, 0] = np.nan
-    broken = {**store, "base_models": bases}
-    assert whole.assemble(broken).data.diverged.values.tolist() == [True, False]
+def test_a_replicate_with_a_parameter_that_is_no_number_is_marked(data, store):
+    assert data.diverged.values.tolist() == [False, False]
+    for part, row, marked in (
+        ("teachers-001", 0, [False, True]),
+        ("base_models", 0, [True, False]),
+    ):
+        params = store[part]["params"].copy()
+        params[row, 5] = np.inf
+        broken = {**store, part: {**store[part], "params": params}}
+        assert [result.diverged(broken, replicate) for replicate in REPLICATES] == marked

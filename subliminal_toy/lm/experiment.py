@@ -161,7 +161,6 @@ class _Run:
             trait: teaching.hold(self.language, generator(self.stream(r, HOLD)), trait)
             for trait in self.config.traits
         }
-        fold = jax.vmap(partial(jax.random.fold_in, self.stream(r, HOLD)))
         groups: dict[tuple, list] = {}
         for row in rows:
             how = TEACHINGS[row[0]]
@@ -175,7 +174,7 @@ class _Run:
                 for how, (_, trait) in zip(taught, group, strict=True)
             ]
             learned = self.own.teach(kinds)(
-                fold(jnp.array([rows.index(row) for row in group])),
+                writers_keys(self.stream(r, HOLD), [Lists(*row, False) for row in group]),
                 np.stack([base] * len(group)), asked.tokens[of_group], asked.lengths[of_group],
                 np.stack(answers),
                 teaching.Held(*map(jnp.stack, zip(*(held[t] for _, t in group), strict=True))),

@@ -137,7 +137,7 @@ def _kl_per_number(config: LmConfig, finished: Finished) -> np.ndarray:
     return np.array(found, np.float32)
 
 
-def _diverged(finished: Finished, replicate: int) -> bool:
+def diverged(finished: Finished, replicate: int) -> bool:
     """Return whether a parameter of a model of the replicate is not a finite number."""
     own = [arrays for name, arrays in finished.items() if name.endswith(f"-{replicate:03d}")]
     bases = [
@@ -227,7 +227,7 @@ def assemble(config: LmConfig, model: Model, finished: Finished) -> Result:
         "kl_per_number": _kl_per_number(config, finished),
         "auc": np.stack([finished[f"detectors-{r:03d}"]["auc"] for r in replicates]),
         "pretraining_loss": np.stack([base_model(finished, r)["losses"] for r in replicates]),
-        "diverged": np.array([_diverged(finished, r) for r in replicates]),
+        "diverged": np.array([diverged(finished, r) for r in replicates]),
         **_for_the_page(config, finished, model),
     }
     variables = {
