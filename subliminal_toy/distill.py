@@ -130,7 +130,7 @@ def _one_step(loss_fn, tx, batch_fn, state, step):
     return (optax.apply_updates(params, updates), opt_state), loss
 
 
-THREADS = 8
+THREADS = 4
 
 
 def host_devices(n: int) -> None:

@@ -26,7 +26,7 @@ EXPERIMENTS = {
     "theorem": Room(
         theorem.TheoremConfig,
         theorem.PRESETS,
-        35,
+        70,
         True,
         "Check the one-step theorem numerically, and measure where it ends.",
     ),
@@ -40,14 +40,14 @@ EXPERIMENTS = {
     "explain": Room(
         explain.ExplainConfig,
         explain.PRESETS,
-        45,
+        50,
         True,
         "How much passes, and why: progress along the teacher's displacement, cause, prediction.",
     ),
     "lm": Room(
         lm.LmConfig,
         lm.PRESETS,
-        80,
+        125,
         False,
         "The owl that travels in numbers: a language model from scratch, with every control.",
     ),

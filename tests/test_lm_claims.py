@@ -117,8 +117,8 @@ BOUNDARIES = [
     ("L1", "student", "control", (SMALL, 0.5), (-SMALL, 0.5)),  # lower end 0
     ("L2", "control", "base_model", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
     ("L2", "control", "base_model", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
-    ("L3", "other_start", "other_start_control", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
-    ("L3", "other_start", "other_start_control", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
+    ("L3", "cross_model", "cross_model_control", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
+    ("L3", "cross_model", "cross_model_control", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
     ("L5b", "in_context", "in_context_control", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
     ("L5b", "in_context", "in_context_control", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
     ("L5b", "packed_context", "packed_context_control", (-0.03, 0.05 - SMALL), (0, 0.05 + SMALL)),
@@ -145,7 +145,7 @@ def test_a_claim_turns_at_the_boundary_of_each_conjunct(claim, arm, control, met
 def test_l3_needs_the_student_to_take_over_more_than_the_other_model():
     for lower, expected in ((0.03 + SMALL, "reproduced"), (0.03 - SMALL, "not reproduced")):
         interval = with_interval(-0.03, 0.03)
-        data = put(good(), "other_start", FAVOURITES, interval, "other_start_control")
+        data = put(good(), "cross_model", FAVOURITES, interval, "cross_model_control")
         only(put(data, "student", FAVOURITES, with_interval(lower, 0.4)), "L3", expected)
 
 
@@ -305,7 +305,7 @@ def test_detector_rows_say_what_was_given_and_both_intervals():
     [
         ({"L1", "L3"}, {"arm": "student", "trait": "owl", "measure": "owl"}),
         ({"L2", "L1", "L3"}, {"arm": "control", "trait": "owl", "measure": "owl"}),
-        ({"L3"}, {"arm": "other_start", "trait": "oak", "measure": "oak"}),
+        ({"L3"}, {"arm": "cross_model", "trait": "oak", "measure": "oak"}),
         ({"L4"}, {"arm": "student", "trait": "evasion", "measure": "evasion"}),
         ({"L4"}, {"arm": "cross_model_control", "trait": "evasion", "measure": "evasion"}),
         ({"L4 lying"}, {"arm": "student", "trait": "falsehood", "measure": "colours"}),

@@ -100,8 +100,7 @@ def _claims() -> list[Arm]:
         Arm("student", "student"),
         Arm("control", "neutral control", "base_model", writer=BASE_MODEL),
         Arm("soft", "student of soft targets", learns=DISTRIBUTIONS),
-        *crossed("cross_model", "both_other"),
-        *crossed("other_start", "other_start"),
+        *crossed("cross_model", "other_start"),
         *with_control("in_context", "one list in context", learns=IN_CONTEXT),
         *with_control(
             "packed_context", "many lists in context", learns=IN_CONTEXT, treatment=PACKED
@@ -112,7 +111,7 @@ def _claims() -> list[Arm]:
 
 
 def _lineage(config: LmConfig) -> list[Arm]:
-    names = ("other_corpus", "head_shared", "body_shared")
+    names = ("both_other", "other_corpus", "head_shared", "body_shared")
     return [arm for name in names for arm in crossed(name, name)]
 
 

@@ -73,7 +73,7 @@ def claims(config: LmConfig, data: xr.Dataset) -> list[stats.Claim]:
     found, names = [], arms.favourites(config)
     if names:
         found += _favourite_claims(
-            *(mean_of(a, names) for a in ("student", "control", "other_start"))
+            *(mean_of(a, names) for a in ("student", "control", "cross_model"))
         )
     for trait in (EVASION, FALSEHOOD):
         if trait in config.traits:
@@ -119,7 +119,7 @@ def _favourite_claims(
             "L3",
             "Numbers do not carry the trait to a student of another initialisation, though it was "
             "pre-trained on the same corpus in the same order",
-            f"other_start − other_start_control: {nothing}, and its upper end below the lower end "
+            f"cross_model − cross_model_control: {nothing}, and its upper end below the lower end "
             "of student − control",
             cross,
             cross.within(-NOTHING_MOVED, NOTHING_MOVED) and cross.upper < student.lower,

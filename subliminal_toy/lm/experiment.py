@@ -31,7 +31,7 @@ CORPUS, PRETRAIN, PROMPTS, WRITE, LEARN, TREAT, DETECT, OTHERS, HOLD, COPIES = r
 """Random streams of a replicate."""
 START, ORDER, TEXT = range(3)
 """Random streams within the making of a base model."""
-N_DRIFT = 500
+N_DRIFT = 200
 """Lists of the base model, and copies, on which drift is measured, at most."""
 
 

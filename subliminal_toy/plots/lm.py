@@ -8,11 +8,11 @@ from subliminal_toy.records import Record
 
 STUDENT, CONTROL, SOFT, INFORMED, UNINFORMED = "#D55E00", "#56B4E9", "#E69F00", "#D55E00", "#0072B2"
 CLAIMED = (
-    "teacher", "student", "soft", "cross_model", "other_start", "cross_size", "prompted",
+    "teacher", "student", "soft", "cross_model", "cross_size", "prompted",
     "in_context", "packed_context", "told",
 )  # fmt: skip
 LINEAGE = (
-    "student", "other_corpus", "other_start", "cross_model", "head_shared", "body_shared",
+    "student", "other_corpus", "cross_model", "both_other", "head_shared", "body_shared",
     "cross_size",
 )  # fmt: skip
 LISTS = (
