@@ -174,7 +174,7 @@ class _Run:
                 for how, (_, trait) in zip(taught, group, strict=True)
             ]
             learned = self.own.teach(kinds)(
-                writers_keys(self.stream(r, HOLD), [Lists(*row, False) for row in group]),
+                writers_keys(self.stream(r, HOLD), [Lists(name, trait, False) for name, trait in group]),
                 np.stack([base] * len(group)), asked.tokens[of_group], asked.lengths[of_group],
                 np.stack(answers),
                 teaching.Held(*map(jnp.stack, zip(*(held[t] for _, t in group), strict=True))),
