@@ -173,8 +173,9 @@ class _Run:
                 traits.answers_of(self.language, trait, how.answer)
                 for how, (_, trait) in zip(taught, group, strict=True)
             ]
+            writers = [Lists(name, trait, False) for name, trait in group]
             learned = self.own.teach(kinds)(
-                writers_keys(self.stream(r, HOLD), [Lists(name, trait, False) for name, trait in group]),
+                writers_keys(self.stream(r, HOLD), writers),
                 np.stack([base] * len(group)), asked.tokens[of_group], asked.lengths[of_group],
                 np.stack(answers),
                 teaching.Held(*map(jnp.stack, zip(*(held[t] for _, t in group), strict=True))),
