@@ -593,6 +593,24 @@ def test_one_replicate_tests_no_claim(digits):
     assert {claim["verdict"] for claim in summary["claims"]} == {stats.NOT_TESTED}
 
 
+def test_students_are_followed_from_their_start_to_their_end(digits):
+    config = replace(TINY, n_replicates=1, checkpoints=(3, 0), student_rate_ratio=0.5)
+    rates = [arm.learning_rate for arm in published_experiment(config)[1]]
+    assert rates == [TINY.learning_rate / 2] * 4
+    result = run(config, digits).data
+    assert result.step.values.tolist() == [0, 3, 6]
+    assert not result.progress_path.sel(step=0).any()
+    shorter = run(replace(config, checkpoints=(), student_epochs=1), digits).data
+    assert "step" not in shorter.dims
+    for name in ("accuracy", "imitation_loss", "progress"):
+        path = result[f"{name}_path"].rename(student="arm")
+        for step, at_end in ((3, shorter), (6, result)):
+            expected = at_end[name].sel(arm=path.arm).values
+            assert path.sel(step=step).values == pytest.approx(expected, abs=1e-5)
+    untrained = result.accuracy.sel(arm="untrained")
+    assert (result.accuracy_path.sel(student="student_all", step=0) == untrained).all()
+
+
 def test_published_values_are_compared_in_combined_standard_errors():
     paper = PRESETS["paper"]
     assert follows_the_paper(replace(paper, n_replicates=3))
@@ -609,7 +627,8 @@ def test_published_values_are_compared_in_combined_standard_errors():
     "setting",
     [{"n_replicates": 0}, {"n_aux": 0}, {"learning_rate": 0.0}, {"temperature": -1.0},
      {"learning_rate": float("inf")}, {"temperature": float("nan")}, {"hidden_sizes": ()},
-     {"hidden_sizes": (8, 0)}, {"batch_size": 0}, {"n_inputs": -1}],
+     {"hidden_sizes": (8, 0)}, {"batch_size": 0}, {"n_inputs": -1}, {"student_rate_ratio": 0.0},
+     {"checkpoints": (5, 1_180)}, {"checkpoints": (1, 1)}, {"checkpoints": (-1,)}],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(UserError, match="--" + next(iter(setting)).replace("_", "-")):

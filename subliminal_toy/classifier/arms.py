@@ -107,18 +107,20 @@ from the vector graphics of its bars."""
 
 def published_experiment(config: ClassifierConfig) -> tuple[Teacher, tuple[Student, ...]]:
     """Return the published experiment with the settings of a config."""
-    shared = {"learning_rate": config.learning_rate, "batch_size": config.batch_size}
     teacher = Teacher(
         architecture=config.architecture,
         hidden_sizes=config.hidden_sizes,
         n_aux=config.n_aux,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
         epochs=config.teacher_epochs,
-        **shared,
     )
     of_config = {
         "epochs": config.student_epochs,
         "n_inputs": config.n_inputs,
         "temperature": config.temperature,
-        **shared,
+        "learning_rate": config.student_rate_ratio * config.learning_rate,
+        "batch_size": config.batch_size,
+        "checkpoints": tuple(sorted(config.checkpoints)),
     }
     return teacher, tuple(replace(student, **of_config) for student in STUDENTS)

@@ -7,7 +7,16 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 from subliminal_toy.machine import Needs
-from subliminal_toy.settings import MOST, Above, AtLeast, AtMostValues, NotEmpty, check, require
+from subliminal_toy.settings import (
+    MOST,
+    Above,
+    AtLeast,
+    AtMostValues,
+    Distinct,
+    NotEmpty,
+    check,
+    require,
+)
 
 IMAGES = {"digits": (64, 1_437), "mnist": (784, 60_000)}
 """Pixels and training images, by data set; the others are of MNIST's size."""
@@ -30,6 +39,8 @@ class ClassifierConfig:
     """Auxiliary logits beside the ten class logits. Paper: 3."""
     learning_rate: Annotated[float, Above(0)] = 3e-4
     """Adam's learning rate, teacher and students. Paper: 3e-4."""
+    student_rate_ratio: Annotated[float, Above(0)] = 1.0
+    """The students' learning rate in units of the teacher's. Paper: 1."""
     batch_size: Annotated[int, AtLeast(1)] = 256
     """Examples per step, teacher and students. Paper: 1024."""
     teacher_epochs: Annotated[int, AtLeast(1)] = 40
@@ -40,6 +51,8 @@ class ClassifierConfig:
     """Fixed noise images of one replicate, the same for its four students. Paper: 60000."""
     temperature: Annotated[float, Above(0)] = 1.0
     """Divides the logits on both sides of the students' loss. Paper: 1."""
+    checkpoints: Annotated[tuple[int, ...], AtMostValues(64), AtLeast(0), Distinct()] = ()
+    """Numbers of steps after which students are measured, besides the end."""
     keep_params: bool = True
     """Keep the parameters of the first replicate's networks in the record."""
 
@@ -63,6 +76,9 @@ class ClassifierConfig:
             largest = max((epochs, "batch_size", *more), key=lambda field: getattr(self, field))
             most = f"so small that all passes together have at most {MOST} examples"
             require(fits, largest, most, getattr(self, largest))
+        last = self.student_epochs * -(-self.n_inputs // self.batch_size) - 1
+        before = max(self.checkpoints, default=0) <= last
+        require(before, "checkpoints", f"at most {last} (before the end)", self.checkpoints)
 
     def needs(self) -> Needs:
         """Return what the run needs, from its shapes: parameters, examples, order of examples."""
@@ -90,5 +106,18 @@ PRESETS = {
         teacher_epochs=5,
         student_epochs=5,
         n_inputs=60_000,
+    ),
+    # What the page trains in the browser: students see no input twice.
+    "live": replace(
+        _QUICK,
+        hidden_sizes=(64, 64),
+        n_replicates=64,
+        learning_rate=1e-3,
+        student_rate_ratio=3.0,
+        batch_size=64,
+        student_epochs=1,
+        n_inputs=1_500 * 64,
+        checkpoints=(0, 20, 40, 60, 100, 140, 200, 300, 400, 500, 600, 800, 1_000, 1_200),
+        keep_params=False,
     ),
 }

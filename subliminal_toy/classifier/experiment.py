@@ -18,7 +18,7 @@ from subliminal_toy.classifier.arms import (
 )
 from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.classifier.measures import N_SAMPLES, Measures
-from subliminal_toy.classifier.training import Shared, numbers_of, train
+from subliminal_toy.classifier.training import Shared, n_steps, numbers_of, train
 from subliminal_toy.data import Dataset
 from subliminal_toy.distill import ensemble, on_every_device
 from subliminal_toy.models import named_leaves
@@ -43,6 +43,8 @@ ABOUT = {
     "sample_logits": "logits that the first replicate's networks give them",
 }
 """What each variable of the result is."""
+PATHS = ("accuracy", "imitation_loss", "progress")
+"""Variables that are kept of students at all checkpoints too, as ``accuracy_path`` and so on."""
 
 
 def experiment(config: ClassifierConfig, key: Key[Array, ""], data: Dataset) -> Experiment:
@@ -62,8 +64,10 @@ def of_table(
     """Return the experiment of any table of students of one teacher.
 
     Variables of the result have the axes ``replicate`` and ``arm`` (see ``ABOUT``); arms are the
-    untrained network, the teacher and the students, by name. Replicate i does not depend on
-    ``n_replicates``, except that the last one's other initialisation is the first one's.
+    untrained network, the teacher and the students, by name. If the students have the same
+    checkpoints, those of ``PATHS`` are kept by ``replicate``, ``student`` and ``step`` too.
+    Replicate i does not depend on ``n_replicates``, except that the last one's other initialisation
+    is the first one's.
     """
     numbers = numbers_of(teacher, students)
     program = _program(
@@ -80,6 +84,12 @@ def of_table(
             for arm, one in measures.items()
             for field, array in one._asdict().items()
         }
+        arrays |= {
+            f"{name}/{field}_path": getattr(measures[name], field)
+            for name in names
+            for field in PATHS
+            if steps
+        }
         if first == 0 and keep_params:
             arrays |= {
                 name: leaf[0, -1] if arm in names else leaf[0]
@@ -88,7 +98,7 @@ def of_table(
             }
         return arrays
 
-    names = {s.name for s in students}
+    names, steps = [s.name for s in students], _steps(students)
     parts = [
         Part(
             f"replicates-{first:06d}",
@@ -99,7 +109,14 @@ def of_table(
         for first in range(0, n_replicates, PART)
     ]
     arms = (UNTRAINED, TEACHER, *(s.name for s in students))
-    return Experiment(parts, partial(_assemble, [p.name for p in parts], arms, data))
+    return Experiment(parts, partial(_assemble, [p.name for p in parts], arms, steps, data))
+
+
+def _steps(students: Sequence[Student]) -> tuple[int, ...]:
+    """Return the steps of the students' checkpoints and end; none if they differ or have none."""
+    ends = [s.epochs * n_steps(s.n_inputs, s.batch_size) for s in students]
+    steps = {(*s.checkpoints, end) for s, end in zip(students, ends, strict=True)}
+    return steps.pop() if students[0].checkpoints and len(steps) == 1 else ()
 
 
 @lru_cache(maxsize=16)
@@ -108,11 +125,15 @@ def _program(teacher: Teacher, students: tuple[Student, ...], image_shape: tuple
 
 
 def _assemble(
-    names: Sequence[str], arms: Sequence[str], data: Dataset, finished: Mapping[str, Arrays]
+    names: Sequence[str],
+    arms: Sequence[str],
+    steps: Sequence[int],
+    data: Dataset,
+    finished: Mapping[str, Arrays],
 ) -> Result:
     parts = [finished[name] for name in names]
 
-    def over_arms(field: str) -> np.ndarray:
+    def over_arms(field: str, arms: Sequence[str] = arms) -> np.ndarray:
         return np.stack(
             [np.concatenate([part[f"{arm}/{field}"] for part in parts]) for arm in arms], axis=1
         )
@@ -130,12 +151,19 @@ def _assemble(
             np.stack([parts[0][f"{arm}/sample_logits"][0] for arm in arms]),
         ),
     }
+    students, coordinates = arms[2:], {"arm": list(arms)}
+    if steps:
+        by_step = ("replicate", "student", "step")
+        variables |= {
+            f"{name}_path": (by_step, over_arms(f"{name}_path", students)) for name in PATHS
+        }
+        coordinates |= {"student": list(students), "step": list(steps)}
     result = xr.Dataset(
         {
-            name: (axes, array, {"long_name": ABOUT[name]})
+            name: (axes, array, {"long_name": ABOUT[name.removesuffix("_path")]})
             for name, (axes, array) in variables.items()
         },
-        coords={"arm": list(arms)},
+        coords=coordinates,
         attrs={"dataset": data.name},
     )
     prefix = "params/"
