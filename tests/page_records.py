@@ -83,7 +83,7 @@ def classifier_record(directory, size=8, config=None):
         coords={"arm": arms},
     )
     params = {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
+        jax.tree_util.keystr(path, simple=True, separator="."): np.stack([leaf, leaf, 0 * leaf])
         for path, leaf in jax.tree_util.tree_leaves_with_path(networks)
     }
     summary = classifier_summary.summarize(config, data)

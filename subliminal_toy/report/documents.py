@@ -5,23 +5,35 @@ script uses are inside it.
 """
 
 import base64
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib import image
 
 from subliminal_toy import __version__, plots
+from subliminal_toy.data import N_CLASSES
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.records import Record
 from subliminal_toy.report import tables
 from subliminal_toy.report.payloads import PAYLOADS
-from subliminal_toy.report.tables import SECTIONS, Records
+from subliminal_toy.report.tables import SECTIONS, WORDS, Records
 from subliminal_toy.stats import NOT_TESTED, REPRODUCED
 
 HERE = Path(__file__).parent
+
+
+class Finding(NamedTuple):
+    """What a record of an experiment says, in a title and in sentences."""
+
+    experiment: str
+    title: str
+    text: str
 
 
 def markdown_text(value: Any) -> str:
@@ -30,6 +42,11 @@ def markdown_text(value: Any) -> str:
         return value
     line = printable(str(value)).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"[\\`*~$|\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
+
+
+def _on_one_line(value: Any) -> str:
+    """Keep what a record says from ending a line or a field of the findings."""
+    return printable(str(value)).replace("|", "¦")
 
 
 def _environment(finalize: Callable[[Any], Any] | None, autoescape: bool) -> Environment:
@@ -45,26 +62,53 @@ def _environment(finalize: Callable[[Any], Any] | None, autoescape: bool) -> Env
         # Of digits, points and brackets of our own.
         "number": lambda value, decimals: Markup(tables.number(value, decimals)),
         "measured": lambda estimate: Markup(tables.measured(estimate["mean"], estimate["ci95"])),
+        "percent": lambda estimate, unit=" %": Markup(tables.percent(estimate, unit)),
+        "setting": tables.setting,
+        "dataset": tables.dataset,
+        "plain": plain,
+        "unfold": lambda figures, main: [n for n, f in figures.items() if f.get("main", 0) == main],
+        "emphasised": lambda line: Markup(re.sub(r"\*(\w+)\*", r"<em>\1</em>", line)),
     }
+    environment.globals |= {name: WORDS[name] for name in ("networks", "limits", "arms")}
+    environment.globals["section_words"] = SECTIONS
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
     return environment
+
+
+def plain(criterion: str) -> str:
+    """Return a criterion with its arms in words: those that have none, without underscores."""
+    return re.sub(
+        r"\b[a-z]+_[a-z_]+\b",
+        lambda name: WORDS["arms"].get(name[0]) or name[0].replace("_", " "),
+        criterion,
+    )
 
 
 MARKDOWN = _environment(markdown_text, autoescape=False)
 """Whatever a template writes between braces is escaped, unless it is marked as safe."""
 HTML = _environment(None, autoescape=True)
 """Likewise, by Jinja itself."""
+TEXT = _environment(_on_one_line, autoescape=False)
+"""Plain lines; what is made of them escapes them."""
 
 
-BLOCKS = ("findings", "claims", "criteria", "published")
-"""Blocks of Markdown that are made from records, each by the template of its name: the findings in
-sentences, the claims without and with their criteria, and the accuracies beside the paper's."""
+BLOCKS = ("findings", "claims", "criteria", "published", "limits")
+"""Blocks of Markdown, each by the template of its name: the findings in sentences, the claims
+without and with their criteria, the accuracies beside the paper's, and what is not shown."""
+
+
+def findings(records: Records) -> list[Finding]:
+    """Return what the records say in sentences, in the order of the page's sections."""
+    lines = TEXT.get_template("findings.txt").render(records=records).splitlines()
+    found = [Finding(*line.split("|")) for line in lines if line.strip()]
+    return sorted(found, key=lambda finding: list(SECTIONS).index(finding.experiment))
 
 
 def block(name: str, records: Records) -> str:
     """Return one of ``BLOCKS`` in Markdown."""
+    rows = tables.by_kind(tables.claims_rows(records))
     template = MARKDOWN.get_template(f"{name}.md")
-    return template.render(rows=tables.claims_rows(records), records=records).strip()
+    return template.render(rows=rows, findings=findings(records), records=records).strip()
 
 
 def update_blocks(text: str, records: Records) -> str:
@@ -86,27 +130,35 @@ def update_blocks(text: str, records: Records) -> str:
 
 
 def page(records: Records) -> str:
-    """Return the page: claims, then for each record what to try, its figures, its provenance.
+    """Return the page: the story, what was measured, why, language, limits, claims, provenance.
 
     The same records give the same bytes. Raises UserError if there are none, or one of an
     experiment that has no section.
     """
     if not records:
         raise UserError("A report needs at least one finished record.")
+    # What stands side by side begins with the most replicates, whose record is the story's.
+    n = {folder: record.summary.get("n_replicates", 0) for folder, record in records.items()}
+    records = {folder: records[folder] for folder in sorted(records, key=n.get, reverse=True)}
     experiments = [record.manifest["experiment"] for record in records.values()]
     for unknown in set(experiments) - set(SECTIONS):
         raise UserError(f"The page has no section for the experiment '{unknown}'.")
-    order = list(SECTIONS).index
-    ordered = sorted(records.items(), key=lambda item: order(item[1].manifest["experiment"]))
-    rows = tables.claims_rows(dict(ordered))
+    rows = tables.by_kind(tables.claims_rows(records))
+    entries = {folder: _entry(f"record-{i}", r) for i, (folder, r) in enumerate(records.items())}
     return HTML.get_template("page.html").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         rows=rows,
         n_tested=sum(row.verdict != NOT_TESTED for row in rows),
         n_reproduced=sum(row.verdict == REPRODUCED for row in rows),
-        several=[name for name in SECTIONS if experiments.count(name) > 1],
-        entries={folder: _entry(f"record-{i}", r) for i, (folder, r) in enumerate(ordered)},
+        story=_story(records),
+        findings=findings(records),
+        entries=entries,
+        sections={
+            name: {folder: e for folder, e in entries.items() if e["experiment"] == name}
+            for name in SECTIONS
+            if name in experiments
+        },
         version=__version__,
     )
 
@@ -116,9 +168,36 @@ def _entry(anchor: str, record: Record) -> dict[str, Any]:
     experiment, figures = record.manifest["experiment"], plots.draw(record)
     return {
         "anchor": anchor,
-        "words": SECTIONS[experiment],
-        "dataset": record.summary.get("dataset"),
+        "experiment": experiment,
+        "setting": tables.setting(record),
+        "summary": record.summary,
         "data": PAYLOADS[experiment](record),
         "images": {n: base64.b64encode(plots.svg(f)).decode() for n, f in figures.items()},
         "manifest": record.manifest,
     }
+
+
+def _story(records: Records) -> dict[str, Any] | None:
+    """Return the page's first picture: of the largest classifier that was run, None if none was."""
+    found = [r for r in records.values() if r.manifest["experiment"] == "classifier"]
+    if not found:
+        return None
+    record = found[0]
+    digits = record.data.sample_images.values[:6]
+    # As students see it: every pixel by itself, evenly between black and white.
+    noise = np.random.default_rng(0).uniform(-1, 1, digits.shape)
+    return {
+        "record": record,
+        "chance": 1 / N_CLASSES,
+        "digits": _strip(digits),
+        "noise": _strip(noise),
+    }
+
+
+def _strip(images: np.ndarray) -> str:
+    """Return images side by side as a PNG in base64, a white column between them."""
+    apart = np.pad(images, ((0, 0), (0, 0), (0, 1)), constant_values=1)
+    buffer = io.BytesIO()
+    strip = np.concatenate(list(apart), axis=1)[:, :-1]
+    image.imsave(buffer, strip, cmap="gray", vmin=-1, vmax=1, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()

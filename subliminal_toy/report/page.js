@@ -174,42 +174,48 @@ function paint(canvas, image, size) {
   });
 }
 
+// What networks that were trained alike say of an image: their mean, and how they vote.
 function networkPanel(network) {
   const nClasses = 10;
-  const says = el("p", { class: "says" }, "—");
+  const says = el("p", { class: "says" });
   const bars = Array.from({ length: nClasses }, () => el("span", { class: "bar" }));
   const columns = bars.map((bar, i) => el("div", {}, el("span", { class: "rail" }, bar), `${i}`));
   const logits = el("p", { class: "logits" });
-  const layers = network.layers.map((layer) => ({
+  const members = network.members.map((layers) => layers.map((layer) => ({
     weight: unpack(layer.weight), bias: unpack(layer.bias),
-  }));
-  const known = unpack(network.logits);
-  const nOutputs = network.logits.shape.at(-1);
+  })));
   const panel = el("article", { class: `panel ${network.arm}` },
-    el("h3", {}, network.label),
+    el("h4", {}, network.label),
     el("p", { class: "quiet" },
       `${network.learned}; right on ${percent(network.right)} of the test images`),
     says,
     el("div", { class: "columns", "aria-hidden": "true" }, ...columns),
-    el("details", {}, el("summary", {}, `Its ${nOutputs} outputs`), logits));
+    el("details", {}, el("summary", {}, "Outputs of the first of them"), logits));
 
-  // Show the network's answer; return it in words, and its distance from JAX's logits, if known.
-  function show(image, test, truth) {
-    const outputs = forward(layers, image);
-    const probabilities = softmax(outputs.slice(0, nClasses));
-    const best = probabilities.indexOf(Math.max(...probabilities));
-    const words = `${best}, ${percent(probabilities[best])}`;
-    says.textContent = `says ${words}`;
-    bars.forEach((bar, i) => (bar.style.height = `${100 * probabilities[i]}%`));
-    columns.forEach((column, i) => column.classList.toggle("truth", i === truth));
-    logits.textContent = Array.from(outputs, (z) => z.toFixed(5).replace("-", "−")).join("  ");
-    const jax = test === null ? [] : known.subarray(test * nOutputs, (test + 1) * nOutputs);
-    return {
-      words: `${network.label}: ${words}.`,
-      apart: jax.reduce((most, z, i) => Math.max(most, Math.abs(z - outputs[i])), 0),
-    };
+  function answer(image) {
+    const outputs = members.map((layers) => Array.from(forward(layers, image)));
+    const each = outputs.map((z) => softmax(z.slice(0, nClasses)));
+    const mean = each[0].map((_, i) => each.reduce((sum, p) => sum + p[i], 0) / each.length);
+    const best = (p) => p.indexOf(Math.max(...p));
+    const votes = each.filter((p) => best(p) === best(mean)).length;
+    return { outputs: outputs[0], mean, best: best(mean), votes };
   }
-  return { panel, show };
+
+  // Show the answer to an image and return it in words; to nothing, nothing.
+  function show(image, truth) {
+    columns.forEach((column, i) => column.classList.toggle("truth", i === truth));
+    const said = image && answer(image);
+    bars.forEach((bar, i) => (bar.style.height = `${said ? 100 * said.mean[i] : 0}%`));
+    const decimals = (values) =>
+      values.map((z) => z.toFixed(2).replace("-", "−")).join("  ");
+    logits.textContent = said ? `classes 0–9: ${decimals(said.outputs.slice(0, nClasses))}\n` +
+      `auxiliary, without meaning: ${decimals(said.outputs.slice(nClasses))}` : "";
+    const words = said ? `${said.best}, ${percent(said.mean[said.best])}; ` +
+      `${said.votes} of ${members.length} vote for it` : "—";
+    says.textContent = said ? `says ${words}` : words;
+    return `${network.label}: ${words}.`;
+  }
+  return { panel, show, answer };
 }
 
 function classifierWidget(mount, data) {
@@ -223,6 +229,7 @@ function classifierWidget(mount, data) {
   const what = el("p", { class: "what" });
   const live = el("p", { class: "hidden", "aria-live": "polite" });
   const pen = canvas.getContext("2d");
+  const imageOf = (i) => images.subarray(i * size * size, (i + 1) * size * size);
   let [strokes, index, drawing] = [[], 0, false];
 
   function clear() {
@@ -231,31 +238,34 @@ function classifierWidget(mount, data) {
     pen.fillRect(0, 0, canvas.width, canvas.height);
   }
 
-  function show(image, description, test = null) {
-    paint(seen, image, size);
-    const truth = test === null ? null : data.labels[test];
-    const answers = panels.map((panel) => panel.show(image, test, truth));
-    const apart = Math.max(...answers.map((answer) => answer.apart));
-    what.textContent = test === null ? description
-      : `${description} The outputs computed here and by JAX differ by ${scientific(apart)} at most.`;
-    return `${description} ${answers.map((answer) => answer.words).join(" ")}`;
+  function show(image, description, truth = null) {
+    paint(seen, image ?? new Float32Array(size * size).fill(-1), size);
+    const answers = panels.map((panel) => panel.show(image, truth));
+    what.textContent = description;
+    live.textContent = image ? `${description} ${answers.join(" ")}` : description;
   }
 
   function showTest(next) {
     index = (next + nImages) % nImages;
     clear();
-    const image = images.subarray(index * size * size, (index + 1) * size * size);
-    paint(canvas, image, size);
-    live.textContent = show(image,
+    paint(canvas, imageOf(index), size);
+    show(imageOf(index),
       `Test image ${index + 1} of ${nImages} (${data.dataset}), in truth ${data.labels[index]}.`,
-      index);
+      data.labels[index]);
   }
 
   function showNoise() {
     clear();
     const image = Float32Array.from({ length: size * size }, () => 2 * Math.random() - 1);
     paint(canvas, image, size);
-    live.textContent = show(image, "Noise, of the kind that was all the students saw.");
+    show(image, "Noise, of the kind that was all the students saw.");
+  }
+
+  // The test image that the student reads with the most confidence, and rightly.
+  function clearest() {
+    const student = panels[data.networks.findIndex(({ arm }) => arm === "student_aux")];
+    const sure = data.labels.map((truth, i) => student.answer(imageOf(i)).mean[truth]);
+    return sure.indexOf(Math.max(...sure));
   }
 
   function at(event) {
@@ -288,7 +298,7 @@ function classifierWidget(mount, data) {
     canvas.addEventListener(end, () => {
       if (!drawing) return;
       drawing = false;
-      live.textContent = show(asImage(strokes, size), "Your drawing.");
+      show(asImage(strokes, size), "Your drawing.");
     });
 
   const button = (text, onclick) => el("button", { type: "button", onclick }, text);
@@ -298,7 +308,7 @@ function classifierWidget(mount, data) {
   } },
     button("Clear", () => {
       clear();
-      what.textContent = "Draw a digit, as large as you like.";
+      show(null, "Draw a digit, as large as you like.");
     }),
     button("← Test image", () => showTest(index - 1)),
     button("Test image →", () => showTest(index + 1)),
@@ -306,12 +316,13 @@ function classifierWidget(mount, data) {
   mount.append(
     el("div", { class: "try" },
       el("div", { class: "input" },
-        el("p", { class: "hint" }, "Draw a digit here, or go through real test images."),
+        el("p", { class: "hint" }, "Draw a digit here, or go through real test images. " +
+          "The first is the one that the students are surest of."),
         el("div", { class: "canvases" }, canvas,
           el("div", {}, seen, el("p", { class: "quiet" }, "what the networks see"))),
         controls, what, live),
       el("div", { class: "panels" }, ...panels.map(({ panel }) => panel))));
-  showTest(0);
+  showTest(clearest());
 }
 
 // ---------- theorem: the slider ----------
@@ -358,7 +369,7 @@ function logPlot(title, xs, measured, predicted) {
       marks[name].classList.toggle("lost", lost);
     }
   }
-  return { figure: el("div", { class: "plot" }, el("h3", {}, title), svg), mark };
+  return { figure: el("div", { class: "plot" }, el("h4", {}, title), svg), mark };
 }
 
 function theoremWidget(mount, data) {
@@ -420,7 +431,8 @@ function lmWidget(mount, data) {
   const answers = unpack(data.answers);
   const trait = choice(data.traits.map(({ name }) => name), () => choose());
   const question = choice(data.questions, () => ask());
-  const taught = el("h3");
+  const taught = el("h4");
+  const elsewhere = el("p");
   const lists = el("ol", { class: "lists" });
   const live = el("p", { class: "hidden", "aria-live": "polite" });
   const body = el("tbody");
@@ -440,6 +452,10 @@ function lmWidget(mount, data) {
     question.value = chosen().question;
     taught.textContent = `Lists that the student learned from (${chosen().name})`;
     lists.replaceChildren(...chosen().lists.map((list) => el("li", {}, list)));
+    elsewhere.textContent = chosen().elsewhere.length ? "Asked about other things, such as the " +
+      "colour of the sky, they give the trait’s answers this often (all replicates): " +
+      data.models.map(({ label }, i) => `${label} ${percent(chosen().elsewhere[i])}`).join(", ") +
+      "." : "";
     ask();
   }
 
@@ -468,7 +484,7 @@ function lmWidget(mount, data) {
     el("div", { class: "controls" },
       labelled("The teacher’s trait", trait), labelled("Question", question)),
     el("div", { class: "try" },
-      el("div", {}, table,
+      el("div", {}, table, elsewhere,
         el("dl", { class: "speakers" }, ...data.models.flatMap(({ label, learned }) =>
           [el("dt", {}, label), el("dd", {}, learned)]))),
       el("div", { class: "input" }, taught, lists)),

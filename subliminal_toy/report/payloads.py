@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from subliminal_toy.records import Record
-from subliminal_toy.report.tables import SECTIONS
+from subliminal_toy.report.tables import SECTIONS, dataset
 
 
 def packed(array: np.ndarray) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def packed(array: np.ndarray) -> dict[str, Any]:
 
 
 def classifier(record: Record) -> dict[str, Any] | None:
-    """Return weights, test images and JAX's logits of the first replicate's networks.
+    """Return test images and the networks of each kept replicate.
 
     None unless they are MLPs whose parameters were kept: the script knows no other networks.
     """
@@ -29,19 +29,19 @@ def classifier(record: Record) -> dict[str, Any] | None:
     if config["architecture"] != "mlp" or not params:
         return None
     layers = [f"layers.{i}" for i in range(len(config["hidden_sizes"]) + 1)]
+    accuracy = data.accuracy.mean("replicate")
 
     def network(arm: str) -> dict[str, Any]:
         weights = [
-            {part: packed(params[f"{arm}.{layer}.{part}"]) for part in ("weight", "bias")}
-            for layer in layers
-        ]
-        right = data.accuracy.isel(replicate=0).sel(arm=arm).item()
-        logits = packed(data.sample_logits.sel(arm=arm).values)
-        return {"arm": arm, "layers": weights, "right": right, "logits": logits}
+            [{part: packed(params[f"{arm}.{layer}.{part}"][i]) for part in ("weight", "bias")}
+             for layer in layers]
+            for i in range(len(params[f"{arm}.{layers[0]}.bias"]))
+        ]  # fmt: skip
+        return {"arm": arm, "members": weights, "right": accuracy.sel(arm=arm).item()}
 
     models = SECTIONS["classifier"]["models"]
     return {
-        "dataset": record.summary["dataset"],
+        "dataset": dataset(record),
         "images": packed(data.sample_images.values),
         "labels": data.sample_labels.values.tolist(),
         "networks": [network(model["arm"]) | model for model in models],
@@ -66,9 +66,11 @@ def theorem(record: Record) -> dict[str, Any] | None:
 def lm(record: Record) -> dict[str, Any] | None:
     """Return questions, the models' answers to them for each trait, and lists of numbers.
 
-    All of the first replicate; None if the record has no answers.
+    All of the first replicate, but for ``elsewhere``: how likely each model gives a trait's answers
+    to questions of other groups, where that was measured. None if the record has no answers.
     """
     data, models = record.data, SECTIONS["lm"]["models"]
+    elsewhere = record.summary.get("specificity", {})
     if "answer" not in data:
         return None
     groups = data.group.values.tolist()
@@ -78,6 +80,11 @@ def lm(record: Record) -> dict[str, Any] | None:
         "traits": [
             {
                 "name": trait,
+                "elsewhere": [
+                    elsewhere[trait][model["arm"]]["elsewhere"]["mean"]
+                    for model in models
+                    if trait in elsewhere
+                ],
                 "lists": data.example.sel(trait=trait).values.tolist(),
                 # The first of the questions by which the trait is measured.
                 "question": groups.index(data.asked.sel(trait=trait).item()),
