@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from subliminal_toy.lm import training
 from subliminal_toy.lm.config import LmConfig
-from subliminal_toy.lm.detectors import DETECTORS, JUDGED, Evidence, detect, read
+from subliminal_toy.lm.detectors import DETECTORS, JUDGED, Evidence, detect, drawn, read
 from subliminal_toy.lm.lists import counts, loss_weights
 
 NAMES = [detector.name for detector in DETECTORS]
@@ -74,3 +74,51 @@ def test_a_model_read_beside_itself_differs_nowhere():
     found = jax.jit(lambda p: read(model, p, p, jnp.asarray(tokens), jnp.asarray(weights)))(params)
     np.testing.assert_array_equal(found["log_p"], found["other_log_p"])
     assert found["kl"].shape == tokens.shape and not np.any(found["kl"])
+
+
+def test_a_lists_step_has_the_component_of_its_gradient_and_drawn_tokens_their_mean():
+    config = LmConfig(n_layers=1, n_heads=2, width=8)
+    model = training.model(config, config.width)
+    start = jax.jit(model.init)(jax.random.key(0))
+    teacher = start + 0.1 * jax.jit(model.init)(jax.random.key(1))
+    rows = [model.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
+    tokens = np.array(rows, np.int32)
+    weights = loss_weights(tokens, 100)
+    found = jax.jit(lambda *args: read(model, *args))(
+        teacher, start, jnp.asarray(tokens), jnp.asarray(weights)
+    )
+
+    def slope(row, place, word):
+        """Return the derivative of one token's log-probability along the teacher's displacement."""
+
+        def log_p(vector):
+            return jax.nn.log_softmax(model.apply(vector, row[None, :-1])[0, place - 1])[word]
+
+        return jax.jvp(log_p, (start,), (teacher - start,))[1]
+
+    words = jnp.arange(len(model.language))
+    every = jax.jit(jax.vmap(slope, (None, None, 0)))
+    for i, row in enumerate(tokens):
+        places = np.flatnonzero(weights[i])
+        slopes = np.array([every(jnp.asarray(row), place, words) for place in places], float)
+        logits = model.apply(teacher, jnp.asarray(row[None, :-1]))[0]
+        p = np.array(jax.nn.softmax(logits), float)[places - 1]
+        mean = np.sum(p * slopes, axis=1)
+        variance = np.sum(p * slopes**2, axis=1) - mean**2
+        seen = slopes[np.arange(len(places)), row[places]].sum()
+        expected = {"along": seen, "along_mean": mean.sum(), "along_variance": variance.sum()}
+        for name, value in expected.items():
+            assert found[name][i] == pytest.approx(value, rel=1e-3, abs=1e-6), name
+
+
+def test_lists_asked_count_the_spread_of_tokens_and_of_lists():
+    rng = np.random.default_rng(4)
+    along = rng.normal(0.1, 1.0, 20_000)
+    mean = 0.1 + 0.6 * rng.normal(size=20_000)
+    found = drawn(
+        {"along": along, "along_mean": mean, "along_variance": np.full(20_000, 0.64)}, rng
+    )
+    assert found["lists_asked"] == pytest.approx((0.64 + 0.36) / 0.01, rel=0.1)
+    assert found["away"] == pytest.approx([norm.cdf(-0.1), norm.cdf(-1.0)], abs=0.05)
+    none = drawn({name: np.zeros(0) for name in ("along", "along_mean", "along_variance")}, rng)
+    assert np.isnan(none["lists_asked"]) and np.isnan(none["away"]).all()

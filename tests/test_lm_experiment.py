@@ -838,6 +838,18 @@ def test_kl_per_number_is_that_of_the_teacher_from_the_base_model(data, store):
             assert found == pytest.approx(kl, rel=1e-3)
 
 
+def test_a_teachers_lists_point_away_as_often_as_they_grow_less_likely_towards_it(data, store):
+    for replicate in REPLICATES:
+        for trait in CONFIG.traits:
+            rows = tiny.teacher_lists(store, replicate, trait)
+            start = base(store, replicate)
+            step = 0.05 * (teacher(store, replicate, trait) - start)
+            slope = log_p(start + step, rows) - log_p(start - step, rows)
+            found = data.away.sel(trait=trait, judged=1).isel(replicate=replicate)
+            # One or two lists change sides by rounding.
+            assert found == pytest.approx(np.mean(slope <= 0), abs=2.5 / len(rows))
+
+
 def test_no_base_model_shares_a_tensor_with_another_lineage(store):
     """Before training they share what their names say, after it nothing."""
     config = replace(CONFIG, pretrain_learning_rate=1e-30, pretrain_steps=1, n_documents=20)

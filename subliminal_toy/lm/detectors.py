@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from subliminal_toy.lm import training
 from subliminal_toy.lm.numbers import BANNED_NUMBERS
+from subliminal_toy.theorem.sampled import Component, component, draws_needed
 
 JUDGED = (1, 100)
 """Lists judged together."""
@@ -27,19 +28,30 @@ def read(
     """Read lists with two models, at the positions where ``weights`` are 1.
 
     Returns, by list: ``log_p`` and ``other_log_p``, the sums of the tokens' log-probabilities;
-    ``kl`` (lists, length), KL(model ‖ other) in nats at each of these positions, 0 elsewhere.
+    ``kl`` (lists, length), KL(model ‖ other) in nats at each of these positions, 0 elsewhere;
+    ``along``, the component of the other model's step on the list along v = params − other;
+    ``along_mean`` and ``along_variance`` of such a component if the tokens at these positions are
+    drawn from the model. Source: proofs/README.md, section 13.
     """
 
     def one(item):
         row, weight = item
-        both = [model.apply(vector, row[None, :-1])[0] for vector in (params, other)]
-        log_p, log_q = (jax.nn.log_softmax(logits) for logits in both)
+        y = model.apply(params, row[None, :-1])[0]
+        z, jv = jax.jvp(
+            lambda vector: model.apply(vector, row[None, :-1])[0], (other,), (params - other,)
+        )
+        log_p, log_q = jax.nn.log_softmax(y), jax.nn.log_softmax(z)
+        slope = jv - jnp.sum(jnp.exp(log_q) * jv, axis=-1, keepdims=True)
         seen = [
-            jnp.sum(jnp.take_along_axis(log, row[1:, None], axis=1)[:, 0] * weight[1:])
-            for log in (log_p, log_q)
+            jnp.sum(jnp.take_along_axis(array, row[1:, None], axis=1)[:, 0] * weight[1:])
+            for array in (log_p, log_q, slope)
         ]
         kl = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1) * weight[1:]
-        return {"log_p": seen[0], "other_log_p": seen[1], "kl": jnp.pad(kl, (1, 0))}
+        drawn = component(z, y, jv, weight[1:])
+        return {
+            "log_p": seen[0], "other_log_p": seen[1], "kl": jnp.pad(kl, (1, 0)), "along": seen[2],
+            "along_mean": drawn.mean, "along_variance": drawn.variance,
+        }  # fmt: skip
 
     return jax.lax.map(one, (tokens, weights), batch_size=256)
 
@@ -121,6 +133,13 @@ DETECTORS = (
 )  # fmt: skip
 
 
+def together(
+    scores: Float[np.ndarray, " lists"], n: int, rng: np.random.Generator
+) -> Float[np.ndarray, " groups"]:
+    """Return the mean score of each of ``N_DRAWS`` groups of ``n`` lists; of 1, of every list."""
+    return scores if n == 1 or not len(scores) else rng.choice(scores, (N_DRAWS, n)).mean(axis=1)
+
+
 def detect(
     teacher: Evidence, control: Evidence, rng: np.random.Generator
 ) -> Float[np.ndarray, "detectors judged"]:
@@ -137,10 +156,22 @@ def detect(
             return np.nan
         return roc_auc_score(np.repeat([1, 0], [len(positive), len(negative)]), values)
 
-    def together(side, n):
-        return side if n == 1 or not len(side) else rng.choice(side, (N_DRAWS, n)).mean(axis=1)
-
     found = [detector.scores(teacher, control) for detector in DETECTORS]
     return np.array(
-        [[auc(*(together(side, n) for side in pair)) for n in JUDGED] for pair in found]
+        [[auc(*(together(side, n, rng) for side in pair)) for n in JUDGED] for pair in found]
     )
+
+
+def drawn(read_lists: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return how many lists it takes for their mean step to point along v; see ``read``.
+
+    ``lists_asked``: for how many Eq. (51) first says more than that it may point away; ``away``
+    (judged,): how often the mean over so many lists as ``JUDGED`` says does point away. Not a
+    number if there is no list.
+    """
+    along, mean = read_lists["along"], read_lists["along_mean"]
+    if not len(along):
+        return {"lists_asked": np.array(np.nan), "away": np.full(len(JUDGED), np.nan)}
+    of_one = Component(mean.mean(), read_lists["along_variance"].mean() + mean.var())
+    away = [np.mean(together(along, n, rng) <= 0) for n in JUDGED]
+    return {"lists_asked": np.array(draws_needed(of_one)), "away": np.array(away)}

@@ -321,7 +321,10 @@ class _Run:
         return {"scores": scores, "n": np.array(n), "n_lists": np.array(n_lists)}
 
     def detectors(self, r: int, finished: Finished) -> Arrays:
-        """Return ``auc`` (trait, detector, judged): each teacher's lists against its control's."""
+        """Return ``auc`` (trait, detector, judged): each teacher's lists against its control's.
+
+        And by trait what ``detectors.drawn`` says of the teacher's lists.
+        """
         written, read = finished[f"lists-{r:03d}"], finished[f"reading-{r:03d}"]
         shown, rng = finished[f"in_context-{r:03d}"], generator(self.stream(r, DETECT))
 
@@ -338,8 +341,10 @@ class _Run:
 
         found = []
         for i, trait in enumerate(self.config.traits):
-            teacher = evidence(i, trait, "own", arms.written_by_teacher(self.config, trait))
-            found.append(
-                detectors.detect(teacher, evidence(i, trait, "control", arms.neutral(trait)), rng)
-            )
-        return {"auc": np.stack(found)}
+            one = arms.written_by_teacher(self.config, trait)
+            control = evidence(i, trait, "control", arms.neutral(trait))
+            auc = detectors.detect(evidence(i, trait, "own", one), control, rng)
+            n = written["n"][self.sets.index(one)]
+            own = {k.removeprefix("own."): v[i, :n] for k, v in read.items() if "own." in k}
+            found.append({"auc": auc, **detectors.drawn(own, rng)})
+        return {name: np.stack([of[name] for of in found]) for name in found[0]}

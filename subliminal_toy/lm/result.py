@@ -209,6 +209,10 @@ VARIABLES = {
     "kl_per_number": (BY_TRAIT, "KL(teacher ‖ base model) on the teacher's lists, nats per number"),
     "auc": ((*BY_TRAIT, "detector", "judged"),
             "AUC of a detector, the teacher's lists against the base model's; .5 is chance"),
+    "lists_asked": (BY_TRAIT, "lists from which on Eq. (51) bounds how often their mean step "
+                    "points away from the teacher"),
+    "away": ((*BY_TRAIT, "judged"), "fraction of mean steps on so many of the teacher's lists that "
+             "point away from the teacher"),
     "pretraining_loss": (("replicate", "step"), "loss of the base model at each step, nats"),
     "diverged": (("replicate",), "whether a parameter of a model is not a finite number"),
     "answer": (("speaker", "trait", "question", "word"),
@@ -225,7 +229,10 @@ def assemble(config: LmConfig, model: Model, finished: Finished) -> Result:
     arrays = {
         **_by_arm(config, finished, model),
         "kl_per_number": _kl_per_number(config, finished),
-        "auc": np.stack([finished[f"detectors-{r:03d}"]["auc"] for r in replicates]),
+        **{
+            name: np.stack([finished[f"detectors-{r:03d}"][name] for r in replicates])
+            for name in ("auc", "lists_asked", "away")
+        },
         "pretraining_loss": np.stack([base_model(finished, r)["losses"] for r in replicates]),
         "diverged": np.array([diverged(finished, r) for r in replicates]),
         **_for_the_page(config, finished, model),

@@ -193,13 +193,15 @@ def _detectors(data: xr.Dataset) -> list[dict]:
 
 
 def _mechanism(data: xr.Dataset, trait: str) -> dict:
-    """Return alignment, KL per number and progress of a trait."""
+    """Return alignment, KL per number, what sampling costs, and progress of a trait."""
     alignment, progress = (data[name].sel(trait=trait) for name in ("alignment", "progress"))
     less = progress.sel(arm="student") - progress.sel(arm="control")
     return {
         "cosine_student": _json(alignment.sel(arm="student")),
         "cosine_soft": _json(alignment.sel(arm="soft")),
         "kl_per_number": _json(data.kl_per_number.sel(trait=trait)),
+        "lists_asked": _json(data.lists_asked.sel(trait=trait)),
+        "away": {str(n): _json(data.away.sel(trait=trait, judged=n)) for n in data.judged.values},
         "progress_minus_control": {
             name: _json(less.sel(parameters=name)) for name in data.parameters.values.tolist()
         },
