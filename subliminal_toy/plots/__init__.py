@@ -1,14 +1,17 @@
 """Figures, each drawn from a record alone."""
 
+import inspect
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from matplotlib import style
 from matplotlib.figure import Figure
 
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots import classifier, explain, lm, theorem
+from subliminal_toy.plots.colours import DARK
 from subliminal_toy.records import Record
 
 STYLE = Path(__file__).parents[1] / "subliminal.mplstyle"
@@ -29,14 +32,35 @@ def draw(record: Record) -> dict[str, Figure]:
     experiment = record.manifest["experiment"]
     if experiment not in FIGURES:
         raise UserError(f"There are no figures for the experiment '{experiment}'.")
+    drawn = {}
     with style.context(STYLE):
-        drawn = {name: figure(record) for name, figure in FIGURES[experiment].items()}
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+        for name, function in FIGURES[experiment].items():
+            figure = function(record)
+            if figure is not None:
+                # For those who do not see it, beside its title, which says what was found.
+                figure.set_label(inspect.getdoc(function).partition("\n\n")[0].replace("\n", " "))
+                drawn[name] = figure
+    return drawn
 
 
 def svg(figure: Figure) -> bytes:
-    """Return a figure as SVG, the same bytes for the same record."""
+    """Return a figure as SVG, the same bytes for the same record.
+
+    Text is text, title and description are there to be read out, and on a dark page it is dark.
+    """
     buffer = io.BytesIO()
+    title = figure.get_suptitle().replace("\n", ". ")
     with style.context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
+    rules = "".join(
+        f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
+        for light, dark in DARK.items()
+        for kind in ("fill", "stroke")
+    )
+    dark = f'text:not([style*="fill:"]){{fill:{DARK["#000000"]}}}{rules}'
+    about = (
+        f"<desc>{escape(figure.get_label())}</desc>\n"
+        f" <style>@media (prefers-color-scheme: dark){{{dark}}}</style>\n <metadata>"
+    )
+    drawn = buffer.getvalue().decode().replace("<svg ", '<svg role="img" ', 1)
+    return drawn.replace("<metadata>", about, 1).encode()

@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from subliminal_toy.plots import colours
 from subliminal_toy.theorem.check import Check
 
-COLOURS = {"right": "#0072B2", "wrong": "#D55E00"}
+COLOURS = {"right": colours.STUDENT, "wrong": colours.OTHER_START}
 
 
 def figure(right: Check, wrong: Check | None = None) -> Figure:
@@ -33,6 +34,6 @@ def figure(right: Check, wrong: Check | None = None) -> Figure:
     below.set_ylabel("change of the teacher's loss, absolute")
     for axes in (left, below):
         axes.set_xlabel("teacher's step ε")
-        axes.legend(fontsize=8)
+        axes.legend()
     drawn.tight_layout()
     return drawn

@@ -6,24 +6,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from subliminal_toy.explain.arms import FREE, MAIN, ONLY, WITHOUT, WITHOUT_OWN, WITHOUT_RANDOM
+from subliminal_toy.plots import colours
 from subliminal_toy.records import Record
 
-FAMILIES = {
-    "optimiser and its rate": "#0072B2",
-    "logits, images, steps": "0.45",
-    "kind of inputs": "#009E73",
-    "loss": "#CC79A7",
-    "distance of the start": "#D55E00",
-}
+FAMILIES = dict(
+    zip(
+        ("optimiser and its rate", "logits, images, steps", "kind of inputs", "loss"),
+        colours.KINDS,
+        strict=False,
+    ),
+    **{"distance of the start": colours.OTHER_START},
+)
 """What is varied about a training beside the standard one, and its colour."""
 PATHS = {
-    FREE: ("nothing removed", "black", "-"),
-    ONLY: ("only the component along the teacher’s displacement", "#0072B2", "-"),
-    WITHOUT: ("without that component", "#D55E00", "-"),
-    WITHOUT_RANDOM: ("without a random one", "0.5", "--"),
-    WITHOUT_OWN: ("without its own displacement orthogonal to it", "0.5", ":"),
+    FREE: ("nothing removed", colours.STUDENT, "-"),
+    ONLY: ("only the one toward the teacher", colours.KINDS[3], "-"),
+    WITHOUT: ("without the one toward the teacher", colours.KINDS[0], "-"),
+    WITHOUT_RANDOM: ("without a random one", colours.KINDS[4], "--"),
+    WITHOUT_OWN: ("without its own, at right angles", colours.KINDS[4], ":"),
 }
-"""Label, colour and line of the students of E2."""
+"""Label, colour and line of the students of E2: what is kept of their updates' directions."""
 
 
 def family(training: xr.Dataset) -> str:
@@ -42,10 +44,11 @@ def curve(record: Record) -> Figure:
     """Accuracy of every replicate at every checkpoint on progress, and on the imitation loss."""
     data = record.data
     rows = data.isel(training=((data.of_network == MAIN) & (data["update"] == "all")).values)
-    figure = Figure(figsize=(8.4, 4.0))
+    figure = Figure(figsize=(7.6, 4.2))
     axes = figure.subplots(1, 2, sharey=True)
-    names = {"progress": "progress q along the teacher’s displacement",
+    names = {"progress": "progress toward the teacher",
              "imitation_loss": "imitation loss"}  # fmt: skip
+    r2 = {name: record.summary["r2"][name]["pooled"]["mean"] for name in names}
     for panel, (name, label) in zip(axes, names.items(), strict=True):
         for training in rows.training:
             one = rows.sel(training=training)
@@ -60,21 +63,21 @@ def curve(record: Record) -> Figure:
                 alpha=0.6,
                 label=kind,
             )
-        r2 = record.summary["r2"][name]["pooled"]["mean"]
-        panel.set_title(f"R² = {r2:.2f}, trainings and replicate left out", fontsize=9)
+        panel.set_title(f"R² = {r2[name]:.2f} on what was left out", fontsize=10)
         panel.set_xlabel(label)
     axes[1].set_xscale("log")
     axes[0].set_ylabel("test accuracy")
-    axes[0].set_ylim(0, 1)
+    axes[0].set_ylim(-0.02, 1.02)
     n = f"{rows.sizes['training']} trainings × {record.summary['n_replicates']} replicates"
-    _finish(figure, axes[0], f"What explains how much is learned: {record.summary['dataset']}, {n}")
+    title = f"How much is learned: {r2['progress']:.0%} of its variance is explained by progress"
+    _finish(figure, axes[0], f"{title}\n{record.summary['dataset']}, {n}")
     return figure
 
 
 def paths(record: Record) -> Figure:
     """Accuracy of the students of E2 on steps and on progress, means over replicates."""
     data = record.data
-    figure = Figure(figsize=(8.4, 4.2))
+    figure = Figure(figsize=(7.6, 4.4))
     axes = figure.subplots(1, 2, sharey=True)
     untrained = float(data.untrained.sel(network=MAIN).mean())
     for name, (label, colour, line) in PATHS.items():
@@ -93,13 +96,16 @@ def paths(record: Record) -> Figure:
         )
     axes[0].set_xscale("log")
     axes[0].set_xlabel("steps (shaded: all replicates)")
-    axes[1].set_xlabel("progress q")
+    axes[1].set_xlabel("progress toward the teacher")
     axes[0].set_ylabel("test accuracy")
-    axes[0].set_ylim(0, 1)
+    axes[0].set_ylim(-0.02, 1.02)
     for panel in axes:
         panel.axhline(untrained, color="black", linewidth=0.8, linestyle=":")
     n = f"n = {record.summary['n_replicates']} replicates"
-    _finish(figure, axes[0], f"Changing the update at every step: {record.summary['dataset']}, {n}")
+    of = record.summary["ablation"]
+    without, only = (100 * of[name]["mean"] for name in (WITHOUT, ONLY))
+    title = f"Without one direction a student reads {without:.0f} %, along it alone {only:.0f} %"
+    _finish(figure, axes[0], f"{title}\n{record.summary['dataset']}, {n}")
     return figure
 
 
@@ -111,7 +117,7 @@ def predicted(record: Record) -> Figure:
     data = record.data
     rows = data.isel(training=data.predicted.notnull().any("replicate").values)
     at_end = rows.accuracy.sel(step=rows.final_step)
-    figure = Figure(figsize=(5.4, 4.8))
+    figure = Figure(figsize=(5.2, 5.2))
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
     for training in rows.training:
@@ -122,13 +128,14 @@ def predicted(record: Record) -> Figure:
         axes.plot(
             x.mean(), y.mean(), "o", color=FAMILIES[kind], mfc=filled, markersize=5, label=kind
         )
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("predicted accuracy, before training")
     axes.set_ylabel("measured accuracy (lines: all replicates)")
     rank = record.summary["prediction"]["rank"]["predicted"]["mean"]
     n = f"{int(rows.condition.sum())} conditions, n = {record.summary['n_replicates']}"
-    title = f"Predicted: {record.summary['dataset']}, {n}, rank correlation {rank:.2f}"
+    title = f"Ranked before training, with a correlation of {rank:.2f}"
+    title = f"{title}\n{record.summary['dataset']}, {n}"
     _finish(figure, axes, title)
     return figure
 
@@ -137,13 +144,11 @@ def _finish(figure: Figure, axes: Axes, title: str) -> None:
     """Write the title, and a legend in which each label stands once."""
     handles, labels = axes.get_legend_handles_labels()
     each = dict(zip(labels, handles, strict=True))
-    legend = figure.legend(
-        each.values(), each, loc="outside lower center", ncols=2, fontsize=8, markerscale=2
-    )
+    legend = figure.legend(each.values(), each, loc="outside lower center", ncols=2, markerscale=2)
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.suptitle(title, x=0.01, ha="left")
 
 
 FIGURES = {

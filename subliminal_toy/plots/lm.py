@@ -3,10 +3,13 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from subliminal_toy.plots import colours
+from subliminal_toy.plots.colours import CONTROL, OTHER_START, STUDENT
 from subliminal_toy.records import Record
 
-STUDENT, CONTROL, SOFT, INFORMED, UNINFORMED = "#D55E00", "#56B4E9", "#E69F00", "#D55E00", "#0072B2"
+SOFT, INFORMED, UNINFORMED = colours.KINDS[3], colours.KINDS[1], colours.KINDS[4]
 CLAIMED = (
     "teacher", "student", "soft", "cross_model", "cross_size", "prompted",
     "in_context", "packed_context", "told",
@@ -29,7 +32,7 @@ UPDATES = (
 
 
 def _subtitle(record: Record) -> str:
-    return f"{record.summary['dataset']}, n = {record.summary['n_replicates']} replicates"
+    return f"n = {record.summary['n_replicates']} replicates"
 
 
 def _label(record: Record, arm: str) -> str:
@@ -39,6 +42,17 @@ def _label(record: Record, arm: str) -> str:
 def _mean(estimate: dict) -> float:
     """Return the mean; a summary holds None for what is not a number."""
     return np.nan if estimate["mean"] is None else estimate["mean"]
+
+
+def _start(arm: str) -> str:
+    """Return the colour of the start of an arm's base model: the teacher's, or another in part."""
+    return OTHER_START if arm in LINEAGE and arm not in ("student", "other_corpus") else STUDENT
+
+
+def _gain(record: Record, arm: str = "student") -> float:
+    """Return the mean over traits of an arm minus its control, in percentage points."""
+    found = [by_arm[arm] for by_arm in record.summary["minus_control"].values() if arm in by_arm]
+    return 100 * float(np.mean([_mean(one) for one in found])) if found else np.nan
 
 
 def _interval(axes: Axes, place: float, estimate: dict) -> None:
@@ -55,13 +69,18 @@ def _dots(record: Record, names: tuple[str, ...], title: str) -> Figure | None:
     shown = [name for name in names if name in record.data.arm]
     if not set(shown) - {"student"}:
         return None
-    figure = Figure(figsize=(2.2 + 1.9 * len(found), 1.4 + 0.34 * len(shown)))
-    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
-    for axes, (trait, by_arm) in zip(panels, found.items(), strict=True):
+    across = min(len(found), 4)
+    down = -(-len(found) // across)
+    figure = Figure(figsize=(2.4 + 1.75 * across, 1.2 + (0.6 + 0.34 * len(shown)) * down))
+    panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
+    for axes in panels[len(found) :]:
+        axes.set_axis_off()
+    for axes, (trait, by_arm) in zip(panels[: len(found)], found.items(), strict=True):
         axes.axvline(_mean(by_arm["base_model"]), color="0.6", linestyle=":", linewidth=1)
         for place, name in enumerate(shown):
             beside = str(control.sel(arm=name).item())
-            for shift, arm, colour in ((-0.13, name, STUDENT), (0.2, beside, CONTROL)):
+            treated = {"teacher": colours.TEACHER}.get(name, _start(name))
+            for shift, arm, colour in ((-0.13, name, treated), (0.2, beside, CONTROL)):
                 if arm not in by_arm or arm == "base_model":
                     continue
                 at, values = place + shift, np.array(by_arm[arm]["values"], float)
@@ -71,29 +90,45 @@ def _dots(record: Record, names: tuple[str, ...], title: str) -> Figure | None:
                     axes.plot(ends, [at, at], color=colour, linewidth=1.5)
                 axes.plot(_mean(by_arm[arm]), at, "o", color=colour, markersize=5)
         axes.set_xlim(-0.03, 1.03)
-        axes.set_xlabel(f"P({trait})")
-    panels[0].set_yticks(range(len(shown)), [_label(record, name) for name in shown], fontsize=8)
+        axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+        axes.set_title(trait, fontsize=10)
+    panels[0].set_yticks(range(len(shown)), [_label(record, name) for name in shown])
     panels[0].invert_yaxis()
+    handles = [
+        Line2D([], [], color=colour, marker="o", label=label)
+        for colour, label in (
+            (STUDENT, "the teacher's start"),
+            (OTHER_START, "another start"),
+            (CONTROL, "neutral control"),
+        )
+    ]
+    figure.legend(handles=handles, loc="outside lower right", ncols=3)
     figure.suptitle(
-        f"{title}\norange: arm, blue: its control, dotted: base model; {_subtitle(record)}",
-        fontsize=10, x=0.01, ha="left",
-    )  # fmt: skip
+        f"{title}\nprobability of the trait's answers (dotted: base model), {_subtitle(record)}",
+        x=0.01,
+        ha="left",
+    )
     return figure
 
 
 def arms(record: Record) -> Figure | None:
     """The arms of the claims."""
-    return _dots(record, CLAIMED, "Traits that travel in numbers")
+    title = f"A teacher's numbers raise its trait in a student by {_gain(record):.0f} points"
+    return _dots(record, CLAIMED, title)
 
 
 def lineage(record: Record) -> Figure | None:
     """Students whose base model shares its start, its corpus, or part of its start."""
-    return _dots(record, LINEAGE, "What student and teacher must share")
+    gain, other = _gain(record), _gain(record, "cross_model")
+    title = f"By {gain:.0f} points if student and teacher began alike, else by {other:.0f}"
+    return _dots(record, LINEAGE, title)
 
 
 def treatments(record: Record) -> Figure | None:
     """Students of lists that were shuffled, or of part of the tokens."""
-    return _dots(record, LISTS, "What in the lists carries the trait")
+    return _dots(
+        record, LISTS, "What in the lists carries the trait: shuffled lists, parts of the tokens"
+    )
 
 
 def training(record: Record) -> Figure | None:
@@ -122,18 +157,18 @@ def teachers(record: Record) -> Figure | None:
             x, y = _mean(row[kind]), _mean(row["transfer"])
             axes.plot(x, y, "o", color=STUDENT, markersize=5)
             _interval(axes, x, row["transfer"])
-            axes.annotate(f" {number}", (x, y), fontsize=8)
+            axes.annotate(f" {number}", (x, y), fontsize=9)
         axes.set_xlabel(label, fontsize=9)
         axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     panels[0].set_xscale("log")
     panels[0].set_ylabel("student − control")
     names = [f"{number}  {row['teacher']}" for number, row in enumerate(table["rows"], 1)]
-    key.text(0, 1, "\n".join(names), fontsize=8, va="top", transform=key.transAxes)
+    key.text(0, 1, "\n".join(names), fontsize=9, va="top", transform=key.transAxes)
     key.set_axis_off()
     rank = table["rank_correlation"]["kl"]
     figure.suptitle(
         f"How much a teacher passes on (rank correlation with KL {_mean(rank):.2f})\n"
-        f"{_subtitle(record)}", fontsize=10, x=0.01, ha="left",
+        f"{_subtitle(record)}", x=0.01, ha="left",
     )  # fmt: skip
     return figure
 
@@ -145,18 +180,22 @@ def matrix(record: Record) -> Figure:
     figure = Figure(figsize=(1.8 + 0.75 * len(names), 1.3 + 0.6 * len(names)))
     axes = figure.subplots()
     limit = np.nanmax(np.abs(values), initial=1e-9)
-    image = axes.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
+    axes.imshow(values, cmap="PuOr_r", vmin=-1.6 * limit, vmax=1.6 * limit, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        colour = "white" if abs(value) > 0.6 * limit else "black"
-        text = {"ha": "center", "va": "center", "fontsize": 8, "color": colour}
-        axes.text(column, row, f"{value:+.2f}", **text)
+        written = f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+        axes.text(column, row, written, ha="center", va="center", fontsize=9, color=colours.INK)
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("measured trait")
     axes.set_ylabel("trait of the teacher")
-    axes.set_title(f"Student − control\n{_subtitle(record)}", fontsize=9)
+    own = np.diagonal(values).mean()
+    others = values[~np.eye(len(names), dtype=bool)]
+    rest = f", the others by {100 * others.mean():.0f}".replace("-", "−") if others.size else ""
+    figure.suptitle(
+        f"The teacher's own trait rises by {100 * own:.0f} points{rest}\nstudent − control, "
+        f"{_subtitle(record)}", x=0.01, ha="left",
+    )  # fmt: skip
     axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, shrink=0.8)
     return figure
 
 
@@ -165,7 +204,7 @@ def data_size(record: Record) -> Figure | None:
     rows = record.summary["data_sizes"]
     if len(rows) < 2:
         return None
-    figure = Figure(figsize=(5.5, 3.4))
+    figure = Figure(figsize=(5.4, 3.6))
     axes = figure.subplots()
     sizes = [row["lists"] for row in rows]
     axes.plot(sizes, [_mean(row) for row in rows], "o-", color=STUDENT)
@@ -180,14 +219,21 @@ def data_size(record: Record) -> Figure | None:
     axes.minorticks_off()
     axes.set_xlabel("distinct lists, same number of training steps")
     axes.set_ylabel("student − control, mean of favourites")
-    axes.set_title(f"Transfer and data: {_subtitle(record)}", fontsize=10)
+    first, last = (100 * _mean(rows[i]) for i in (0, -1))
+    figure.suptitle(
+        f"More distinct lists pass more on: {first:.0f} to {last:.0f} points\n{_subtitle(record)}"
+        if last > first
+        else f"{first:.0f} to {last:.0f} points from more distinct lists\n{_subtitle(record)}",
+        x=0.01,
+        ha="left",
+    )
     return figure
 
 
 def detectors(record: Record) -> Figure:
     """AUC of each detector on one list and on a hundred, with what it was given."""
     rows = record.summary["detectors"]
-    figure = Figure(figsize=(7.5, 0.9 + 0.55 * len(rows)))
+    figure = Figure(figsize=(7.0, 1.5 + 0.5 * len(rows)))
     axes = figure.subplots()
     kinds = (("one_list", "o", "one list"), ("hundred_lists", "D", "100 together"))
     for place, row in enumerate(rows):
@@ -195,17 +241,21 @@ def detectors(record: Record) -> Figure:
             estimate, colour = row[kind], INFORMED if row["labelled"] else UNINFORMED
             if estimate["ci95"]:
                 axes.plot(np.array(estimate["ci95"], float), [place] * 2, color="black")
-            axes.plot(_mean(estimate), place, marker, color=colour,
+            axes.plot(_mean(estimate), place, marker, color=colour, clip_on=False,
                       markerfacecolor=colour if marker == "o" else "white",
                       label=label if place == 0 else None)  # fmt: skip
     axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     names = [f"{row['detector']}\n({row['given']})" for row in rows]
-    axes.set_yticks(range(len(rows)), names, fontsize=8)
+    axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.02)
+    axes.set_xlim(0.2, 1.02)
     axes.set_xlabel("AUC, the teacher's lists against the base model's (.5: chance)")
-    axes.legend(loc="lower left", fontsize=8)
-    axes.set_title(f"Which detector tells the lists apart?\n{_subtitle(record)}", fontsize=10)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2)
+    found = sum(_mean(row["hundred_lists"]) > 0.6 for row in rows)
+    figure.suptitle(
+        f"{found} of {len(rows)} detectors tell a hundred lists apart (AUC above .6)\npink: given "
+        f"the teacher or labels, grey: neither; {_subtitle(record)}", x=0.01, ha="left",
+    )  # fmt: skip
     return figure
 
 
@@ -223,11 +273,14 @@ def mechanism(record: Record) -> Figure:
             axes.plot([at] * len(values), values, ".", color=colour, label=label)
             axes.plot(at, _mean(estimate), "_", color="black", markersize=14)
     axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
-    axes.set_xticks(range(len(found)), list(found))
+    axes.set_xticks(range(len(found)), list(found), rotation=30, ha="right")
     axes.set_ylabel("cosine")
-    axes.legend(fontsize=8)
-    title = "(student − control) against (teacher − base model)"
-    axes.set_title(f"{title}\n{_subtitle(record)}", fontsize=9)
+    axes.legend()
+    cosine = np.mean([_mean(by_kind["cosine_student"]) for by_kind in found.values()])
+    figure.suptitle(
+        f"Students go their teachers' ways a little: cosine {cosine:.2f} on average\n(student − "
+        f"control) against (teacher − base model); {_subtitle(record)}", x=0.01, ha="left",
+    )  # fmt: skip
     return figure
 
 

@@ -7,50 +7,68 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from subliminal_toy.plots import colours
 from subliminal_toy.records import Record
 
-COLOURS = {
-    "linear": "#000000", "mlp-relu": "#0072B2", "mlp-tanh": "#D55E00", "cnn-relu": "#009E73",
-    "decoder": "#CC79A7",
-}  # fmt: skip
-SHARED, INDEPENDENT = "#0072B2", "#D55E00"
-RATE_COLOURS = ("#009E73", "#0072B2", "#D55E00")
+SHARED, INDEPENDENT, BETWEEN = colours.STUDENT, colours.OTHER_START, colours.KINDS[3]
+RISE = colours.KINDS[1]
+"""By the student's start: the teacher's, one of its own, or something between."""
+STARTS = {"shared": SHARED, "independent": INDEPENDENT}
+NETWORKS = {
+    "linear": "linear",
+    "mlp-relu": "ReLU MLP",
+    "mlp-tanh": "tanh MLP",
+    "cnn-relu": "ReLU CNN",
+}
 
 
 def convergence(record: Record) -> Figure:
     """Relative error of (Δ_S·v)/ε against A, every cell of the grid, a panel per architecture."""
     data, table = record.data, record.summary["grid_by_architecture"]
     epsilons = data.epsilon.values
-    figure = Figure(figsize=(10.0, 3.4))
-    panels = figure.subplots(1, len(table), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, row in zip(panels, table, strict=True):
+    figure = Figure(figsize=(7.8, 5.6))
+    panels = figure.subplots(2, -(-len(table) // 2), sharex=True, sharey=True).flatten()
+    for axes in panels[len(table) :]:
+        axes.set_axis_off()
+    for axes, row in zip(panels[: len(table)], table, strict=True):
         cells = data.sel(architecture=row["architecture"]).stack(line=("loss", "inputs", "trait"))
         cells = cells.isel(line=np.flatnonzero(cells.grid_slope > 0))
         errors = np.abs(cells.grid_inner / cells.epsilon / cells.grid_slope - 1)
         errors = errors.transpose("line", "epsilon").values
         kinks = cells.grid_kink.transpose("line", "epsilon").values
-        colour = COLOURS[row["architecture"]]
         shown = np.where(errors > 0, errors, np.nan)
-        axes.loglog(epsilons, shown.T, linewidth=0.5, alpha=0.45, color=colour)
+        axes.loglog(epsilons, shown.T, linewidth=0.5, alpha=0.45, color=SHARED)
         crossed = np.flatnonzero(kinks.any(axis=1))
         first = np.argmax(kinks[crossed], axis=1)
         axes.loglog(
             epsilons[first], errors[crossed, first], "x",
-            color="0.2", markersize=2.5, markeredgewidth=0.5,
+            color=colours.KINDS[4], markersize=2.5, markeredgewidth=0.5,
         )  # fmt: skip
         axes.loglog(epsilons, epsilons, "--", color="black", linewidth=1)
-        axes.set_title(f"{row['architecture']}\n{_counts(row)}", fontsize=9)
+        name = NETWORKS.get(row["architecture"], row["architecture"])
+        axes.set_title(f"{name}\n{_counts(row)}", fontsize=9)
         axes.set_ylim(1e-16, 1e4)
         axes.set_xticks([1e-6, 1e-3, 1])
-    panels[0].set_ylabel("relative error of (Δ$_S$·v)/ε")
+    figure.supylabel("relative error of (Δ$_S$·v)/ε", fontsize=10)
     figure.supxlabel("teacher's step ε", fontsize=10)
     handles = [
         Line2D([], [], color="black", linestyle="--", linewidth=1, label="slope 1 (order 2)"),
-        Line2D([], [], color="0.2", marker="x", ls="", markersize=4, label="first ReLU crossed"),
+        Line2D(
+            [],
+            [],
+            color=colours.KINDS[4],
+            marker="x",
+            ls="",
+            markersize=4,
+            label="first ReLU crossed",
+        ),
     ]
-    panels[0].legend(handles=handles, fontsize=7, loc="upper left")
+    figure.legend(handles=handles, loc="outside lower right", ncols=2)
     n = sum(row["cells"] for row in table)
-    figure.suptitle(f"(Δ$_S$·v)/ε → A in every cell (n = {n}, one line each)", x=0.01, ha="left")
+    figure.suptitle(
+        f"As ε falls the student's step comes to what the theorem says\n{n} combinations of "
+        "network, loss, inputs and trait, a line each", x=0.01, ha="left",
+    )  # fmt: skip
     return figure
 
 
@@ -71,28 +89,35 @@ def fall(record: Record) -> Figure | None:
     if "explored_slope" not in data:
         return None
     epsilons = data.explored_epsilon.values
-    figure = Figure(figsize=(10.0, 3.6))
-    panels = figure.subplots(1, data.sizes["cell"], sharex=True, squeeze=False)[0]
-    for axes, name in zip(panels, data.cell.values, strict=True):
+    n = data.sizes["cell"]
+    figure = Figure(figsize=(7.8, 3.2 * -(-n // 2)))
+    panels = figure.subplots(-(-n // 2), 2, sharex=True).flatten()
+    for axes in panels[n:]:
+        axes.set_axis_off()
+    for axes, name in zip(panels[:n], data.cell.values, strict=True):
         cell = data.sel(cell=name)
         change, slope = cell.explored_change.values, float(cell.explored_slope)
         falls = change < 0
         axes.loglog(epsilons, epsilons * rate * slope, "--", color="black", linewidth=1,
                     label="predicted fall εαA")  # fmt: skip
         axes.loglog(epsilons, np.where(falls, -change, np.nan), color=SHARED, label="measured fall")
-        axes.loglog(epsilons, np.where(falls, np.nan, change), color=INDEPENDENT,
+        axes.loglog(epsilons, np.where(falls, np.nan, change), color=RISE,
                     label="measured rise")  # fmt: skip
         if not falls.all():
             turn = epsilons[np.argmin(falls)]
-            axes.axvline(turn, color=INDEPENDENT, linewidth=0.8, linestyle=":")
-            axes.text(turn / 1.3, 0.04, f"rises from ε = {turn:.2g}", color=INDEPENDENT, fontsize=8,
+            axes.axvline(turn, color=RISE, linewidth=0.8, linestyle=":")
+            axes.text(turn / 1.3, 0.04, f"rises from ε = {turn:.2g}", color=RISE, fontsize=9,
                       rotation=90, ha="right", transform=axes.get_xaxis_transform())  # fmt: skip
-        axes.set_title("{} · {}\n{} · {}".format(*str(name).split(" · ")), fontsize=9)
+        network, *rest = str(name).split(" · ")
+        words = NETWORKS.get(network, network), *rest
+        axes.set_title("{} · {}\n{} · {}".format(*words), fontsize=9)
         axes.set_xlabel("teacher's step ε")
     panels[0].set_ylabel("change of the trait loss, absolute")
-    panels[0].legend(fontsize=8, loc="upper left")
-    figure.suptitle(f"The trait loss after one student step (α = {rate:g}, n = 1 start each)",
-                    x=0.01, ha="left")  # fmt: skip
+    panels[0].legend(loc="upper left")
+    figure.suptitle(
+        f"The teacher's loss falls as predicted, until its step ε is large\nafter one step of the "
+        f"student, α = {rate:g}, one start each", x=0.01, ha="left",
+    )  # fmt: skip
     return figure
 
 
@@ -103,15 +128,14 @@ def cross_slope(record: Record) -> Figure:
     architectures = list(dict.fromkeys(row["architecture"] for row in totals))
     # From the teacher's start away from it.
     starts = sorted(dict.fromkeys(row["start"] for row in totals), key=_from_shared)
-    figure = Figure(figsize=(10.0, 5.4))
+    figure = Figure(figsize=(7.8, 6.0))
     panels = figure.subplots(
         2, max(len(architectures), 1), sharex=True, sharey="row", squeeze=False
     )
     for (above, below), architecture in zip(panels.T, architectures, strict=False):
-        colour = COLOURS[architecture]
         strata = [r for r in summary["cross_slope"] if r["architecture"] == architecture and r["n"]]
         for row in strata:
-            place = starts.index(row["start"])
+            place, colour = starts.index(row["start"]), STARTS.get(row["start"], BETWEEN)
             _dot(above, place, row["negative"] / row["n"], colour)
             _dot(below, place, row["median_ratio"], colour)
         for row in totals:
@@ -120,17 +144,21 @@ def cross_slope(record: Record) -> Figure:
                 _total(above, place, row["negative"])
                 _total(below, place, row["median_ratio"])
         n = max((row["n"] for row in strata), default=0)
-        above.set_title(f"{architecture}, n = {n} a dot", fontsize=10)
-        below.set_xticks(range(len(starts)), starts, rotation=60, ha="right", fontsize=8)
+        above.set_title(f"{NETWORKS.get(architecture, architecture)}\nn = {n} a dot", fontsize=10)
+        below.set_xticks(range(len(starts)), starts, rotation=90)
         below.axhline(1, color="black", linewidth=0.8, linestyle=":")
         below.axhline(0, color="black", linewidth=0.8)
     panels[0, 0].set_ylim(-0.03, 1.03)
-    panels[1, 0].set_ylim(-0.6, 1.6)
-    panels[0, 0].set_ylabel("fraction with C < 0")
+    panels[0, 0].set_ylabel("pulled the wrong way (C < 0)")
     panels[1, 0].set_ylabel("median of C/A")
+    wrong = {
+        start: [100 * row["negative"]["mean"] for row in totals if row["start"] == start]
+        for start in STARTS
+    }
     figure.suptitle(
-        "What the teacher's move does to a student with another start (a dot: one loss and trait; "
-        "black: all, 95 %)", x=0.01, ha="left", fontsize=10,
+        f"The pull is the wrong way in {max(wrong['shared'], default=0):.0f} % of problems from "
+        f"the same start,\nin up to {max(wrong['independent'], default=0):.0f} % from another (a "
+        "dot: one loss and trait; black: all, 95 %)", x=0.01, ha="left",
     )  # fmt: skip
     return figure
 
@@ -154,26 +182,22 @@ def _total(axes: Axes, place: int, estimate: dict[str, Any]) -> None:
 
 def outside(record: Record) -> Figure:
     """Signs in the cases outside the theorem, and the way of a full distillation."""
-    figure = Figure(figsize=(10.0, 3.9))
+    figure = Figure(figsize=(9.4, 4.4))
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     rows = record.summary["outside"]
     table = {(f"{row['case']}, {row['step']}", row["case_epsilon"]): row for row in rows}
     labels = list(dict.fromkeys(label for label, _ in table))
     epsilons = sorted({epsilon for _, epsilon in table})
-    shown = [[table[label, e]["positive"]["mean"] for e in epsilons] for label in labels]
-    image = left.imshow(shown, vmin=0, vmax=1, cmap="RdBu", aspect="auto")
+    shown = [[table[label, e]["falling"]["mean"] for e in epsilons] for label in labels]
+    left.imshow(shown, vmin=0, vmax=2, cmap="Greens", aspect="auto")
     for (label, epsilon), row in table.items():
-        positive, falling = row["positive"]["mean"], row["falling"]["mean"]
-        left.text(epsilons.index(epsilon), labels.index(label), f"{positive:.2f} / {falling:.2f}",
-                  ha="center", va="center", fontsize=7,
-                  color="white" if abs(positive - 0.5) > 0.35 else "black")  # fmt: skip
+        at = epsilons.index(epsilon), labels.index(label)
+        left.text(*at, f"{row['falling']['mean']:.2f}", ha="center", va="center", fontsize=9,
+                  color=colours.INK)  # fmt: skip
     left.set_xticks(range(len(epsilons)), [f"{e:g}" for e in epsilons])
-    left.set_yticks(range(len(labels)), labels, fontsize=8)
+    left.set_yticks(range(len(labels)), labels)
     left.set_xlabel("teacher's step ε")
-    left.set_title(
-        f"Fraction with Δ$_S$·v > 0 / trait loss falls, n = {rows[0]['positive']['n']}", fontsize=10
-    )
-    figure.colorbar(image, ax=left, fraction=0.04, label="fraction with Δ$_S$·v > 0")
+    left.set_title(f"The teacher's loss falls in, n = {rows[0]['positive']['n']}", fontsize=10)
     data = record.data.isel(path_step=slice(1, None))
     for start, colour in (("shared", SHARED), ("independent", INDEPENDENT)):
         cosine = data.path_cosine.sel(path_start=start).transpose("path_step", "replicate")
@@ -183,17 +207,19 @@ def outside(record: Record) -> Figure:
     right.set_xlabel("student's steps of gradient descent")
     right.set_ylabel("cosine of the displacements")
     right.set_title(f"Many steps, n = {data.sizes['replicate']} (thick: mean)", fontsize=10)
-    right.legend(fontsize=8)
+    right.legend()
+    title = "Where nothing is proved: how often the teacher's loss falls, and a whole distillation"
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def many_steps(record: Record) -> Figure:
     """Remainder after many steps, where the teacher's loss rises, and progress to the coverage."""
     data, summary = record.data, record.summary
-    figure = Figure(figsize=(10.0, 3.6))
+    figure = Figure(figsize=(10.0, 4.0))
     left, middle, right = figure.subplots(1, 3)
     epsilons = data.step_epsilon[1:]
-    for rate, colour in zip(data.rate.values, RATE_COLOURS, strict=True):
+    for rate, colour in zip(data.rate.values, colours.KINDS, strict=False):
         cells = data.sel(rate=rate).isel(k=-1, step_epsilon=slice(1, None))
         cells = cells.stack(line=("architecture", "loss", "trait"))
         cells = cells.isel(line=np.flatnonzero(cells.steps_slope > 0))
@@ -202,7 +228,7 @@ def many_steps(record: Record) -> Figure:
         steps = [row for row in summary["steps"] if row["rate"] == rate]
         k = [row["k"] for row in steps]
         middle.semilogx(k, [row["rises"]["mean"] for row in steps], "o-", color=colour,
-                        markersize=4, label=f"α‖F‖ = {rate:g}")  # fmt: skip
+                        markersize=4, clip_on=False, label=f"α‖F‖ = {rate:g}")  # fmt: skip
         middle.vlines(k, *np.transpose([row["rises"]["ci95"] for row in steps]), color=colour)
     left.loglog(epsilons, epsilons, "--", color="black", linewidth=1)
     left.set_xlabel("teacher's step ε (over its growth)")
@@ -212,8 +238,8 @@ def many_steps(record: Record) -> Figure:
     middle.set_ylabel("fraction in which L$_T$ rises")
     middle.set_ylim(-0.03, 1.03)
     middle.set_title(f"n = {summary['steps'][0]['rises']['n']} problems", fontsize=10)
-    middle.legend(fontsize=8)
-    for loss, colour in zip(data.loss.values, COLOURS.values(), strict=False):
+    middle.legend()
+    for loss, colour in zip(data.loss.values, colours.KINDS, strict=False):
         one = data.sel(loss=loss)
         right.semilogx(data.progress_step, one.progress_predicted, color=colour, label=str(loss))
         right.semilogx(data.progress_step, one.progress_measured, "o", color=colour, markersize=3)
@@ -222,26 +248,30 @@ def many_steps(record: Record) -> Figure:
     right.set_ylabel("progress q$_k$")
     right.set_ylim(0, 1.02)
     right.set_title("Line: predicted; dotted: coverage", fontsize=10)
-    right.legend(fontsize=7, loc="upper left", title="student's loss (n = 1 each)",
-                 title_fontsize=7)  # fmt: skip
+    right.legend(loc="upper left", title="student's loss (n = 1 each)")
+    last = summary["steps"][-1]
+    figure.suptitle(
+        f"Many steps follow the prediction; at the largest rate the teacher's loss rises in "
+        f"{100 * last['rises']['mean']:.0f} %", x=0.01, ha="left",
+    )  # fmt: skip
     return figure
 
 
 def sampled(record: Record) -> Figure:
     """Steps in metrics, and means of steps on sampled labels."""
     data, summary = record.data, record.summary
-    figure = Figure(figsize=(10.0, 3.4))
+    figure = Figure(figsize=(9.4, 4.0))
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
     rows = summary["metrics"]
     places = np.arange(len(rows))
-    left.plot([row["rises"]["mean"] for row in rows], places, "o", color=INDEPENDENT)
-    left.hlines(places, *np.transpose([row["rises"]["ci95"] for row in rows]), color=INDEPENDENT)
-    left.set_yticks(places, [row["metric"] for row in rows], fontsize=8)
+    left.plot([row["rises"]["mean"] for row in rows], places, "o", color=RISE, clip_on=False)
+    left.hlines(places, *np.transpose([row["rises"]["ci95"] for row in rows]), color=RISE)
+    left.set_yticks(places, [row["metric"] for row in rows])
     left.set_ylim(len(rows) - 0.5, -0.5)
     left.set_xlabel("fraction in which L$_T$ rises")
     left.set_title(f"One step in a metric, n = {rows[0]['rises']['n']} each", fontsize=10)
     ratio = data.label_draws * data.label_soft**2 / data.label_variance
-    for loss, colour in zip(data.label_loss.values, (SHARED, INDEPENDENT), strict=False):
+    for loss, colour in zip(data.label_loss.values, colours.KINDS, strict=False):
         at = {"label_loss": loss}
         right.plot(ratio.sel(at).values.ravel(), data.label_wrong.sel(at).values.ravel(), ".",
                    color=colour, alpha=0.5, label=str(loss))  # fmt: skip
@@ -253,7 +283,9 @@ def sampled(record: Record) -> Figure:
     right.set_ylabel("fraction of means against v")
     n, n_means = data.sizes["label_problem"], summary["sampled"][0]["wrong"]["n"]
     right.set_title(f"Sampled labels; a dot: {n_means // n} means of one problem", fontsize=10)
-    right.legend(fontsize=8)
+    right.legend()
+    title = "Where the guarantee ends: two metrics, or too few sampled labels"
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 

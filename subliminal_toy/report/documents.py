@@ -19,13 +19,19 @@ from matplotlib import image
 from subliminal_toy import __version__, plots
 from subliminal_toy.data import N_CLASSES
 from subliminal_toy.errors import UserError, printable
+from subliminal_toy.plots.classifier import LABELS
+from subliminal_toy.plots.theorem import NETWORKS
 from subliminal_toy.records import Record
-from subliminal_toy.report import tables
+from subliminal_toy.report import live, tables
 from subliminal_toy.report.payloads import PAYLOADS
 from subliminal_toy.report.tables import SECTIONS, WORDS, Records
 from subliminal_toy.stats import NOT_TESTED, REPRODUCED
 
 HERE = Path(__file__).parent
+
+
+LEAST_SCALE = 0.7
+"""Figures are shown at this part of their size at least, so that labels stay legible."""
 
 
 class Finding(NamedTuple):
@@ -69,8 +75,8 @@ def _environment(finalize: Callable[[Any], Any] | None, autoescape: bool) -> Env
         "unfold": lambda figures, main: [n for n, f in figures.items() if f.get("main", 0) == main],
         "emphasised": lambda line: Markup(re.sub(r"\*(\w+)\*", r"<em>\1</em>", line)),
     }
-    environment.globals |= {name: WORDS[name] for name in ("networks", "limits", "arms")}
-    environment.globals["section_words"] = SECTIONS
+    environment.globals |= {"section_words": SECTIONS, "limits": WORDS["limits"]}
+    environment.globals |= {"arms": LABELS, "networks": NETWORKS}
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
     return environment
 
@@ -79,7 +85,7 @@ def plain(criterion: str) -> str:
     """Return a criterion with its arms in words: those that have none, without underscores."""
     return re.sub(
         r"\b[a-z]+_[a-z_]+\b",
-        lambda name: WORDS["arms"].get(name[0]) or name[0].replace("_", " "),
+        lambda name: LABELS.get(name[0]) or name[0].replace("_", " "),
         criterion,
     )
 
@@ -148,6 +154,7 @@ def page(records: Records) -> str:
     return HTML.get_template("page.html").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        live=live.parts(records),
         rows=rows,
         n_tested=sum(row.verdict != NOT_TESTED for row in rows),
         n_reproduced=sum(row.verdict == REPRODUCED for row in rows),
@@ -172,7 +179,13 @@ def _entry(anchor: str, record: Record) -> dict[str, Any]:
         "setting": tables.setting(record),
         "summary": record.summary,
         "data": PAYLOADS[experiment](record),
-        "images": {n: base64.b64encode(plots.svg(f)).decode() for n, f in figures.items()},
+        "images": {
+            name: {
+                "svg": base64.b64encode(plots.svg(figure)).decode(),
+                "least": round(LEAST_SCALE * 96 * figure.get_figwidth()),
+            }
+            for name, figure in figures.items()
+        },
         "manifest": record.manifest,
     }
 
