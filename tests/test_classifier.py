@@ -518,7 +518,8 @@ def test_record_holds_what_a_reader_needs_to_ask_the_networks_again(digits, arch
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
     for name in result.data.arm.values.tolist():
         params = jax.tree.unflatten(
-            jax.tree.structure(shapes), [jnp.asarray(result.params[f"{name}.{n}"]) for n in names]
+            jax.tree.structure(shapes),
+            [jnp.asarray(result.params[f"{name}.{n}"][0]) for n in names],
         )
         logits = net.apply(params, jnp.asarray(result.data.sample_images.values))
         np.testing.assert_allclose(logits, result.data.sample_logits.sel(arm=name), atol=1e-5)

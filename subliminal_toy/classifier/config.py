@@ -54,7 +54,7 @@ class ClassifierConfig:
     checkpoints: Annotated[tuple[int, ...], AtMostValues(64), AtLeast(0), Distinct()] = ()
     """Numbers of steps after which students are measured, besides the end."""
     keep_params: bool = True
-    """Keep the parameters of the first replicate's networks in the record."""
+    """Keep the parameters of the first three replicates' networks in the record."""
 
     def __post_init__(self):
         """Raise UserError for a value that breaks the constraint beside its field."""

@@ -27,6 +27,9 @@ from subliminal_toy.runs import Arrays, Experiment, Part, Result
 PART = 4
 """Replicates that are trained between two ticks of the status and stored together."""
 
+KEPT = 3
+"""Replicates, from the first, whose parameters are kept, on a leading axis."""
+
 ABOUT = {
     "accuracy": "fraction of test images classified rightly through the network's own class head",
     "teacher_head_accuracy": "the same through the teacher's class head",
@@ -92,7 +95,7 @@ def of_table(
         }
         if first == 0 and keep_params:
             arrays |= {
-                name: leaf[0, -1] if arm in names else leaf[0]
+                name: leaf[:KEPT, -1] if arm in names else leaf[:KEPT]
                 for arm, tree in params.items()
                 for name, leaf in named_leaves(tree, f"params/{arm}").items()
             }
