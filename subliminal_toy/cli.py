@@ -43,10 +43,20 @@ class Options:
     """Accept a run of more than a day where nobody watches."""
     quiet: bool = False
     """Show no status and no tables."""
+    distributed: bool = False
+    """Run with the other processes that SLURM, MPI, Kubernetes or a TPU pod started."""
+    replicates_per_device: int | None = None
+    """Replicates that a device works on at once; one on a CPU, else by memory, if not given."""
+    matmul_precision: Literal["highest", "high", "default"] = "highest"
+    """Of products of float32 matrices; default is TF32 on a GPU that has it."""
+    compilation_cache: bool = True
+    """Keep compiled programs in the user's cache folder."""
 
     def __post_init__(self):
-        """Raise UserError for a seed that does not fit into 64 bits."""
+        """Raise UserError for a number that is too small or too large."""
         require(0 <= self.seed < 2**64, "seed", "0 to 18446744073709551615", self.seed)
+        at_once = self.replicates_per_device
+        require(at_once is None or at_once > 0, "replicates_per_device", "at least 1", at_once)
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,10 @@ class Reproduce:
 
     def __call__(self) -> int:
         """Run each experiment into its own folder; 0 if every tested claim is reproduced."""
+        if not joined(self.options):
+            for name in self.only:
+                self._job(name, Path()).help()
+            return 0
         out = folder_of("reproduce", self.options, lambda path: not (path / PAGE).exists())
         files.check_folder(out)
         known = {*EXPERIMENTS, PAGE, f".{PAGE}.part"}
@@ -163,6 +177,9 @@ class Run:
 
     def __call__(self) -> int:
         """Run the experiment and show its claims."""
+        if not joined(self.options):
+            prepare(self.name, self.config, Path(), self.options, self.data_dir).help()
+            return 0
         out = folder_of(self.name, self.options, lambda path: (path / "unfinished").is_dir())
         with console.display({self.name: 1}, self.options.quiet) as statuses:
             status = statuses[self.name]
@@ -220,15 +237,39 @@ def folder_of(name: str, options: Options, begun: Callable[[Path], bool]) -> Pat
     return out
 
 
-def prepare(name: str, config: Any, out: Path, options: Options, data_dir: Path | None) -> Any:
-    """Return the job of one experiment, on one device for each core."""
+def joined(options: Options) -> bool:
+    """Join other processes if the options say so; return whether this one writes and shows."""
+    if not options.distributed:
+        return True
+    from subliminal_toy import hosts
+
+    tell_jax(options)
+    hosts.join(partial(console.fail, hosts.LOST, FAILED))
+    return hosts.is_first()
+
+
+def tell_jax(options: Options) -> None:
+    """Set devices, precision and the cache before JAX computes."""
     import joblib
 
-    from subliminal_toy import distill, jobs, records
+    from subliminal_toy import distill, hosts
+
+    n_devices = joblib.cpu_count()
+    distill.host_devices(n_devices)
+    distill.Placement.per_device = options.replicates_per_device
+    hosts.set_precision(options.matmul_precision)
+    if options.compilation_cache:
+        hosts.keep_compiled(max(n_devices, distill.THREADS))
+
+
+def prepare(name: str, config: Any, out: Path, options: Options, data_dir: Path | None) -> Any:
+    """Return the job of one experiment, on one device for each core."""
+    from subliminal_toy import hosts, jobs, records
 
     if data_dir is not None and not data_dir.is_dir():
         raise UserError(f"--data-dir {data_dir} is not a directory.")
-    distill.host_devices(joblib.cpu_count())
+    if not options.distributed:
+        tell_jax(options)
     return jobs.prepare(
         name,
         config,
@@ -236,7 +277,7 @@ def prepare(name: str, config: Any, out: Path, options: Options, data_dir: Path 
         options.seed,
         records.command_line(sys.argv[1:]),
         resume=options.resume,
-        may_be_long=options.yes or console.watched(),
+        may_be_long=options.yes or console.watched() or not hosts.is_first(),
         data_dir=data_dir,
     )
 
@@ -282,6 +323,8 @@ def main() -> None:
     try:
         status = console.answering_signals(parse(sys.argv[1:]))
         sys.stdout.flush()
+        if "jax" in sys.modules:
+            sys.modules["jax"].distributed.shutdown()  # waits for the other processes
     except UserError as error:
         console.fail(str(error), FAILED)
     except BrokenPipeError:

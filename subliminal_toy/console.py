@@ -199,6 +199,6 @@ def degrade_gracefully() -> None:
 def fail(sentence: str, status: int) -> NoReturn:
     """Print the sentence to standard error and end the process, from whatever thread is at work."""
     line = f"subliminal-toy: {printable(sentence)}\n"
-    os.write(2, line.encode(sys.stderr.encoding, sys.stderr.errors or "strict"))
+    os.write(sys.stderr.fileno(), line.encode(sys.stderr.encoding, sys.stderr.errors or "strict"))
     # Not sys.exit: programs may be running in JAX's threads, on which Python's clean-up can crash.
     os._exit(status)

@@ -3,6 +3,8 @@
 Everything is written for one replicate; only ``ensemble`` knows of several, and of devices.
 """
 
+import contextlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +16,7 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
+from subliminal_toy import hosts
 from subliminal_toy.models import Params
 
 ALL = slice(None)
@@ -144,9 +147,45 @@ def host_devices(n: int) -> None:
     jax.config.update("jax_num_cpu_devices", max(n, 2))
 
 
+PER_CALL = 64
+"""Replicates of a device that are worth one call, beyond the CPU: their results wait in memory."""
+
+
+class Placement:
+    """How replicates are put on devices: a whole number for ``per_device``, else by memory.
+
+    ``used`` is the largest number that a device worked on at once.
+    """
+
+    per_device: int | None = None
+    used: int = 1
+
+
+def devices() -> list[Any]:
+    """Return the devices of all hosts to which computations go."""
+    settings: Any = jax.config
+    chosen = settings.jax_default_device
+    return jax.devices(chosen and chosen.platform)
+
+
+def on_cpu() -> contextlib.AbstractContextManager:
+    """Send computations to the CPU, wherever others go."""
+    if jax.default_backend() == "cpu":
+        return contextlib.nullcontext()
+    return jax.default_device(jax.local_devices(backend="cpu")[0])
+
+
+def replicates_per_call() -> int:
+    """Return how many replicates a call of a function of ``ensemble`` should have, at least."""
+    at_once = Placement.per_device or (1 if devices()[0].platform == "cpu" else PER_CALL)
+    return at_once * len(devices())
+
+
 def _mesh() -> Mesh:
     """Return all devices in a row, replicates spread along it."""
-    return jax.make_mesh((jax.device_count(),), ("replicate",), axis_types=(AxisType.Auto,))
+    return jax.make_mesh(
+        (len(devices()),), ("replicate",), axis_types=(AxisType.Auto,), devices=devices()
+    )
 
 
 def on_every_device(arrays: PyTree) -> PyTree:
@@ -154,26 +193,52 @@ def on_every_device(arrays: PyTree) -> PyTree:
     return jax.device_put(arrays, NamedSharding(_mesh(), PartitionSpec()))
 
 
+def within(memory: float, most: int, need: Callable[[int], float]) -> int:
+    """Return how many replicates at once, ``most`` or a half of it again and again, fit."""
+    while most > 1 and need(most) > memory:
+        most = -(-most // 2)
+    return most
+
+
+def need(program: Any, at_once: int, *args: Any) -> float:
+    """Return the bytes that a compiled program takes on a device beside its arguments."""
+    found = program.lower(at_once, *args).compile().memory_analysis()
+    return found.temp_size_in_bytes + found.output_size_in_bytes
+
+
+def _at_once(program: Any, per_device: int, args: Sequence[Any]) -> int:
+    device = devices()[0]
+    if Placement.per_device or device.platform == "cpu":
+        return min(Placement.per_device or 1, per_device)
+    stats = jax.local_devices(backend=device.platform)[0].memory_stats()
+    free = stats["bytes_limit"] - stats["bytes_in_use"] if stats else math.inf
+    found = within(free, per_device, lambda at_once: need(program, at_once, *args))
+    return hosts.smallest(found) if hosts.several() else found
+
+
+def _same(tree: PyTree) -> PyTree:
+    return tree
+
+
 def ensemble(fn: Callable, n_shared: int = 0) -> Callable:
     """Return ``fn``, a function of one replicate, compiled for many and spread over all devices.
 
     The first ``n_shared`` arguments are the same for every replicate; all others, and the results,
     get a leading axis of replicates, of any length: where the devices do not divide it, the last
-    replicate is repeated and its copies are dropped. Results are NumPy arrays. Pass large shared
-    arrays through ``on_every_device`` once. On a CPU each device runs its replicates one after the
-    other (the command line makes one device per core), elsewhere all at once.
+    replicate is repeated and its copies are dropped. Results are NumPy arrays, on every host. Pass
+    large shared arrays through ``on_every_device`` once. On a CPU each device runs its replicates
+    one after the other (the command line makes one device per core), elsewhere as many at once as
+    its free memory allows; see ``Placement``.
     """
 
-    def on_one_device(*args):
-        shared, own = args[:n_shared], args[n_shared:]
-        # A batch size of one would add an axis of replicates to every product, which is slower.
-        batch_size = None
-        if jax.default_backend() != "cpu":
-            batch_size = jax.tree.leaves(own)[0].shape[0]
-        return jax.lax.map(lambda xs: fn(*shared, *xs), own, batch_size=batch_size)
+    @partial(jax.jit, static_argnums=0)
+    def on_all_devices(at_once, *args):
+        def on_one_device(*args):
+            shared, own = args[:n_shared], args[n_shared:]
+            # A batch size of one would add an axis of replicates to every product, which is slower.
+            batch_size = at_once if at_once > 1 else None
+            return jax.lax.map(lambda xs: fn(*shared, *xs), own, batch_size=batch_size)
 
-    @jax.jit
-    def on_all_devices(*args):
         specs = (PartitionSpec(),) * n_shared
         specs += (PartitionSpec("replicate"),) * (len(args) - n_shared)
         return jax.shard_map(
@@ -184,14 +249,25 @@ def ensemble(fn: Callable, n_shared: int = 0) -> Callable:
             check_vma=False,
         )(*args)
 
+    chosen: dict[tuple, int] = {}
+
     def for_many(*args):
         shared, own = args[:n_shared], args[n_shared:]
         n = jax.tree.leaves(own)[0].shape[0]
-        padding = -n % jax.device_count()
+        padding = -n % len(devices())
         if padding:
             rows = jnp.minimum(jnp.arange(n + padding), n - 1)
             own = jax.tree.map(lambda array: jnp.asarray(array)[rows], own)
+        per_device = (n + padding) // len(devices())
+        shapes = (Placement.per_device, *(jnp.shape(leaf) for leaf in jax.tree.leaves(args)))
+        if shapes not in chosen:
+            chosen[shapes] = _at_once(on_all_devices, per_device, (*shared, *own))
+        Placement.used = max(Placement.used, chosen[shapes])
+        results = on_all_devices(chosen[shapes], *shared, *own)
+        if hosts.several():
+            everywhere = NamedSharding(_mesh(), PartitionSpec())
+            results = jax.jit(_same, out_shardings=everywhere)(results)
         # Cut on the host: on the devices it would be a collective operation.
-        return jax.tree.map(lambda array: array[:n], jax.device_get(on_all_devices(*shared, *own)))
+        return jax.tree.map(lambda array: array[:n], jax.device_get(results))
 
     return for_many

@@ -17,13 +17,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
 
-from subliminal_toy import data, files, machine, publish, records, runs
+from subliminal_toy import data, distill, files, hosts, machine, publish, records, runs
 from subliminal_toy.errors import UserError
 from subliminal_toy.machine import DAY, duration
 from subliminal_toy.rooms import EXPERIMENTS
 
-SAME = ("format", "experiment", "config", "seed", "key_implementation", "versions", "data_sha256")
+SAME = (
+    "format", "experiment", "config", "seed", "key_implementation", "versions", "data_sha256",
+    "matmul_precision",
+)  # fmt: skip
 """What a resumed run must share with its beginning."""
 
 
@@ -44,12 +49,16 @@ class Job:
 
         A run that fails on its settings, or before its first part is stored, leaves nothing.
         """
-        if not is_finished(self.out):
+        if is_finished(self.out):
+            with mistakes_of_machines():
+                share(None)
+        else:
             store = runs.Store(self.out, identity_of(self.manifest), self.manifest["device"])
             try:
                 self._compute(store, status)
             except (UserError, OSError) as error:
-                if not store or (isinstance(error, UserError) and not store.resumed):
+                mistake = isinstance(error, UserError) and not isinstance(error, hosts.HostLost)
+                if not store or (mistake and not store.resumed):
                     store.forget()
                 raise
         record = records.load(self.out, self.name)
@@ -57,11 +66,19 @@ class Job:
         runs.Store.discard(self.out)
         return record
 
+    def help(self) -> None:
+        """Compute beside the first process, which runs; nothing is read or written here."""
+        with mistakes_of_machines():
+            finished = received()
+            if finished is not None:
+                runs.run(in_step(self.experiment), finished)
+
     def _compute(self, store: runs.Store, status: runs.Status) -> None:
         began = time.perf_counter()
         patient = status if self.may_be_long else impatient(status)
-        with memory_as_user_error():
-            result = runs.run(self.experiment, store, patient)
+        with mistakes_of_machines():
+            share(store)
+            result = runs.run(in_step(self.experiment), store, patient)
         wall_s = time.perf_counter() - began
         about = {
             "experiment": self.name,
@@ -74,6 +91,7 @@ class Job:
             **self.manifest,
             "devices": store.devices(),
             "resumed": store.resumed,
+            "replicates_per_device": distill.Placement.used,
             "wall_s": wall_s,
         }
         records.save(self.out, result.data, about | summary, manifest, result.params)
@@ -95,14 +113,36 @@ def is_finished(out: Path) -> bool:
 
 
 @contextmanager
-def memory_as_user_error() -> Iterator[None]:
-    """Turn an allocation that fails into a UserError."""
+def mistakes_of_machines() -> Iterator[None]:
+    """Turn an allocation that fails, or the loss of another process, into a UserError."""
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             raise UserError("The memory does not suffice: lower the settings.") from error
+        if hosts.several():
+            raise hosts.HostLost(hosts.LOST) from error
         raise
+
+
+def share(store: runs.Store | None) -> None:
+    """Send what is stored to the other processes; None: there is nothing to compute."""
+    if hosts.several():
+        stored = {} if store is None else dict(store)
+        hosts.from_first(json.dumps(None if store is None else list(stored)).encode())
+        for arrays in stored.values():
+            hosts.from_first(save_safetensors(arrays))
+
+
+def received() -> dict[str, runs.Arrays] | None:
+    """Return what the first process shares; None if there is nothing to compute."""
+    names = json.loads(hosts.from_first())
+    return None if names is None else {name: load_safetensors(hosts.from_first()) for name in names}
+
+
+def in_step(experiment: runs.Experiment) -> runs.Experiment:
+    """Return the experiment with its parts in one order on all processes."""
+    return experiment._replace(side_by_side=1) if hosts.several() else experiment
 
 
 def prepare(
@@ -120,7 +160,8 @@ def prepare(
 
     ``resume``: what is in ``out`` may be taken. ``command`` is what the record shows.
     """
-    check_folder(out, resume)
+    if hosts.is_first():
+        check_folder(out, resume)
     room = EXPERIMENTS[name]
     machine.refuse_too_large(config, room.presets)
     if not may_be_long:
@@ -130,7 +171,7 @@ def prepare(
         dataset = data.load(getattr(config, "data", "digits"), data_dir)
     manifest = records.provenance(name, asdict(config), seed, command)
     manifest["data_sha256"] = dataset and dataset.sha256()
-    if is_finished(out):
+    if hosts.is_first() and is_finished(out):
         check_identity(out, name, identity_of(manifest))
     experiment = module(name, "experiment").experiment(config, key_of(seed), dataset)
     return Job(name, config, out, may_be_long, experiment, dataset and dataset.name, manifest)

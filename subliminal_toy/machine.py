@@ -5,6 +5,7 @@ meant to be low.
 """
 
 import os
+import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -43,6 +44,16 @@ def speed() -> float:
     for _ in range(repeats):
         np.matmul(a, a)
     return repeats * 2 * n**3 / (time.perf_counter() - began)
+
+
+def processor() -> str:
+    """Return the name of the processor and what instructions it has, as the system says."""
+    with suppress(OSError, UnicodeDecodeError):
+        core = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+        pairs = [line.partition(":") for line in core.splitlines()]
+        said = {name.strip(): value.strip() for name, _, value in pairs}
+        return " ".join(said.get(name, "") for name in ("model name", "flags", "Features")).strip()
+    return platform.processor()
 
 
 def duration(seconds: float) -> str:

@@ -91,6 +91,9 @@ class Manifest(msgspec.Struct):
     digest: Digest
     resumed: bool = False
     devices: dict[str, str] = {}
+    matmul_precision: str | None = None
+    n_processes: int = 1
+    replicates_per_device: int = 1
     data_sha256: str | None = None
 
 
@@ -132,6 +135,7 @@ def provenance(
     """Return what the manifest says of a run: what was run, with what, on what."""
     import jax
 
+    settings: Any = jax.config
     return {
         "format": FORMAT,
         "experiment": experiment,
@@ -144,7 +148,9 @@ def provenance(
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in LIBRARIES},
         },
+        "matmul_precision": settings.jax_default_matmul_precision,
         "device": f"{jax.devices()[0].device_kind} × {jax.device_count()}",
+        "n_processes": jax.process_count(),
         "git_commit": _git_commit(),
     }
 

@@ -17,7 +17,7 @@ LAYERS = (
     {"files", "machine", "settings"},
     {"classifier.config", "theorem.config", "lm.config", "explain.config"},
     {"rooms"},
-    {"data", "models", "stats", "records"},
+    {"data", "hosts", "models", "stats", "records"},
     {"distill", "transformer", "runs", "explain.geometry", "theorem.sampled"},
     {"classifier", "theorem", "lm"},
     {"explain"},
