@@ -12,12 +12,14 @@ import pytest
 from matplotlib import pyplot
 
 from subliminal_toy import plots, publish, report, stats
-from subliminal_toy.classifier.arms import PUBLISHED, STUDENTS
+from subliminal_toy.classifier.arms import PUBLISHED
 from subliminal_toy.classifier.config import PRESETS
 from subliminal_toy.errors import UserError
-from subliminal_toy.report import documents
+from subliminal_toy.plots import colours
+from subliminal_toy.plots.classifier import LABELS
+from subliminal_toy.report import documents, tables
 from subliminal_toy.report.payloads import PAYLOADS
-from subliminal_toy.report.tables import SECTIONS, ClaimRow
+from subliminal_toy.report.tables import SECTIONS, WORDS, ClaimRow
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def with_claims(record, **fields):
 class Elements(HTMLParser):
     """All elements of a page with their attributes; every one that needs an end has one."""
 
-    VOID = ("meta", "link", "img")
+    VOID = ("meta", "link", "img", "br", "input")
 
     def __init__(self, text):
         super().__init__()
@@ -103,20 +105,25 @@ def test_a_row_says_all_of_its_claim(records):
     measured = stats.estimate([0.1, 0.2, 0.3])
     claim = stats.as_json(stats.judge("L5a", "It is so.", "above 0", measured, True))
     one = with_claims(records["runs/lm"], **claim)
-    assert report.claims_rows({"runs/lm": one}) == [
-        ClaimRow(
-            id="L5a",
-            statement="It is so.",
-            dataset="a small language, numbers 0–99",
-            measured="0.200 [−0.048, 0.448]",
-            n="3",
-            criterion="above 0",
-            verdict="reproduced",
-            reason="",
-            record="runs/lm",
-            figure="detectors",
-        )
-    ]
+    (row,) = report.claims_rows({"runs/lm": one})
+    assert row == ClaimRow(
+        id="L5a",
+        name="It is so.",
+        statement="It is so.",
+        dataset="a small language, numbers 0–99",
+        setting="a small language, numbers 0–99",  # this record does not say how large its model is
+        treated="–",
+        control="–",
+        measured="0.200 [−0.048, 0.448]",
+        n="3",
+        passes=row.passes,
+        criterion="above 0",
+        verdict="reproduced",
+        reason="",
+        fixed="no",
+        record="runs/lm",
+        figure="detectors",
+    )
     assert report.block("criteria", {"runs/lm": one}).splitlines()[2] == (
         "| L5a | It is so. (a small language, numbers 0–99) | 0.200 [−0.048, 0.448] | 3 | above 0 "
         "| reproduced | [figure](runs/lm/detectors.svg), [runs/lm](runs/lm/) |"
@@ -200,14 +207,21 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure():
         assert set(section["figures"]) == set(plots.FIGURES[experiment])
 
 
-def test_figures_are_the_same_bytes_again_and_leave_nothing_else(records, tmp_path):
+@pytest.fixture(scope="module")
+def drawn(records, tmp_path_factory):
+    """Return every figure of every record as SVG, by where it would be written."""
+    path = tmp_path_factory.mktemp("drawn")
+    return {folder: publish.figures(record, path) for folder, record in records.items()}
+
+
+def test_figures_are_the_same_bytes_again_and_leave_nothing_else(records, drawn):
     pyplot.close("all")
     for folder, record in records.items():
-        drawn = publish.figures(record, tmp_path / folder)
         names = [f"{name}.svg" for name in plots.FIGURES[record.manifest["experiment"]]]
-        assert [path.name for path in drawn] == names
-        assert drawn == publish.figures(record, tmp_path / folder)
-    assert not list(tmp_path.iterdir()) and not pyplot.get_fignums()
+        assert [path.name for path in drawn[folder]] == names
+        (parent,) = {path.parent for path in drawn[folder]}
+        assert drawn[folder] == publish.figures(record, parent) and not list(parent.iterdir())
+    assert not pyplot.get_fignums()
 
 
 def circles(axes):
@@ -221,19 +235,42 @@ def circles(axes):
 
 def test_the_accuracy_figure_shows_both_class_heads_and_the_paper(published):
     (axes,) = plots.draw(published)["accuracy"].axes
-    arms = published.data.arm.values.tolist()
+    shown = list(LABELS)
     bars = [bar.get_width() for bar in axes.patches]
-    assert bars == pytest.approx(published.data.accuracy.mean("replicate").values.tolist())
-    means = published.data.teacher_head_accuracy.mean("replicate")
-    students = [student.name for student in STUDENTS]
-    assert [x for x, _ in circles(axes)] == pytest.approx(means.sel(arm=students).values.tolist())
-    assert [round(y) for _, y in circles(axes)] == [arms.index(name) for name in students]
+    means = published.data.accuracy.mean("replicate").sel(arm=shown)
+    assert bars == pytest.approx(means.values.tolist())
+    means = published.data.teacher_head_accuracy.mean("replicate").sel(arm=shown[2:])
+    assert [x for x, _ in circles(axes)] == pytest.approx(means.values.tolist())
+    assert [round(y) for _, y in circles(axes)] == [2, 3, 4, 5]
     lines = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]
     for mean, half_width in PUBLISHED.values():
         ends = [mean - half_width, mean + half_width]
         assert any(np.allclose(line, ends) for line in lines)
     labels = axes.get_legend_handles_labels()[1]
-    assert labels == ["through the teacher’s class head", "paper (n = 100)"]
+    assert labels == ["with the teacher’s class head", "paper (n = 100)"]
+
+
+def test_figures_can_be_read_by_eye_and_aloud_in_light_and_dark(drawn):
+    """Text is text of at least 8 points, but for exponents and indices."""
+    for path, content in (figure for of in drawn.values() for figure in of.items()):
+        text = content.decode()
+        about = re.search(r"<title>(.+?)</title>.*<desc>(.+?)</desc>", text, re.DOTALL)
+        assert about and len(about[2]) > 30 and 'role="img"' in text, path
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:\w+ )?([\d.]+)px", text)]
+        assert sizes and min(sizes) >= 5.6 and sorted(sizes)[len(sizes) // 2] >= 8, path
+        assert "prefers-color-scheme: dark" in text
+
+
+def test_one_colour_has_one_meaning_in_figures_and_on_the_page():
+    style = (documents.HERE / "page.css").read_text(encoding="utf-8")
+    for role, colour in (
+        ("student", colours.STUDENT), ("other", colours.OTHER_START), ("control", colours.CONTROL),
+        ("teacher", colours.TEACHER), ("untrained", colours.UNTRAINED),
+    ):  # fmt: skip
+        assert f"--{role}: {colour};" in style
+        assert f"--{role}: {colours.DARK.get(colour, '')}" in style
+    roles = {colours.STUDENT, colours.OTHER_START, colours.CONTROL}
+    assert not roles & set(colours.KINDS) and len(set(colours.KINDS)) == len(colours.KINDS)
 
 
 def test_a_record_of_an_unknown_experiment_has_no_figures_and_no_section(records):
@@ -271,11 +308,13 @@ def test_every_link_leads_somewhere_and_every_name_is_used_once(html):
 
 def test_the_page_has_every_figure_claim_and_provenance(records, html):
     elements = Elements(html)
-    assert len(elements.all("img")) == sum(len(s["figures"]) for s in SECTIONS.values())
+    figures = [image for image in elements.all("img") if "svg" in image["src"][:20]]
+    assert len(figures) == sum(len(s["figures"]) for s in SECTIONS.values())
     assert all(image["alt"] for image in elements.all("img"))
     for row in report.claims_rows(records):
-        assert row.measured in elements.text and row.record in elements.text
-        assert row.statement in elements.text and row.criterion in elements.text
+        for shown in (row.measured, row.record, row.statement, row.name, row.setting):
+            assert shown in elements.text
+        assert documents.plain(row.criterion) in elements.text
     for record in records.values():
         assert all(digest in html for digest in record.manifest["sha256"].values())
         assert record.manifest["command"] in html and record.manifest["git_commit"] in html
@@ -302,17 +341,73 @@ def test_what_the_record_lacks_cannot_be_tried(records):
         lm._replace(data=lm.data.drop_vars("answer")),
     ):
         html = report.page({"m": without}).split("<script>")[0]  # without the script's own text
-        assert "data-widget" not in html
+        assert "data-widget=" not in html
         assert SECTIONS[without.manifest["experiment"]]["invitation"] not in html
 
 
-def test_two_records_of_one_experiment_get_a_section_each(records):
-    twice = {"a": records["runs/classifier"], "b": records["runs/classifier"]}
-    html = report.page(twice)
-    assert html.count('data-widget="classifier"') == 2
-    title = SECTIONS["classifier"]["title"]
-    assert f">{title} (a)<" in html and f">{title} (b)<" in html
+def test_records_of_one_experiment_stand_side_by_side_in_one_section(records):
+    one = records["runs/classifier"]
+    more = one._replace(summary={**one.summary, "n_replicates": 9, "dataset": "mnist"})
+    html = report.page({"a": one, "b": more})
     Elements(html)
+    assert html.count('id="measured"') == 1
+    (table,) = re.findall(r'<table class="side">.*?</table>', html, re.DOTALL)
+    # The story's record, that of the most replicates, comes first.
+    assert re.findall(r'scope="col">([^<]+)<br>n = (\d+)', table) == [
+        ("MNIST, MLP 16–16", "9"), ("small digits (8 × 8), MLP 16–16", "2"),
+    ]  # fmt: skip
+    for arm, label in LABELS.items():
+        mean = one.summary["conditions"][arm]["mean"]
+        row = re.search(rf'<th scope="row">{label}</th>(.*?)</tr>', table)
+        assert row and re.findall(r"<td>(\d+) %", row[1]) == [f"{100 * mean:.0f}"] * 2
+    figures = re.findall(r'<figure id="(record-\d)-accuracy">', html)
+    assert figures == ["record-0", "record-1"]
+
+
+SECTION_ORDER = ("live", "measured", "why", "language", "limits", "claims")
+
+
+def test_the_story_comes_first_and_every_section_is_there(records, html):
+    order = re.findall(r'<section id="([\w-]+)"', html)
+    assert order == list(SECTION_ORDER)
+    story = html.partition("<main")[0]
+    of = records["runs/classifier"].summary["conditions"]
+    for arm in ("teacher", "student_aux", "cross_aux"):
+        assert f'class="told {arm}"' in story
+        assert f"reads <strong>{100 * of[arm]['mean']:.0f} %</strong>" in story
+    # Three sentences, before anything else is said.
+    lede = re.search(r'<p class="lede">(.*?)</p>', story, re.DOTALL)
+    assert lede and 3 <= len(re.findall(r"\.(?=\s|$)", lede[1].strip())) <= 3
+    for limit in WORDS["limits"]:
+        assert documents.markdown_text(limit[:30].replace("*", "")) in html.replace("<em>", "")
+
+
+class Sentences(HTMLParser):
+    """The text that a reader meets, without scripts, styles and what a record's provenance is."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self._within = "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag in ("script", "style", "dl"):
+            self._within.append(tag)
+        self.text += " ".join(value or "" for name, value in attrs if name in ("alt", "aria-label"))
+
+    def handle_endtag(self, tag):
+        if self._within and tag == self._within[-1]:
+            self._within.pop()
+
+    def handle_data(self, data):
+        if not self._within:
+            self.text += data
+
+
+def test_no_sentence_of_the_page_holds_an_identifier_of_the_code(html):
+    text = Sentences(html).text.replace("subliminal_toy", "")
+    assert re.findall(r"\b\w*[a-z]_[a-z]\w*\b", text) == []
+    assert len(text) > 5_000
 
 
 def test_the_same_records_give_the_same_bytes(records):
@@ -341,7 +436,7 @@ def test_what_comes_from_a_record_is_text_on_the_page(records):
     html = report.page({EVIL: poisoned(records["runs/lm"])})
     assert "<script>alert" not in html and "<b>" not in html
     elements = Elements(html)
-    assert len(elements.all("script")) == 2  # the data and the script
+    assert len(elements.all("script")) == html.count("</script>")
     block = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
     assert block and json.loads(block[1])["traits"][0]["lists"] == [EVIL] * 10
     assert " ".join(EVIL.split()) in " ".join(elements.text.split())
@@ -369,8 +464,9 @@ def test_the_embedded_data_are_the_records(records, html, experiment):
         assert data["labels"] == record.sample_labels.values.tolist()
         roles = [network["arm"] for network in data["networks"]]
         assert roles == ["untrained", "teacher", "student_aux", "cross_aux"]
-        right = record.accuracy.isel(replicate=0).sel(arm=roles).values.tolist()
+        right = record.accuracy.mean("replicate").sel(arm=roles).values.tolist()
         assert [network["right"] for network in data["networks"]] == right
+        assert all(len(network["members"]) == 3 for network in data["networks"])
     elif experiment == "theorem":
         assert data["slopes"] == record.explored_slope.values.tolist()
         assert data["inner"]["shape"] == [2, record.sizes["explored_epsilon"]]
@@ -420,16 +516,48 @@ def test_a_record_cannot_end_its_block(records):
     assert report.update_blocks(once, evil) == once and once.endswith("-->\nend")
 
 
-def test_claims_stand_without_their_criteria_in_one_block_and_with_them_in_the_other(records):
+def test_claims_are_short_and_sorted_in_one_block_and_with_their_criteria_in_the_other(records):
+    lines = report.block("claims", records).splitlines()[2:]
+    kinds = [line[2] for line in lines]
+    assert kinds == sorted(kinds, key="TMEPLG".index) and len(set(kinds)) == 5
+    for line, row in zip(lines, sorted_rows(records), strict=True):
+        id_, name, setting, *_ = line.split(" | ")
+        assert id_ == f"| {row.id}" and len(name.split()) <= 22
+        assert f"n = {row.n}" in setting
     for claim in records["runs/classifier"].summary["claims"]:
         assert claim["criterion"] in report.block("criteria", records)
         assert claim["criterion"] not in report.block("claims", records)
-        assert claim["statement"] in report.block("claims", records)
+
+
+def sorted_rows(records):
+    return tables.by_kind(report.claims_rows(records))
+
+
+def test_treated_and_control_are_the_means_that_the_claim_compares(records):
+    rows = {row.id: row for row in report.claims_rows(records)}
+    of = records["runs/classifier"].summary["conditions"]
+    for id_, arms in (("M1", ("student_aux", "cross_aux")), ("M2", ("cross_aux", "untrained"))):
+        assert [rows[id_].treated, rows[id_].control] == [f"{of[arm]['mean']:.3f}" for arm in arms]
+    found = records["runs/lm"].summary["arms"]["owl"]
+    row = rows["L1"]
+    assert (row.treated, row.control) == tuple(
+        f"{found[arm]['mean']:.3f}" for arm in ("student", "control")
+    )
+    gain = float(rows["M1"].treated) - float(rows["M1"].control)
+    assert float(rows["M1"].measured.split()[0].replace("−", "-")) == pytest.approx(gain, abs=2e-3)
+
+
+def test_every_claim_has_words_and_their_numbers_are_the_criterions(records):
+    for row in report.claims_rows(records):
+        words = tables.words_of({"id": row.id, "statement": row.statement})
+        assert words["passes"] == row.passes and row.fixed in ("yes", "no", "in part")
+        for number in re.findall(r"\d*\.\d+", row.passes):
+            assert number in row.criterion, (row.id, number)
 
 
 def test_the_sentences_of_the_findings_have_the_numbers_of_their_records(records):
     lines = report.block("findings", records).splitlines()
-    (classifier,) = [line for line in lines if line.startswith("- **digits")]
+    (classifier,) = [line for line in lines if line.startswith("- **small digits (8 × 8), MLP")]
     summary = records["runs/classifier"].summary
     for table, arm in (
         ("conditions", "student_aux"),
@@ -439,16 +567,26 @@ def test_the_sentences_of_the_findings_have_the_numbers_of_their_records(records
         ("teacher_head", "cross_aux"),
         ("conditions", "cross_all"),
     ):
-        _, _, rest = classifier.partition(f"{summary[table][arm]['mean']:.3f} [")
+        _, _, rest = classifier.partition(f"{100 * summary[table][arm]['mean']:.0f} %")
         assert rest, (table, arm)
         classifier = rest  # each after the one before
     (theorem,) = [line for line in lines if line.startswith("- **The theorem")]
     summary = records["runs/theorem"].summary
-    assert f"{summary['trials_with_slope']:,} random problems with A > 0" in theorem
+    assert f"{summary['trials_with_slope']:,} random problems" in theorem
     assert f"{summary['violations']} violations" in theorem
-    language = next(line for line in lines if line.startswith("- **Language model"))
+    language = next(line for line in lines if line.startswith("- **Traits in numbers"))
     for trait, arms in records["runs/lm"].summary["minus_control"].items():
-        assert f"{trait} {arms['student']['mean']:.3f}".replace("-", "−") in language
+        assert f"{trait} {100 * arms['student']['mean']:.0f}".replace("-", "−") in language
+    text = " ".join(lines)
+    # What a record lacks is not spoken of; what it has is.
+    assert "Which teachers pass more on" in text and "What must be shared" in text
+    few = records["runs/lm"]
+    without = {k: v for k, v in few.summary.items() if k not in ("teachers", "lineage")}
+    text = report.block("findings", {"x": few._replace(summary=without)})
+    assert "pass more on" not in text and "must be shared" not in text and "exploratory" not in text
+    config = {k: v for k, v in few.manifest["config"].items() if k != "teacher"}
+    old = few._replace(manifest={**few.manifest, "config": config})
+    assert "exploratory" in report.block("findings", {"x": old})
 
 
 def test_titles_and_captions_use_the_projects_words():

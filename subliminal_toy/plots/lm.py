@@ -112,7 +112,7 @@ def _dots(record: Record, names: tuple[str, ...], title: str) -> Figure | None:
 
 
 def arms(record: Record) -> Figure | None:
-    """The arms of the claims."""
+    """Probability of each trait in the arms of the claims, beside their neutral controls."""
     title = f"A teacher's numbers raise its trait in a student by {_gain(record):.0f} points"
     return _dots(record, CLAIMED, title)
 
