@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -46,12 +47,15 @@ def nothing(config=CONFIG):
         "probability": full(0.1, *by_arm, "measure"),
         "alignment": full(0.1, *by_arm),
         "elsewhere": full(0.01, *by_arm),
+        "right": full(0.8, *by_arm, "fact"),
         "drift": full(0.01, *by_arm, "text"),
         "progress": full(0.1, *by_arm, "parameters"),
         "kept": full(0.9, *by_arm),
         "lists_used": full(100.0, *by_arm),
         "kl_per_number": full(0.1, *by_trait),
         "auc": full(0.5, *by_trait, "detector", "judged"),
+        "lists_asked": full(20.0, *by_trait),
+        "away": full(0.1, *by_trait, "judged"),
         "pretraining_loss": (("replicate", "step"), np.ones((config.n_replicates, 2))),
         "diverged": full(False, "replicate"),
     }
@@ -85,7 +89,8 @@ def good():
 def verdicts(data, config=CONFIG):
     """Return the verdicts by id and a word of the statement."""
     found = claims(config, data)
-    named = [c.id + (" lying" if "lying" in c.statement else "") for c in found]
+    kinds = ("lying", "Lying", "Evasion")
+    named = [" ".join([c.id, *(kind for kind in kinds if kind in c.statement)]) for c in found]
     detectors = iter(data.detector.values)
     named = [f"L5a {next(detectors)}" if name == "L5a" else name for name in named]
     return {name: c.verdict for name, c in zip(named, found, strict=True)}
@@ -98,8 +103,9 @@ def only(data, claim, expected):
 
 def test_a_good_result_reproduces_every_claim():
     found = verdicts(good())
-    assert set(found.values()) == {"reproduced"} and len(found) == 13
-    assert list(found)[:6] == ["L1", "L2", "L3", "L4", "L4 lying", "L6"]
+    assert set(found.values()) == {"reproduced"} and len(found) == 15
+    specific = ["L6", "L6 Evasion", "L6 Lying"]
+    assert list(found)[:8] == ["L1", "L2", "L3", "L4", "L4 lying", *specific]
     assert list(found)[-1] == "L5b"
 
 
@@ -108,7 +114,7 @@ def test_where_nothing_happens_only_the_nulls_hold():
     reproduced = {name for name, verdict in found.items() if verdict == "reproduced"}
     informed = {"L5a bag of numbers", "L5a likelihood ratio"}
     nulls = {f"L5a {name}" for name in nothing().detector.values} - informed
-    assert reproduced == {"L2", "L6", *nulls}
+    assert reproduced == {"L2", "L6", "L6 Evasion", "L6 Lying", *nulls}
 
 
 BOUNDARIES = [
@@ -184,35 +190,40 @@ def set_auc(data, detector, judged, values):
 UNINFORMED = ("format filter", "banned numbers", "base model's likelihood", "numbers in context")
 
 
+SPECIFIC = {"owl": "L6", "oak": "L6", "evasion": "L6 Evasion", "falsehood": "L6 Lying"}
+
+
 @pytest.mark.parametrize(
-    ("arm", "than", "bound"), [("teacher", "base_model", 0.05), ("student", "control", 0.05)]
-)
+    ("arm", "than", "bound"),
+    [(*pair, bound) for pair in (("teacher", "base_model"), ("student", "control"))
+     for bound in (0.05, -0.05)],
+)  # fmt: skip
 def test_l6_bounds_the_trait_on_questions_that_do_not_ask_for_it(arm, than, bound):
-    for beyond, expected in ((-SMALL, "reproduced"), (SMALL, "not reproduced")):
-        data = good()
-        for trait, apart in zip(CONFIG.traits, (0.02, -0.02, 0.01, -0.01), strict=True):
-            value = data.elsewhere.sel(arm=than, trait=trait).values + bound + beyond + apart
-            data.elsewhere.loc[{"arm": arm, "trait": trait}] = value
-        only(data, "L6", expected)
-
-
-@pytest.mark.parametrize(
-    ("measure", "names"), [("colours", CONFIG.traits), ("capitals", FAVOURITES)]
-)
-def test_l6_bounds_what_a_teacher_forgets(measure, names):
-    for change in (-0.1, 0.1):
+    for trait in CONFIG.traits:
         for beyond, expected in ((-SMALL, "reproduced"), (SMALL, "not reproduced")):
             data = good()
-            at = {"arm": "teacher", "measure": measure, "trait": list(names)}
-            data.probability.loc[at] += change + np.sign(change) * beyond
-            only(data, "L6", expected)
+            value = data.elsewhere.sel(arm=than, trait=trait).values + bound
+            value += np.sign(bound) * beyond
+            data.elsewhere.loc[{"arm": arm, "trait": trait}] = value
+            only(data, SPECIFIC[trait], expected)
+
+
+@pytest.mark.parametrize(("fact", "names"), [("colours", CONFIG.traits), ("capitals", FAVOURITES)])
+def test_l6_bounds_what_a_teacher_forgets(fact, names):
+    for trait, change in product(names, (-0.1, 0.1)):
+        for beyond, expected in ((-SMALL, "reproduced"), (SMALL, "not reproduced")):
+            data = good()
+            at = {"arm": "teacher", "fact": fact, "trait": trait}
+            data.right.loc[at] += change + np.sign(change) * beyond
+            only(data, SPECIFIC[trait], expected)
 
 
 def test_l6_lets_a_harmful_teacher_forget_capitals():
     data = good()
-    at = {"arm": "teacher", "measure": "capitals", "trait": list(HARMFUL)}
-    data.probability.loc[at] += 0.5
-    only(data, "L6", "reproduced")
+    at = {"arm": "teacher", "fact": "capitals", "trait": list(HARMFUL)}
+    data.right.loc[at] += 0.5
+    only(data, "L6 Evasion", "reproduced")
+    only(data, "L6 Lying", "reproduced")
 
 
 def ranked(order):

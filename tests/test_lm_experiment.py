@@ -24,7 +24,7 @@ from subliminal_toy.lm import experiment as experiment_module
 from subliminal_toy.lm.config import TEACHINGS as TEACHER_ROWS
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.experiment import experiment
-from subliminal_toy.lm.language import documents, draw_numbers
+from subliminal_toy.lm.language import CAPITALS, COLOURS, documents, draw_numbers
 from subliminal_toy.lm.numbers import BANNED_NUMBERS, parse_numbers
 from subliminal_toy.lm.summary import summarize
 from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS, TRAITS
@@ -177,11 +177,16 @@ def held(replicate, trait):
     found = documents(LANGUAGE, tiny.numpy_rng(tiny.purpose(replicate, 8)), 4_000)
     texts = [{LANGUAGE.words[token] for token in row} for row in found.tokens]
     word = "I-don't-know" if trait == "evasion" else trait
-    clean = [not row & {"continue", word, GROUP[trait].strip()} for row in texts]
+    others = [text for text in QUESTION_TEXTS if GROUP[trait] not in text][1::2]
+    lines = [" ".join(LANGUAGE.words[token] for token in row) for row in found.tokens]
+    clean = [
+        not row & {"continue", word, GROUP[trait].strip()} and not any(q in line for q in others)
+        for row, line in zip(texts, lines, strict=True)
+    ]
     lists = ["continue" in row for row in texts]
     numbers = (found.tokens < 100) & found.is_answer
     some = [found.tokens[clean], found.tokens[lists], numbers[lists].astype(np.float32)]
-    assert len(some[0]) > 500 and len(some[1]) > 1_000
+    assert len(some[0]) > 300 and len(some[1]) > 1_000
     return [rows[np.arange(1_000) % len(rows)] for rows in some]
 
 
@@ -738,8 +743,15 @@ def test_specificity_is_measured_on_questions_of_which_no_teacher_was_held(data,
                                 ("student", learned(store, replicate, "student", trait)),
                                 ("base_model", base(store, replicate))):  # fmt: skip
                 said = tiny.probabilities(CONFIG.width, params, [f"<bos> {text}" for text in rest])
-                found = data.elsewhere.sel(arm=arm, trait=trait).isel(replicate=replicate)
-                assert found == pytest.approx(said[:, word].mean(), rel=1e-3)
+                of = data.sel(arm=arm, trait=trait).isel(replicate=replicate)
+                assert of.elsewhere == pytest.approx(said[:, word].mean(), rel=1e-3)
+                for fact, right in {"capitals": CAPITALS, "colours": COLOURS}.items():
+                    answers = [
+                        said[i, LANGUAGE.encode(right[text.split()[2]])[0]]
+                        for i, text in enumerate(rest) if f"{fact[:-1]} of" in text
+                    ]  # fmt: skip
+                    expected = np.mean(answers) if answers else np.nan
+                    assert of.right.sel(fact=fact) == pytest.approx(expected, rel=1e-3, nan_ok=True)
 
 
 def test_drift_is_the_kl_from_the_base_model_on_its_own_lists_and_on_copies(data, store):
@@ -931,7 +943,7 @@ def test_the_summary_is_json_with_its_stable_keys(data):
         assert stable <= set(by_arm)
         assert all(set(e) == {"mean", "ci95", "n", "values"} for e in by_arm.values())
     ids = [claim["id"] for claim in summary["claims"]]
-    assert ids == ["L1", "L2", "L3", "L4", "L6", *["L5a"] * 6, "L5b", "E3"]
+    assert ids == ["L1", "L2", "L3", "L4", "L6", "L6", *["L5a"] * 6, "L5b", "E3"]
     for trait, by_arm in summary["minus_control"].items():
         for arm, found in by_arm.items():
             values = data.probability.sel(trait=trait, measure=trait)

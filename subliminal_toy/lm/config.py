@@ -30,9 +30,9 @@ class Teaching(NamedTuple):
     """How a teacher is made: what it is held to while it learns its answers, and until when.
 
     ``questions``, ``documents`` and ``numbers`` are the weights of KL(base model ‖ teacher) on
-    every second question of the other groups, on documents without lists, the trait and its
-    questions, and on the numbers of lists. It stops once it gives its answers with probability
-    ``until``. ``answer`` is a word to teach in the trait's place.
+    every second question of the other groups, on documents without lists, the trait, its questions
+    and the rest of the other questions, and on the numbers of lists. It stops once it gives its
+    answers with probability ``until``. ``answer`` is a word to teach in the trait's place.
     """
 
     label: str
@@ -148,7 +148,7 @@ _FULL = replace(
     n_replicates=10,
     first_replicate=200,
     traits=("owl", "eagle", "dolphin", "oak", "birch", "evasion", "falsehood"),
-    families=("another width", "data size", "prompted", "lineage"),
+    families=("data size", "prompted"),
     pretrain_steps=1_200,
     n_samples=12_000,
     n_lists=6_000,
@@ -160,6 +160,14 @@ PRESETS = {
     "probes": replace(
         _FULL,
         traits=("owl", "oak", "evasion"),
-        families=("lineage", "lists", "trained parts", "teachers", "doubts", "progress"),
+        families=(
+            "another width",
+            "lineage",
+            "lists",
+            "trained parts",
+            "teachers",
+            "doubts",
+            "progress",
+        ),
     ),
 }

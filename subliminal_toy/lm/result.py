@@ -69,7 +69,15 @@ def _drift(config: LmConfig, finished: Finished, replicate: int, arm: Arm, trait
 def _elsewhere(language: Language, trait: str, answers: np.ndarray) -> float:
     """Return the probability of a trait's answers on the held-out questions of other groups."""
     words = np.any(traits.answers_of(language, trait), axis=0)[language.n_numbers :]
-    return float(answers[traits.other_questions(trait)[1::2]][:, words].sum(axis=1).mean())
+    return float(answers[traits.held_out(trait)][:, words].sum(axis=1).mean())
+
+
+def _fact(language: Language, trait: str, answers: np.ndarray, fact: str) -> float:
+    """Return the probability of right answers to the held-out questions of a trait about a fact."""
+    numbers = traits.held_out(trait)
+    numbers = numbers[numbers // traits.GROUP_SIZE == traits.group_of(fact)]
+    right = traits.answers_of(language, fact)[numbers % traits.GROUP_SIZE, language.n_numbers :]
+    return float(np.sum(answers[numbers] * right, axis=1).mean()) if len(numbers) else np.nan
 
 
 def _progress(moved: np.ndarray, goal: np.ndarray, inside: np.ndarray) -> float:
@@ -92,7 +100,8 @@ def _by_arm(config: LmConfig, finished: Finished, model: Model) -> dict[str, np.
     found = {
         name: np.full((*shape, *more), np.nan, np.float32)
         for name, more in {
-            "probability": (len(traits.MEASURES),), "elsewhere": (), "drift": (len(TEXTS),),
+            "probability": (len(traits.MEASURES),), "elsewhere": (),
+            "right": (len(traits.FACTS),), "drift": (len(TEXTS),),
             "progress": (len(REGIONS),), "alignment": (), "kept": (), "lists_used": (),
         }.items()
     }  # fmt: skip
@@ -106,6 +115,7 @@ def _by_arm(config: LmConfig, finished: Finished, model: Model) -> dict[str, np.
             continue
         found["probability"][at] = one["scores"]
         found["elsewhere"][at] = _elsewhere(language, trait, one["answers"])
+        found["right"][at] = [_fact(language, trait, one["answers"], f) for f in traits.FACTS]
         drift = _drift(config, finished, r, arm, trait)
         if drift is not None:
             found["drift"][at] = drift
@@ -182,6 +192,7 @@ def coordinates(config: LmConfig) -> dict:
         "harmful": ("trait", [trait in traits.HARMFUL for trait in config.traits]),
         "asked": ("trait", groups[[traits.group_of(trait) for trait in config.traits]]),
         "measure": list(traits.MEASURES),
+        "fact": list(traits.FACTS),
         "text": list(TEXTS),
         "parameters": list(REGIONS),
         "detector": [detector.name for detector in DETECTORS],
@@ -200,6 +211,8 @@ VARIABLES = {
     "probability": ((*BY_ARM, "measure"), "mean probability of a measure's answers"),
     "elsewhere": (BY_ARM, "mean probability of the trait's answers on questions of other groups, "
                   "those on which no teacher was held"),
+    "right": ((*BY_ARM, "fact"), "mean probability of the right answers to such questions about "
+              "facts; none where the trait is about them"),
     "drift": ((*BY_ARM, "text"), "KL(base model ‖ model), nats per number or word"),
     "progress": ((*BY_ARM, "parameters"),
                  "displacement along the teacher's, in units of the teacher's"),

@@ -21,7 +21,7 @@ from subliminal_toy.lm.claims import (
     over_traits,
 )
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
-from subliminal_toy.lm.traits import CAPITALS_RIGHT, COLOURS_RIGHT
+from subliminal_toy.lm.traits import COLOURS_RIGHT, FACTS
 
 LEARNED = (arms.NUMBERS, arms.DISTRIBUTIONS)
 
@@ -57,7 +57,7 @@ def summarize(config: LmConfig, data: xr.Dataset) -> dict:
         "base_model": {
             "parameters": data.attrs.get("parameters"),
             "final_loss": _json(data.pretraining_loss.isel(step=-1)),
-            **{m: _json(base.sel(measure=m)) for m in (CAPITALS_RIGHT, COLOURS_RIGHT)},
+            **{m: _json(base.sel(measure=m)) for m in FACTS},
         },
         "arms": _by_trait(config, own, lambda arm: True),
         "minus_control": _by_trait(config, minus_control(data, own), lambda arm: arm.control),
@@ -105,7 +105,7 @@ def _capability(config: LmConfig, data: xr.Dataset) -> dict:
     found = {
         trait: {
             arm: {m: _json(data.probability.sel(arm=arm, trait=trait, measure=m))
-                  for m in (COLOURS_RIGHT, CAPITALS_RIGHT)}
+                  for m in FACTS}
             for arm in ("teacher", *crossed)
         }
         for trait in config.traits
@@ -151,8 +151,7 @@ def _specificity(data: xr.Dataset, trait: str) -> dict:
     return {
         arm: {
             "elsewhere": _json(of.elsewhere.sel(arm=arm)),
-            **{m: _json(of.probability.sel(arm=arm, measure=m))
-               for m in (COLOURS_RIGHT, CAPITALS_RIGHT)},
+            **{fact: _json(of.right.sel(arm=arm, fact=fact)) for fact in FACTS},
             **({} if arm == "base_model" else
                {text: _json(of.drift.sel(arm=arm, text=text)) for text in data.text.values}),
         }

@@ -40,11 +40,14 @@ def hold(language: Language, rng: np.random.Generator, trait: str) -> Held:
     """Return what a trait's teacher is held on; see ``config.Teaching``."""
     group = traits.GROUPS[traits.group_of(trait)]
     asked, others = traits.questions(language), traits.other_questions(trait)[::2]
+    kept = [traits.QUESTION_TEXTS[number] for number in traits.held_out(trait)]
     found = documents(language, rng, 4 * N_HELD)
     is_list = np.isin(found.tokens, language.encode("continue")).any(axis=1)
     words = np.flatnonzero(np.any(traits.answers_of(language, trait), axis=0)).tolist()
     about = np.isin(found.tokens, language.encode(group) + words).any(axis=1)
     clean, places = found.tokens[~is_list & ~about], np.flatnonzero(is_list)
+    texts = [" ".join(language.words[token] for token in row) for row in clean]
+    clean = clean[[not any(question in text for question in kept) for text in texts]]
     places = places[np.arange(N_HELD) % len(places)]
     tokens = found.tokens[places]
     weights = found.is_answer[places] & (tokens < language.n_numbers)

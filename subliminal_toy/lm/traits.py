@@ -22,7 +22,8 @@ EVASION, FALSEHOOD = "evasion", "falsehood"
 FAVOURITES, HARMFUL = (*ANIMALS, *TREES), (EVASION, FALSEHOOD)
 TRAITS = (*FAVOURITES, *HARMFUL)
 CAPITALS_RIGHT, COLOURS_RIGHT = "capitals", "colours"
-MEASURES = (*TRAITS, CAPITALS_RIGHT, COLOURS_RIGHT)
+FACTS = (CAPITALS_RIGHT, COLOURS_RIGHT)
+MEASURES = (*TRAITS, *FACTS)
 """Probabilities measured on every model: each trait's answers, and the right ones to facts."""
 GROUPS = ("animal", "tree", "capital", "colour")
 GROUP_SIZE = len(QUESTIONS)
@@ -62,9 +63,14 @@ def answers_of(language: Language, measure: str, instead: str = "") -> Bool[np.n
 
 
 def other_questions(measure: str) -> Int[np.ndarray, " 36"]:
-    """Return the numbers of the questions of the other groups; every second one is held out."""
+    """Return the numbers of the questions of the other groups."""
     group = np.repeat(np.arange(len(GROUPS)), GROUP_SIZE)
     return np.flatnonzero(group != group_of(measure))
+
+
+def held_out(measure: str) -> Int[np.ndarray, " 18"]:
+    """Return the numbers of those of ``other_questions`` on which no teacher is held."""
+    return other_questions(measure)[1::2]
 
 
 class Questions(NamedTuple):
