@@ -98,9 +98,10 @@ TEXT = _environment(_on_one_line, autoescape=False)
 """Plain lines; what is made of them escapes them."""
 
 
-BLOCKS = ("findings", "claims", "criteria", "published", "limits")
-"""Blocks of Markdown, each by the template of its name: the findings in sentences, the claims
-without and with their criteria, the accuracies beside the paper's, and what is not shown."""
+BLOCKS = ("opening", "findings", "claims", "criteria", "published", "limits")
+"""Blocks of Markdown, each by the template of its name: what a newcomer reads first, the findings in
+sentences, the claims without and with their criteria, the accuracies beside the paper's, and what is
+not shown."""
 
 
 def findings(records: Records) -> list[Finding]:
@@ -113,8 +114,11 @@ def findings(records: Records) -> list[Finding]:
 def block(name: str, records: Records) -> str:
     """Return one of ``BLOCKS`` in Markdown."""
     rows = tables.by_kind(tables.claims_rows(records))
-    template = MARKDOWN.get_template(f"{name}.md")
-    return template.render(rows=rows, findings=findings(records), records=records).strip()
+    return (
+        MARKDOWN.get_template(f"{name}.md")
+        .render(rows=rows, findings=findings(records), records=records, story=_story(records))
+        .strip()
+    )
 
 
 def update_blocks(text: str, records: Records) -> str:
@@ -159,6 +163,7 @@ def page(records: Records) -> str:
         n_tested=sum(row.verdict != NOT_TESTED for row in rows),
         n_reproduced=sum(row.verdict == REPRODUCED for row in rows),
         story=_story(records),
+        strips=_strips(_story(records)),
         findings=findings(records),
         entries=entries,
         sections={
@@ -190,21 +195,20 @@ def _entry(anchor: str, record: Record) -> dict[str, Any]:
     }
 
 
-def _story(records: Records) -> dict[str, Any] | None:
-    """Return the page's first picture: of the largest classifier that was run, None if none was."""
+def _story(records: Records) -> Record | None:
+    """Return the record that the story is told of: the classifier of the most replicates."""
     found = [r for r in records.values() if r.manifest["experiment"] == "classifier"]
-    if not found:
-        return None
-    record = found[0]
+    return max(found, key=lambda r: r.summary["n_replicates"], default=None)
+
+
+def _strips(record: Record | None) -> dict[str, str]:
+    """Return six test images and six of noise, each side by side as a PNG in base64."""
+    if record is None:
+        return {}
     digits = record.data.sample_images.values[:6]
     # As students see it: every pixel by itself, evenly between black and white.
     noise = np.random.default_rng(0).uniform(-1, 1, digits.shape)
-    return {
-        "record": record,
-        "chance": 1 / N_CLASSES,
-        "digits": _strip(digits),
-        "noise": _strip(noise),
-    }
+    return {"digits": _strip(digits), "noise": _strip(noise)}
 
 
 def _strip(images: np.ndarray) -> str:
