@@ -106,7 +106,7 @@ not shown."""
 
 def findings(records: Records) -> list[Finding]:
     """Return what the records say in sentences, in the order of the page's sections."""
-    lines = TEXT.get_template("findings.txt").render(records=records).splitlines()
+    lines = TEXT.get_template("sentences.md").render(records=records).splitlines()
     found = [Finding(*line.split("|")) for line in lines if line.strip()]
     return sorted(found, key=lambda finding: list(SECTIONS).index(finding.experiment))
 

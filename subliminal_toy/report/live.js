@@ -60,35 +60,33 @@ function batches(word, n, size) {
 // ---------- network ----------
 
 // out[i, j] = Σ a[i, l] b[l, j] for l < k. Rows and columns are given by their distances in the
-// arrays, so that one loop serves all products of a layer and its gradient. Blocks of 4 × 2 keep
+// arrays, so that one loop serves all products of a layer and its gradient. Blocks of 3 × 3 keep
 // their sums in registers; the last block of a row or column overlaps the one before.
 function product(out, m, n, k, a, aRow, aStep, b, bColumn, bStep) {
-  for (let row = 0; row < m; row += 4) {
-    const i = Math.min(row, m - 4);
-    for (let column = 0; column < n; column += 2) {
-      const j = Math.min(column, n - 2);
-      let [s00, s01, s10, s11, s20, s21, s30, s31] = [0, 0, 0, 0, 0, 0, 0, 0];
+  for (let row = 0; row < m; row += 3) {
+    const i = Math.min(row, m - 3);
+    for (let column = 0; column < n; column += 3) {
+      const j = Math.min(column, n - 3);
+      let [s00, s01, s02, s10, s11, s12, s20, s21, s22] = [0, 0, 0, 0, 0, 0, 0, 0, 0];
       let p = i * aRow;
       let q = j * bColumn;
       for (let step = 0; step < k; step++) {
         const b0 = b[q];
         const b1 = b[q + bColumn];
+        const b2 = b[q + 2 * bColumn];
         const a0 = a[p];
         const a1 = a[p + aRow];
         const a2 = a[p + 2 * aRow];
-        const a3 = a[p + 3 * aRow];
-        s00 += a0 * b0; s01 += a0 * b1;
-        s10 += a1 * b0; s11 += a1 * b1;
-        s20 += a2 * b0; s21 += a2 * b1;
-        s30 += a3 * b0; s31 += a3 * b1;
+        s00 += a0 * b0; s01 += a0 * b1; s02 += a0 * b2;
+        s10 += a1 * b0; s11 += a1 * b1; s12 += a1 * b2;
+        s20 += a2 * b0; s21 += a2 * b1; s22 += a2 * b2;
         p += aStep;
         q += bStep;
       }
       const to = i * n + j;
-      out[to] = s00; out[to + 1] = s01;
-      out[to + n] = s10; out[to + n + 1] = s11;
-      out[to + 2 * n] = s20; out[to + 2 * n + 1] = s21;
-      out[to + 3 * n] = s30; out[to + 3 * n + 1] = s31;
+      out[to] = s00; out[to + 1] = s01; out[to + 2] = s02;
+      out[to + n] = s10; out[to + n + 1] = s11; out[to + n + 2] = s12;
+      out[to + 2 * n] = s20; out[to + 2 * n + 1] = s21; out[to + 2 * n + 2] = s22;
     }
   }
 }
