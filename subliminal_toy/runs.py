@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
+from threadpoolctl import threadpool_limits
 
 from subliminal_toy.errors import UserError
 from subliminal_toy.files import missing, remove_empty, remove_tree, write
@@ -86,7 +87,8 @@ def run(
 
     status(done(), f"{len(todo)} of {len(experiment.parts)} parts to compute")
 
-    with ThreadPoolExecutor(experiment.side_by_side) as pool:
+    # The threads of BLAS wait busily for cores that XLA uses; their number would also change bits.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(experiment.side_by_side) as pool:
         working = [pool.submit(work, part) for part in todo]
         try:
             for future in as_completed(working):

@@ -9,7 +9,7 @@ import pytest
 from test_theorem_one_step import Case
 
 from subliminal_toy.distill import cross_entropy, kl
-from subliminal_toy.theorem import many_steps, outside, sampled
+from subliminal_toy.theorem import many_steps, one_step, outside, sampled
 from subliminal_toy.theorem.one_step import teacher
 
 STEPS = (1, 2, 5, 20)
@@ -38,7 +38,7 @@ def rate_of(case, relative):
 
 
 def product_of(case):
-    return many_steps.response(case.f, case.loss, case.theta, case.x)
+    return one_step.response(case.f, case.loss, case.theta, case.x)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -137,7 +137,7 @@ def test_the_quotient_goes_to_the_slope_with_order_two(sizes):
             y = case.f(one_step.teacher(case.theta, case.v, epsilon), case.x)
             step = one_step.student_step(case.f, case.loss, case.theta, case.x, y)
             errors.append(abs(float(step @ case.v) / epsilon - slope))
-            rounding.append(float(one_step.rounding(*arguments).inner / epsilon))
+            rounding.append(float(one_step.slope_and_rounding(*arguments).inner_rounding / epsilon))
     errors, rounding = np.array(errors), np.array(rounding)
     order = one_step.order(EPSILONS[:9], errors, rounding)
     # Fewer than three resolved points: the remainder is hardly more than rounding.
@@ -156,7 +156,7 @@ def test_the_stated_rounding_covers_what_an_exact_expansion_shows(sizes):
         for epsilon in (1e-6, 1e-3):
             y = case.f(one_step.teacher(case.theta, case.v, epsilon), case.x)
             step = one_step.student_step(case.f, case.loss, case.theta, case.x, y)
-            rounding = float(one_step.rounding(*arguments).inner / epsilon)
+            rounding = float(one_step.slope_and_rounding(*arguments).inner_rounding / epsilon)
             assert abs(float(step @ case.v) / epsilon - slope) <= rounding + 1e-15 * slope
 
 
@@ -346,7 +346,7 @@ def test_the_remainder_by_the_integral_is_the_direct_one(sizes):
             float(one_step.cross_slope(*arguments, case.theta, epsilon * node))
             for node in one_step.NODES
         ]
-        rounding = float(one_step.rounding(*arguments).inner / epsilon)
+        rounding = float(one_step.slope_and_rounding(*arguments).inner_rounding / epsilon)
     by_integral = abs(np.mean(slopes) - slope)
     direct = abs(float(step @ case.v) / epsilon - slope)
     # Two nodes leave an error of relative size ε³ beside rounding.

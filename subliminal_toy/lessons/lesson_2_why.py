@@ -292,7 +292,7 @@ with jax.enable_x64(True):
               f"   {-tiny * expected * (v @ v):+16.4e}")  # fmt: skip
     print(f"coverage  {coverage:.5f}")
 
-    (shown,) = many_steps.predicted_path(many_steps.response(*network), v, alpha, (5000,))
+    (shown,) = many_steps.predicted_path(one_step.response(*network), v, alpha, (5000,))
     unseen = v - shown
     length, height = (float(jnp.linalg.norm(part)) for part in (shown, unseen))
     across, upward = np.asarray(moved @ shown) / length, np.asarray(moved @ unseen) / height

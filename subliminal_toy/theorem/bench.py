@@ -18,9 +18,8 @@ from subliminal_toy.theorem.one_step import (
     Vector,
     cross_slope,
     direction,
-    predicted_slope,
     predicted_step,
-    rounding,
+    slope_and_rounding,
     student_step,
     teacher,
     trait_changes,
@@ -56,14 +55,13 @@ class Cell(NamedTuple):
 
 
 def mapped(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of one row, compiled for many.
+    """Return a function of one row, compiled for many, one after the other.
 
-    Not through ``ensemble``: the decoder, spread over devices, is compiled to other last bits. On a
-    CPU one row after the other: under vmap every network has its own weights, and convolutions with
-    an axis of weights are hundreds of times slower there.
+    Not through ``ensemble``: the decoder, spread over devices, is compiled to other last bits.
+    Under vmap every network has its own weights, and convolutions with an axis of weights are
+    hundreds of times slower on a CPU.
     """
-    batch_size = None if jax.default_backend() == "cpu" else BATCH
-    return jax.jit(lambda *rows: jax.lax.map(lambda row: fn(*row), rows, batch_size=batch_size))
+    return jax.jit(lambda *rows: jax.lax.map(lambda row: fn(*row), rows))
 
 
 class Bench:
@@ -107,13 +105,17 @@ class Bench:
             return jnp.zeros((), bool)
         return jnp.any(self._signs(here, x) * self._signs(there, x) <= 0)
 
-    def losses(self, problem: Problem) -> tuple[StudentLoss, TraitLoss]:
-        """Return a problem's student loss and trait loss."""
-        losses = [partial(one, problem) for one in self._losses.values()]
+    def losses(
+        self, problem: Problem, among: Mapping[str, Loss] = COVERED
+    ) -> tuple[StudentLoss, TraitLoss]:
+        """Return a problem's student loss, which is one of ``among``, and its trait loss."""
+        branches = list(dict.fromkeys(among.values()))
+        branch_of = jnp.array([branches.index(one) for one in among.values()])
+        losses = [partial(one, problem) for one in branches]
         traits = [partial(one, self.f, problem) for one in TRAITS.values()]
 
         def loss(z, y):
-            return jax.lax.switch(problem.loss, losses, z, y)
+            return jax.lax.switch(branch_of[problem.loss], losses, z, y)
 
         def trait(t):
             return jax.lax.switch(problem.trait, traits, t)
@@ -122,7 +124,7 @@ class Bench:
 
     def cell(self, problem: Problem, epsilon: Scalar, student_start: Vector) -> Cell:
         """Measure one problem at one ε."""
-        loss, trait = self.losses(problem)
+        loss, trait = self.losses(problem, self._losses)
         theta, x = problem.theta, problem.x
         v = direction(trait, theta)
         theta_t = teacher(theta, v, epsilon)
@@ -132,14 +134,14 @@ class Bench:
         moves = jnp.stack([self._rate * step, adam_move])
         change, adam_change = trait_changes(trait, student_start, moves)
         network = self.f, loss, theta, x, v
-        by_rounding = rounding(*network)
+        slope = slope_and_rounding(*network)
         return Cell(
             inner=jnp.vdot(step, v),
-            slope=predicted_slope(*network),
+            slope=slope.slope,
             slope_by_step=jnp.vdot(predicted_step(*network), v),
-            rounding=by_rounding.inner / epsilon,
+            rounding=slope.inner_rounding / epsilon,
             cross_slope=cross_slope(*network, student_start, epsilon),
-            slope_rounding=by_rounding.slope,
+            slope_rounding=slope.rounding,
             largest_step=jnp.max(jnp.abs(step)),
             trait_change=change,
             adam_inner=jnp.vdot(adam_move, v),

@@ -11,13 +11,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.theorem.many_steps import predicted_path, response, student_path
+from subliminal_toy.theorem.many_steps import predicted_path, student_path
 from subliminal_toy.theorem.one_step import (
     EPSILONS,
     direction,
     largest_falling,
     order,
-    rounding,
+    response,
+    slope_and_rounding,
     teacher,
     trait_changes,
 )
@@ -113,7 +114,7 @@ def _measure(f, loss, trait, x, learning_rate, n_steps, theta, start, epsilons):
         moves @ v / learning_rate,
         trait_changes(trait, start, moves),
         # As long as αF ≤ 2 no error of an earlier step grows.
-        n_steps * rounding(f, loss, theta, x, v).inner,
+        n_steps * slope_and_rounding(f, loss, theta, x, v).inner_rounding,
     )
 
 

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from subliminal_toy import distill
 from subliminal_toy.data import Dataset
 from subliminal_toy.runs import Arrays, Experiment, Part
 from subliminal_toy.theorem import further
@@ -238,8 +239,13 @@ def rows_of(problems: Problem, rows: Any) -> Problem:
 def experiment(config: TheoremConfig, key: Key[Array, ""], data: Dataset) -> Experiment:
     """Return the experiment on networks for images of the size of ``data``.
 
-    Two parts at once, since compiling uses one core.
+    Two parts at once, since compiling uses one core. In float64 on the CPU, wherever others run.
     """
+
+    def on_cpu(measure: Callable[[str], Arrays], name: str, _: object) -> Arrays:
+        with distill.on_cpu():
+            return measure(name)
+
     lab = Lab(config, key, data)
     # In problems at one ε; to compile a network is as much work as 12,000 of them.
     shares = {"grid": 15_000, "paths": 10_000, "cross": 700 * config.n_cross,
@@ -251,8 +257,6 @@ def experiment(config: TheoremConfig, key: Key[Array, ""], data: Dataset) -> Exp
         # The longest to compile first.
         for i, name in reversed(list(enumerate(names_of(axis, config)))):
             share = shares[kind] * (5 if name == "decoder" else 1)
-            compute: Callable[[str], Arrays] = getattr(lab, kind)
-            parts.append(
-                Part(f"{kind}-{i}", f"{kind}, {name}", share, lambda _, f=compute, n=name: f(n))
-            )
+            compute = partial(on_cpu, getattr(lab, kind), name)
+            parts.append(Part(f"{kind}-{i}", f"{kind}, {name}", share, compute))
     return Experiment(parts, partial(assemble, config), side_by_side=2)

@@ -15,7 +15,6 @@ from subliminal_toy.theorem.many_steps import (
     path_and_slope,
     predicted_path,
     progress,
-    response,
     spectrum,
     student_path,
 )
@@ -27,6 +26,7 @@ from subliminal_toy.theorem.one_step import (
     outputs_along,
     predicted_slope,
     predicted_step,
+    response,
     student_step,
     teacher,
     trait_changes,
@@ -98,7 +98,8 @@ def many_steps(bench: Bench, problem: Problem) -> Rates:
         return jax.lax.map(lambda row: after(*row), (jnp.asarray(STEPS), predicted))
 
     steps = jax.lax.map(at_rate, jnp.asarray(RATES))
-    return Rates(jnp.vdot(v, product(v)), jnp.linalg.norm(v), largest, steps)
+    slope = predicted_slope(bench.f, loss, theta, x, v)
+    return Rates(slope, jnp.linalg.norm(v), largest, steps)
 
 
 PROGRESS_STEPS = np.unique(np.logspace(0, 4, 25).round()).astype(int).tolist()

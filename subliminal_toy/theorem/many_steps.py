@@ -20,18 +20,7 @@ from subliminal_toy.theorem.one_step import (
 
 Path = Float[Array, "steps p"]
 Steps = Sequence[int] | Int[Array, " steps"]
-Product = Callable[[Vector], Vector]
-
-
-def response(f: Function, loss: StudentLoss, theta: Vector, x: Array) -> Product:
-    """Return the function u ↦ F u with F = E[J_xᵀ M(x) J_x]. Source: Eq. (34)."""
-    z, along = jax.linearize(lambda t: f(t, x), theta)
-    back = jax.linear_transpose(along, theta)
-
-    def product(u):
-        return back(jax.jvp(lambda outputs: jax.grad(loss)(outputs, z), (z,), (along(u),))[1])[0]
-
-    return product
+Product = Callable[[Vector], Vector]  # u ↦ F u, of `one_step.response`
 
 
 def student_path(
@@ -90,11 +79,13 @@ def path_and_slope(
 def largest_eigenvalue(product: Product, start: Vector, n_products: int = 50) -> Scalar:
     """Return the largest eigenvalue of F, by power iteration from ``start``; never above it."""
 
-    def unit(u):
-        return u / jnp.maximum(jnp.linalg.norm(u), jnp.finfo(u.dtype).tiny)
+    def iterate(_, state):
+        u = state[0] / jnp.maximum(jnp.linalg.norm(state[0]), jnp.finfo(start.dtype).tiny)
+        image = product(u)
+        return image, jnp.vdot(u, image)
 
-    top = jax.lax.fori_loop(0, n_products, lambda _, u: unit(product(u)), unit(start))
-    return jnp.vdot(top, product(top))
+    begin = jnp.asarray(start), jnp.zeros((), start.dtype)
+    return jax.lax.fori_loop(0, n_products + 1, iterate, begin)[1]
 
 
 def spectrum(

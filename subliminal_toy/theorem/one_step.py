@@ -25,7 +25,7 @@ TraitLoss = Callable[[Vector], Scalar]
 ROUNDOFF = 2.0**-53
 
 # Truncation moves the quotient (Δ_S·v)/ε by about Cε (Eq. 10 for a twice differentiable network),
-# rounding by about κu/ε (u = 1.1e-16, see `rounding`); they are equal near ε = √(κu/C).
+# rounding by about κu/ε (u = 1.1e-16, see `slope_and_rounding`); they are equal near ε = √(κu/C).
 # With κ/C up to 1e4 that is 1e-6, the smallest ε that shows the theorem instead of rounding.
 EPSILONS = np.logspace(-6, 2, 17)
 
@@ -75,8 +75,7 @@ def outputs_along(
 
 def predicted_slope(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Scalar:
     """Return A = E[(J_x v)ᵀ M(x) (J_x v)]. Source: proofs/README.md, Eq. (8)."""
-    _, jv, m_jv = outputs_along(f, loss, theta, x, v)
-    return jnp.vdot(jv, m_jv)
+    return slope_and_rounding(f, loss, theta, x, v).slope
 
 
 def predicted_step(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Vector:
@@ -85,10 +84,18 @@ def predicted_step(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: V
     A second way to A: M is here the loss's Hessian in the outputs, which is the same matrix
     at z = y, and J_xᵀ is reverse mode. Source: proofs/README.md, Eq. (11).
     """
-    z, pull_back = jax.vjp(lambda t: f(t, x), theta)
-    jv = jax.jvp(lambda t: f(t, x), (theta,), (v,))[1]
-    hessian_jv = jax.jvp(lambda outputs: jax.grad(loss)(outputs, z), (z,), (jv,))[1]
-    return pull_back(hessian_jv)[0]
+    return response(f, loss, theta, x)(v)
+
+
+def response(f: Function, loss: StudentLoss, theta: Vector, x: Array) -> Callable[[Vector], Vector]:
+    """Return the function u ↦ F u with F = E[J_xᵀ M(x) J_x]. Source: Eq. (34)."""
+    z, along = jax.linearize(lambda t: f(t, x), theta)
+    back = jax.linear_transpose(along, theta)
+
+    def product(u):
+        return back(jax.jvp(lambda outputs: jax.grad(loss)(outputs, z), (z,), (along(u),))[1])[0]
+
+    return product
 
 
 def cross_slope(
@@ -114,15 +121,16 @@ def cross_slope(
     return jax.jvp(inner, (epsilon,), (jnp.ones_like(epsilon),))[1]
 
 
-class Rounding(NamedTuple):
-    """About how far rounding can move the slope A, the cross-slope at a small ε, and Δ_S·v."""
+class Slope(NamedTuple):
+    """The slope A, about how far rounding can move it, the cross-slope at a small ε, and Δ_S·v."""
 
     slope: Scalar
-    inner: Scalar
+    rounding: Scalar
+    inner_rounding: Scalar
 
 
-def rounding(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Rounding:
-    """Return about how far rounding can move A and Δ_S·v.
+def slope_and_rounding(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Slope:
+    """Return A and about how far rounding can move A and Δ_S·v.
 
     A number like an output is a sum of at most about p products, and rounding errors add up like
     √p of them (Higham and Mary 2019): |δ| ≤ √p u times its size. To first order an error δ in the
@@ -135,7 +143,7 @@ def rounding(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector)
     of_outputs = jnp.vdot(jnp.abs(m_jv), jnp.abs(z)) + jnp.sum(jnp.abs(jv)) / len(z)
     of_slope = jnp.vdot(jnp.abs(m_jv), jnp.abs(jv)) + jnp.sum(jv**2) / len(jv)
     unit = 2 * theta.size**0.5 * ROUNDOFF
-    return Rounding(unit * of_slope, unit * of_outputs)
+    return Slope(jnp.vdot(jv, m_jv), unit * of_slope, unit * of_outputs)
 
 
 def trait_changes(

@@ -1,6 +1,6 @@
 """Around the one-step theorem: full distillations, what must be zero, and counterexamples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from subliminal_toy.theorem.many_steps import student_path
 from subliminal_toy.theorem.one_step import (
     ROUNDOFF,
     Function,
+    Number,
     Scalar,
     TraitLoss,
     Vector,
@@ -136,7 +137,7 @@ def nulls(
     equal = tanh.cells(student(of_tanh, "squared error"), np.zeros(1)).largest_step
     softmax, bound = softmax_at_equality(3 * of_tanh.gumbel)
     with jax.enable_x64(True):
-        at_edge = [edge(e).inner for e in (1e-6, 1e-3, 1.0, 1e3)]
+        at_edge = jax.lax.map(lambda e: edge(e).inner, jnp.array([1e-6, 1e-3, 1.0, 1e3]))
     values = [np.max(np.abs(a)) for a in (one_logit, unreached, class_loss, equal, at_edge)]
     return np.insert(values, 4, softmax), np.array([0.0, 0.0, 0.0, 0.0, bound, 0.0])
 
@@ -170,7 +171,7 @@ def two_parameters(
     f: Function,
     trait: TraitLoss,
     x: Array,
-    epsilon: float,
+    epsilon: Number,
     alpha: float,
     metrics: Sequence[Sequence[float]] = ((1.0, 1.0), (1.0, 1.0)),
 ) -> TwoParameters:
@@ -183,22 +184,46 @@ def two_parameters(
     return TwoParameters(theta_t, theta_s, trait(theta_s) - trait(theta), jnp.vdot(step, v))
 
 
-def edge(epsilon: float, alpha: float = 0.25) -> TwoParameters:
+def edge(epsilon: Number, alpha: float = 0.25) -> TwoParameters:
     """Take the step of proofs/README.md, Eq. (31): f = θ₁ + θ₀², L_T = θ₁² − θ₀."""
-    return two_parameters(
-        lambda t, x: x * (t[1] + t[0] ** 2), lambda t: t[1] ** 2 - t[0], jnp.ones((1, 1)),
-        epsilon, alpha,
-    )  # fmt: skip
+
+    def f(t, x):
+        return x * (t[1] + t[0] ** 2)
+
+    return two_parameters(f, lambda t: t[1] ** 2 - t[0], jnp.ones((1, 1)), epsilon, alpha)
+
+
+COUNTEREXAMPLES: dict[str, Callable[[float], float]] = {
+    "opposite: change of L_T": lambda e: 0.5 * (0.5 * e - 1) ** 2 - 0.5,
+    "opposite: teacher's move": lambda e: -e,
+    "opposite: student's move": lambda e: 0.5 * e,
+    "overshoot: change of L_T": lambda e: 0.5 * (3 * e - 1) ** 2 - 0.5,
+    "overshoot: distance before": lambda e: e,
+    "overshoot: distance after": lambda e: 2 * e,
+    "edge: change of L_T": lambda e: 0.25 * e**4,
+    "two metrics: change of L_T": lambda e: 0.5 * e,
+    "two steps: change of L_T": lambda e: 3 * e,
+    "other start: A": lambda _: 8.0,
+    "other start: C": lambda _: -8.0,
+}
+"""The counterexamples of proofs/README.md and the proof's numbers, as functions of ε.
+
+Eq. (27), after a step with α = ¼, and Eq. (28), with α = 3/2: the change of the teacher's loss,
+how far teacher and student moved on another input, the student's distance from the teacher before
+and after. Eq. (31), (38) and, after two steps with α = 3/2, (45): the change of the teacher's loss.
+Eq. (55): A and C."""
 
 
 def counterexamples(epsilon: float = 0.1) -> dict[str, tuple[float, float]]:
-    """Run the counterexamples of proofs/README.md: what is measured, and the proof's number.
+    """Run ``COUNTEREXAMPLES``: what is measured, and the proof's number."""
+    with jax.enable_x64(True):
+        found = np.ravel(jax.jit(_counterexamples)(epsilon)).tolist()
+    proofs = [(name, proof(epsilon)) for name, proof in COUNTEREXAMPLES.items()]
+    return {name: (value, proof) for value, (name, proof) in zip(found, proofs, strict=True)}
 
-    Eq. (27), after a step with α = ¼, and Eq. (28), with α = 3/2: the change of the teacher's loss,
-    how far teacher and student moved on another input, the student's distance from the teacher
-    before and after. Eq. (31), (38) and, after two steps with α = 3/2, (45): the change of the
-    teacher's loss. Eq. (55): A and C.
-    """
+
+def _counterexamples(epsilon):
+    """Return the measured numbers in the order of ``COUNTEREXAMPLES``."""
 
     def f(theta, x):
         return (x @ theta)[:, None]
@@ -206,32 +231,26 @@ def counterexamples(epsilon: float = 0.1) -> dict[str, tuple[float, float]]:
     def trait(theta):
         return 0.5 * jnp.sum((theta - 1) ** 2)
 
-    with jax.enable_x64(True):
-        x, other, one = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, -2.0]]), jnp.ones((1, 1))
-        opposite, overshoot = (two_parameters(f, trait, x, epsilon, a) for a in (0.25, 1.5))
-        metrics = two_parameters(
-            lambda t, x: x * t.sum(),
-            lambda t: t[0] - t[1],
-            one,
-            epsilon,
-            0.25,
-            ((2.0, 1.0), (1.0, 2.0)),
-        )
-        (two_steps,) = student_path(
-            lambda t, x: x * t[None], squared_error, jnp.zeros(1), one, epsilon * one, 1.5, (2,)
-        )
-        square = (lambda t, x: x * t[None] ** 2), squared_error, one[0], one, one[0]
-        found = {
-            "opposite: change of L_T": (opposite.change, 0.5 * (0.5 * epsilon - 1) ** 2 - 0.5),
-            "opposite: teacher's move": (f(opposite.teacher, other), -epsilon),
-            "opposite: student's move": (f(opposite.student, other), 0.5 * epsilon),
-            "overshoot: change of L_T": (overshoot.change, 0.5 * (3 * epsilon - 1) ** 2 - 0.5),
-            "overshoot: distance before": (f(overshoot.teacher, x), epsilon),
-            "overshoot: distance after": (f(overshoot.student - overshoot.teacher, x), 2 * epsilon),
-            "edge: change of L_T": (edge(epsilon).change, 0.25 * epsilon**4),
-            "two metrics: change of L_T": (metrics.change, 0.5 * epsilon),
-            "two steps: change of L_T": (-two_steps, 3 * epsilon),
-            "other start: A": (predicted_slope(*square), 8.0),
-            "other start: C": (cross_slope(*square, -one[0]), -8.0),
-        }
-        return {name: (float(value.squeeze()), proof) for name, (value, proof) in found.items()}
+    x, other, one = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, -2.0]]), jnp.ones((1, 1))
+    opposite, overshoot = (two_parameters(f, trait, x, epsilon, a) for a in (0.25, 1.5))
+    sum_of_both, difference = (lambda t, x: x * t.sum()), (lambda t: t[0] - t[1])
+    opposed = ((2.0, 1.0), (1.0, 2.0))
+    metrics = two_parameters(sum_of_both, difference, one, epsilon, 0.25, opposed)
+    (two_steps,) = student_path(
+        lambda t, x: x * t[None], squared_error, jnp.zeros(1), one, epsilon * one, 1.5, (2,)
+    )
+    square = (lambda t, x: x * t[None] ** 2), squared_error, one[0], one, one[0]
+    found = (
+        opposite.change,
+        f(opposite.teacher, other),
+        f(opposite.student, other),
+        overshoot.change,
+        f(overshoot.teacher, x),
+        f(overshoot.student - overshoot.teacher, x),
+        edge(epsilon).change,
+        metrics.change,
+        -two_steps,
+        predicted_slope(*square),
+        cross_slope(*square, -one[0]),
+    )
+    return jnp.stack([value.squeeze() for value in found])

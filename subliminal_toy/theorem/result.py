@@ -16,7 +16,7 @@ from subliminal_toy.theorem import further
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.further import LABEL_EPSILONS, LABELS, METRICS
 from subliminal_toy.theorem.one_step import EPSILONS, SMALL_EPSILONS
-from subliminal_toy.theorem.outside import NULLS, counterexamples
+from subliminal_toy.theorem.outside import COUNTEREXAMPLES, NULLS
 from subliminal_toy.theorem.problems import (
     ARCHITECTURES,
     COVERED,
@@ -145,7 +145,7 @@ def coordinates(config: TheoremConfig) -> dict[str, Any]:
         "path_start": ["shared", "independent"],
         "path_step": np.arange(MOMENTS + 1) * steps_between_moments(config),
         "null": list(NULLS),
-        "counterexample": list(counterexamples()),
+        "counterexample": list(COUNTEREXAMPLES),
         "explored_epsilon": EXPLORED_EPSILONS,
         "rate": list(further.RATES),
         "k": list(further.STEPS),
