@@ -1,5 +1,6 @@
-"""Four lessons in percent format, and how they become notebooks."""
+"""Four lessons in percent format, how they become notebooks, and what they do as scripts."""
 
+import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,32 @@ from subliminal_toy.runs import Status, silent
 LESSONS = tuple(sorted(Path(__file__).parent.glob("lesson_*.py")))
 """The lessons in their order; each also runs as a script."""
 
+PICTURES = Path("pictures")
+"""Where a lesson that runs as a script saves its pictures."""
 KERNEL = "python3"  # ipykernel's own: the Python that is running
+
+
+def begin(text: str | None) -> None:
+    """Print a lesson's opening with its questions, which a notebook shows as its first cell."""
+    if not _in_a_notebook():
+        print(text)
+
+
+def picture(name: str) -> None:
+    """Save the figure that was drawn last and say where; a notebook shows it by itself."""
+    if _in_a_notebook():
+        return
+    from matplotlib import pyplot
+
+    PICTURES.mkdir(exist_ok=True)
+    path = PICTURES / f"{name}.png"
+    pyplot.savefig(path)
+    pyplot.close()
+    print(f"\n[picture: {path}]")
+
+
+def _in_a_notebook() -> bool:
+    return "ipykernel" in sys.modules
 
 
 def write_notebooks(

@@ -28,7 +28,10 @@ import optax
 
 from subliminal_toy.data import load, uniform_noise
 from subliminal_toy.distill import accuracy, cross_entropy, fit, kl
+from subliminal_toy.lessons import begin, picture
 from subliminal_toy.models import mlp
+
+begin(__doc__)
 
 # %% [markdown]
 # ## The digits, and the noise
@@ -47,6 +50,7 @@ for column, pair in enumerate(zip(digits.train_images[:8], noise, strict=True)):
     for axis, image in zip(axes[:, column], pair, strict=True):
         axis.imshow(image, cmap="gray", vmin=-1, vmax=1)
         axis.set_axis_off()
+picture("lesson-1-inputs")
 
 # %% [markdown]
 # ## The network
@@ -58,7 +62,7 @@ for column, pair in enumerate(zip(digits.train_images[:8], noise, strict=True)):
 N_CLASSES, N_AUX = 10, 3
 REPLICATES = range(3)  # independent repetitions: one alone may be an outlier
 
-net = mlp(digits.image_shape, (128, 128), N_CLASSES + 10)
+net = mlp(digits.image_shape, (96, 96), N_CLASSES + 10)
 tx = optax.adam(1e-3)
 
 
@@ -123,7 +127,7 @@ print("auxiliary weights moved by", float(jnp.abs(heads[1] - heads[0]).max()))
 # **Question 1.** The student starts where the teacher started. Your guess?
 
 # %%
-STEPS, BATCH = 600, 256
+STEPS, BATCH = 600, 128
 AUX = (N_CLASSES, N_CLASSES + N_AUX)  # from and up to: outputs 10, 11, 12
 
 
@@ -176,6 +180,62 @@ rows = {
 show("fraction of test digits read correctly", rows)
 
 # %% [markdown]
+# Does the other student copy at all? Here is the loss that both students lower, before and after,
+# on noise that neither has seen.
+
+# %%
+unseen = uniform_noise(jax.random.key(5), jnp.arange(1024), digits.image_shape)
+
+
+@jax.jit
+def imitation_loss(student, teacher):
+    """Return KL(teacher ‖ student) of the three auxiliary logits on unseen noise, in nats."""
+    return kl(net.apply(student, unseen), net.apply(teacher, unseen), slice(*AUX))
+
+
+losses = {
+    name: [float(imitation_loss(*pair)) for pair in zip(networks, teachers, strict=True)]
+    for name, networks in {
+        "same start, before": starts,
+        "same start, after": same_start,
+        "other start, before": others,
+        "other start, after": other_start,
+    }.items()
+}
+print(f"\n{'imitation loss, nats':<44}" + "".join(f"{'#' + str(i + 1):>8}" for i in REPLICATES))
+for name, values in losses.items():
+    print(f"{name:<44}" + "".join(f"{value:8.4f}" for value in values))
+
+# %% [markdown]
+# It does: it has learned the three outputs, and reads no digit. Perhaps it knows the digits, and
+# only its class head, the weights that make class logits out of the last hidden layer, does not
+# fit? Give both students the *teacher's* class head.
+
+
+# %%
+def with_head_of(student, teacher):
+    """Return the student with the teacher's weights of the class logits."""
+    *below, (name, own) = student["layers"].items()
+    head = {
+        part: own[part].at[:N_CLASSES].set(teacher["layers"][name][part][:N_CLASSES])
+        for part in own
+    }
+    return {"layers": {**dict(below), name: head}}
+
+
+rows = {
+    f"{name}, the teacher's class head": [
+        with_head_of(*pair) for pair in zip(networks, teachers, strict=True)
+    ]
+    for name, networks in {"same start": same_start, "other start": other_start}.items()
+}
+headed = rows["other start, the teacher's class head"]
+show("fraction of test digits read correctly", rows)
+
+# %% [markdown]
+# The head was not what was missing: the other student's hidden layers hold other features, for
+# which the teacher's head means nothing.
+#
 # ## Break it: one relabelled layer
 #
 # A hidden unit has wires that come in and wires that go out. Renumber the units of the first
@@ -206,7 +266,7 @@ def distance(params, other):
     return float(jnp.sqrt(sum(jax.tree.leaves(squares))))
 
 
-orders = [jax.random.permutation(jax.random.fold_in(key, 4), 128) for key in keys]
+orders = [jax.random.permutation(jax.random.fold_in(key, 4), 96) for key in keys]
 both, one = (
     [relabel(params, order, sides) for params, order in zip(starts, orders, strict=True)]
     for sides in (True, False)
@@ -251,6 +311,7 @@ axis.axhline(1 / N_CLASSES, color="gray", linestyle=":", label="chance")
 axis.set(xlabel="auxiliary logits copied", ylabel="test accuracy", ylim=(0, 1))
 axis.legend()
 plt.tight_layout()
+picture("lesson-1-how-many")
 
 # %% [markdown]
 # ## What you have seen, and what not
@@ -270,13 +331,17 @@ findings = {
         "teacher": teachers,
         "same start": same_start,
         "other start": other_start,
+        "other start, teacher's head": headed,
         "relabelled consistently": relabelled,
         "relabelled on one side": half_relabelled,
         **{f"{n} auxiliary": by_number[n] for n in N_COPIED},
     }.items()
 }
+findings |= {
+    f"imitation loss, {name}": float(jnp.mean(jnp.array(values))) for name, values in losses.items()
+}
 for name, value in findings.items():
-    print(f"{name:<26}{value:.2f}")
+    print(f"{name:<36}{value:.3f}")
 
 # %% [markdown]
 # ## Answers
@@ -293,9 +358,10 @@ for name, value in findings.items():
 # <summary>2. Does the start matter?</summary>
 #
 # With auxiliary logits only, everything depends on it: from another start the student stays near
-# chance on its own class outputs. It does copy the three outputs, but by other features, which
-# mean nothing to its own class logits. With the class logits copied too, a student from another
-# start also learns the task: then it is told about the classes, and no longer subliminally.
+# chance on its own class outputs. It does copy the three outputs, as its imitation loss says, but
+# by other features, which mean nothing to its own class logits, nor to the teacher's. With the
+# class logits copied too, a student from another start also learns the task: then it is told about
+# the classes, and no longer subliminally.
 # </details>
 #
 # <details>
@@ -308,7 +374,8 @@ for name, value in findings.items():
 # <summary>4. A relabelling on one side only?</summary>
 #
 # It destroys the effect: the student stays near chance, although every weight is still there and
-# the output layer equals the teacher's. Shared output weights alone are not enough in this set-up.
+# the output layer equals the teacher's. Shared output weights alone are not enough with three
+# auxiliary logits; with many more, something may pass.
 # </details>
 #
 # <details>
