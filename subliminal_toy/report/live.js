@@ -67,7 +67,7 @@ function product(out, m, n, k, a, aRow, aStep, b, bColumn, bStep) {
     const i = Math.min(row, m - 3);
     for (let column = 0; column < n; column += 3) {
       const j = Math.min(column, n - 3);
-      let [s00, s01, s02, s10, s11, s12, s20, s21, s22] = [0, 0, 0, 0, 0, 0, 0, 0, 0];
+      let s00 = 0, s01 = 0, s02 = 0, s10 = 0, s11 = 0, s12 = 0, s20 = 0, s21 = 0, s22 = 0;
       let p = i * aRow;
       let q = j * bColumn;
       for (let step = 0; step < k; step++) {
