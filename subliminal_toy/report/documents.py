@@ -17,7 +17,6 @@ from markupsafe import Markup
 from matplotlib import image
 
 from subliminal_toy import __version__, plots
-from subliminal_toy.data import N_CLASSES
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.plots.classifier import LABELS
 from subliminal_toy.plots.theorem import NETWORKS
