@@ -193,14 +193,14 @@ def on_every_device(arrays: PyTree) -> PyTree:
     return jax.device_put(arrays, NamedSharding(_mesh(), PartitionSpec()))
 
 
-def within(memory: float, most: int, need: Callable[[int], float]) -> int:
+def within(memory: float | int, most: int, need: Callable[[int], float | int]) -> int:
     """Return how many replicates at once, ``most`` or a half of it again and again, fit."""
     while most > 1 and need(most) > memory:
         most = -(-most // 2)
     return most
 
 
-def need(program: Any, at_once: int, *args: Any) -> float:
+def need(program: Any, at_once: int, *args: Any) -> int:
     """Return the bytes that a compiled program takes on a device beside its arguments."""
     found = program.lower(at_once, *args).compile().memory_analysis()
     return found.temp_size_in_bytes + found.output_size_in_bytes

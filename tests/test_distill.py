@@ -1,5 +1,7 @@
 """Losses, the training loop and the ensemble, by their invariances and null results."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,13 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from subliminal_toy import data, distill, runs
+from subliminal_toy.classifier.config import ClassifierConfig
+from subliminal_toy.classifier.experiment import experiment
 from subliminal_toy.distill import (
+    Placement,
     cross_entropy,
     ensemble,
     fit,
     kl,
+    need,
     snapshots,
     squared_error,
+    within,
 )
 from subliminal_toy.models import mlp
 
@@ -153,8 +161,10 @@ def test_snapshots_are_the_training_stopped_at_each_checkpoint(net):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, stopped)
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_ensemble_equals_a_loop_over_replicates(net, n):
+@pytest.mark.parametrize(("n", "at_once"), [(1, 1), (5, 1), (5, 2), (2, 8)])
+def test_ensemble_equals_a_loop_over_replicates(net, n, at_once, monkeypatch):
+    monkeypatch.setattr(Placement, "per_device", at_once)
+
     def train(scale, seed):
         key = jax.random.key(seed)
         loss = lambda p, x: squared_error(net.apply(p, x), scale * jnp.ones((4, 13)))  # noqa: E731
@@ -168,3 +178,41 @@ def test_ensemble_equals_a_loop_over_replicates(net, n):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], together)
         close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # noqa: E731
         jax.tree.map(close, one, train(jnp.float32(0.5), i))
+
+
+def test_as_many_replicates_at_once_as_fit_into_the_memory(net):
+    @partial(jax.jit, static_argnums=0)
+    def program(at_once, seeds):
+        one = lambda seed: jax.random.normal(jax.random.key(seed), (100, 100)).sum()  # noqa: E731
+        return jax.lax.map(one, seeds, batch_size=at_once)
+
+    needed = {at_once: need(program, at_once, jnp.arange(12)) for at_once in (3, 6, 12)}
+    assert needed[3] >= 3 * 40_000 and needed[12] > needed[6] > needed[3]
+    for memory, fits in ((needed[12], 12), (needed[6], 6), (needed[6] - 1, 3), (0, 1)):
+        assert within(memory, 12, lambda at_once: need(program, at_once, jnp.arange(12))) == fits
+
+
+class Lowered(Exception):
+    pass
+
+
+def test_a_gpu_would_run_one_loop_of_batched_products_without_the_host(monkeypatch):
+    """The program of a classifier for CUDA: a loop over steps, products over replicates."""
+
+    def lowered(program, _, args):
+        raise Lowered(*(
+            program.trace(at_once, *args).lower(lowering_platforms=("cuda",)).as_text()
+            for at_once in (1, 4)
+        ))  # fmt: skip
+
+    monkeypatch.setattr(distill, "_at_once", lowered)
+    config = ClassifierConfig(n_replicates=4, hidden_sizes=(16,), teacher_epochs=3,
+                              student_epochs=3, n_inputs=256)  # fmt: skip
+    with pytest.raises(Lowered) as caught:
+        runs.run(experiment(config, jax.random.key(0), data.load("digits")))
+    one, four = caught.value.args
+    assert "callback" not in four
+    for kind in ("stablehlo.while", "stablehlo.dot_general"):
+        assert 0 < four.count(kind) <= one.count(kind)
+    results = [line.rpartition("-> tensor<")[2] for line in four.splitlines() if "dot_" in line]
+    assert not [of for of in results if of.count("x") > 1 and "4x" not in of]
