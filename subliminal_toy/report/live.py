@@ -50,6 +50,7 @@ def payload(records: Records) -> dict[str, Any]:
         },
         "protocol": {
             "hidden": LIVE.hidden_sizes,
+            "outputs": LIVE.n_aux,
             "epochs": LIVE.teacher_epochs,
             "batch": LIVE.batch_size,
             "teacherRate": LIVE.learning_rate,

@@ -5,7 +5,6 @@
   const { data, protocol, stored } = JSON.parse(find("data").textContent);
   const source = find("source").textContent;
   const DISTANCES = [0, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3];
-  const LEARNED_OUTPUTS = 3; // of the stored runs
   const CHUNK = { teach: 23, imitate: 25 }; // steps between two pictures
   const SIDES = { left: { start: "same", ground: [213, 94, 0] },
     right: { start: "other", ground: [0, 114, 178] } };
@@ -37,7 +36,7 @@
   }
 
   // One teacher and one student from the beginning to the end: accuracies, and progress.
-  async function run({ seed = 1, start = "same", n_aux: nAux = LEARNED_OUTPUTS,
+  async function run({ seed = 1, start = "same", n_aux: nAux = protocol.outputs,
     steps = protocol.steps, distance = 0, inputs = "noise" } = {}) {
     if (!["same", "other"].includes(start)) throw new Error('start must be "same" or "other".');
     const own = trainer();
@@ -100,12 +99,12 @@
     context.putImageData(image, 0, 0);
   }
 
-  const BOX = { left: 44, right: 298, top: 8, bottom: 168 };
+  const BOX = { left: 48, right: 298, top: 8, bottom: 168 };
   const CURVES = {
     accuracy: { low: 0, high: 1, ticks: [0, 0.5, 1], text: percent, of: (y) => y },
-    loss: { low: -4, high: 0, ticks: [-4, -2, 0], text: (v) => `10${["", "", "⁻²", "", "⁻⁴"][-v] || "⁰"}`,
+    loss: { low: -4, high: 0, ticks: [-4, -2, 0], text: (v) => String(10 ** v),
       of: (y) => Math.log10(Math.max(y, 1e-9)) },
-    progress: { low: 0, high: 1, ticks: [0, 0.5, 1], text: (v) => v.toFixed(1), of: (y) => y },
+    progress: { low: 0, high: 1, ticks: [0, 0.5, 1], text: String, of: (y) => y },
   };
   const svg = (tag, attributes, text = "") => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -146,12 +145,12 @@
   }
   const charts = Object.fromEntries(Object.keys(CURVES).map((name) => [name, chart(name)]));
 
-  // Stored runs belong to three outputs and noise; the left ones to the same start as well.
+  // Stored runs belong to noise and the protocol's outputs; the left ones to the same start as well.
   function showStored() {
     const { outputs, inputs, distance } = settings();
     let any = false;
     for (const [side, { start }] of Object.entries(SIDES)) {
-      const fits = stored && outputs === LEARNED_OUTPUTS && inputs === "noise"
+      const fits = stored && outputs === protocol.outputs && inputs === "noise"
         && (side === "right" || distance === 0);
       any ||= fits;
       for (const name of Object.keys(CURVES))
@@ -201,7 +200,7 @@
   // ---------- the run ----------
 
   const worker = trainer();
-  let [latest, first, history_, playing] = [null, null, [], false];
+  let [latest, first, path, playing] = [null, null, [], false];
   let last = Promise.resolve();
   const taught = () => latest.taught === latest.toTeach;
   const finished = () => latest.step >= protocol.steps;
@@ -211,7 +210,7 @@
     playing = false;
     return next(async () => {
       const { seed, distance, outputs, inputs } = settings();
-      [first, history_] = [null, []];
+      [first, path] = [null, []];
       find("distance-said").textContent = distance === 0 ? "0: the same start"
         : `${distance}: the teacher’s start, mixed with ${distance} parts of other random weights`;
       find("distance").setAttribute("aria-valuetext", find("distance-said").textContent);
@@ -263,7 +262,7 @@
   function show(state) {
     latest = state;
     if (state.step === 0) first = state;
-    if (taught() && history_.at(-1)?.step !== state.step) history_.push(state);
+    if (taught() && path.at(-1)?.step !== state.step) path.push(state);
     Object.entries(SIDES).forEach(([side, { ground }], i) => {
       const { accuracy, right } = state.students[i];
       find(`${side}-score`).textContent = percent(accuracy);
@@ -272,7 +271,7 @@
       paintDigits(find(`${side}-now`), right, ground);
       for (const [name, curve] of Object.entries(CURVES))
         charts[name][side].setAttribute("d",
-          line(curve, history_.map(({ step, students }) => [step, students[i][name]])));
+          line(curve, path.map(({ step, students }) => [step, students[i][name]])));
     });
     paintSeen(state.seen);
     find("status").textContent = status();
