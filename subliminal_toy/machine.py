@@ -47,12 +47,12 @@ def speed() -> float:
 
 
 def processor() -> str:
-    """Return the name of the processor and what instructions it has, as the system says."""
+    """Return the name of the processor and, on further lines, the instructions that it has."""
     with suppress(OSError, UnicodeDecodeError):
         core = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
         pairs = [line.partition(":") for line in core.splitlines()]
         said = {name.strip(): value.strip() for name, _, value in pairs}
-        return " ".join(said.get(name, "") for name in ("model name", "flags", "Features")).strip()
+        return "\n".join(said.get(name, "") for name in ("model name", "flags", "Features"))
     return platform.processor()
 
 
