@@ -4,6 +4,7 @@ import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from subliminal_toy.errors import UserError
 from subliminal_toy.files import write
@@ -23,15 +24,15 @@ def begin(text: str | None) -> None:
         print(text)
 
 
-def picture(name: str) -> None:
-    """Save the figure that was drawn last and say where; a notebook shows it by itself."""
+def picture(name: str, figure: Any = None) -> None:
+    """Save a figure, or that which was drawn last, and say where; a notebook shows it by itself."""
     if _in_a_notebook():
         return
     from matplotlib import pyplot
 
     PICTURES.mkdir(exist_ok=True)
     path = PICTURES / f"{name}.png"
-    pyplot.savefig(path)
+    (figure or pyplot.gcf()).savefig(path)
     pyplot.close()
     print(f"\n[picture: {path}]")
 

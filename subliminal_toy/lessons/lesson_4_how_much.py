@@ -37,7 +37,10 @@ from subliminal_toy.classifier.training import Shared, network, numbers_of, trai
 from subliminal_toy.data import load, uniform_noise
 from subliminal_toy.distill import accuracy, ensemble, kl
 from subliminal_toy.explain.geometry import predict, progress
+from subliminal_toy.lessons import begin, picture
 from subliminal_toy.models import hidden_layers
+
+begin(__doc__)
 
 # %% [markdown]
 # ## One teacher, eight students
@@ -139,8 +142,9 @@ for name in SIX:
     axes[1].plot([q(name, replicate) for replicate in REPLICATES], scores, "o")
 axes[0].set(xlabel="imitation loss", ylabel="test accuracy", xscale="log", ylim=(0, 1))
 axes[1].set(xlabel="progress q", xlim=(0, 1))
-axes[0].legend(fontsize=7)
+axes[0].legend(fontsize=8)
 plt.tight_layout()
+picture("lesson-4-progress")
 
 print(f"{'':<32}{'accuracy':>9}{'progress':>10}")
 for name in sorted(SIX, key=lambda name: -mean(name, "progress")):
