@@ -577,6 +577,12 @@ def test_the_sentences_of_the_findings_have_the_numbers_of_their_records(records
     language = next(line for line in lines if line.startswith("- **Traits in numbers"))
     for trait, arms in records["runs/lm"].summary["minus_control"].items():
         assert f"{trait} {100 * arms['student']['mean']:.0f}".replace("-", "−") in language
+    parts = next(line for line in lines if line.startswith("- **How many lists")).split(";")
+    asked, one, hundred = parts[0], parts[1], parts[2]
+    for trait, found in records["runs/lm"].summary["mechanism"].items():
+        assert f"{trait} {found['lists_asked']['mean']:.0f}" in asked
+        for n, part in (("1", one), ("100", hundred)):
+            assert f"{trait} {100 * found['away'][n]['mean']:.0f} %" in part
     text = " ".join(lines)
     # What a record lacks is not spoken of; what it has is.
     assert "Which teachers pass more on" in text and "What must be shared" in text

@@ -132,12 +132,13 @@ def figure_of(experiment: str, claim: str) -> str:
 def measured(value: float | None, interval: Sequence[float] | None) -> str:
     """Format a value and its interval, with two significant figures of the interval's width.
 
-    At least three decimals and at most six.
+    At least three decimals, if it is narrower than 1, and at most six.
     """
     if value is None or not interval:
         return number(value, 3)
     width = interval[1] - interval[0]
-    decimals = 3 if width <= 0 else min(max(3, 1 - int(np.floor(np.log10(width)))), 6)
+    least = 3 if width < 1 else 0
+    decimals = 3 if width <= 0 else min(max(least, 1 - int(np.floor(np.log10(width)))), 6)
     lower, upper = (number(end, decimals) for end in interval)
     return f"{number(value, decimals)} [{lower}, {upper}]"
 
