@@ -1,5 +1,6 @@
 """Image classifiers as pairs of functions: an MLP and a CNN with auxiliary logits."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -169,10 +170,7 @@ def mlp(
     law: Law = LAWS["normal"],
 ) -> Network:
     """Return an MLP on inputs of ``image_shape`` (flattened), e.g. 784-256-256-13."""
-    n_inputs = 1
-    for side in image_shape:
-        n_inputs *= side
-    widths = (n_inputs, *hidden_sizes, n_outputs)
+    widths = (math.prod(image_shape), *hidden_sizes, n_outputs)
     return network(lambda rngs: MLP(widths, activation, rngs, law))
 
 

@@ -1,7 +1,7 @@
 """Intervals over independent replicates, and claims with their verdicts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -92,31 +92,28 @@ def median(values: Values) -> Estimate:
     return Estimate(float(np.median(values_n)), ci95, len(values_n), ())
 
 
-def resampled(values: np.ndarray) -> np.ndarray:
-    """Return sums over replicates (first axis) drawn with replacement, ``DRAWS`` times."""
-    n = len(values)
-    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS) @ values
+def bootstrap(statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Estimate:
+    """Return a statistic of sums over replicates (first axis) with its interval by bootstrap.
+
+    ``statistic`` gives a number for each row of the sums of every array. Without an interval where
+    n < 2.
+    """
+    n = len(values[0])
+    middle = statistic(*(array.sum(0)[None] for array in values))[0]
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS)
+    ends = np.quantile(statistic(*(draws @ array for array in values)), (0.025, 0.975))
+    return Estimate(float(middle), (float(ends[0]), float(ends[1])) if n > 1 else None, n, ())
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> Estimate:
-    """Return Spearman's coefficient of two arrays (replicate, condition), replicate means.
-
-    The interval is by bootstrap over replicates; none where n < 2.
-    """
-    middle = float(_spearman(*(array.sum(0)[None] for array in (x, y)))[0])
-    ends = np.quantile(_spearman(*map(resampled, (x, y))), (0.025, 0.975))
-    ci95 = (float(ends[0]), float(ends[1])) if len(x) > 1 else None
-    return Estimate(middle, ci95, len(x), ())
+    """Return Spearman's coefficient of two arrays (replicate, condition), replicate means."""
+    return bootstrap(_spearman, x, y)
 
 
 def ratio(over: Values, under: Values) -> Estimate:
-    """Return the ratio of two means over the same replicates; the interval is by bootstrap."""
-    pair = np.stack([np.asarray(over, float), np.asarray(under, float)], axis=1)
+    """Return the ratio of two means over the same replicates."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a mean of 0 has no share
-        middle, drawn = (np.divide(*sums.T) for sums in (pair.sum(0)[None], resampled(pair)))
-        ends = np.quantile(drawn, (0.025, 0.975))
-    ci95 = (float(ends[0]), float(ends[1])) if len(pair) > 1 else None
-    return Estimate(float(middle[0]), ci95, len(pair), ())
+        return bootstrap(np.divide, np.asarray(over, float), np.asarray(under, float))
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:

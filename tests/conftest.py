@@ -7,6 +7,7 @@ import os
 import tempfile
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 # What one test or process has compiled, the others read: the first to come here makes the folder,
@@ -27,3 +28,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
 install_import_hook("subliminal_toy", "beartype.beartype")
+
+
+@pytest.fixture(scope="module")
+def compile_quickly():
+    """Spend little on compiling: the programs of the test's module run for milliseconds."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 
 from subliminal_toy import data
-from subliminal_toy.classifier import training
 from subliminal_toy.explain import arms
 from subliminal_toy.explain.config import PRESETS
 from subliminal_toy.explain.experiment import of_tables
@@ -42,8 +41,7 @@ REACHED = {2: 0.2, 3: 0.4, 10: 0.7, 30: 0.85, 50: 1.0}
 
 
 def fake(student, predicted, change, noise, rng):
-    per_epoch = training.n_steps(student.n_inputs, student.batch_size)
-    steps = np.array([*student.checkpoints, student.epochs * per_epoch])
+    steps = np.array(student.measured_at)
     q = REACHED[student.n_aux] * (steps / steps[-1]) ** 0.5 * rng.uniform(0.8, 1, (2, 1))
     if student.update == "without" and student.along == "teacher":
         q = 0 * q

@@ -70,12 +70,7 @@ ROWS = (
 TEACHER = Teacher(hidden_sizes=(16, 12), batch_size=128, epochs=2, learning_rate=3e-3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Spend little on compiling: these programs run for milliseconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +151,7 @@ def plain_student(index, teacher, start, key_of_order, inputs_of, first, T, rate
 
 def params_of(result, arm):
     flat = {
-        name.removeprefix(arm + "."): value
+        name.removeprefix(arm + "."): value[0]
         for name, value in result.params.items()
         if name.startswith(arm + ".")
     }
@@ -471,16 +466,12 @@ TRANSFER = ClassifierConfig(
 
 def test_consistent_relabelling_transfers_identically_and_one_relabelled_layer_does_not(digits):
     teacher, (aux, *_) = published_experiment(TRANSFER)
-    net = training.network(teacher, digits.image_shape)
-    keys = training.replicate_keys(jax.random.key(0), jnp.int32(0), 2)
-    images, labels = jnp.asarray(digits.train_images), jnp.asarray(digits.train_labels)
+    images = tuple(map(jnp.asarray, digits[1:]))
     numbers = training.numbers_of(teacher, [aux])
-    begin = net.init(keys.own)
-    taught = jax.jit(
-        lambda: training.train_teacher(
-            teacher, net, numbers["teacher"], images, labels, begin, keys.teacher_order
-        )
-    )()
+    shared = training.Shared(jax.random.key(0), jnp.int32(2), numbers, images)
+    of = training.replicate(teacher, digits.image_shape, shared, jnp.int32(0))
+    net, trained = of.net, jax.jit(lambda: training.teach(of))()
+    begin, taught = trained["untrained"], trained["teacher"]
     order, straight = jax.random.permutation(jax.random.key(5), 128), jnp.arange(128)
     starts = {
         "same": begin,
@@ -488,10 +479,8 @@ def test_consistent_relabelling_transfers_identically_and_one_relabelled_layer_d
         "one layer": relabel(begin, {0: (order, straight)}),
     }
     students = [replace(aux, name=name) for name in starts]
-    numbers = training.numbers_of(teacher, students)
-    params = jax.jit(
-        lambda: training.train_students(students, net, numbers, images, taught, starts, keys)
-    )()
+    of = of._replace(numbers=training.numbers_of(teacher, students))
+    params = jax.jit(lambda: training.train_students(students, of, taught, starts))()
     x, y = jnp.asarray(digits.test_images), jnp.asarray(digits.test_labels)
     outputs = {n: net.apply(jax.tree.map(lambda a: a[-1], p), x)[:, :10] for n, p in params.items()}
     scores = {name: float(jnp.mean(o.argmax(-1) == y)) for name, o in outputs.items()}

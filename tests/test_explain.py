@@ -34,14 +34,7 @@ from subliminal_toy.models import hidden_layers
 from subliminal_toy.stats import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 
 WHOLE = PRESETS["full"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Spend little on compiling: these programs run for milliseconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +57,12 @@ def test_the_whole_table_has_what_the_claims_ask_for(name):
     }  # fmt: skip
     conditions = [s for s in main.students if s.name in main.conditions]
     assert len(conditions) >= 24
-    lengths = {s.epochs * training.n_steps(s.n_inputs, s.batch_size) for s in conditions}
+    lengths = {s.measured_at[-1] for s in conditions}
     assert len(lengths) == 1
     assert {(s.optimiser, s.learning_rate, s.update) for s in conditions} == {("adam", 3e-4, "all")}
     of_e2 = {s.name: s for s in main.students if s.name in (FREE, WITHOUT, ONLY)}
     for s in of_e2.values():
-        steps = s.epochs * training.n_steps(s.n_inputs, s.batch_size)
-        assert steps == {"digits": 4_720, "mnist": 960}[name] and s.distance == 0
+        assert s.measured_at[-1] == {"digits": 4_720, "mnist": 960}[name] and s.distance == 0
 
 
 @pytest.mark.parametrize("config", [*PRESETS.values(), replace(WHOLE, data="mnist")], ids=str)
@@ -120,11 +112,11 @@ def finished():
 
 @pytest.fixture(scope="module")
 def result(digits, finished):
-    return runs.run(of_tables(TABLES, 3, jax.random.key(0), digits), finished).data
+    return runs.run(of_tables(TABLES, 4, jax.random.key(0), digits), finished).data
 
 
 def test_results_are_found_by_label_and_nothing_is_invented(result):
-    assert dict(result.sizes) == {"replicate": 3, "training": 4, "step": 3, "network": 2}
+    assert dict(result.sizes) == {"replicate": 4, "training": 4, "step": 3, "network": 2}
     assert result.step.values.tolist() == [1, 4, 6]
     one = result.sel(training="wide: plain")
     assert np.isfinite(one.accuracy.sel(step=6)).all()
@@ -148,7 +140,7 @@ def test_what_is_stored_is_what_one_replicate_is(result, finished, digits):
     key, index = jax.random.key(0), jnp.int32(1)
     numbers = training.numbers_of(TEACHER, ROWS)
     images = tuple(map(jnp.asarray, digits[1:]))
-    shared = training.Shared(key, jnp.int32(3), numbers, images)
+    shared = training.Shared(key, jnp.int32(4), numbers, images)
     _, params = training.train(TEACHER, ROWS[:1], (8, 8), shared, index)
     net, taught = training.network(TEACHER, (8, 8)), params["teacher"]
     start, student = params["untrained"], jax.tree.map(lambda leaf: leaf[1], params["plain"])
@@ -166,7 +158,7 @@ def test_what_is_stored_is_what_one_replicate_is(result, finished, digits):
     assert of.progress.sel(step=4).item() == pytest.approx(float(q), abs=1e-3)
 
     noise = data.uniform_noise(
-        training.replicate_keys(key, index, 3).inputs, jnp.arange(256), (8, 8)
+        training.replicate_keys(key, index, 4).inputs, jnp.arange(256), (8, 8)
     )
     steps = replicate.STEPS_OF_PREDICTION
     loss = lambda z, y: kl(z, y, slice(10, 12))  # noqa: E731
@@ -182,7 +174,7 @@ def test_replicates_depend_neither_on_their_number_nor_on_the_order_of_parts(
     fewer = runs.run(of_tables(TABLES, 2, jax.random.key(0), digits)).data
     xr.testing.assert_identical(fewer, result.isel(replicate=slice(2)))
     taken = {n: part for n, part in finished.items() if "teachers" in n or "000002" in n}
-    again = runs.run(of_tables(TABLES, 3, jax.random.key(0), digits), taken).data
+    again = runs.run(of_tables(TABLES, 4, jax.random.key(0), digits), taken).data
     xr.testing.assert_identical(again, result)
 
 
@@ -191,6 +183,8 @@ def test_a_teacher_is_trained_once_for_all_its_students(digits):
     teachers = [part.name for part in parts if "teachers" in part.name]
     assert len(teachers) == 2 * 2  # two networks, replicates in twos
     assert len({part.name for part in parts}) == len(parts)
+    which = {part.label.split(", ")[-1] for part in parts}
+    assert which == {"replicates 1–2 of 3", "replicates 3–3 of 3"}
 
 
 # What is made of a result: records of known shape

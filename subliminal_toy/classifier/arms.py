@@ -79,6 +79,16 @@ class Student:
     checkpoints: tuple[int, ...] = ()
     """Numbers of steps after which it is measured, besides the end."""
 
+    @property
+    def n_batches(self) -> int:
+        """Steps of an epoch; the last batch is filled up."""
+        return -(-self.n_inputs // self.batch_size)
+
+    @property
+    def measured_at(self) -> tuple[int, ...]:
+        """Numbers of steps after which it is measured; the last is the end."""
+        return *self.checkpoints, self.epochs * self.n_batches
+
 
 def without_numbers(arm):
     """Return an arm without its numbers, so that programs are compiled once for all of them."""

@@ -18,9 +18,9 @@ from subliminal_toy.classifier.arms import (
 )
 from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.classifier.measures import N_SAMPLES, Measures
-from subliminal_toy.classifier.training import Shared, n_steps, numbers_of, train
+from subliminal_toy.classifier.training import Shared, numbers_of, train
 from subliminal_toy.data import Dataset
-from subliminal_toy.distill import ensemble, on_every_device
+from subliminal_toy.distill import ensemble, on_every_device, replicates_per_call
 from subliminal_toy.models import named_leaves
 from subliminal_toy.runs import Arrays, Experiment, Part, Result
 
@@ -77,8 +77,9 @@ def of_table(
         without_numbers(teacher), tuple(map(without_numbers, students)), data.image_shape
     )
 
-    def part(first: int, _: Mapping[str, Arrays]) -> Arrays:
-        index = np.arange(first, min(first + PART, n_replicates))
+    def compute(firsts: Sequence[int]) -> dict[int, Arrays]:
+        """Return the arrays of the parts that begin with these replicates."""
+        index = np.concatenate([np.arange(f, min(f + PART, n_replicates)) for f in firsts])
         images = on_every_device(tuple(data[1:]))
         shared = Shared(key, jnp.int32(n_replicates), numbers, images)
         measures, params = program(shared, index)
@@ -93,23 +94,34 @@ def of_table(
             for field in PATHS
             if steps
         }
-        if first == 0 and keep_params:
-            arrays |= {
+        parts = {
+            first: {name: array[i * PART : (i + 1) * PART] for name, array in arrays.items()}
+            for i, first in enumerate(firsts)
+        }
+        if 0 in parts and keep_params:
+            parts[0] |= {
                 name: leaf[:KEPT, -1] if arm in names else leaf[:KEPT]
                 for arm, tree in params.items()
                 for name, leaf in named_leaves(tree, f"params/{arm}").items()
             }
-        return arrays
+        return parts
 
+    def part(first: int, finished: Mapping[str, Arrays]) -> Arrays:
+        if first not in ready:  # it and as many of those after it as fill the devices
+            left = [f for f in firsts if f >= first and file(f) not in finished]
+            ready.update(compute(left[: -(-replicates_per_call() // PART)]))
+        return ready.pop(first)
+
+    firsts, file, ready = range(0, n_replicates, PART), "replicates-{:06d}".format, {}
     names, steps = [s.name for s in students], _steps(students)
     parts = [
         Part(
-            f"replicates-{first:06d}",
+            file(first),
             f"replicates {first + 1}–{min(first + PART, n_replicates)} of {n_replicates}",
             min(PART, n_replicates - first),
             partial(part, first),
         )
-        for first in range(0, n_replicates, PART)
+        for first in firsts
     ]
     arms = (UNTRAINED, TEACHER, *(s.name for s in students))
     return Experiment(parts, partial(_assemble, [p.name for p in parts], arms, steps, data))
@@ -117,8 +129,7 @@ def of_table(
 
 def _steps(students: Sequence[Student]) -> tuple[int, ...]:
     """Return the steps of the students' checkpoints and end; none if they differ or have none."""
-    ends = [s.epochs * n_steps(s.n_inputs, s.batch_size) for s in students]
-    steps = {(*s.checkpoints, end) for s, end in zip(students, ends, strict=True)}
+    steps = {s.measured_at for s in students}
     return steps.pop() if students[0].checkpoints and len(steps) == 1 else ()
 
 

@@ -1,8 +1,11 @@
-"""What the fields of a row mean: optimisers, inputs, losses, and what is kept of an update."""
+"""What the fields of a row mean: optimisers, inputs, losses, and what is kept of an update.
+
+And ``Replicate``, what all rows of one replicate are trained with.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +16,34 @@ from jaxtyping import Array, Float, Int, Key
 from subliminal_toy.classifier.arms import Student, Teacher
 from subliminal_toy.data import N_CLASSES, uniform_noise
 from subliminal_toy.distill import kl, squared_error
-from subliminal_toy.models import Network, Params
+from subliminal_toy.models import Network
 
 Images = Float[Array, "images height width"]
 Numbers = Mapping[str, Mapping[str, Any]]
 """The numbers (``arms.NUMBERS``) of the teacher and of every student, by name."""
+
+
+class Keys(NamedTuple):
+    """The random streams of one replicate."""
+
+    own: Key[Array, ""]
+    other: Key[Array, ""]
+    teacher_order: Key[Array, ""]
+    inputs: Key[Array, ""]
+    student_order: Key[Array, ""]
+    perturbation: Key[Array, ""]
+    direction: Key[Array, ""]
+
+
+class Replicate(NamedTuple):
+    """A teacher's row, its network, keys, and what it shares: numbers and arrays of the data."""
+
+    teacher: Teacher
+    net: Network
+    keys: Keys
+    numbers: Numbers
+    data: tuple[Array, ...]
+
 
 OPTIMISERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
@@ -81,14 +107,12 @@ def optimiser(arm: Teacher | Student, numbers: Mapping[str, Any]) -> optax.Gradi
     return optax.chain(decay, OPTIMISERS[arm.optimiser](numbers["learning_rate"]))
 
 
-def make_inputs(
-    student: Student, key: Key[Array, ""], index: Int[Array, " batch"], images: Images
-) -> Float[Array, "batch height width"]:
+def make_inputs(student: Student, of: Replicate, index: Int[Array, " batch"]) -> Images:
     """Return inputs number ``index`` of a student."""
-    return student.input_scale * INPUTS[student.inputs](key, index, images)
+    return student.input_scale * INPUTS[student.inputs](of.keys.inputs, index, of.data[0])
 
 
-def loss_of_outputs(
+def imitation_loss(
     student: Student,
     numbers: Numbers,
     outputs: Float[Array, "batch outputs"],
@@ -97,15 +121,3 @@ def loss_of_outputs(
     """Return a student's loss of its outputs against its teacher's, the ``targets``."""
     scale, temperature = numbers[student.name]["loss_scale"], numbers[student.name]["temperature"]
     return scale * LOSSES[student.loss](outputs, targets, columns(student), temperature)
-
-
-def imitation_loss(
-    student: Student,
-    numbers: Numbers,
-    net: Network,
-    params: Params,
-    inputs: Float[Array, "batch height width"],
-    targets: Float[Array, "batch outputs"],
-) -> Float[Array, ""]:
-    """Return a student's loss against its teacher's logits (``targets``) on ``inputs``."""
-    return loss_of_outputs(student, numbers, net.apply(params, inputs), targets)

@@ -7,7 +7,7 @@ same batches are trained in one loop, as one network whose loss is the sum of th
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,9 @@ from subliminal_toy.classifier.arms import NUMBERS, OTHER, OWN, TEACHER, UNTRAIN
 from subliminal_toy.classifier.measures import Measures, measure
 from subliminal_toy.classifier.rows import (
     UPDATES,
-    Images,
+    Keys,
     Numbers,
+    Replicate,
     imitation_loss,
     make_inputs,
     optimiser,
@@ -47,18 +48,6 @@ class Shared(NamedTuple):
     data: tuple[Array, ...]
 
 
-class Keys(NamedTuple):
-    """The random streams of one replicate."""
-
-    own: Key[Array, ""]
-    other: Key[Array, ""]
-    teacher_order: Key[Array, ""]
-    inputs: Key[Array, ""]
-    student_order: Key[Array, ""]
-    perturbation: Key[Array, ""]
-    direction: Key[Array, ""]
-
-
 def replicate_keys(
     key: Key[Array, ""], index: Int[Array, ""], n_replicates: int | Int[Array, ""]
 ) -> Keys:
@@ -73,9 +62,12 @@ def replicate_keys(
     return Keys(own, other, *others)
 
 
-def streams(shared: Shared, index: Int[Array, ""]) -> Keys:
-    """Return the streams of replicate ``index`` of a run."""
-    return replicate_keys(shared.key, index, shared.n_replicates)
+def replicate(
+    teacher: Teacher, image_shape: tuple[int, int], shared: Shared, index: Int[Array, ""]
+) -> Replicate:
+    """Return replicate ``index`` of a run."""
+    keys = replicate_keys(shared.key, index, shared.n_replicates)
+    return Replicate(teacher, network(teacher, image_shape), keys, shared.numbers, shared.data)
 
 
 def network(teacher: Teacher, image_shape: tuple[int, int]) -> Network:
@@ -83,11 +75,6 @@ def network(teacher: Teacher, image_shape: tuple[int, int]) -> Network:
     build = ARCHITECTURES[teacher.architecture]
     n_outputs = N_CLASSES + teacher.n_aux
     return build(image_shape, teacher.hidden_sizes, n_outputs, law=LAWS[teacher.initialisation])
-
-
-def n_steps(n_examples: int, batch_size: int) -> int:
-    """Return the number of steps of an epoch; the last batch is filled up (``all_batches``)."""
-    return -(-n_examples // batch_size)
 
 
 def all_batches(
@@ -98,7 +85,8 @@ def all_batches(
     Where ``batch_size`` does not divide ``n_examples`` the last batch takes its missing examples
     from the front of the same order, so that all steps have one shape.
     """
-    filled = jnp.arange(n_steps(n_examples, batch_size) * batch_size) % n_examples
+    n_batches = -(-n_examples // batch_size)
+    filled = jnp.arange(n_batches * batch_size) % n_examples
 
     def of_epoch(epoch):
         return jax.random.permutation(jax.random.fold_in(key, epoch), n_examples)[filled]
@@ -106,42 +94,44 @@ def all_batches(
     return jax.lax.map(of_epoch, jnp.arange(epochs)).reshape(-1, batch_size)
 
 
-def train_teacher(
-    teacher: Teacher,
-    net: Network,
-    numbers: Mapping[str, Any],
-    images: Images,
-    labels: Int[Array, " images"],
-    params: Params,
-    order_key: Key[Array, ""],
-) -> Params:
-    """Return ``params`` trained by cross-entropy on the class logits of labelled images."""
-    tx = optimiser(teacher, numbers)
+def teach(of: Replicate) -> dict[str, Params]:
+    """Return the untrained network, and the teacher, trained on the class logits of images."""
+    net, teacher, (images, labels, *_) = of.net, of.teacher, of.data
 
     def loss(params, batch):
         return cross_entropy(net.apply(params, images[batch]), labels[batch], slice(N_CLASSES))
 
-    batches = all_batches(order_key, teacher.epochs, len(images), teacher.batch_size)
-    return fit(loss, params, tx, lambda step: batches[step], len(batches))[0]
+    untrained, tx = net.init(of.keys.own), optimiser(teacher, of.numbers[TEACHER])
+    batches = all_batches(of.keys.teacher_order, teacher.epochs, len(images), teacher.batch_size)
+    taught, _ = fit(loss, untrained, tx, lambda step: batches[step], len(batches))
+    return {UNTRAINED: untrained, TEACHER: taught}
 
 
-def initial(student: Student, numbers: Mapping[str, Any], net: Network, keys: Keys) -> Params:
+def initial(student: Student, of: Replicate) -> Params:
     """Return a student's start s: the origin of each of its layers, then the perturbation."""
+    net, keys = of.net, of.keys
     origins = {OWN: net.init(keys.own), OTHER: net.init(keys.other)}
     n_layers = len(layer_names(origins[OWN]))
     by_layer = (student.start,) * (n_layers + 1) if student.start in origins else student.start
     *hidden, class_head, auxiliary_head = by_layer
-    sigma = numbers["distance"]
+    sigma = of.numbers[student.name]["distance"]
 
     def leaf(layer, own, other, independent):
-        of = {OWN: own, OTHER: other}
+        leaves = {OWN: own, OTHER: other}
         if layer < n_layers - 1:
-            chosen = of[hidden[layer]]
+            chosen = leaves[hidden[layer]]
         else:
-            chosen = jnp.concatenate([of[class_head][:N_CLASSES], of[auxiliary_head][N_CLASSES:]])
+            heads = leaves[class_head][:N_CLASSES], leaves[auxiliary_head][N_CLASSES:]
+            chosen = jnp.concatenate(heads)
         return (chosen + sigma * independent) / jnp.sqrt(1 + sigma**2)
 
     return map_layers(leaf, origins[OWN], origins[OTHER], net.init(keys.perturbation))
+
+
+def component(moved: Params, along: Params) -> Array:
+    """Return the component of one tree along another in the hidden layers, in its lengths."""
+    of, to = hidden_layers(moved), hidden_layers(along)
+    return ratio(inner(of, to), inner(to, to))
 
 
 def change_update(kind: str, direction: Params) -> optax.GradientTransformation:
@@ -149,10 +139,9 @@ def change_update(kind: str, direction: Params) -> optax.GradientTransformation:
     if kind == "all":
         return optax.identity()
     output = len(layer_names(direction)) - 1
-    hidden = hidden_layers(direction)
 
     def transform(updates, _):
-        share = ratio(inner(hidden_layers(updates), hidden), inner(hidden, hidden))
+        share = component(updates, direction)
 
         def leaf(layer, update, along):
             return update if layer == output else UPDATES[kind](update, share * along)
@@ -162,29 +151,19 @@ def change_update(kind: str, direction: Params) -> optax.GradientTransformation:
     return optax.stateless(transform)
 
 
-def direction(
-    student: Student,
-    net: Network,
-    numbers: Numbers,
-    images: Images,
-    teacher: Params,
-    start: Params,
-    keys: Keys,
-) -> Params:
+def direction(student: Student, of: Replicate, teacher: Params, start: Params) -> Params:
     """Return the direction of which a student's ``update`` speaks; see ``Student.along``."""
     goal = subtract(teacher, start)
     if student.along == "random":
         leaves, structure = jax.tree.flatten(goal)
-        each = jax.random.split(keys.direction, len(leaves))
+        each = jax.random.split(of.keys.direction, len(leaves))
         drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(each, leaves, strict=True)]
         return jax.tree.unflatten(structure, drawn)
     if student.along == "free":
         free = replace(student, update="all", along="teacher", checkpoints=())
-        starts = {student.name: start}
-        trained = train_students([free], net, numbers, images, teacher, starts, keys)[student.name]
+        trained = train_students([free], of, teacher, {student.name: start})[student.name]
         moved = jax.tree.map(lambda end, begin: end[-1] - begin, trained, start)
-        of, to = hidden_layers(moved), hidden_layers(goal)
-        share = ratio(inner(of, to), inner(to, to))
+        share = component(moved, goal)
         return jax.tree.map(lambda own, teachers: own - share * teachers, moved, goal)
     return goal
 
@@ -199,13 +178,7 @@ def together(students: Iterable[Student]) -> list[list[Student]]:
 
 
 def train_students(
-    group: Sequence[Student],
-    net: Network,
-    numbers: Numbers,
-    images: Images,
-    teacher: Params,
-    starts: Mapping[str, Params],
-    keys: Keys,
+    group: Sequence[Student], of: Replicate, teacher: Params, starts: Mapping[str, Params]
 ) -> dict[str, Params]:
     """Train students that see the same batches; return each one's parameters at its checkpoints.
 
@@ -213,30 +186,30 @@ def train_students(
     losses are added: no optimiser mixes the numbers of two students.
     """
     like = group[0]
-    per_epoch = n_steps(like.n_inputs, like.batch_size)
-    batches = all_batches(keys.student_order, like.epochs, like.n_inputs, like.batch_size)
+    batches = all_batches(of.keys.student_order, like.epochs, like.n_inputs, like.batch_size)
 
     def batch_fn(step):
-        index = batches[step] + like.fresh * like.n_inputs * (step // per_epoch)
-        inputs = make_inputs(like, keys.inputs, index, images)
-        return inputs, net.apply(teacher, inputs)
+        index = batches[step] + like.fresh * like.n_inputs * (step // like.n_batches)
+        inputs = make_inputs(like, of, index)
+        return inputs, of.net.apply(teacher, inputs)
 
     def loss(students, batch):
         inputs, targets = batch
-        losses = [imitation_loss(s, numbers, net, students[s.name], inputs, targets) for s in group]
+        outputs = {s: of.net.apply(students[s.name], inputs) for s in group}
+        losses = [imitation_loss(s, of.numbers, z, targets) for s, z in outputs.items()]
         return jnp.stack(losses).sum()
 
     def tx(s):
-        along = direction(s, net, numbers, images, teacher, starts[s.name], keys)
-        return optax.chain(optimiser(s, numbers[s.name]), change_update(s.update, along))
+        along = direction(s, of, teacher, starts[s.name])
+        return optax.chain(optimiser(s, of.numbers[s.name]), change_update(s.update, along))
 
-    checkpoints = sorted({len(batches), *(step for s in group for step in s.checkpoints)})
+    checkpoints = sorted({step for s in group for step in s.measured_at})
     own_starts = {s.name: starts[s.name] for s in group}
     each_tx = by_student({s.name: tx(s) for s in group})
     saved = snapshots(loss, own_starts, each_tx, batch_fn, checkpoints)
 
     def own_checkpoints(s):
-        rows = jnp.array([checkpoints.index(step) for step in (*s.checkpoints, len(batches))])
+        rows = jnp.array([checkpoints.index(step) for step in s.measured_at])
         return jax.tree.map(lambda leaf: leaf[rows], saved[s.name])
 
     return {s.name: own_checkpoints(s) for s in group}
@@ -261,43 +234,17 @@ def by_student(
     return optax.GradientTransformation(init, update)
 
 
-def teach(
-    teacher: Teacher,
-    image_shape: tuple[int, int],
-    shared: Shared,
-    index: Int[Array, ""],
-) -> dict[str, Params]:
-    """Return the untrained network and the teacher of replicate ``index``."""
-    net, keys = network(teacher, image_shape), streams(shared, index)
-    images, labels, *_ = shared.data
-    untrained, order = net.init(keys.own), keys.teacher_order
-    taught = train_teacher(teacher, net, shared.numbers[TEACHER], images, labels, untrained, order)
-    return {UNTRAINED: untrained, TEACHER: taught}
-
-
 def imitate(
-    teacher: Teacher,
-    group: Sequence[Student],
-    image_shape: tuple[int, int],
-    shared: Shared,
-    index: Int[Array, ""],
-    taught: Params,
+    group: Sequence[Student], of: Replicate, taught: Params
 ) -> tuple[dict[str, Measures], dict[str, Params]]:
-    """Train and measure students of replicate ``index`` that see the same batches.
+    """Train and measure students that see the same batches.
 
     Returns measures and parameters by name, with a leading axis of checkpoints.
     """
-    net, keys = network(teacher, image_shape), streams(shared, index)
-    numbers, data = shared.numbers, shared.data
-    starts = {s.name: initial(s, numbers[s.name], net, keys) for s in group}
-    params = train_students(group, net, numbers, data[0], taught, starts, keys)
-    measures = {}
-    for s in group:
-        one = partial(
-            measure, s, numbers, net, data, taught, starts[s.name], inputs_key=keys.inputs
-        )
-        measures[s.name] = jax.lax.map(one, params[s.name])
-    return measures, params
+    starts = {s.name: initial(s, of) for s in group}
+    params = train_students(group, of, taught, starts)
+    each = {s.name: partial(measure, s, of, taught, starts[s.name]) for s in group}
+    return {name: jax.lax.map(one, params[name]) for name, one in each.items()}, params
 
 
 def train(
@@ -313,13 +260,12 @@ def train(
     network and teacher without one. The untrained network and the teacher are measured as if they
     were the first student.
     """
-    params = teach(teacher, image_shape, shared, index)
-    untrained, taught = params[UNTRAINED], params[TEACHER]
-    net, inputs_key = network(teacher, image_shape), streams(shared, index).inputs
-    like, of_all = students[0], (shared.numbers, net, shared.data, taught, untrained)
-    measures = {name: measure(like, *of_all, of, inputs_key) for name, of in params.items()}
+    of = replicate(teacher, image_shape, shared, index)
+    params = teach(of)
+    like = partial(measure, students[0], of, params[TEACHER], params[UNTRAINED])
+    measures = {name: like(one) for name, one in params.items()}
     for group in together(students):
-        measured, trained = imitate(teacher, group, image_shape, shared, index, taught)
+        measured, trained = imitate(group, of, params[TEACHER])
         measures, params = measures | measured, params | trained
     return measures, params
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from sklearn.isotonic import IsotonicRegression
 
-from subliminal_toy.stats import Estimate, as_json, resampled
+from subliminal_toy.stats import Estimate, as_json, bootstrap
 
 PREDICTORS = {
     "progress": True,
@@ -43,8 +43,7 @@ class Fit(NamedTuple):
         each = np.stack([np.ones_like(y), y, y**2, error], axis=1)
         replicates = np.unique(self.replicate)
         sums = np.stack([each[self.replicate == r].sum(0) for r in replicates])
-        low, high = np.quantile(_r2(resampled(sums)), (0.025, 0.975))
-        return Estimate(float(_r2(sums.sum(0))), (float(low), float(high)), len(sums), ())
+        return bootstrap(_r2, sums)
 
     def table(self) -> dict:
         """Return R² of all factors together, and of each."""
@@ -53,16 +52,13 @@ class Fit(NamedTuple):
 
     def errors(self) -> dict[str, dict[str, float]]:
         """Return the root mean square error of every level, by factor."""
-        return {
-            factor: {
-                level: self.of(factor, level).error() for level in _names(self.of(factor).level)
-            }
-            for factor in _names(self.factor)
-        }
-
-    def error(self) -> float:
-        """Return the root mean square error."""
-        return float(np.sqrt(np.mean((self.accuracy - self.guess) ** 2)))
+        table: dict[str, dict[str, float]] = {}
+        for factor in _names(self.factor):
+            for level in _names(self.of(factor).level):
+                own = self.of(factor, level)
+                error = np.sqrt(np.mean((own.accuracy - own.guess) ** 2))
+                table.setdefault(factor, {})[level] = float(error)
+        return table
 
     def above(self, bound: float) -> list[str]:
         """Return the levels whose error is above a bound, as ``factor: level``."""
@@ -78,7 +74,7 @@ def _names(column: np.ndarray) -> list[str]:
     return list(dict.fromkeys(column.tolist()))
 
 
-def _r2(sums: np.ndarray) -> np.ndarray | np.float64:
+def _r2(sums: np.ndarray) -> np.ndarray:
     n, y, squares, error = np.moveaxis(sums, -1, 0)
     return 1 - error / (squares - y**2 / n)
 

@@ -77,20 +77,14 @@ def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Datase
     """Return the parts of some replicates: teachers, then each group, trained and predicted."""
     index = np.arange(first, min(first + PART, n_replicates))
     which = f"{table.network}, replicates {first + 1}–{index[-1] + 1} of {n_replicates}"
-    numbers = training.numbers_of(table.teacher, table.students)
     teachers = _file(table, first, "teachers")
 
     def call(function: Callable, group: tuple[Student, ...], *own: Any) -> Arrays:
-        program = _program(
-            function,
-            without_numbers(table.teacher),
-            tuple(map(without_numbers, group)),
-            data.image_shape,
-        )
-        used = {name: numbers[name] for name in (TEACHER, *(s.name for s in group))}
+        rows = without_numbers(table.teacher), tuple(map(without_numbers, group))
+        numbers = training.numbers_of(table.teacher, group)
         images = on_every_device(tuple(data[1:]))
-        shared = training.Shared(key, jnp.int32(n_replicates), used, images)
-        return program(shared, index, *own)
+        shared = training.Shared(key, jnp.int32(n_replicates), numbers, images)
+        return _program(function, *rows, data.image_shape)(shared, index, *own)
 
     def taught(finished: Mapping[str, Arrays]) -> Any:
         net, stored = training.network(table.teacher, data.image_shape), finished[teachers]
@@ -98,23 +92,20 @@ def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Datase
         leaves = [stored[name] for name in named_leaves(shapes, "params")]
         return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
+    def part(kind: str, number: int, function: Callable, group: tuple, passes: int) -> Part:
+        return Part(
+            _file(table, first, f"{kind}-{number:02d}"),
+            f"{kind}: {which}",
+            len(group) * passes * group[0].n_batches / 1000,
+            lambda finished: call(function, group, taught(finished)),
+        )
+
     parts = [Part(teachers, f"teachers: {which}", 1, lambda _: call(teach, ()))]
     for number, group in enumerate(map(tuple, training.together(table.students))):
-        batches = training.n_steps(group[0].n_inputs, group[0].batch_size)
+        parts.append(part("students", number, imitate, group, group[0].epochs))
         predicted = tuple(s for s in group if s.name in table.predicted)
-        for kind, function, some, passes in (
-            ("students", imitate, group, group[0].epochs),
-            ("predictions", foresee, predicted, STEPS_OF_PREDICTION),
-        ):
-            if some:
-                name = _file(table, first, f"{kind}-{number:02d}")
-                share = len(some) * passes * batches / 1000
-                work = partial(
-                    lambda function, some, finished: call(function, some, taught(finished)),
-                    function,
-                    some,
-                )
-                parts.append(Part(name, f"{kind}: {which}", share, work))
+        if predicted:
+            parts.append(part("predictions", number, foresee, predicted, STEPS_OF_PREDICTION))
     return parts
 
 
@@ -130,7 +121,10 @@ def _program(
     group: tuple[Student, ...],
     image_shape: tuple[int, int],
 ) -> Callable:
-    return ensemble(partial(function, teacher, group, image_shape), n_shared=1)
+    def one(shared, index, *own):
+        return function(group, training.replicate(teacher, image_shape, shared, index), *own)
+
+    return ensemble(one, n_shared=1)
 
 
 def _assemble(
@@ -161,8 +155,6 @@ def _assemble(
 
 def _student(table: Table, student: Student, arrays: Arrays) -> xr.Dataset:
     """Return what was measured and predicted of a student in all replicates."""
-    per_epoch = training.n_steps(student.n_inputs, student.batch_size)
-    steps = [*student.checkpoints, student.epochs * per_epoch]
     of = {name: arrays.get(f"{student.name}/{name}") for name in ABOUT}
     return xr.Dataset(
         {
@@ -171,13 +163,13 @@ def _student(table: Table, student: Student, arrays: Arrays) -> xr.Dataset:
             if array is not None
         },
         {
-            "step": steps,
+            "step": list(student.measured_at),
             "training": student.name,
             "of_network": table.network,
             "condition": student.name in table.conditions,
             "update": student.update,
             "epochs": student.epochs,
-            "final_step": steps[-1],
+            "final_step": student.measured_at[-1],
             **factors(student),
         },
     )

@@ -1,7 +1,6 @@
 """One replicate: a teacher, a group of its students, and what is predicted of them beforehand.
 
-Plain functions of one replicate; ``experiment`` runs many. The first arguments, up to the shape of
-the images, are known when a program is compiled.
+Plain functions of one replicate; ``experiment`` runs many.
 """
 
 from collections.abc import Sequence
@@ -9,17 +8,16 @@ from functools import partial
 from typing import Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 from subliminal_toy.classifier import training
-from subliminal_toy.classifier.arms import TEACHER, Student, Teacher
+from subliminal_toy.classifier.arms import TEACHER, Student
 from subliminal_toy.classifier.measures import measure
-from subliminal_toy.classifier.rows import Numbers, loss_of_outputs, make_inputs
-from subliminal_toy.classifier.training import Shared
+from subliminal_toy.classifier.rows import Replicate, imitation_loss, make_inputs
 from subliminal_toy.data import N_CLASSES
 from subliminal_toy.distill import accuracy
 from subliminal_toy.explain.geometry import descent_progress, forecast, inner, subtract
-from subliminal_toy.models import Network, Params, named_leaves
+from subliminal_toy.models import Params, named_leaves
 
 STEPS_OF_PREDICTION = 15
 """Steps k of conjugate gradients. How k and ``AT`` were chosen: docs/explain-settings.md."""
@@ -29,82 +27,47 @@ KEPT = ("accuracy", "progress", "cosine", "length", "imitation_loss", "ceiling",
 """What is kept of a student at every checkpoint, by the names of ``Measures``."""
 
 
-def teach(
-    teacher: Teacher,
-    group: Sequence[Student],
-    image_shape: tuple[int, int],
-    shared: Shared,
-    index: Int[Array, ""],
-) -> dict[str, Array]:
-    """Return the teacher's parameters, by name, and the accuracies of the two first networks.
-
-    The ``group`` is empty.
-    """
-    net = training.network(teacher, image_shape)
-    params = training.teach(teacher, image_shape, shared, index)
-    _, _, images, labels = shared.data
+def teach(_: Sequence[Student], of: Replicate) -> dict[str, Array]:
+    """Return the teacher's parameters, by name, and the accuracies of the two first networks."""
+    params = training.teach(of)
+    images, labels = of.data[2:]
     accuracies = {
-        name: accuracy(net.apply(of, images)[:, :N_CLASSES], labels) for name, of in params.items()
+        name: accuracy(of.net.apply(one, images)[:, :N_CLASSES], labels)
+        for name, one in params.items()
     }
     return accuracies | named_leaves(params[TEACHER], "params")
 
 
-def imitate(
-    teacher: Teacher,
-    group: Sequence[Student],
-    image_shape: tuple[int, int],
-    shared: Shared,
-    index: Int[Array, ""],
-    taught: Params,
-) -> dict[str, Array]:
+def imitate(group: Sequence[Student], of: Replicate, taught: Params) -> dict[str, Array]:
     """Train students that see the same batches; return ``KEPT`` as ``student/measure``."""
-    measures, _ = training.imitate(teacher, group, image_shape, shared, index, taught)
-    return {f"{s}/{name}": getattr(of, name) for s, of in measures.items() for name in KEPT}
+    measures, _ = training.imitate(group, of, taught)
+    return {f"{s}/{name}": getattr(one, name) for s, one in measures.items() for name in KEPT}
 
 
-def foresee(
-    teacher: Teacher,
-    group: Sequence[Student],
-    image_shape: tuple[int, int],
-    shared: Shared,
-    index: Int[Array, ""],
-    taught: Params,
-) -> dict[str, Array]:
+def foresee(group: Sequence[Student], of: Replicate, taught: Params) -> dict[str, Array]:
     """Return what is predicted of students from their own inputs, as ``student/prediction``."""
-    net = training.network(teacher, image_shape)
-    keys, found = training.streams(shared, index), {}
-    for s in group:
-        start = training.initial(s, shared.numbers[s.name], net, keys)
-        of = predictions(s, shared.numbers, net, shared.data, taught, start, keys)
-        found |= {f"{s.name}/{name}": value for name, value in of.items()}
-    return found
+    return {
+        f"{s.name}/{name}": value
+        for s in group
+        for name, value in predictions(s, of, taught).items()
+    }
 
 
-def predictions(
-    student: Student,
-    numbers: Numbers,
-    net: Network,
-    data: tuple[Array, ...],
-    taught: Params,
-    start: Params,
-    keys: training.Keys,
-) -> dict[str, Array]:
+def predictions(student: Student, of: Replicate, taught: Params) -> dict[str, Array]:
     """Return what is predicted of one student; see ``ABOUT`` of ``experiment``."""
-    inputs = make_inputs(student, keys.inputs, jnp.arange(student.n_inputs), data[0])
-    n_batches = training.n_steps(student.n_inputs, student.batch_size)
+    start = training.initial(student, of)
     found = forecast(
-        net.apply,
+        of.net.apply,
         start,
         taught,
-        inputs,
-        partial(loss_of_outputs, student, numbers),
+        make_inputs(student, of, jnp.arange(student.n_inputs)),
+        partial(imitation_loss, student, of.numbers),
         STEPS_OF_PREDICTION,
         AT,
-        chunks=n_batches,
+        chunks=student.n_batches,
     )
-    expected = measure(student, numbers, net, data, taught, start, found.params, keys.inputs)
-    v = subtract(taught, start)
-    steps = student.epochs * n_batches
+    expected = measure(student, of, taught, start, found.params)
+    v, steps = subtract(taught, start), student.measured_at[-1]
     return {
         "predicted": expected.accuracy,
         "predicted_progress": expected.progress,

@@ -35,42 +35,37 @@ def summarize(config: ExplainConfig, data: xr.Dataset) -> dict:
     """Return the tables and claims of a result of ``experiment``."""
     fits = {name: left_out(explained(data), name, FACTORS) for name in PREDICTORS}
     at_end = final(data)
+    exact = at_end.astype(float)
     claims = claim_e1(config, data, fits["progress"]), claim_e2(data), claim_p1(data)
-    changed = [FREE, WITHOUT, ONLY, *CONTROLS]
+    ablation = {"untrained": _untrained(data)}
+    ablation |= {name: _of(at_end, name) for name in (FREE, WITHOUT, ONLY, *CONTROLS)}
     return {
         "n_replicates": config.n_replicates,
-        "diverged": int((data.diverged > 0).any(["training", "step"]).sum()),
+        "diverged": _diverged(data),
         "trainings": {
-            name: {
-                "accuracy": _mean(at_end.accuracy, name),
-                "progress": _mean(at_end.progress, name),
-                "imitation_loss": _mean(at_end.imitation_loss, name),
-            }
+            name: {str(of): float(exact[of].sel(training=name).mean()) for of in exact}
             for name in data.training.values.tolist()
         },
         "r2": {name: fit.table() for name, fit in fits.items()},
         "errors": fits["progress"].errors(),
         "above": fits["progress"].above(LARGEST_ERROR),
-        "ablation": {
-            "untrained": stats.as_json(stats.estimate(_untrained(data))),
-            **{name: stats.as_json(stats.estimate(_of(at_end.accuracy, name))) for name in changed},
-        },
+        "ablation": {name: stats.as_json(stats.estimate(of)) for name, of in ablation.items()},
         "prediction": prediction(data),
         "networks": across_networks(data, MAIN),
         "claims": [stats.as_json(claim) for claim in claims],
     }
 
 
-def _of(values: xr.DataArray, name: str) -> np.ndarray:
-    return values.sel(training=name).values.astype(float)
-
-
-def _mean(values: xr.DataArray, name: str) -> float:
-    return float(_of(values, name).mean())
+def _of(at_end: xr.Dataset, name: str) -> np.ndarray:
+    return at_end.accuracy.sel(training=name).values.astype(float)
 
 
 def _untrained(data: xr.Dataset) -> np.ndarray:
     return data.untrained.sel(network=MAIN).values.astype(float)
+
+
+def _diverged(data: xr.Dataset) -> int:
+    return int((data.diverged > 0).any(["training", "step"]).sum())
 
 
 def final(data: xr.Dataset) -> xr.Dataset:
@@ -86,7 +81,7 @@ def explained(data: xr.Dataset) -> xr.Dataset:
 def _untested(data: xr.Dataset, wanting: Sequence[str] = ()) -> str:
     """Return why a claim is not tested, "" if it is."""
     reasons = list(wanting)
-    n, diverged = data.sizes["replicate"], int((data.diverged > 0).any(["training", "step"]).sum())
+    n, diverged = data.sizes["replicate"], _diverged(data)
     if diverged:
         reasons.insert(0, f"{diverged} of {n} replicates diverged")
     if n < FEWEST_REPLICATES:
@@ -116,11 +111,11 @@ def claim_e1(config: ExplainConfig, data: xr.Dataset, fit: Fit) -> stats.Claim:
 
 def claim_e2(data: xr.Dataset) -> stats.Claim:
     """Return the claim that progress is the cause, with its verdict."""
-    accuracy, untrained = final(data).accuracy, _untrained(data)
-    free, without = _of(accuracy, FREE), _of(accuracy, WITHOUT)
+    at_end, untrained = final(data), _untrained(data)
+    free, without = _of(at_end, FREE), _of(at_end, WITHOUT)
     left = stats.estimate(without - untrained - LEFT * (free - untrained))
     ahead = stats.estimate(at_equal_progress(data))
-    controls = [stats.estimate(_of(accuracy, name) - free) for name in CONTROLS]
+    controls = [stats.estimate(_of(at_end, name) - free) for name in CONTROLS]
     return stats.judge(
         "E2",
         "Without the one component of its steps along the teacher's displacement a student gains "

@@ -26,7 +26,6 @@ import tyro
 
 from subliminal_toy.classifier.arms import STUDENTS
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
-from subliminal_toy.classifier.training import n_steps
 from subliminal_toy.data import Dataset
 
 
@@ -64,8 +63,8 @@ def operations(config: ClassifierConfig, n_images: int) -> float:
     widths = (28 * 28, *config.hidden_sizes, 10 + config.n_aux)
     layers = [2 * config.batch_size * i * o for i, o in pairwise(widths)]
     forward, training = sum(layers), 3 * sum(layers) - layers[0]
-    teacher_steps = config.teacher_epochs * n_steps(n_images, config.batch_size)
-    student_steps = config.student_epochs * n_steps(config.n_inputs, config.batch_size)
+    teacher_steps = config.teacher_epochs * -(-n_images // config.batch_size)
+    student_steps = config.student_epochs * -(-config.n_inputs // config.batch_size)
     return teacher_steps * training + student_steps * (forward + len(STUDENTS) * training)
 
 
