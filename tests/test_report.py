@@ -504,7 +504,7 @@ def test_the_blocks_that_a_text_has_are_replaced_and_nothing_else(records):
         broken = marks.replace("</>", "<!-- /claims -->").replace("<>", "<!-- claims -->")
         with pytest.raises(UserError, match="<!-- claims -->"):
             report.update_blocks(broken, records)
-    with pytest.raises(UserError, match="has no block: <!-- findings -->, <!-- claims -->"):
+    with pytest.raises(UserError, match="has no block: <!-- opening -->, <!-- findings -->"):
         report.update_blocks("no markers", records)
 
 
