@@ -66,6 +66,9 @@ def join(say_lost: Callable[[], object]) -> None:
             f"--distributed finds no other process of this run ({error}): start it by SLURM, MPI, "
             "Kubernetes or on a TPU pod."
         ) from error
+    if jax.default_backend() == "cpu":
+        # A program of several processes that was read back there failed, or waited forever.
+        jax.config.update("jax_enable_compilation_cache", False)
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: say_lost())
     _HANDLERS.append(handler)
     # JAX calls abort(), which Python's own handlers do not hear.

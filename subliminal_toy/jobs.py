@@ -121,7 +121,8 @@ def mistakes_of_machines() -> Iterator[None]:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             raise UserError("The memory does not suffice: lower the settings.") from error
         if hosts.several():
-            raise hosts.HostLost(hosts.LOST) from error
+            why = str(error).partition("\n")[0]
+            raise hosts.HostLost(f"{hosts.LOST} (JAX says: {why})") from error
         raise
 
 
