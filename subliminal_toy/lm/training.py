@@ -3,8 +3,8 @@
 Parameters are one flat vector, so that displacements are vectors and parts of a run plain arrays.
 """
 
-import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -63,6 +63,7 @@ def model(config: LmConfig, width: int) -> Model:
     )
 
 
+@cache
 def layers(model: Model, *names: str) -> Bool[np.ndarray, " params"]:
     """Return which parameters belong to layers whose name begins with one of ``names``."""
     found = np.zeros(model.size, bool)
@@ -207,10 +208,13 @@ def write(
         )  # fmt: skip
 
     # A few rows at a time: their keys and values then stay in the processor's cache.
-    size = math.gcd(prompts.shape[0], WRITTEN_AT_ONCE)
-    keys = jax.random.split(key, prompts.shape[0])
+    n = prompts.shape[0]
+    size, keys = min(n, WRITTEN_AT_ONCE), jax.random.split(key, n)
+    if n % size:  # the last batch is filled up with the last row
+        rows = jnp.minimum(jnp.arange(n + -n % size), n - 1)
+        prompts, keys = prompts[rows], keys[rows]
     batches = prompts.reshape(-1, size, prompts.shape[1]), keys.reshape(-1, size)
-    return jax.lax.map(batch, batches).reshape(-1, MAX_LIST)
+    return jax.lax.map(batch, batches).reshape(-1, MAX_LIST)[:n]
 
 
 def drift(
