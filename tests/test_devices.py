@@ -1,13 +1,18 @@
-"""Every experiment has the same bits on two host devices, on four, and on a single core."""
+"""The parts of every experiment have the same bits on two host devices, on four, on one core."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 import xarray as xr
+from safetensors.numpy import load_file
 
+# Of theorem and language model a part of each kind of program: spread over devices or not, with
+# LAPACK, with work on the host between programs.
 RUN = """
 import os
 import sys
@@ -16,27 +21,32 @@ if int(sys.argv[1]) == 1:
 import jax
 from subliminal_toy.distill import host_devices
 host_devices(int(sys.argv[1]))
+from dataclasses import replace
 from importlib import import_module
+from safetensors.numpy import save_file
 from subliminal_toy import data, runs
 from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.theorem.config import TheoremConfig
-from dataclasses import replace
 from lm_tiny import CONFIG
 
-CONFIGS = {
+KINDS = {
     # Seven replicates in parts of four and three: the second does not fill the devices.
-    "classifier": ClassifierConfig(n_replicates=7, hidden_sizes=(16,), teacher_epochs=1,
-                                   student_epochs=1, n_inputs=256, batch_size=128),
-    "theorem": TheoremConfig(architectures=("linear", "mlp-tanh"), n_trials=1, n_cross=1,
-                             n_outside=1, n_replicates=2, distillation_steps=5),
+    "classifier": (ClassifierConfig(n_replicates=7, hidden_sizes=(16,), teacher_epochs=1,
+                                    student_epochs=1, n_inputs=256, batch_size=128), [""]),
+    "theorem": (TheoremConfig(architectures=("linear",), n_trials=1, n_replicates=2,
+                              distillation_steps=5), ["trials", "paths", "progress"]),
     # Two replicates on a device, or one.
-    "lm": replace(CONFIG, n_replicates=3, traits=("owl",), families=()),
+    "lm": (replace(CONFIG, n_replicates=3, traits=("owl",), families=()),
+           ["base_models", "teachers-000", "lists-000"]),
 }
-for name, config in CONFIGS.items():
+for name, (config, chosen) in KINDS.items():
     room = import_module(f"subliminal_toy.{name}.experiment")
-    key, digits = jax.random.key(0), data.load("digits")
-    result = runs.run(room.experiment(config, key, digits if name != "lm" else None))
-    result.data.to_netcdf(f"{sys.argv[2]}/{name}.nc", engine="scipy")
+    digits = data.load("digits") if name != "lm" else None
+    experiment, stored = room.experiment(config, jax.random.key(0), digits), {}
+    parts = [part for part in experiment.parts if part.name.startswith(tuple(chosen))]
+    runs.run(experiment._replace(parts=parts, assemble=lambda done: None), stored)
+    arrays = {f"{part}.{k}": a for part, arrays in stored.items() for k, a in arrays.items()}
+    save_file(arrays, f"{sys.argv[2]}/{name}.safetensors")
     assert len(jax.devices()) == max(int(sys.argv[1]), 2)
 """
 ROOMS = ("classifier", "theorem", "lm")
@@ -44,29 +54,66 @@ ROOMS = ("classifier", "theorem", "lm")
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Return all results by devices: two; four; one asked for, in a process with one core."""
-    found = {}
+    """Return all arrays by devices: two; four; one asked for, in a process with one core."""
+    processes, folder = {}, tmp_path_factory.mktemp("devices")
     for n_devices in (2, 4, 1):
-        out = tmp_path_factory.mktemp(f"devices-{n_devices}")
-        command = [sys.executable, "-c", RUN, str(n_devices), str(out)]
-        # What was compiled on several cores must not be read again on one.
+        out = folder / str(n_devices)
+        out.mkdir()
+        # What was compiled for others must not be read again.
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(out / "compiled")}
-        done = subprocess.run(
-            command,
+        processes[n_devices] = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(n_devices), str(out)],
             cwd=Path(__file__).parent,
             env=environment,
-            capture_output=True,
+            stderr=subprocess.PIPE,
             text=True,
         )
-        assert done.returncode == 0, done.stderr
-        found[n_devices] = {
-            name: xr.load_dataset(out / f"{name}.nc", engine="scipy") for name in ROOMS
-        }
-    return found
+    for process in processes.values():
+        said = process.communicate()[1]
+        assert process.returncode == 0, said
+    return {
+        n: {room: load_file(folder / str(n) / f"{room}.safetensors") for room in ROOMS}
+        for n in processes
+    }
 
 
 @pytest.mark.parametrize("n_devices", [4, 1])
 @pytest.mark.parametrize("room", ROOMS)
 def test_any_number_of_devices_gives_the_same_bits_as_two(results, room, n_devices):
     two, other = results[2][room], results[n_devices][room]
-    xr.testing.assert_identical(two, other)
+    assert two.keys() == other.keys()
+    for name, array in two.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name, strict=True)
+
+
+@pytest.mark.parametrize(("per_call", "calls"), [(2, [4, 4, 1]), (8, [8, 1])])
+def test_a_call_has_as_many_replicates_as_fill_the_devices(per_call, calls, monkeypatch):
+    from subliminal_toy import data, runs
+    from subliminal_toy.classifier import experiment
+    from subliminal_toy.classifier.arms import STUDENTS, TEACHER, UNTRAINED, Teacher
+    from subliminal_toy.classifier.measures import Measures
+
+    found, stored = [], {}
+
+    def program(shared, index):
+        found.append(len(index))
+        alone = Measures(*[index * 1.0] * len(Measures._fields))
+        student = Measures(*[index[:, None] * 1.0] * len(Measures._fields))
+        named = {s.name: student for s in STUDENTS}
+        return {UNTRAINED: alone, TEACHER: alone, **named}, {}
+
+    monkeypatch.setattr(experiment, "_program", lambda *_: program)
+    monkeypatch.setattr(experiment, "replicates_per_call", lambda: per_call)
+    key = jax.random.key(0)
+    table = experiment.of_table(Teacher(), STUDENTS, 9, key, data.load("digits"))
+    table = table._replace(assemble=lambda done: runs.Result(xr.Dataset(), {}))
+    runs.run(table, stored)
+    assert found == calls
+    each = [stored[name][f"{TEACHER}/accuracy"] for name in sorted(stored)]
+    np.testing.assert_array_equal(np.concatenate(each), np.arange(9))
+    assert [len(array) for array in each] == [4, 4, 1]
+    # Resumed: what is stored is not computed again.
+    del stored["replicates-000004"]
+    found.clear()
+    runs.run(table, stored)
+    assert found == [4]
