@@ -318,7 +318,9 @@ picture("lesson-1-how-many")
 #
 # The means over the three replicates are below. Three replicates show that the effect is there and
 # that a control removes it; they do not give its size to two digits. For that run
-# `subliminal-toy classifier`, which trains more replicates and prints intervals.
+# `subliminal-toy classifier`, which trains more replicates and prints intervals. The page that
+# `subliminal-toy reproduce` writes trains this student and its control before your eyes:
+# `report.html#live?seed=1&distance=0&outputs=3&inputs=noise`, and with `outputs=1` nothing happens.
 #
 # Things to try here: fewer or more steps; a wider network; noise of another kind in `imitate`; the
 # second hidden layer in `relabel`; a student's start that is the teacher's plus a little noise.

@@ -86,7 +86,7 @@ def mean(name, measure):
 #
 # The imitation loss is what each student lowers: the KL divergence, in nats, between the
 # probabilities that teacher and student make of the imitated logits. It began at about the size on
-# the left and fell to the number on the right.
+# the left and fell to the number on the right; a tiny negative number is a zero, but for rounding.
 #
 # **Question 1.** Write down the order in which you think the six read digits, best first.
 
