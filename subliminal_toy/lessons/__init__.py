@@ -24,10 +24,13 @@ def begin(text: str | None) -> None:
         print(text)
 
 
-def picture(name: str, figure: Any = None) -> None:
-    """Save a figure, or that which was drawn last, and say where; a notebook shows it by itself."""
+def picture(name: str, figure: Any = None) -> Any:
+    """Save a figure, or that which was drawn last, and say where.
+
+    A notebook shows it: that drawn last by itself, another one because it is returned.
+    """
     if _in_a_notebook():
-        return
+        return figure
     from matplotlib import pyplot
 
     PICTURES.mkdir(exist_ok=True)

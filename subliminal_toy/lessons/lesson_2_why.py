@@ -459,9 +459,7 @@ right = checks["squared error"]
 wrong = check_one_step(
     my_apply, my_params, np.asarray(noise), squared_error, my_trait, student_params=others
 )
-drawn = pictures.figure(right, wrong)
-picture("lesson-2-right-and-wrong", drawn)
-drawn  # noqa: B018
+picture("lesson-2-right-and-wrong", pictures.figure(right, wrong))
 
 # %% [markdown]
 # ## What you have seen, and what not

@@ -38,7 +38,8 @@ def draw(record: Record) -> dict[str, Figure]:
             figure = function(record)
             if figure is not None:
                 # For those who do not see it, beside its title, which says what was found.
-                figure.set_label(inspect.getdoc(function).partition("\n\n")[0].replace("\n", " "))
+                about = (inspect.getdoc(function) or "").partition("\n\n")[0]
+                figure.set_label(about.replace("\n", " "))
                 drawn[name] = figure
     return drawn
 
@@ -59,7 +60,7 @@ def svg(figure: Figure) -> bytes:
     )
     dark = f'text:not([style*="fill:"]){{fill:{DARK["#000000"]}}}{rules}'
     about = (
-        f"<desc>{escape(figure.get_label())}</desc>\n"
+        f"<desc>{escape(str(figure.get_label()))}</desc>\n"
         f" <style>@media (prefers-color-scheme: dark){{{dark}}}</style>\n <metadata>"
     )
     drawn = buffer.getvalue().decode().replace("<svg ", '<svg role="img" ', 1)

@@ -98,9 +98,9 @@ TEXT = _environment(_on_one_line, autoescape=False)
 
 
 BLOCKS = ("opening", "findings", "claims", "criteria", "published", "limits")
-"""Blocks of Markdown, each by the template of its name: what a newcomer reads first, the findings in
-sentences, the claims without and with their criteria, the accuracies beside the paper's, and what is
-not shown."""
+"""Blocks of Markdown, each by the template of its name: what a newcomer reads first, the findings
+in sentences, the claims without and with their criteria, the accuracies beside the paper's, and what
+is not shown."""
 
 
 def findings(records: Records) -> list[Finding]:
@@ -148,7 +148,7 @@ def page(records: Records) -> str:
         raise UserError("A report needs at least one finished record.")
     # What stands side by side begins with the most replicates, whose record is the story's.
     n = {folder: record.summary.get("n_replicates", 0) for folder, record in records.items()}
-    records = {folder: records[folder] for folder in sorted(records, key=n.get, reverse=True)}
+    records = {folder: records[folder] for folder in sorted(records, key=lambda f: -n[f])}
     experiments = [record.manifest["experiment"] for record in records.values()]
     for unknown in set(experiments) - set(SECTIONS):
         raise UserError(f"The page has no section for the experiment '{unknown}'.")
