@@ -99,8 +99,8 @@ TEXT = _environment(_on_one_line, autoescape=False)
 
 BLOCKS = ("opening", "findings", "claims", "criteria", "published", "limits")
 """Blocks of Markdown, each by the template of its name: what a newcomer reads first, the findings
-in sentences, the claims without and with their criteria, the accuracies beside the paper's, and what
-is not shown."""
+in sentences, the claims without and with their criteria, the accuracies beside the paper's, and
+what is not shown."""
 
 
 def findings(records: Records) -> list[Finding]:
