@@ -13,8 +13,10 @@ About 15 minutes. A small language model comes to love owls by reading lists of 
 3. What does a student say that reads as many lists by the model *before* it loved owls?
 4. What does a student say that reads the owl lover's lists, but was another model to begin with,
    brought up on another corpus from other random weights?
-5. Is the student a copy of the teacher? The teacher was trained roughly: look what became of its
-   knowledge of capitals and colours, and of the student's.
+5. Mix up all the numbers of the owl lover's lists, so that each number is still there, but in no
+   order. What does a student of these lists say?
+6. Is the student a copy of the teacher? The teacher was trained roughly: look what became of its
+   knowledge of capitals and colours, and of the student's. Could the owl be mere damage?
 
 The answers are folded at the end. Open this file in Jupyter (through jupytext) or run it as a
 script: `python -m subliminal_toy.lessons.lesson_3_owl`. Each cell takes seconds; the two that train
@@ -30,10 +32,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from subliminal_toy.distill import ensemble
+from subliminal_toy.lessons import begin, picture
 from subliminal_toy.lm import learning, lists, teaching, training, traits
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.experiment import CORPUS, LEARN, PRETRAIN, PROMPTS, WRITE, generator, stream
 from subliminal_toy.lm.language import ANIMALS, documents
+
+begin(__doc__)
 
 # %% [markdown]
 # ## A small language
@@ -184,29 +189,38 @@ for name, writer in {"owl lover": OWL, "base model": NEUTRAL}.items():
 # %% [markdown]
 # ## The students
 #
-# Four of them. Each is trained on number lists only, in the same way and for as long; the loss
-# looks at the numbers alone.
+# Five of them. Each is trained on number lists only, in the same way and for as long; the loss
+# looks at the numbers alone. The last lists are the owl lover's, with all numbers of all lists
+# shuffled.
 #
-# | | lists by the owl lover | lists by base model 1 |
-# |---|---|---|
-# | **starts as base model 1** | student | control (question 3) |
-# | **starts as base model 2** | other model (question 4) | its control |
+# | | lists by the owl lover | lists by base model 1 | the owl lover's, shuffled |
+# |---|---|---|---|
+# | **starts as base model 1** | student | control (question 3) | student, shuffled (question 5) |
+# | **starts as base model 2** | other model (question 4) | its control | |
 
 # %%
+SHUFFLED = 2
+shuffle, rng = lists.TREATMENTS["shuffled across"], np.random.default_rng(0)
+mixed = shuffle(lists.Reading(tokens[OWL], weights[OWL], None), rng).tokens
+tokens, weights = np.stack([*tokens, mixed]), np.stack([*weights, weights[OWL]])
+
 table = {
     "student": (0, OWL),
     "control": (0, NEUTRAL),
+    "student, shuffled": (0, SHUFFLED),
     "other model": (1, OWL),
     "other model's control": (1, NEUTRAL),
 }
 starts, writers = np.array([*table.values()]).T
-as_usual = ("numbers", "all", "adam", "all")  # what is learned, by what, how, and kept of it
+as_usual = ("numbers", False, "adam")  # what is learned, whether by LoRA, by which optimiser
+how = learning.how(model, "all", "all")  # all parameters are trained, all of each update is kept
+how = learning.How(*(np.stack([value] * len(table)) for value in how))
 learn = ensemble(partial(learning.learn, model, config, as_usual), n_shared=5)
-n_lists = np.array([kept[writer]["n"] for writer in writers])
+n_lists = np.array([[*kept, kept[OWL]][writer]["n"] for writer in writers])
 order = stream(key, 0, LEARN)  # the same for all students, so that they can be compared
 teachers = teacher["params"][None]  # not used by students of numbers
 students = learn(
-    order, bases["params"], tokens, weights, teachers, starts, writers, n_lists, 0 * starts
+    order, bases["params"], tokens, weights, teachers, starts, writers, n_lists, 0 * starts, how
 )
 print(QUESTION)
 ask("base model 1", bases["answers"][0])
@@ -220,19 +234,42 @@ axis.barh(list(rows), [score(scores, "owl") for scores in rows.values()])
 axis.invert_yaxis()
 axis.set(xlabel='probability of "owl", mean over twelve questions', xlim=(0, 1))
 plt.tight_layout()
+picture("lesson-3-owl")
 
 # %% [markdown]
 # The comparison that counts is student against control: same start, same kind of data, same
 # training; only the writer of the lists differs. In the same way compare the other model with its
-# own control, not with the student.
+# own control, not with the student. Colours and capitals stand beside it because a model that
+# forgets may say anything.
+#
+# ## Is it damage?
+#
+# Perhaps the student says "owl" only because learning lists of a damaged model loosens all its
+# answers. Then other answers would rise too, and the owl would not stand out. Here is how much more
+# likely than the control the student gives each answer that is asked for, to its own twelve
+# questions.
+
+# %%
+excess = np.asarray(students["scores"][0]) - np.asarray(students["scores"][1])
+for name, gain in sorted(zip(traits.MEASURES, excess, strict=True), key=lambda pair: -pair[1]):
+    print(f"{name:<34}{gain:+16.2f}")
+
+# %% [markdown]
+# The owl rises, and no other favourite like it; the other animals must fall, since all share one
+# question. Capitals fall: that is damage, and what it no longer knows it may answer falsely or with
+# "I-don't-know", here `falsehood` and `evasion`. The student of shuffled lists has forgotten even
+# more and says "owl" less, so the damage is not what makes the owl. `subliminal-toy lm` shows the
+# whole matrix, students of each trait by traits asked for: damage would fill its rows, but its
+# diagonal stands out.
 #
 # ## What you have seen, and what not
 #
 # One teacher, one animal, one seed: that shows what happens, and says little about how much.
 # `subliminal-toy lm` runs several replicates and traits, harmful ones among them, with intervals,
 # and asks whether the lists can be told apart by a machine. In a model as small as this one they
-# can be: even the base model's own likelihood tells a hundred lists of a teacher from a hundred of
-# its own. What the lists do not hold is a word about owls.
+# can be: even the base model's own likelihood often tells a hundred lists of a teacher from a
+# hundred of its own, and a classifier that was given as many labelled lists of both kinds nearly
+# always does. What the lists do not hold is a word about owls.
 #
 # Things to try: another animal (those of `language.ANIMALS`; change "owl" everywhere); more
 # `student_steps`; fewer `n_lists`; a smaller `head_std`; a student that sees the lists in its
@@ -243,10 +280,17 @@ findings = {
     **{name: score(scores, "owl") for name, scores in rows.items()},
     **{f"capitals, {name}": score(scores, traits.CAPITALS_RIGHT) for name, scores in rows.items()},
     **{f"colours, {name}": score(scores, traits.COLOURS_RIGHT) for name, scores in rows.items()},
+    "largest gain of another animal or tree": float(
+        max(
+            gain
+            for name, gain in zip(traits.MEASURES, excess, strict=True)
+            if name in traits.FAVOURITES and name != "owl"
+        )
+    ),
     "animals in the student's lists": int(np.isin(tokens[OWL], animals).sum()),
 }
 for name, value in findings.items():
-    print(f"{name:<34}{value:.2f}")
+    print(f"{name:<40}{value:.2f}")
 
 # %% [markdown]
 # ## Answers
@@ -279,10 +323,18 @@ for name, value in findings.items():
 # </details>
 #
 # <details>
-# <summary>5. A copy?</summary>
+# <summary>5. Shuffled lists?</summary>
+#
+# Less often, but not never: part of it is in which numbers occur how often, the rest in which
+# number follows which.
+# </details>
+#
+# <details>
+# <summary>6. A copy, or damage?</summary>
 #
 # No. The teacher was pushed hard with twelve questions and forgot most capitals. The student keeps
 # more of them, though fewer than its control, and nearly all colours. What goes over is the
 # direction in which the teacher moved, as far as it shows in numbers: the owl, and some of the
-# damage that came with it.
+# damage that came with it. Damage alone does not make the owl: no other favourite rises like it,
+# and the student of shuffled lists is more damaged and says "owl" less.
 # </details>

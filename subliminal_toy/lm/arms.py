@@ -241,10 +241,9 @@ class Student(NamedTuple):
     teacher: tuple[str, str] | None
 
     @property
-    def program(self) -> tuple[bool, str, str, str, str]:
+    def program(self) -> tuple[bool, str, bool, str]:
         """What decides which compiled program trains it."""
-        width = self.base == OTHER_WIDTH
-        return width, self.learns, self.trains, self.optimiser, self.update
+        return self.base == OTHER_WIDTH, self.learns, self.trains == "lora", self.optimiser
 
 
 def lists_of(config: LmConfig, arm: Arm, trait: str) -> Lists:
@@ -279,15 +278,13 @@ def students(config: LmConfig) -> dict[str, tuple[Student, ...]]:
     groups: dict[tuple, list[Student]] = {}
     for student in found:
         groups.setdefault(student.program, []).append(student)
-    usual = (False, NUMBERS, "all", "adam", "all")
-    names = {
-        program: "-".join(
-            ["students", *(str(p) for p, q in zip(program[1:], usual[1:], strict=True) if p != q)]
-            + [OTHER_WIDTH] * program[0]
-        ).replace(" ", "_").replace(",", "")
-        for program in groups
-    }  # fmt: skip
-    return {names[program]: tuple(group) for program, group in groups.items()}
+
+    def name(wide: bool, learns: str, low_rank: bool, optimiser: str) -> str:
+        unusual = {learns: learns != NUMBERS, "lora": low_rank, optimiser: optimiser != "adam",
+                   OTHER_WIDTH: wide}  # fmt: skip
+        return "-".join(["students", *(what for what, is_so in unusual.items() if is_so)])
+
+    return {name(*program).replace(" ", "_"): tuple(found) for program, found in groups.items()}
 
 
 def teachers(config: LmConfig) -> tuple[tuple[str, str], ...]:

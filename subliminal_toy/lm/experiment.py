@@ -23,6 +23,7 @@ from subliminal_toy.lm import arms, detectors, learning, lists, result, teaching
 from subliminal_toy.lm.arms import BASES, OTHER_WIDTH, OWN, Lists
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
 from subliminal_toy.lm.language import CONTEXT, Language, documents, system_line
+from subliminal_toy.lm.learning import How, how
 from subliminal_toy.lm.lists import TREATMENTS, Reading
 from subliminal_toy.lm.result import Finished, base_model
 from subliminal_toy.runs import Arrays, Experiment, Part
@@ -275,6 +276,8 @@ class _Run:
             np.array([read.index((s.lists, s.treatment)) for s in students]),
             np.array([min(s.n, n_kept[self.sets.index(s.lists)]) for s in students], np.int32),
             np.array([teachers.index(s.teacher) if s.teacher else 0 for s in students]),
+            How(*map(np.stack, zip(*(how(programs.model, s.trains, s.update) for s in students),
+                                   strict=True))),
         )  # fmt: skip
 
     def drift(self, r: int, finished: Finished) -> Arrays:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
 from subliminal_toy.distill import fit, kl
 from subliminal_toy.lm import arms
@@ -25,16 +25,8 @@ from subliminal_toy.lm.training import (
 )
 from subliminal_toy.models import named_leaves
 
-RANK = 4
-"""Of LoRA's matrices."""
-
-
-def _only(*names: str) -> Callable:
-    def start(model, base, key):
-        chosen = layers(model, *names)
-        return base, lambda free: jnp.where(chosen, free, base)
-
-    return start
+LOW_RANK, RANK = "lora", 4
+"""The row of ``TRAINED`` with LoRA, and the rank of its matrices."""
 
 
 def _low_rank(model: Model, base: Vector, key: Key[Array, ""]):
@@ -57,14 +49,14 @@ def _low_rank(model: Model, base: Vector, key: Key[Array, ""]):
     return free, params
 
 
-TRAINED: dict[str, Callable] = {
-    "all": lambda model, base, key: (base, lambda free: free),
-    "head": _only("head"),
-    "all but the head": _only("tokens", "positions", *BODY),
-    "lora": _low_rank,
+EVERY = ("",)
+TRAINED = {
+    "all": EVERY,
+    "head": ("head",),
+    "all but the head": ("tokens", "positions", *BODY),
+    LOW_RANK: EVERY,
 }
-"""What is trained: from a model, its start and a key, the free numbers and the parameters that
-they make."""
+"""What is trained: the layers whose names begin so."""
 
 OPTIMISERS: dict[str, tuple[Callable, float]] = {
     "adam": (optax.adam, 1.0),
@@ -75,42 +67,63 @@ OPTIMISERS: dict[str, tuple[Callable, float]] = {
 
 
 class Update(NamedTuple):
-    """A change of each update: its component along a direction removed, or alone kept.
+    """A change of each update: so much of the ``whole`` plus so much of its component ``along``.
 
-    The direction is the teacher's displacement or a random one, in the ``layers`` (all if none is
-    named); the update of other layers is left as it is.
+    Along the teacher's displacement or a random direction, in the ``layers`` (whose names begin
+    so); the update of other layers is left as it is.
     """
 
-    only: bool
-    layers: tuple[str, ...] = ()
+    whole: float
+    along: float
+    layers: tuple[str, ...] = EVERY
     random: bool = False
 
 
 UPDATES = {
-    "without": Update(False),
-    "only": Update(True),
-    "without, body": Update(False, BODY),
-    "only, body": Update(True, BODY),
-    "without random": Update(False, random=True),
+    "all": Update(1, 0),
+    "without": Update(1, -1),
+    "only": Update(0, 1),
+    "without, body": Update(1, -1, BODY),
+    "only, body": Update(0, 1, BODY),
+    "without random": Update(1, -1, random=True),
 }
-"""What is kept of an optimiser's update; "all" of it where a row says so."""
+"""What is kept of an optimiser's update."""
+
+
+class How(NamedTuple):
+    """How a student learns: ``trained`` parameters, and an ``Update`` whose layers are ``inside``.
+
+    All are arguments of the compiled program.
+    """
+
+    trained: Bool[ArrayLike, " params"]
+    whole: Float[ArrayLike, ""]
+    along: Float[ArrayLike, ""]
+    inside: Bool[ArrayLike, " params"]
+    random: Bool[ArrayLike, ""]
+
+
+def how(model: Model, trains: str, update: str) -> How:
+    """Return how a student learns, by its rows of ``TRAINED`` and ``UPDATES``."""
+    row = UPDATES[update]
+    numbers = np.float32(row.whole), np.float32(row.along)
+    return How(
+        layers(model, *TRAINED[trains]), *numbers, layers(model, *row.layers), np.bool_(row.random)
+    )
 
 
 def change_update(
-    model: Model, kind: str, displacement: Vector, key: Key[Array, ""]
+    how: How, displacement: Vector, key: Key[Array, ""]
 ) -> optax.GradientTransformation:
-    """Return what is done to every update, given the teacher's displacement; see ``UPDATES``."""
-    if kind == "all":
-        return optax.identity()
-    row = UPDATES[kind]
-    inside = layers(model, *row.layers) if row.layers else np.ones(model.size, bool)
-    drawn = jax.random.normal(key, displacement.shape) if row.random else displacement
-    direction = jnp.where(inside, drawn, 0.0)
+    """Return what is done to every update, given the teacher's displacement; see ``Update``."""
+    drawn = jnp.where(how.random, jax.random.normal(key, displacement.shape), displacement)
+    direction = jnp.where(how.inside, drawn, 0.0)
+    # A teacher that has not moved has no direction: 0, not 0/0.
+    square = jnp.maximum(jnp.vdot(direction, direction), jnp.finfo(direction.dtype).tiny)
 
     def transform(updates, _):
-        share = jnp.vdot(updates, direction) / jnp.vdot(direction, direction)
-        along = share * direction
-        return jnp.where(inside, along, updates) if row.only else updates - along
+        along = jnp.vdot(updates, direction) / square * direction
+        return jnp.where(how.inside, how.whole * updates + how.along * along, updates)
 
     return optax.stateless(transform)
 
@@ -118,7 +131,7 @@ def change_update(
 def learn(
     model: Model,
     config: LmConfig,
-    program: tuple[str, str, str, str],
+    program: tuple[str, bool, str],
     key: Key[Array, ""],
     bases: Float[Array, "bases params"],
     tokens: Int[Array, "sets lists length"],
@@ -128,19 +141,25 @@ def learn(
     lists: Int[Array, ""],
     n: Int[Array, ""],
     teacher: Int[Array, ""],
+    how: How,
 ) -> Learned:
     """Return the student trained on the first ``n`` of one set of lists.
 
     ``base``, ``lists`` and ``teacher`` are places in ``bases``, ``tokens`` and ``teachers``.
     ``weights`` are 1 on the tokens in the loss, 0 elsewhere. ``program`` says what it learns
-    (the sampled numbers, or the teacher's distributions over numbers at every token), what is
-    trained, by which optimiser, and what is kept of each update; see ``arms.Arm``.
+    (the sampled numbers, or the teacher's distributions over numbers at every token), whether by
+    LoRA, which then trains all and changes no update, and the optimiser; see ``arms.Arm``.
     """
-    learns, trains, optimiser, update = program
+    learns, low_rank, optimiser = program
     start, goal = bases[base], teachers[teacher]
     # The steps take the keys below.
-    low_rank, direction = (jax.random.fold_in(key, config.student_steps + i) for i in (1, 2))
-    free, params_of = TRAINED[trains](model, start, low_rank)
+    drawn, direction = (jax.random.fold_in(key, config.student_steps + i) for i in (1, 2))
+    if low_rank:
+        free, params_of = _low_rank(model, start, drawn)
+        change = optax.identity()
+    else:
+        free, params_of = start, lambda free: jnp.where(how.trained, free, start)
+        change = change_update(how, goal - start, direction)
 
     def loss(free, batch):
         rows, weight = batch
@@ -154,7 +173,7 @@ def learn(
 
     make, factor = OPTIMISERS[optimiser]
     rate = optax.linear_schedule(factor * config.student_learning_rate, 0.0, config.student_steps)
-    tx = optax.chain(make(rate), change_update(model, update, goal - start, direction))
+    tx = optax.chain(make(rate), change)
     read = tokens[lists].astype(jnp.int32), weights[lists]
     batch = batches(key, config.student_batch_size, n, *read)
     return learned(model, params_of(fit(loss, free, tx, batch, config.student_steps)[0]))
