@@ -53,6 +53,9 @@ SOME = [
 ]
 
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def few_steps_of_progress():
     with pytest.MonkeyPatch.context() as patch:

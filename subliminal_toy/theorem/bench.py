@@ -11,19 +11,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
-from subliminal_toy.theorem.one_step import (
-    Scalar,
-    StudentLoss,
-    TraitLoss,
-    Vector,
-    cross_slope,
-    direction,
-    predicted_step,
-    slope_and_rounding,
-    student_step,
-    teacher,
-    trait_changes,
-)
+from subliminal_toy.theorem import one_step
+from subliminal_toy.theorem.one_step import Function, Scalar, StudentLoss, TraitLoss, Vector
 from subliminal_toy.theorem.problems import ARCHITECTURES, COVERED, TRAITS, Loss, Problem
 
 ADAM_LEARNING_RATE = 1e-4  # of Adam's first step, which does not shrink with ε
@@ -122,25 +111,33 @@ class Bench:
 
         return loss, trait
 
+    def situation(
+        self, problem: Problem
+    ) -> tuple[TraitLoss, tuple[Function, StudentLoss, Vector, Array], Vector]:
+        """Return a problem's trait loss, (f, loss, θ⁰, x), and v."""
+        loss, trait = self.losses(problem)
+        v = one_step.direction(trait, problem.theta)
+        return trait, (self.f, loss, problem.theta, problem.x), v
+
     def cell(self, problem: Problem, epsilon: Scalar, student_start: Vector) -> Cell:
         """Measure one problem at one ε."""
         loss, trait = self.losses(problem, self._losses)
         theta, x = problem.theta, problem.x
-        v = direction(trait, theta)
-        theta_t = teacher(theta, v, epsilon)
-        step = student_step(self.f, loss, student_start, x, self.f(theta_t, x))
+        v = one_step.direction(trait, theta)
+        theta_t = one_step.teacher(theta, v, epsilon)
+        step = one_step.student_step(self.f, loss, student_start, x, self.f(theta_t, x))
         adam = optax.adam(ADAM_LEARNING_RATE)
         adam_move: Any = adam.update(-step, adam.init(student_start))[0]
         moves = jnp.stack([self._rate * step, adam_move])
-        change, adam_change = trait_changes(trait, student_start, moves)
+        change, adam_change = one_step.trait_changes(trait, student_start, moves)
         network = self.f, loss, theta, x, v
-        slope = slope_and_rounding(*network)
+        slope = one_step.slope_and_rounding(*network)
         return Cell(
             inner=jnp.vdot(step, v),
             slope=slope.slope,
-            slope_by_step=jnp.vdot(predicted_step(*network), v),
+            slope_by_step=jnp.vdot(one_step.predicted_step(*network), v),
             rounding=slope.inner_rounding / epsilon,
-            cross_slope=cross_slope(*network, student_start, epsilon),
+            cross_slope=one_step.cross_slope(*network, student_start, epsilon),
             slope_rounding=slope.rounding,
             largest_step=jnp.max(jnp.abs(step)),
             trait_change=change,

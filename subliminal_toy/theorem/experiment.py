@@ -44,7 +44,7 @@ from subliminal_toy.theorem.result import (
     MOMENTS,
     assemble,
     cell_name,
-    names_of,
+    coordinates,
     steps_between_moments,
 )
 
@@ -101,7 +101,7 @@ class Lab:
             "near_slope": near.cross_slope.reshape(near_shape),
             "near_kink": near.kink.reshape(near_shape),
         }
-        return {name: a.reshape(*COMBINATIONS, *a.shape[1:]) for name, a in arrays.items()}
+        return reshaped(arrays, *COMBINATIONS)
 
     def trials(self, architecture: str) -> Arrays:
         """Measure random problems at one small ε."""
@@ -144,7 +144,7 @@ class Lab:
         n, data = self._config.n_replicates, self._data
         problems = self.problems(LIMITS, "distillation", -(-n // math.prod(COMBINATIONS)))
         shape = (n, N_DISTILLED, *data.image_shape)
-        path = distil(
+        return distil(
             self._benches[LIMITS],
             rows_of(problems, slice(n)),
             self.generator(LIMITS, "distillation", 1).uniform(-1, 1, shape),
@@ -153,7 +153,6 @@ class Lab:
             MOMENTS,
             steps_between_moments(self._config),
         )
-        return {f"path_{name}": np.asarray(array) for name, array in path._asdict().items()}
 
     def nulls(self, _: str) -> Arrays:
         """Measure what must be zero, and the counterexamples."""
@@ -172,18 +171,14 @@ class Lab:
         """Measure students that take many steps."""
         problems = rows_of(self.problems(architecture, "steps", 1), STEP_ROWS)
         found = further.every(partial(further.many_steps, self._benches[architecture]), problems)
-        arrays = found._asdict() | found.steps._asdict()
-        del arrays["steps"]
-        shape = len(COVERED), len(GRID_TRAITS)
-        return {f"steps_{name}": a.reshape(*shape, *a.shape[1:]) for name, a in arrays.items()}
+        return reshaped(found, len(COVERED), len(GRID_TRAITS))
 
     def progress(self, _: str) -> Arrays:
         """Follow a student of every loss on noise, its teacher's trait the labels of digits."""
         rows = [np.ravel_multi_index((loss, 0, 0), COMBINATIONS) for loss in range(len(COVERED))]
         problems = rows_of(self.problems(LIMITS, "steps", 1), rows)
         follow = partial(further.progress_towards_coverage, self._benches[LIMITS])
-        found = further.every(follow, problems)
-        return {f"progress_{name}": array for name, array in found._asdict().items()}
+        return further.every(follow, problems)
 
     def metrics(self, _: str) -> Arrays:
         """Measure one step in every metric, on the same problems."""
@@ -200,7 +195,7 @@ class Lab:
             self._benches[LIMITS], self._config.learning_rate, self._config.epsilon,
         )  # fmt: skip
         found = further.every(step, repeated, of_teacher, of_student)
-        return {f"metric_{name}": a.reshape(-1, n) for name, a in found._asdict().items()}
+        return reshaped(found, len(METRICS), n)
 
     def labels(self, loss: str) -> Arrays:
         """Measure steps on labels that are drawn from the teacher."""
@@ -211,10 +206,9 @@ class Lab:
         moments = partial(further.label_moments, self._benches[LIMITS], LABELS[loss])
         found = further.every(moments, problems, np.tile(LABEL_EPSILONS, shape[0]))
         rng = self.generator(LIMITS, "labels", 1 + list(LABELS).index(loss))
-        drawn = further.draw_labels(found, rng)
-        arrays = found._asdict() | drawn._asdict()
+        arrays = found | further.draw_labels(found, rng)
         del arrays["probabilities"], arrays["moves"]
-        return {f"label_{name}": a.reshape(*shape, *a.shape[1:]) for name, a in arrays.items()}
+        return reshaped(arrays, *shape)
 
     def explored(self, cell: str) -> Arrays:
         """Measure one cell of the grid at many ε."""
@@ -229,6 +223,11 @@ class Lab:
             "explored_change": cells.trait_change[0],
             "explored_slope": cells.slope[0, 0],
         }
+
+
+def reshaped(arrays: Arrays, *shape: int) -> Arrays:
+    """Return arrays with other first axes in place of the first."""
+    return {name: array.reshape(*shape, *array.shape[1:]) for name, array in arrays.items()}
 
 
 def rows_of(problems: Problem, rows: Any) -> Problem:
@@ -252,10 +251,10 @@ def experiment(config: TheoremConfig, key: Key[Array, ""], data: Dataset) -> Exp
               "trials": 100 * config.n_trials, "case": 400 * config.n_outside,
               "explored": 200, "nulls": 2_000, "steps": 15_000, "progress": 20_000,
               "metrics": 12_000 + 400 * config.n_outside, "labels": 8_000}  # fmt: skip
-    parts = []
+    parts, labels = [], coordinates(config)
     for kind, axis in KINDS.items():
         # The longest to compile first.
-        for i, name in reversed(list(enumerate(names_of(axis, config)))):
+        for i, name in reversed(list(enumerate(labels[axis]))):
             share = shares[kind] * (5 if name == "decoder" else 1)
             compute = partial(on_cpu, getattr(lab, kind), name)
             parts.append(Part(f"{kind}-{i}", f"{kind}, {name}", share, compute))

@@ -1,4 +1,7 @@
-"""What is measured of many steps, metrics and sampled labels, each for one problem or many."""
+"""What is measured of many steps, metrics and sampled labels, each for one problem or many.
+
+By the names of the result's variables: ``result.VARIABLES`` says what each is.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,9 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from subliminal_toy.distill import cross_entropy, kl
+from subliminal_toy.theorem import one_step
 from subliminal_toy.theorem.bench import Bench, mapped
 from subliminal_toy.theorem.many_steps import (
     largest_eigenvalue,
@@ -18,21 +21,11 @@ from subliminal_toy.theorem.many_steps import (
     spectrum,
     student_path,
 )
-from subliminal_toy.theorem.one_step import (
-    Scalar,
-    Vector,
-    direction,
-    loss_matrix_product,
-    outputs_along,
-    predicted_slope,
-    predicted_step,
-    response,
-    student_step,
-    teacher,
-    trait_changes,
-)
+from subliminal_toy.theorem.one_step import Scalar, Vector
 from subliminal_toy.theorem.problems import AUXILIARY, Problem
 from subliminal_toy.theorem.sampled import Component, bound, component, draws_needed
+
+Measured = dict[str, Any]
 
 STEPS = (1, 2, 5, 20, 100)
 RATES = (0.5, 1.9, 2.1)
@@ -42,36 +35,14 @@ STEP_EPSILONS = np.array([0.0, 3e-8, 3e-7, 3e-6])
 the difference between training and prediction is rounding alone."""
 
 
-class ManySteps(NamedTuple):
-    """A problem's many steps at one rate; axes (k,), of ``error`` (k, step_epsilon).
+def many_steps(bench: Bench, problem: Problem) -> Measured:
+    """Measure students of ``STEPS`` steps at ``RATES``; axes (rate, k) and (rate, k, epsilon).
 
-    ``form`` vᵀ(I − (I − αF)ᵏ)v, which is s_k; ``length`` of the predicted displacement over ε;
-    ``error`` of dθ⁽ᵏ⁾/dε at each ε, and ``quotient_error`` of (θ⁽ᵏ⁾ − θ⁰)/ε at the largest, both
-    relative to that length; ``quotient_change`` of L_T, over the same ε.
+    ``steps_quotient_error`` and ``steps_quotient_change`` are at the largest ε. Source:
+    proofs/README.md, section 12.
     """
-
-    form: Array
-    length: Array
-    error: Array
-    quotient_error: Array
-    quotient_change: Array
-
-
-class Rates(NamedTuple):
-    """A problem's slope A, ‖v‖, the largest eigenvalue of F, and ``steps``, first axis the rate."""
-
-    slope: Scalar
-    direction: Scalar
-    eigenvalue: Scalar
-    steps: ManySteps
-
-
-def many_steps(bench: Bench, problem: Problem) -> Rates:
-    """Measure students of ``STEPS`` steps at ``RATES``. Source: proofs/README.md, section 12."""
-    loss, trait = bench.losses(problem)
-    theta, x = problem.theta, problem.x
-    v = direction(trait, theta)
-    product = response(bench.f, loss, theta, x)
+    trait, network, v = bench.situation(problem)
+    theta, product = problem.theta, one_step.response(*network)
     largest = largest_eigenvalue(product, problem.trait_r)
 
     def at_rate(relative):
@@ -80,54 +51,52 @@ def many_steps(bench: Bench, problem: Problem) -> Rates:
 
         def after(k, predicted):
             def at(epsilon):
-                return path_and_slope(bench.f, loss, theta, x, v, rate, k[None], epsilon)
+                return path_and_slope(*network, v, rate, k[None], epsilon)
 
             epsilons = jnp.asarray(STEP_EPSILONS) / jnp.maximum(1, jnp.abs(relative - 1) ** k)
             moved, slopes = (paths[:, 0] for paths in jax.lax.map(at, epsilons))
             length = jnp.linalg.norm(predicted)
             unit = jnp.where(length > 0, length, 1.0)
-            return ManySteps(
-                form=jnp.vdot(v, predicted),
-                length=length,
-                error=jnp.linalg.norm(slopes - predicted[None], axis=1) / unit,
-                quotient_error=jnp.linalg.norm(moved[-1] / epsilons[-1] - predicted) / unit,
-                quotient_change=trait_changes(trait, theta, moved[-1:])[0] / epsilons[-1],
-            )
+            quotient_error = jnp.linalg.norm(moved[-1] / epsilons[-1] - predicted) / unit
+            change = one_step.trait_changes(trait, theta, moved[-1:])[0] / epsilons[-1]
+            return {
+                "steps_form": jnp.vdot(v, predicted),
+                "steps_length": length,
+                "steps_error": jnp.linalg.norm(slopes - predicted[None], axis=1) / unit,
+                "steps_quotient_error": quotient_error,
+                "steps_quotient_change": change,
+            }
 
         predicted = predicted_path(product, v, rate, STEPS)
         return jax.lax.map(lambda row: after(*row), (jnp.asarray(STEPS), predicted))
 
-    steps = jax.lax.map(at_rate, jnp.asarray(RATES))
-    slope = predicted_slope(bench.f, loss, theta, x, v)
-    return Rates(slope, jnp.linalg.norm(v), largest, steps)
+    return {
+        "steps_slope": one_step.predicted_slope(*network, v),
+        "steps_direction": jnp.linalg.norm(v),
+        "steps_eigenvalue": largest,
+        **jax.lax.map(at_rate, jnp.asarray(RATES)),
+    }
 
 
 PROGRESS_STEPS = np.unique(np.logspace(0, 4, 25).round()).astype(int).tolist()
 PROGRESS_EPSILON = 1e-6
 
 
-class Progress(NamedTuple):
-    """Progress after each of ``PROGRESS_STEPS`` steps, at αF ≤ 1, and the coverage.
+def progress_towards_coverage(bench: Bench, problem: Problem) -> Measured:
+    """Follow a student of ``PROGRESS_STEPS`` steps, at αF ≤ 1, towards the projection of v.
 
-    ``measured`` of a student of small ε, ``predicted`` from the spectrum of F.
+    Source: proofs/README.md, Eq. (47).
     """
-
-    measured: Array
-    predicted: Array
-    coverage: Scalar
-
-
-def progress_towards_coverage(bench: Bench, problem: Problem) -> Progress:
-    """Follow a student towards the projection of v. Source: proofs/README.md, Eq. (47)."""
-    loss, trait = bench.losses(problem)
-    theta, x = problem.theta, problem.x
-    v = direction(trait, theta)
-    values, shares = spectrum(bench.f, loss, theta, x, v)
+    _, (f, loss, theta, x), v = bench.situation(problem)
+    values, shares = spectrum(f, loss, theta, x, v)
     rate, k = 1 / values[0], jnp.asarray(PROGRESS_STEPS)
-    y = bench.f(teacher(theta, v, PROGRESS_EPSILON), x)
-    moved = student_path(bench.f, loss, theta, x, y, rate, PROGRESS_STEPS)
-    measured = moved @ v / (PROGRESS_EPSILON * jnp.vdot(v, v))
-    return Progress(measured, progress(values, shares, rate, k), shares.sum())
+    y = f(one_step.teacher(theta, v, PROGRESS_EPSILON), x)
+    moved = student_path(f, loss, theta, x, y, rate, PROGRESS_STEPS)
+    return {
+        "progress_measured": moved @ v / (PROGRESS_EPSILON * jnp.vdot(v, v)),
+        "progress_predicted": progress(values, shares, rate, k),
+        "progress_coverage": shares.sum(),
+    }
 
 
 class Metric(NamedTuple):
@@ -171,18 +140,6 @@ def draw_metrics(
     return of_teacher, of_teacher if same else draw(rng, shape)
 
 
-class MetricStep(NamedTuple):
-    """``slope`` gᵀQ_S F Q_T g; ``inner`` −Δ·g; ``change`` of L_T after the step αΔ.
-
-    ``fall`` is that change over −εα, near the slope.
-    """
-
-    slope: Scalar
-    inner: Scalar
-    change: Scalar
-    fall: Scalar
-
-
 def metric_step(
     bench: Bench,
     rate: float,
@@ -190,18 +147,20 @@ def metric_step(
     problem: Problem,
     of_teacher: Metric,
     of_student: Metric,
-) -> MetricStep:
+) -> Measured:
     """Measure one step of a student, each model in its metric. Source: Eq. (35) and (36)."""
-    loss, trait = bench.losses(problem)
-    theta, x = problem.theta, problem.x
-    g = -direction(trait, theta)
-    v = -of_teacher.times(g)
-    y = bench.f(teacher(theta, v, epsilon), x)
-    step = of_student.times(student_step(bench.f, loss, theta, x, y))
-    predicted = of_student.times(predicted_step(bench.f, loss, theta, x, v))
-    (change,) = trait_changes(trait, theta, rate * step[None])
-    fall = -change / (epsilon * rate)
-    return MetricStep(-jnp.vdot(g, predicted), -jnp.vdot(g, step), change, fall)
+    trait, (f, loss, theta, x), descent = bench.situation(problem)
+    v = of_teacher.times(descent)
+    y = f(one_step.teacher(theta, v, epsilon), x)
+    step = of_student.times(one_step.student_step(f, loss, theta, x, y))
+    predicted = of_student.times(one_step.predicted_step(f, loss, theta, x, v))
+    (change,) = one_step.trait_changes(trait, theta, rate * step[None])
+    return {
+        "metric_slope": jnp.vdot(descent, predicted),
+        "metric_inner": jnp.vdot(descent, step),
+        "metric_change": change,
+        "metric_fall": -change / (epsilon * rate),
+    }
 
 
 LABELS = {"softmax": slice(None), "softmax, auxiliary": AUXILIARY}
@@ -212,83 +171,63 @@ MULTIPLES = np.array([0.01, 1.0, 10.0])
 N_REPEATS = 500
 
 
-class Labels(NamedTuple):
-    """A problem's steps on drawn labels.
+def label_moments(bench: Bench, columns: slice, problem: Problem, epsilon: Scalar) -> Measured:
+    """Return mean and variance over all labels that can be drawn. Source: Eq. (48) to (50).
 
-    ``soft`` Δ_S·v; ``variance`` of Δ̂(a)·v and ``variance_by_matrix`` as in Eq. (50); ``error`` of
-    the expected step, added up label by label, against the step on soft labels, over the sum of its
-    terms' lengths; ``slope`` A; and per input ``probabilities`` of the labels and ``moves``, what
-    each of them adds to Δ̂(a)·v.
+    The expected step is added up label by label; its error is relative to the sum of its terms'
+    lengths. And for ``draw_labels``, per input and label: ``probabilities``, and ``moves``, what a
+    label adds to Δ̂(a)·v.
     """
-
-    soft: Scalar
-    variance: Scalar
-    variance_by_matrix: Scalar
-    error: Scalar
-    slope: Scalar
-    probabilities: Float[Array, "inputs labels"]
-    moves: Float[Array, "inputs labels"]
-
-
-def label_moments(bench: Bench, columns: slice, problem: Problem, epsilon: Scalar) -> Labels:
-    """Return mean and variance over all labels that can be drawn. Source: Eq. (48) to (50)."""
 
     def loss(z, y):
         return kl(z, y, columns)
 
-    trait = bench.losses(problem)[1]
-    theta, x, n = problem.theta, problem.x, len(problem.x)
-    v = direction(trait, theta)
-    z, jv, _ = outputs_along(bench.f, loss, theta, x, v)
-    y = bench.f(teacher(theta, v, epsilon), x)
+    _, (f, _, theta, x), v = bench.situation(problem)
+    n = len(x)
+    z, jv, _ = one_step.outputs_along(f, loss, theta, x, v)
+    y = f(one_step.teacher(theta, v, epsilon), x)
     chances, weights = jax.nn.softmax(y[:, columns]), jnp.full(n, 1 / n)
     of_one = component(z[:, columns], y[:, columns], jv[:, columns], weights)
 
     def of_label(label, chance):
         def drawn(t):
             labels = jnp.full(n, label)
-            return cross_entropy(bench.f(t, x), labels, columns, chance) * chance.sum() / n
+            return cross_entropy(f(t, x), labels, columns, chance) * chance.sum() / n
 
         return -jax.grad(drawn)(theta)
 
     steps = jax.lax.map(lambda row: of_label(*row), (jnp.arange(chances.shape[1]), chances.T))
-    soft = student_step(bench.f, loss, theta, x, y)
+    soft = one_step.student_step(f, loss, theta, x, y)
     along = jnp.sum(jax.nn.softmax(z[:, columns]) * jv[:, columns], axis=-1)
-    return Labels(
-        soft=jnp.vdot(soft, v),
-        variance=of_one.variance,
-        variance_by_matrix=jnp.vdot(jv, loss_matrix_product(loss, y, jv)) / n,
-        error=jnp.linalg.norm(steps.sum(0) - soft) / jnp.linalg.norm(steps, axis=1).sum(),
-        slope=predicted_slope(bench.f, loss, theta, x, v),
-        probabilities=chances,
-        moves=(jv[:, columns] - along[:, None]) / n,
-    )
+    lengths = jnp.linalg.norm(steps, axis=1).sum()
+    return {
+        "label_soft": jnp.vdot(soft, v),
+        "label_variance": of_one.variance,
+        "label_variance_by_matrix": jnp.vdot(jv, one_step.loss_matrix_product(loss, y, jv)) / n,
+        "label_error": jnp.linalg.norm(steps.sum(0) - soft) / lengths,
+        "label_slope": one_step.predicted_slope(f, loss, theta, x, v),
+        "probabilities": chances,
+        "moves": (jv[:, columns] - along[:, None]) / n,
+    }
 
 
-class Drawn(NamedTuple):
-    """So many ``draws``, the fraction ``wrong`` of their means not along v, and its ``bound``."""
-
-    draws: np.ndarray
-    wrong: np.ndarray
-    bound: np.ndarray
-
-
-def draw_labels(labels: Labels, rng: np.random.Generator) -> Drawn:
+def draw_labels(found: Measured, rng: np.random.Generator) -> Measured:
     """Draw labels, ``N_REPEATS`` times as many as each of ``MULTIPLES`` says; axes (row, multiple).
 
-    ``labels`` has a first axis of rows. Only counts are drawn: they determine the mean step.
+    ``found`` is of ``label_moments``, with a first axis of rows. Only counts are drawn: they
+    determine the mean step.
     """
-    of_one = Component(labels.soft[:, None], labels.variance[:, None])
+    of_one = Component(found["label_soft"][:, None], found["label_variance"][:, None])
     draws = np.ceil(MULTIPLES * draws_needed(of_one)).astype(int)
     wrong = np.empty(draws.shape)
     for (row, multiple), n in np.ndenumerate(draws):
-        chances, moves = labels.probabilities[row], labels.moves[row]
+        chances, moves = found["probabilities"][row], found["moves"][row]
         counts = rng.multinomial(n, chances, size=(N_REPEATS, len(chances)))
         wrong[row, multiple] = np.mean((counts * moves).sum(axis=(1, 2)) <= 0)
-    return Drawn(draws, wrong, bound(of_one, draws))
+    return {"label_draws": draws, "label_wrong": wrong, "label_bound": bound(of_one, draws)}
 
 
-def every(fn: Callable[..., Any], *rows: Any) -> Any:
+def every(fn: Callable[..., Measured], *rows: Any) -> Measured:
     """Return ``fn`` of every row, in float64, as NumPy arrays."""
     with jax.enable_x64(True):
         return jax.device_get(mapped(fn)(*rows))

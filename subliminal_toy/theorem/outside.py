@@ -10,21 +10,10 @@ import optax
 from jaxtyping import Array, Float, Float64, Int
 
 from subliminal_toy.distill import cross_entropy, ensemble, kl, snapshots, squared_error
+from subliminal_toy.theorem import one_step
 from subliminal_toy.theorem.bench import Bench
 from subliminal_toy.theorem.many_steps import student_path
-from subliminal_toy.theorem.one_step import (
-    ROUNDOFF,
-    Function,
-    Number,
-    Scalar,
-    TraitLoss,
-    Vector,
-    cross_slope,
-    direction,
-    predicted_slope,
-    student_step,
-    teacher,
-)
+from subliminal_toy.theorem.one_step import ROUNDOFF, Function, Number, Scalar, TraitLoss, Vector
 from subliminal_toy.theorem.problems import (
     AUXILIARY,
     CLASSES,
@@ -37,18 +26,6 @@ from subliminal_toy.theorem.problems import (
 RATE = 0.2  # of gradient descent in a full distillation
 
 
-class Path(NamedTuple):
-    """Full distillations, axes (replicate, start, moment); moment 0 is the start.
-
-    ``cosine`` of the student's displacement and the teacher's whole displacement; ``trait_loss`` of
-    the student in nats; ``teacher_loss`` (replicate, moment) likewise of the teacher.
-    """
-
-    cosine: np.ndarray
-    trait_loss: np.ndarray
-    teacher_loss: np.ndarray
-
-
 def distil(
     bench: Bench,
     problems: Problem,
@@ -57,12 +34,13 @@ def distil(
     labels: Int[Any, " batch"],
     moments: int,
     steps_between: int,
-) -> Path:
+) -> dict[str, np.ndarray]:
     """Train teachers on digits and students on their auxiliary logits on noise, many steps.
 
     Full-batch gradient descent: this violates only the one-step assumption; the second student's
     independent start also violates the shared initialisation. One replicate per problem, of which
-    only the two starts are used.
+    only the two starts are used. Axes (replicate, start, moment), moment 0 is the start; the cosine
+    is that with the teacher's whole displacement.
     """
     tx = optax.sgd(RATE)
     looked_at = range(0, moments * steps_between + 1, steps_between)
@@ -88,7 +66,8 @@ def distil(
             return moved @ goal / jnp.where(lengths > 0, lengths, 1.0), jax.lax.map(trait, thetas)
 
         cosine, loss = jax.lax.map(student, jnp.stack([theta, other]))
-        return Path(cosine, loss, jax.lax.map(trait, teachers))
+        of_teacher = jax.lax.map(trait, teachers)
+        return {"path_cosine": cosine, "path_trait_loss": loss, "path_teacher_loss": of_teacher}
 
     with jax.enable_x64(True):
         shared = (digits.astype(np.float64), labels)
@@ -177,9 +156,9 @@ def two_parameters(
 ) -> TwoParameters:
     """Take one step under squared error; ``metrics`` are diagonals, one of each model."""
     theta, (of_teacher, of_student) = jnp.zeros(2), jnp.asarray(metrics)
-    v = of_teacher * direction(trait, theta)
-    theta_t = teacher(theta, v, epsilon)
-    step = of_student * student_step(f, squared_error, theta, x, f(theta_t, x))
+    v = of_teacher * one_step.direction(trait, theta)
+    theta_t = one_step.teacher(theta, v, epsilon)
+    step = of_student * one_step.student_step(f, squared_error, theta, x, f(theta_t, x))
     theta_s = alpha * step
     return TwoParameters(theta_t, theta_s, trait(theta_s) - trait(theta), jnp.vdot(step, v))
 
@@ -250,7 +229,7 @@ def _counterexamples(epsilon):
         edge(epsilon).change,
         metrics.change,
         -two_steps,
-        predicted_slope(*square),
-        cross_slope(*square, -one[0]),
+        one_step.predicted_slope(*square),
+        one_step.cross_slope(*square, -one[0]),
     )
     return jnp.stack([value.squeeze() for value in found])

@@ -119,21 +119,14 @@ def steps_between_moments(config: TheoremConfig) -> int:
     return -(-config.distillation_steps // MOMENTS)
 
 
-def names_of(axis: str, config: TheoremConfig) -> list[str]:
-    """Return the names along an axis of ``KINDS``."""
+def coordinates(config: TheoremConfig) -> dict[str, Any]:
+    """Return the labels along every axis of the result that has labels."""
     return {
         "architecture": [name for name in ARCHITECTURES if name in config.architectures],
         "case": list(CASES),
         "cell": [cell_name(row) for row in EXPLORED if row[0] in config.architectures],
         "label_loss": list(LABELS),
-        "": [LIMITS],
-    }[axis]
-
-
-def coordinates(config: TheoremConfig) -> dict[str, Any]:
-    """Return the labels along every axis of the result that has labels."""
-    return {
-        **{axis: names_of(axis, config) for axis in ("architecture", "case", "cell", "label_loss")},
+        "": [LIMITS],  # what a method of ``KINDS`` without axis is called with
         "loss": list(COVERED),
         "inputs": list(INPUTS),
         "trait": list(GRID_TRAITS),
@@ -159,14 +152,15 @@ def coordinates(config: TheoremConfig) -> dict[str, Any]:
 
 def assemble(config: TheoremConfig, parts: Mapping[str, Arrays]) -> Result:
     """Put the finished parts together, with named axes."""
+    labels = coordinates(config)
     arrays: Arrays = {}
     for kind, axis in KINDS.items():
-        rows = [parts[f"{kind}-{i}"] for i in range(len(names_of(axis, config)))]
+        rows = [parts[f"{kind}-{i}"] for i in range(len(labels[axis]))]
         for name in rows[0] if rows else ():
             arrays[name] = np.stack([row[name] for row in rows]) if axis else rows[0][name]
     variables = {n: v for n, v in VARIABLES.items() if n in arrays}
     data = xr.Dataset(
         {n: (axes, arrays[n], {"long_name": meaning}) for n, (axes, meaning) in variables.items()}
     )
-    used = {name: values for name, values in coordinates(config).items() if name in data.dims}
+    used = {name: values for name, values in labels.items() if name in data.dims}
     return Result(data.assign_coords(used), {})

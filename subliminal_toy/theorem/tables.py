@@ -73,6 +73,11 @@ def extremes(values: xr.DataArray) -> list[float] | None:
     return [float(values.min()), float(values.max())] if values.notnull().any() else None
 
 
+def fractions(**hits: Any) -> dict[str, dict]:
+    """Return the fraction of hits, by name."""
+    return {name: stats.as_json(stats.fraction(hit)) for name, hit in hits.items()}
+
+
 def by_architecture(grid: xr.Dataset) -> list[dict]:
     """Return the grid's table in short: per architecture, how many cells and their extremes."""
 
@@ -127,9 +132,8 @@ def cross_totals(data: xr.Dataset) -> list[dict]:
 
     def row(part):
         slopes, ratios = cross_ratios(part)
-        signs = {"positive": slopes > 0, "zero": slopes == 0, "negative": slopes < 0}
         return {
-            **{sign: stats.as_json(stats.fraction(hits)) for sign, hits in signs.items()},
+            **fractions(positive=slopes > 0, zero=slopes == 0, negative=slopes < 0),
             "median_ratio": stats.as_json(stats.median(ratios)),
             "quartiles": np.quantile(ratios, (0.25, 0.75)).tolist(),
         }
@@ -144,8 +148,7 @@ def outside_row(part: xr.Dataset) -> dict:
 
     ``positive``: its step does; ``falling``: the teacher's loss falls.
     """
-    hits = {"positive": part.outside_inner > 0, "falling": part.outside_change < 0}
-    return {name: stats.as_json(stats.fraction(hit)) for name, hit in hits.items()}
+    return fractions(positive=part.outside_inner > 0, falling=part.outside_change < 0)
 
 
 def path_row(path: xr.Dataset) -> dict:
@@ -191,7 +194,7 @@ def steps_row(part: xr.Dataset) -> dict:
     """Return, of all problems with A > 0 at one rate and number of steps, signs and extremes."""
     some = part.guarantee.notnull()
     return {
-        "rises": stats.as_json(stats.fraction(part.rises.values[some])),
+        **fractions(rises=part.rises.values[some]),
         "order": extremes(part.order),
         "error_at_zero": float(part.error_at_zero.max()),
         "fall_error": float(part.fall_error.max()),
@@ -201,8 +204,7 @@ def steps_row(part: xr.Dataset) -> dict:
 
 def metric_row(part: xr.Dataset) -> dict:
     """Return how often the teacher's loss falls and rises after a step in one metric."""
-    hits = {"falls": part.metric_change < 0, "rises": part.metric_change > 0}
-    return {name: stats.as_json(stats.fraction(hit)) for name, hit in hits.items()}
+    return fractions(falls=part.metric_change < 0, rises=part.metric_change > 0)
 
 
 def label_row(part: xr.Dataset) -> dict:
