@@ -909,7 +909,7 @@ def test_no_student_ever_sees_anything_but_numbers(store):
 
 
 def test_resuming_gives_the_same_bits(store):
-    lost = ("students-001", "detectors-000", "in_context-001")
+    lost = ("students-momentum-001", "detectors-000", "in_context-001")
     kept = {name: part for name, part in store.items() if name not in lost}
     again = runs.run(experiment(CONFIG, tiny.KEY, None), kept)
     xr.testing.assert_identical(again.data, tiny.run()[0].data)
