@@ -55,8 +55,10 @@ def test_report_draws_the_same_bytes_from_the_record(record):
 
 
 def test_a_killed_run_resumes_to_the_same_bits(record, tmp_path, monkeypatch):
-    # A user's second run compiles its programs anew: the bits must not hang on the tests' cache.
+    # The killed run fills a user's cache, the resumed one reads it: not the tests', for the bits
+    # must not hang on it.
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "killed"
     with subprocess.Popen([*COMMAND, *TINY, "--out", str(out)], stderr=subprocess.PIPE) as process:
         # Progress lines tell when a chunk is behind it.
