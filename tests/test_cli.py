@@ -183,6 +183,8 @@ def test_report_takes_a_folder_of_records_and_rewrites_a_readme(record, tmp_path
         (["lm", "--n-replicates", "0"], "--n-replicates must be at least 1"),
         (["lm", "--traits", "owl", "owl"], "--traits must be different values, not owl owl."),
         (["lm", "--seed", str(2**64)], "--seed must be 0 to 18446744073709551615"),
+        (["lm", "--replicates-per-device", "0"], "--replicates-per-device must be at least 1"),
+        (["lm", "--distributed"], "--distributed finds no other process"),
         (["theorem", "--n-trials", "0"], "--n-trials must be at least 1"),
         (["report", "nowhere"], "nowhere holds no finished record"),
         (["report"], "at least one directory"),
