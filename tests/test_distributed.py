@@ -98,6 +98,18 @@ status = {
 }
 print(json.dumps(status))
 """
+BUSY = """
+import os, signal
+from functools import partial
+from subliminal_toy import console, distill, hosts
+distill.host_devices(2)
+hosts.join(partial(console.fail, hosts.LOST, 1))
+hosts.from_first()
+if hosts.is_first():
+    os.kill(os.getpid(), signal.SIGKILL)
+while True:
+    pass
+"""
 RECORDS = ("classifier/params.safetensors", "lm/params.safetensors", "lm/record.nc")
 LOST = "subliminal-toy: Another process of this run has ended or cannot be reached; "
 LOWEST = 61_440  # of the ports that JAX chooses from by SLURM's number of a job
@@ -151,3 +163,18 @@ def test_only_the_first_process_shows_anything(ended):
 def test_two_processes_killed_and_resumed_leave_the_bits_of_one(ended, name):
     one, two = (ended[0] / which / name for which in ("one", "two"))
     assert two.read_bytes() == one.read_bytes()
+
+
+def test_a_process_that_computes_alone_ends_with_the_first():
+    """JAX aborts it from a thread of its own, in the middle of whatever it does."""
+    (job,) = free_jobs(1)
+    job = {"SLURM_JOB_ID": job, "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", BUSY]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    first, other = (
+        subprocess.Popen(command, env=os.environ | job | {"SLURM_PROCID": i, "SLURM_LOCALID": i},
+                         **pipes) for i in "01"
+    )  # fmt: skip
+    out, err = other.communicate()
+    first.communicate()
+    assert (other.returncode, out) == (1, "") and err.startswith(LOST) and err.count("\n") == 1
