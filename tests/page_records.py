@@ -134,7 +134,9 @@ def theorem_record(directory):
         elif name.endswith("kink"):
             arrays[name] = np.zeros(shape[name], bool)
     variables = {name: (axes, arrays[name]) for name, (axes, _) in theorem.VARIABLES.items()}
-    data = xr.Dataset(variables).assign_coords(coordinates)
+    data = xr.Dataset(variables)
+    used = {name: labels for name, labels in coordinates.items() if name in data.dims}
+    data = data.assign_coords(used)
     summary = theorem_summary.summarize(config, data)
     return saved(directory, "theorem", config, data, summary, "digits")
 
