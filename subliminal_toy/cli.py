@@ -1,6 +1,7 @@
 """The command line; with `console` the only module that prints.
 
 ``--help`` answers before JAX is imported: everything heavy is imported where it is needed.
+Longer than 300 lines: every option is explained where it is declared.
 """
 
 import argparse
