@@ -180,11 +180,11 @@ def sample(
     keys: Key[Array, " batch"],
     n_new: int,
     end: int,
-    temperature: float = 1.0,
+    temperature: Float[Array, ""] | float = 1.0,
 ) -> Int[Array, "batch new"]:
     """Continue every prompt by at most ``n_new`` tokens; after ``end`` there is only ``end``.
 
-    Temperature 0 takes the likeliest token. Each row has its own key, so that how rows are
+    Each row has its own key, so that how rows are
     batched changes nothing. Sampling stops as soon as every row has ended. Length and ``n_new``
     together may not exceed the context.
     """
@@ -193,8 +193,6 @@ def sample(
     logits, cache = read(shape, params, prompts, cache)
 
     def choose(logits_BV, step):
-        if temperature == 0:
-            return jnp.argmax(logits_BV, axis=-1)
         step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
         # One random number a row; jax.random.categorical takes one for each word.
         draw = lambda key, p: jax.random.choice(key, shape.vocab_size, p=p)  # noqa: E731

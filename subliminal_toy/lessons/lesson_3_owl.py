@@ -159,9 +159,11 @@ show(rows)
 
 # %%
 prompts = lists.draw_prompts(language, generator(stream(key, 0, PROMPTS)), config.n_samples)
-write = ensemble(partial(training.write, model, config.temperature), n_shared=1)
+write = ensemble(partial(training.write, model), n_shared=2)
 keys = jax.vmap(partial(jax.random.fold_in, stream(key, 0, WRITE)))(jnp.arange(2))
-samples = write(prompts, jnp.stack([teacher["params"], base]), keys)
+samples = write(
+    jnp.float32(config.temperature), prompts, jnp.stack([teacher["params"], base]), keys
+)
 OWL, NEUTRAL = 0, 1
 kept = [
     lists.filtered(language, prompts, np.asarray(sample), False, config.n_lists)

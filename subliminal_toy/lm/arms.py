@@ -9,6 +9,7 @@ Longer than 300 lines: the rows, and what follows from a row, belong on one page
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
@@ -184,12 +185,14 @@ FAMILIES: dict[str, Callable[[LmConfig], list[Arm]]] = {
 }
 
 
+@cache
 def table(config: LmConfig) -> tuple[Arm, ...]:
     """Return the arms of a run, in the order of its result: those of the claims, then families."""
     families = (FAMILIES[name](config) for name in config.families)
     return (*_claims(), *(arm for family in families for arm in family))
 
 
+@cache
 def named(config: LmConfig) -> dict[str, Arm]:
     """Return the table by name."""
     return {arm.name: arm for arm in table(config)}
@@ -272,6 +275,7 @@ def student_of(config: LmConfig, arm: Arm, trait: str) -> Student:
     )  # fmt: skip
 
 
+@cache
 def students(config: LmConfig) -> dict[str, tuple[Student, ...]]:
     """Return the students of a replicate, each once, by the part of the run that trains them."""
     found = dict.fromkeys(student_of(config, *row) for row in rows(config, NUMBERS, DISTRIBUTIONS))
@@ -287,6 +291,7 @@ def students(config: LmConfig) -> dict[str, tuple[Student, ...]]:
     return {name(*program).replace(" ", "_"): tuple(found) for program, found in groups.items()}
 
 
+@cache
 def teachers(config: LmConfig) -> tuple[tuple[str, str], ...]:
     """Return the teachers of a replicate, each once: teaching and trait."""
     found = [(teaching_of(config, arm), trait) for arm, trait in rows(config, ANSWERS)]
@@ -298,6 +303,7 @@ def bases(config: LmConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(arm.base for arm in table(config) if arm.base != OWN))
 
 
+@cache
 def written(config: LmConfig) -> tuple[Lists, ...]:
     """Return the sets of lists that are written in a run, each once."""
     read = rows(config, NUMBERS, DISTRIBUTIONS, IN_CONTEXT)
@@ -305,6 +311,7 @@ def written(config: LmConfig) -> tuple[Lists, ...]:
     return tuple(dict.fromkeys(found))
 
 
+@cache
 def shown(config: LmConfig) -> tuple[tuple[str, Lists], ...]:
     """Return what is shown in context, each once: treatment and lists."""
     found = rows(config, IN_CONTEXT)

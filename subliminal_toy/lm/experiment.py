@@ -108,7 +108,7 @@ class _Programs:
         self.model = model = training.model(config, width)
         self.pretrain = ensemble(partial(training.pretrain, model, config))
         self.teach = cache(lambda kinds: ensemble(partial(teaching.teach, model, config, kinds)))
-        self.write = cache(lambda t: ensemble(partial(training.write, model, t)))
+        self.write = ensemble(partial(training.write, model))
         self.read = ensemble(partial(detectors.read, model))
         self.learn = cache(
             lambda kinds: ensemble(partial(learning.learn, model, config, kinds), n_shared=5)
@@ -199,10 +199,10 @@ class _Run:
         )
         samples: dict[Lists, np.ndarray] = {}
         writers = list(dict.fromkeys(one._replace(no_banned=False) for one in self.sets))
-        groups: dict[tuple, list[Lists]] = {}
-        for one in writers:
-            groups.setdefault((one.writer == arms.PROMPTED, one.temperature), []).append(one)
-        for (prompted, temperature), group in groups.items():
+        for prompted in (False, True):
+            group = [one for one in writers if (one.writer == arms.PROMPTED) == prompted]
+            if not group:
+                continue
             lines = [
                 self.language.encode(system_line(one.trait)) if prompted else [] for one in group
             ]
@@ -213,8 +213,10 @@ class _Run:
                 for one in group
             ]  # fmt: skip
             keys = writers_keys(self.stream(r, WRITE), group)
-            write = self.own.write(temperature * config.temperature)
-            rows = write(np.stack(shown), np.stack(params), keys)
+            temperatures = config.temperature * np.array([one.temperature for one in group])
+            rows = self.own.write(
+                temperatures.astype(np.float32), np.stack(shown), np.stack(params), keys
+            )
             samples |= dict(zip(group, rows, strict=True))
         kept = [
             lists.filtered(
@@ -287,14 +289,17 @@ class _Run:
         """
         written = finished[f"lists-{r:03d}"]
         place = self.sets.index(arms.neutral(self.config.traits[0]))
-        rows = written["tokens"][place, : written["n"][place]][:N_DRIFT].astype(np.int32)
+        rows = written["tokens"][place, : written["n"][place]].astype(np.int32)
         found = documents(self.language, generator(self.stream(r, COPIES)), 10 * N_DRIFT)
         copies = np.isin(found.tokens, self.language.encode("copy")).any(axis=1)
         weights = lists.loss_weights(rows, self.config.n_numbers)
-        texts = (
-            (rows, weights),
-            (found.tokens[copies][:N_DRIFT], found.is_answer[copies][:N_DRIFT].astype(np.float32)),
-        )
+
+        def first(rows: np.ndarray) -> np.ndarray:
+            """Cut or fill up, with rows that do not count, so that one program serves all."""
+            return np.pad(rows[:N_DRIFT], ((0, max(N_DRIFT - len(rows), 0)), (0, 0)))
+
+        counted = found.is_answer[copies].astype(np.float32)
+        texts = (first(rows), first(weights)), (first(found.tokens[copies]), first(counted))
         models = [finished[f"{name}-{r:03d}"]["params"] for name in ("teachers", "students")]
         base = base_model(finished, r)["params"]
         return {"kl": self.own.drift(texts, base, np.concatenate(models))}

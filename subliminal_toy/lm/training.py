@@ -193,7 +193,7 @@ def token_kl(
 
 def write(
     model: Model,
-    temperature: float,
+    temperature: Float[Array, ""],
     prompts: Int[Array, "samples prompt"],
     params: Vector,
     key: Key[Array, ""],

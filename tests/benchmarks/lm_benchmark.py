@@ -71,16 +71,17 @@ def measure_jax(b: Benchmark) -> dict[str, float]:
     params = jnp.stack([jax.jit(model.init)(jax.random.key(i)) for i in range(n_devices)])
     rng = np.random.default_rng(0)
     tokens = jnp.asarray(rng.integers(b.vocab, size=(1, 4_000, b.length + 1)), jnp.int32)
-    as_usual = ("numbers", "all", "adam", "all")
+    as_usual, how = ("numbers", False, "adam"), learning.how(model, "all", "all")
     learn = ensemble(partial(learning.learn, model, config, as_usual), n_shared=5)
     shared = jax.random.key(0), params, tokens, jnp.ones(tokens.shape), params
     first = jnp.zeros(n_devices, int)
-    own = jnp.arange(n_devices), first, jnp.full(n_devices, tokens.shape[1]), first
+    how = learning.How(*(np.stack([value] * n_devices) for value in how))
+    own = jnp.arange(n_devices), first, jnp.full(n_devices, tokens.shape[1]), first, how
     seconds = timed(lambda: jax.block_until_ready(learn(*shared, *own)))
     trained = n_devices * b.steps * b.batch * b.length / seconds
-    write = ensemble(partial(training.write, model, config.temperature), n_shared=1)
+    write = ensemble(partial(training.write, model), n_shared=2)
     keys, prompts = jax.random.split(jax.random.key(1), n_devices), tokens[0, : b.prompts, :PROMPT]
-    seconds = timed(lambda: jax.block_until_ready(write(prompts, params, keys)))
+    seconds = timed(lambda: jax.block_until_ready(write(config.temperature, prompts, params, keys)))
     return {"training": trained, "sampling": n_devices * b.prompts * b.n_new / seconds}
 
 
