@@ -23,6 +23,8 @@ NOTHING, ANSWERS, NUMBERS, DISTRIBUTIONS, IN_CONTEXT = (
 )  # fmt: skip
 """What is learned; distributions are the teacher's over numbers."""
 ALL, FAVOURITE, PROBED = "all", "favourites", "the first three favourites"
+LOW_RANK = "lora"
+"""What is trained besides layers: LoRA's matrices, by a program of their own."""
 AS_WRITTEN, PACKED = "as written", "many, without prompts"
 """What is done to the lists, besides ``lists.TREATMENTS``. Packed: as many as the context holds."""
 
@@ -139,7 +141,7 @@ def _trained(config: LmConfig) -> list[Arm]:
     return [
         *with_control("head_frozen", "head frozen", trains="all but the head"),
         *with_control("body_frozen", "only the head trained", trains="head"),
-        *with_control("lora", "LoRA of rank 4", trains="lora", optimiser="fast adam"),
+        *with_control("lora", "LoRA of rank 4", trains=LOW_RANK, optimiser="fast adam"),
     ]
 
 
@@ -246,7 +248,7 @@ class Student(NamedTuple):
     @property
     def program(self) -> tuple[bool, str, bool, str]:
         """What decides which compiled program trains it."""
-        return self.base == OTHER_WIDTH, self.learns, self.trains == "lora", self.optimiser
+        return self.base == OTHER_WIDTH, self.learns, self.trains == LOW_RANK, self.optimiser
 
 
 def lists_of(config: LmConfig, arm: Arm, trait: str) -> Lists:
@@ -284,11 +286,11 @@ def students(config: LmConfig) -> dict[str, tuple[Student, ...]]:
         groups.setdefault(student.program, []).append(student)
 
     def name(wide: bool, learns: str, low_rank: bool, optimiser: str) -> str:
-        unusual = {learns: learns != NUMBERS, "lora": low_rank, optimiser: optimiser != "adam",
+        unusual = {learns: learns != NUMBERS, LOW_RANK: low_rank, optimiser: optimiser != "adam",
                    OTHER_WIDTH: wide}  # fmt: skip
         return "-".join(["students", *(what for what, is_so in unusual.items() if is_so)])
 
-    return {name(*program).replace(" ", "_"): tuple(found) for program, found in groups.items()}
+    return {name(*program).replace(" ", "_"): tuple(group) for program, group in groups.items()}
 
 
 @cache

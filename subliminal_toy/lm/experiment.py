@@ -23,7 +23,6 @@ from subliminal_toy.lm import arms, detectors, learning, lists, result, teaching
 from subliminal_toy.lm.arms import BASES, OTHER_WIDTH, OWN, Lists
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
 from subliminal_toy.lm.language import CONTEXT, Language, documents, system_line
-from subliminal_toy.lm.learning import How, how
 from subliminal_toy.lm.lists import TREATMENTS, Reading
 from subliminal_toy.lm.result import Finished, base_model
 from subliminal_toy.runs import Arrays, Experiment, Part
@@ -270,6 +269,7 @@ class _Run:
         n_kept = finished[f"lists-{r:03d}"]["n"]
         teachers = list(dict.fromkeys(s.teacher for s in students if s.teacher))
         goals = [self._teacher(r, finished, *teacher) for teacher in teachers] or [bases[0]]
+        hows = [learning.how(programs.model, s.trains, s.update) for s in students]
         return programs.learn(tuple(program))(
             self.stream(r, LEARN), bases,
             np.stack([reading.tokens for reading in readings]),
@@ -278,8 +278,7 @@ class _Run:
             np.array([read.index((s.lists, s.treatment)) for s in students]),
             np.array([min(s.n, n_kept[self.sets.index(s.lists)]) for s in students], np.int32),
             np.array([teachers.index(s.teacher) if s.teacher else 0 for s in students]),
-            How(*map(np.stack, zip(*(how(programs.model, s.trains, s.update) for s in students),
-                                   strict=True))),
+            learning.How(*map(np.stack, zip(*hows, strict=True))),
         )  # fmt: skip
 
     def drift(self, r: int, finished: Finished) -> Arrays:

@@ -25,8 +25,8 @@ from subliminal_toy.lm.training import (
 )
 from subliminal_toy.models import named_leaves
 
-LOW_RANK, RANK = "lora", 4
-"""The row of ``TRAINED`` with LoRA, and the rank of its matrices."""
+RANK = 4
+"""Of LoRA's matrices."""
 
 
 def _low_rank(model: Model, base: Vector, key: Key[Array, ""]):
@@ -54,7 +54,7 @@ TRAINED = {
     "all": EVERY,
     "head": ("head",),
     "all but the head": ("tokens", "positions", *BODY),
-    LOW_RANK: EVERY,
+    arms.LOW_RANK: EVERY,
 }
 """What is trained: the layers whose names begin so."""
 
