@@ -4,11 +4,13 @@ Strict dtype promotion stays off: optax itself mixes integers and floats in its 
 """
 
 import os
+import shutil
 import tempfile
 
 import jax
 import pytest
 from jaxtyping import install_import_hook
+from playwright.sync_api import sync_playwright
 
 # What one test or process has compiled, the others read: the first to come here makes the folder,
 # and those it starts inherit the variables.
@@ -36,3 +38,18 @@ def compile_quickly():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    arguments = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ]  # fmt: skip
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()

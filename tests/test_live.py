@@ -1,7 +1,6 @@
 """The page's live training in Chromium: its mathematics against JAX, its nulls, its controls."""
 
 import re
-import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,28 +11,16 @@ import numpy as np
 import optax
 import page_records
 import pytest
-from playwright.sync_api import expect, sync_playwright
-from test_page import ARGUMENTS
+from playwright.sync_api import expect
 
 from subliminal_toy import data, models, report
 from subliminal_toy.distill import cross_entropy, kl
 from subliminal_toy.explain.geometry import progress
 from subliminal_toy.report import live
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
 SCRIPT = (Path(live.__file__).parent / "live.js").read_text(encoding="utf-8")
 WIDTHS, N, RATE = (64, 16, 12, 13), 8, 3e-3
 TINY = {"hidden": [16, 12], "epochs": 1, "batch": 64, "teacherRate": RATE, "studentRate": RATE}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

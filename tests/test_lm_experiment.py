@@ -35,12 +35,7 @@ TOLERANCE = 2e-4
 """Relative, of a probability computed twice. An arm passes for another only within twice this."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Spend little on compiling: these programs run for milliseconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module")

@@ -114,6 +114,7 @@ def test_a_row_says_all_of_its_claim(records):
         setting="a small language, numbers 0–99",  # this record does not say how large its model is
         treated="–",
         control="–",
+        measures="AUC",
         measured="0.200 [−0.048, 0.448]",
         n="3",
         passes=row.passes,

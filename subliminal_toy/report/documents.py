@@ -70,12 +70,13 @@ def _environment(finalize: Callable[[Any], Any] | None, autoescape: bool) -> Env
         "percent": lambda estimate, unit=" %": Markup(tables.percent(estimate, unit)),
         "setting": tables.setting,
         "dataset": tables.dataset,
+        "read": tables.read,
         "plain": plain,
         "unfold": lambda figures, main: [n for n, f in figures.items() if f.get("main", 0) == main],
         "emphasised": lambda line: Markup(re.sub(r"\*(\w+)\*", r"<em>\1</em>", line)),
     }
-    environment.globals |= {"section_words": SECTIONS, **{k: WORDS[k] for k in ("limits", "why")}}
-    environment.globals |= {"arms": LABELS, "networks": NETWORKS}
+    environment.globals |= {k: WORDS[k] for k in ("limits", "why", "glossary")}
+    environment.globals |= {"section_words": SECTIONS, "arms": LABELS, "networks": NETWORKS}
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
     return environment
 

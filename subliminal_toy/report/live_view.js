@@ -217,8 +217,6 @@
       find("left-name").textContent = distance === 0 ? "Left: the teacher’s own start"
         : `Left: ${distance} away from the teacher’s start`;
       find("right-name").textContent = "Right: another start";
-      find("seen-said").textContent = `What both look at: ${protocol.batch} ` +
-        (inputs === "noise" ? "new images of noise at every step" : "training digits at every step");
       showStored();
       const students = [{ start: "same", distance }, { start: "other" }];
       show(await worker.ask({ begin: { data, protocol, seed, nAux: outputs, inputs, students } }));
@@ -274,6 +272,9 @@
           line(curve, path.map(({ step, students }) => [step, students[i][name]])));
     });
     paintSeen(state.seen);
+    find("seen-said").textContent = !state.seen ? "What both look at: shown here after “Imitate”"
+      : `What both look at: ${protocol.batch} ` + (settings().inputs === "noise"
+        ? "new images of noise at every step" : "training digits at every step");
     find("status").textContent = status();
     const share = 1 / 4; // of the time, that of the teacher
     find("done").value = share * (state.taught / state.toTeach)

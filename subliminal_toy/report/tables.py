@@ -26,10 +26,10 @@ ORDER = "TMEPLG"
 class ClaimRow(NamedTuple):
     """A line of the claims table, as text.
 
-    ``name`` is the claim in few words, ``passes`` its criterion; ``treated`` and ``control`` are
-    the means that are compared, "–" where there are none. ``fixed`` says whether the criterion was
-    fixed before the first run, ``reason`` why a claim is not tested; ``figure`` is "" where no
-    figure shows the claim.
+    ``name`` is the claim in few words, ``passes`` its criterion, ``measures`` what ``measured`` is;
+    ``treated`` and ``control`` are the means that are compared, "–" where there are none. ``fixed``
+    says whether the criterion was fixed before the first run, ``reason`` why a claim is not tested;
+    ``figure`` is "" where no figure shows the claim.
     """
 
     id: str
@@ -39,6 +39,7 @@ class ClaimRow(NamedTuple):
     setting: str
     treated: str
     control: str
+    measures: str
     measured: str
     n: str
     passes: str
@@ -71,6 +72,7 @@ def _row(folder: str, record: Record, claim: dict[str, Any]) -> ClaimRow:
         setting=setting(record),
         treated=treated,
         control=control,
+        measures=words.get("measures", ""),
         measured=measured(claim["value"], claim["interval"]),
         n=f"{claim['n']:,}",
         passes=words.get("passes") or claim["criterion"],
@@ -107,6 +109,11 @@ def dataset(record: Record) -> str:
     """Return the data of a record in words."""
     name = record.summary.get("dataset") or ""
     return WORDS["datasets"].get(name, name)
+
+
+def read(record: Record) -> str:
+    """Return what a network reads of the data of a record, in words."""
+    return WORDS["read"].get(record.summary["dataset"], dataset(record))
 
 
 def setting(record: Record) -> str:
