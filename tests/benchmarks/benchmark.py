@@ -53,8 +53,8 @@ def config_of(benchmark: Benchmark, n_replicates: int) -> ClassifierConfig:
     )  # fmt: skip
 
 
-def operations(config: ClassifierConfig, n_images: int) -> float:
-    """Return the floating-point operations of all matrix products of one replicate's training.
+def products(config: ClassifierConfig) -> tuple[float, float]:
+    """Return the floating-point operations of one network's products in a step: forward, training.
 
     A layer costs 2·batch·inputs·outputs forward, as much for its weights' gradient and as much
     for its inputs' gradient, which the first layer does not need. Noise, Adam and softmax count
@@ -62,7 +62,12 @@ def operations(config: ClassifierConfig, n_images: int) -> float:
     """
     widths = (28 * 28, *config.hidden_sizes, 10 + config.n_aux)
     layers = [2 * config.batch_size * i * o for i, o in pairwise(widths)]
-    forward, training = sum(layers), 3 * sum(layers) - layers[0]
+    return sum(layers), 3 * sum(layers) - layers[0]
+
+
+def operations(config: ClassifierConfig, n_images: int) -> float:
+    """Return the floating-point operations of all products of one replicate's training."""
+    forward, training = products(config)
     teacher_steps = config.teacher_epochs * -(-n_images // config.batch_size)
     student_steps = config.student_epochs * -(-config.n_inputs // config.batch_size)
     return teacher_steps * training + student_steps * (forward + len(STUDENTS) * training)
