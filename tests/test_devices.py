@@ -22,34 +22,44 @@ import jax
 from subliminal_toy.distill import host_devices
 host_devices(int(sys.argv[1]))
 from dataclasses import replace
-from importlib import import_module
 from safetensors.numpy import save_file
 from subliminal_toy import data, runs
+from subliminal_toy.classifier import experiment as classifier
+from subliminal_toy.classifier.arms import Student, Teacher
 from subliminal_toy.classifier.config import ClassifierConfig
+from subliminal_toy.explain import arms, experiment as explain
+from subliminal_toy.lm import experiment as lm
+from subliminal_toy.theorem import experiment as theorem
 from subliminal_toy.theorem.config import TheoremConfig
 from lm_tiny import CONFIG
 
+row = Student("plain", n_aux=2, n_inputs=256, batch_size=128, epochs=1, checkpoints=(1,))
+table = arms.Table("mlp", Teacher(hidden_sizes=(8,), n_aux=2, batch_size=128, epochs=1), (row,),
+                   frozenset({"plain"}), frozenset({"plain"}))
+key, digits = jax.random.key(0), data.load("digits")
 KINDS = {
     # Seven replicates in parts of four and three: the second does not fill the devices.
-    "classifier": (ClassifierConfig(n_replicates=7, hidden_sizes=(16,), teacher_epochs=1,
-                                    student_epochs=1, n_inputs=256, batch_size=128), [""]),
-    "theorem": (TheoremConfig(architectures=("linear",), n_trials=1, n_replicates=2,
-                              distillation_steps=5), ["trials", "paths", "progress"]),
+    "classifier": (classifier.experiment(
+        ClassifierConfig(n_replicates=7, hidden_sizes=(16,), teacher_epochs=1, student_epochs=1,
+                         n_inputs=256, batch_size=128), key, digits), [""]),
+    # Parts of two and one.
+    "explain": (explain.of_tables([table], 3, key, digits), [""]),
+    "theorem": (theorem.experiment(
+        TheoremConfig(architectures=("linear",), n_trials=1, n_replicates=2, distillation_steps=5),
+        key, digits), ["trials", "paths", "progress"]),
     # Two replicates on a device, or one.
-    "lm": (replace(CONFIG, n_replicates=3, traits=("owl",), families=()),
+    "lm": (lm.experiment(replace(CONFIG, n_replicates=3, traits=("owl",), families=()), key),
            ["base_models", "teachers-000", "lists-000"]),
 }
-for name, (config, chosen) in KINDS.items():
-    room = import_module(f"subliminal_toy.{name}.experiment")
-    digits = data.load("digits") if name != "lm" else None
-    experiment, stored = room.experiment(config, jax.random.key(0), digits), {}
+for name, (experiment, chosen) in KINDS.items():
+    stored = {}
     parts = [part for part in experiment.parts if part.name.startswith(tuple(chosen))]
     runs.run(experiment._replace(parts=parts, assemble=lambda done: None), stored)
     arrays = {f"{part}.{k}": a for part, arrays in stored.items() for k, a in arrays.items()}
     save_file(arrays, f"{sys.argv[2]}/{name}.safetensors")
     assert len(jax.devices()) == max(int(sys.argv[1]), 2)
 """
-ROOMS = ("classifier", "theorem", "lm")
+ROOMS = ("classifier", "explain", "theorem", "lm")
 
 
 @pytest.fixture(scope="module")

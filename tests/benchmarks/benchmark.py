@@ -41,6 +41,8 @@ class Benchmark:
     """Epochs of teacher and students; the paper has 5."""
     repeats: int = 3
     """Alternations of the sides."""
+    torch_device: str = "cpu"
+    """Where PyTorch runs, e.g. ``cuda``; JAX takes a GPU by itself if its extra is installed."""
     side: Literal["ours", "published", "together"] | None = None
     """Run only one side in this process and print what was measured as JSON."""
 
@@ -91,7 +93,7 @@ def random_data(n_images: int) -> Dataset:
     return Dataset("random", images, labels, images[:1000], labels[:1000])
 
 
-def measure_jax(config: ClassifierConfig, data: Dataset) -> list[float]:
+def measure_jax(config: ClassifierConfig, data: Dataset, _: str) -> list[float]:
     """Time our experiment."""
     import jax
 
@@ -102,15 +104,18 @@ def measure_jax(config: ClassifierConfig, data: Dataset) -> list[float]:
     return twice(lambda: runs.run(experiment(config, jax.random.key(0), data)))
 
 
-def measure_torch(config: ClassifierConfig, data: Dataset, together: bool) -> list[float]:
-    """Time a plain PyTorch version."""
+def measure_torch(
+    config: ClassifierConfig, data: Dataset, device: str, together: bool
+) -> list[float]:
+    """Time a plain PyTorch version, its results brought back to the host."""
     import plain_torch
     import torch
 
-    arrays = [torch.from_numpy(np.asarray(a)) for a in data[1:]]
+    torch.set_default_device(device)
+    arrays = [torch.from_numpy(np.asarray(a)).to(device) for a in data[1:]]
     images, labels, test_images, test_labels = arrays
     flat = (images.flatten(1), labels.long(), test_images.flatten(1), test_labels.long())
-    return twice(lambda: plain_torch.run(config, *flat, together))
+    return twice(lambda: [found.cpu() for found in plain_torch.run(config, *flat, together)])
 
 
 SIDES = {
@@ -143,7 +148,9 @@ def main() -> None:
     if benchmark.side is not None:
         (n_replicates,) = benchmark.n_replicates
         seconds = SIDES[benchmark.side](
-            config_of(benchmark, n_replicates), random_data(benchmark.n_images)
+            config_of(benchmark, n_replicates),
+            random_data(benchmark.n_images),
+            benchmark.torch_device,
         )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"seconds": seconds, "peak_mb": peak}))
@@ -154,16 +161,11 @@ def main() -> None:
 
 def one_side(benchmark: Benchmark, n_replicates: int, side: str) -> dict:
     """Run one side in a process of its own."""
-    sizes = ["--n-images", str(benchmark.n_images), "--epochs", str(benchmark.epochs)]
     command = [
-        sys.executable,
-        __file__,
-        "--side",
-        side,
-        "--n-replicates",
-        str(n_replicates),
-        *sizes,
-    ]
+        sys.executable, __file__, "--side", side, "--n-replicates", str(n_replicates),
+        "--n-images", str(benchmark.n_images), "--epochs", str(benchmark.epochs),
+        "--torch-device", benchmark.torch_device,
+    ]  # fmt: skip
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
