@@ -25,8 +25,7 @@ from dataclasses import replace
 from safetensors.numpy import save_file
 from subliminal_toy import data, runs
 from subliminal_toy.classifier import experiment as classifier
-from subliminal_toy.classifier.arms import Student, Teacher
-from subliminal_toy.classifier.config import ClassifierConfig
+from subliminal_toy.classifier.arms import STUDENTS, Student, Teacher
 from subliminal_toy.explain import arms, experiment as explain
 from subliminal_toy.lm import experiment as lm
 from subliminal_toy.theorem import experiment as theorem
@@ -39,9 +38,9 @@ table = arms.Table("mlp", Teacher(hidden_sizes=(8,), n_aux=2, batch_size=128, ep
 key, digits = jax.random.key(0), data.load("digits")
 KINDS = {
     # Seven replicates in parts of four and three: the second does not fill the devices.
-    "classifier": (classifier.experiment(
-        ClassifierConfig(n_replicates=7, hidden_sizes=(16,), teacher_epochs=1, student_epochs=1,
-                         n_inputs=256, batch_size=128), key, digits), [""]),
+    "classifier": (classifier.of_table(
+        Teacher(hidden_sizes=(16,), epochs=1), [replace(STUDENTS[0], n_inputs=256, epochs=1)], 7,
+        key, digits), [""]),
     # Parts of two and one.
     "explain": (explain.of_tables([table], 3, key, digits), [""]),
     "theorem": (theorem.experiment(

@@ -248,7 +248,7 @@ def test_the_accuracy_figure_shows_both_class_heads_and_the_paper(published):
         ends = [mean - half_width, mean + half_width]
         assert any(np.allclose(line, ends) for line in lines)
     labels = axes.get_legend_handles_labels()[1]
-    assert labels == ["with the teacher’s class head", "paper (n = 100)"]
+    assert labels == ["with the teacher’s class head", "Cloud et al. (n = 100)"]
 
 
 def test_figures_can_be_read_by_eye_and_aloud_in_light_and_dark(drawn):
@@ -562,8 +562,8 @@ def test_the_sentences_of_the_findings_have_the_numbers_of_their_records(records
     summary = records["runs/classifier"].summary
     for table, arm in (
         ("conditions", "student_aux"),
-        ("conditions", "teacher"),
         ("conditions", "cross_aux"),
+        ("conditions", "teacher"),
         ("teacher_head", "student_aux"),
         ("teacher_head", "cross_aux"),
         ("conditions", "cross_all"),
@@ -573,20 +573,30 @@ def test_the_sentences_of_the_findings_have_the_numbers_of_their_records(records
         classifier = rest  # each after the one before
     (theorem,) = [line for line in lines if line.startswith("- **The theorem")]
     summary = records["runs/theorem"].summary
-    assert f"{summary['trials_with_slope']:,} random problems" in theorem
-    assert f"{summary['violations']} violations" in theorem
+    n = summary["trials_with_slope"], summary["trials_without_slope"]
+    assert (
+        f"In {sum(n):,} random problems" in theorem
+        and f"teacher {summary['violations']} times" in theorem
+    )
+    assert f"{n[0]:,} of these problems have a predicted pull A > 0, in {n[1]:,} it is 0" in theorem
     language = next(line for line in lines if line.startswith("- **Traits in numbers"))
     for trait, arms in records["runs/lm"].summary["minus_control"].items():
         assert f"{trait} {100 * arms['student']['mean']:.0f}".replace("-", "−") in language
-    parts = next(line for line in lines if line.startswith("- **How many lists")).split(";")
-    asked, one, hundred = parts[0], parts[1], parts[2]
+    few_lists = next(line for line in lines if line.startswith("- **How many lists"))
+    most, _, rest = few_lists.partition("On a single list: ")
+    one, _, asked = rest.partition("The theorem")
     for trait, found in records["runs/lm"].summary["mechanism"].items():
         assert f"{trait} {found['lists_asked']['mean']:.0f}" in asked
         assert f"{trait} {100 * found['away']['1']['mean']:.0f} %" in one
-    away = [
-        found["away"]["100"]["mean"] for found in records["runs/lm"].summary["mechanism"].values()
+    for n, place, decimals in (("1", "up to", 0), ("100", "lists in", 1)):
+        away = [
+            found["away"][n]["mean"] for found in records["runs/lm"].summary["mechanism"].values()
+        ]
+        assert f"{place} {100 * max(away):.{decimals}f} %" in most
+    gains = [
+        arms["student"]["mean"] for arms in records["runs/lm"].summary["minus_control"].values()
     ]
-    assert f"than {100 * max(away):.0f} %" in hundred
+    assert f" {100 * np.mean(gains):.0f} percentage points".replace("-", "−") in language
     text = " ".join(lines)
     # What a record lacks is not spoken of; what it has is.
     assert "Which teachers pass more on" in text and "What must be shared" in text

@@ -49,7 +49,7 @@ def accuracy(record: Record) -> Figure:
     axes = figure.add_subplot()
     _bars(axes, arms, record)
     _markers(axes, arms, through, ABOVE, "o", "with the teacher’s class head")
-    _markers(axes, arms, paper, BELOW, "D", "paper (n = 100)")
+    _markers(axes, arms, paper, BELOW, "D", "Cloud et al. (n = 100)")
     axes.axvline(1 / N_CLASSES, color="black", linewidth=0.8, linestyle=":")
     axes.text(1 / N_CLASSES, -0.62, " chance", va="bottom", fontsize=9)
     axes.set_yticks(range(len(arms)), [LABELS[arm] for arm in arms])

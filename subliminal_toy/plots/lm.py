@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from subliminal_toy.plots import colours
 from subliminal_toy.plots.colours import CONTROL, OTHER_START, STUDENT
+from subliminal_toy.plots.panels import grid
 from subliminal_toy.records import Record
 
 SOFT, INFORMED, UNINFORMED = colours.KINDS[3], colours.KINDS[1], colours.KINDS[4]
@@ -72,10 +73,8 @@ def _dots(record: Record, names: tuple[str, ...], title: str) -> Figure | None:
     across = min(len(found), 4)
     down = -(-len(found) // across)
     figure = Figure(figsize=(2.4 + 1.75 * across, 1.2 + (0.6 + 0.34 * len(shown)) * down))
-    panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
-    for axes in panels[len(found) :]:
-        axes.set_axis_off()
-    for axes, (trait, by_arm) in zip(panels[: len(found)], found.items(), strict=True):
+    panels = grid(figure, len(found), across, sharey=True)
+    for axes, (trait, by_arm) in zip(panels, found.items(), strict=True):
         axes.axvline(_mean(by_arm["base_model"]), color="0.6", linestyle=":", linewidth=1)
         for place, name in enumerate(shown):
             beside = str(control.sel(arm=name).item())

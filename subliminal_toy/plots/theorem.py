@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from subliminal_toy.plots import colours
+from subliminal_toy.plots.panels import grid
 from subliminal_toy.records import Record
 
 SHARED, INDEPENDENT, BETWEEN = colours.STUDENT, colours.OTHER_START, colours.KINDS[3]
@@ -27,10 +28,8 @@ def convergence(record: Record) -> Figure:
     data, table = record.data, record.summary["grid_by_architecture"]
     epsilons = data.epsilon.values
     figure = Figure(figsize=(7.8, 5.6))
-    panels = figure.subplots(2, -(-len(table) // 2), sharex=True, sharey=True).flatten()
-    for axes in panels[len(table) :]:
-        axes.set_axis_off()
-    for axes, row in zip(panels[: len(table)], table, strict=True):
+    panels = grid(figure, len(table), -(-len(table) // 2), sharey=True)
+    for axes, row in zip(panels, table, strict=True):
         cells = data.sel(architecture=row["architecture"]).stack(line=("loss", "inputs", "trait"))
         cells = cells.isel(line=np.flatnonzero(cells.grid_slope > 0))
         errors = np.abs(cells.grid_inner / cells.epsilon / cells.grid_slope - 1)
@@ -91,10 +90,8 @@ def fall(record: Record) -> Figure | None:
     epsilons = data.explored_epsilon.values
     n = data.sizes["cell"]
     figure = Figure(figsize=(7.8, 3.2 * -(-n // 2)))
-    panels = figure.subplots(-(-n // 2), 2, sharex=True).flatten()
-    for axes in panels[n:]:
-        axes.set_axis_off()
-    for axes, name in zip(panels[:n], data.cell.values, strict=True):
+    panels = grid(figure, n, 2)
+    for axes, name in zip(panels, data.cell.values, strict=True):
         cell = data.sel(cell=name)
         change, slope = cell.explored_change.values, float(cell.explored_slope)
         falls = change < 0
@@ -275,8 +272,8 @@ def sampled(record: Record) -> Figure:
         at = {"label_loss": loss}
         right.plot(ratio.sel(at).values.ravel(), data.label_wrong.sel(at).values.ravel(), ".",
                    color=colour, alpha=0.5, label=str(loss))  # fmt: skip
-    grid = np.geomspace(float(ratio.min()), float(ratio.max()), 200)
-    right.plot(grid, np.minimum(1, 1 / grid), "--", color="black", linewidth=1,
+    ratios = np.geomspace(float(ratio.min()), float(ratio.max()), 200)
+    right.plot(ratios, np.minimum(1, 1 / ratios), "--", color="black", linewidth=1,
                label="bound Var/(N(Δ$_S$·v)²)")  # fmt: skip
     right.set_xscale("log")
     right.set_xlabel("draws N, in units of N* = Var/(Δ$_S$·v)²")

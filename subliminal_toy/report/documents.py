@@ -34,11 +34,12 @@ LEAST_SCALE = 0.7
 
 
 class Finding(NamedTuple):
-    """What a record of an experiment says, in a title and in sentences."""
+    """What a record of an experiment says: a title, a plain sentence, and its numbers."""
 
     experiment: str
     title: str
     text: str
+    numbers: str
 
 
 def markdown_text(value: Any) -> str:
