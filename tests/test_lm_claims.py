@@ -343,7 +343,7 @@ def test_a_diverged_student_has_a_summary_and_figures():
     record = Record(data, {}, summary, {})
     drawn = {name: figure(record) for name, figure in plots.FIGURES.items()}
     assert {name for name, figure in drawn.items() if figure} == {
-        "arms", "lineage", "matrix", "detectors", "mechanism",
+        "arms", "matrix", "detectors", "mechanism",
     }  # fmt: skip
 
 

@@ -609,6 +609,30 @@ def test_the_sentences_of_the_findings_have_the_numbers_of_their_records(records
     assert "exploratory" in report.block("findings", {"x": old})
 
 
+def test_of_the_same_models_with_fewer_traits_only_what_is_new_is_shown(records):
+    """A record of the same seed and replicates would repeat its claims as if they were others."""
+    whole = records["runs/lm"]
+    claims, few = whole.summary["claims"], {**whole.manifest["config"], "traits": ["owl"]}
+    without = [claim for claim in claims if claim["id"] != "E3"]
+    both = {
+        "few": whole._replace(manifest={**whole.manifest, "config": few}),
+        "whole": whole._replace(summary={**whole.summary, "claims": without}),
+    }
+    rows = report.claims_rows(both)
+    assert [row.id for row in rows if row.record == "few"] == ["E3"]
+    assert [row.id for row in rows if row.record == "whole"] == [claim["id"] for claim in without]
+    text = report.block("findings", both)
+    for title in ("Traits in numbers", "How many lists", "Detectors"):
+        assert text.count(f"**{title}") == 1
+    html = report.page(both)
+    assert html.count('data-widget="lm"') == 1
+    assert html.count('-arms"><div') == html.count('-detectors"><div') == 1
+    # Another seed makes other models.
+    both["few"] = both["few"]._replace(manifest={**both["few"].manifest, "seed": 99})
+    assert len(report.claims_rows(both)) == len(claims) + len(without)
+    assert report.block("findings", both).count("**Detectors") == 2
+
+
 def test_titles_and_captions_use_the_projects_words():
     """One word for one thing, and nothing that a record does not show (DESIGN, section 6)."""
     text = json.dumps(SECTIONS) + (documents.HERE / "page.html").read_text(encoding="utf-8")

@@ -117,7 +117,12 @@ def arms(record: Record) -> Figure | None:
 
 
 def lineage(record: Record) -> Figure | None:
-    """Students whose base model shares its start, its corpus, or part of its start."""
+    """Students whose base model shares its start, its corpus, or part of its start.
+
+    None if there is only the other start of the claims, which is among their arms.
+    """
+    if not set(LINEAGE) & set(record.data.arm.values.tolist()) - {"student", "cross_model"}:
+        return None
     gain, other = _gain(record), _gain(record, "cross_model")
     title = f"By {gain:.0f} points if student and teacher began alike, else by {other:.0f}"
     return _dots(record, LINEAGE, title)

@@ -107,7 +107,8 @@ what is not shown."""
 
 def findings(records: Records) -> list[Finding]:
     """Return what the records say in sentences, in the order of the page's sections."""
-    lines = TEXT.get_template("sentences.md").render(records=records).splitlines()
+    extra = tables.supplements(records)
+    lines = TEXT.get_template("sentences.md").render(records=records, extra=extra).splitlines()
     found = [Finding(*line.split("|")) for line in lines if line.strip()]
     return sorted(found, key=lambda finding: list(SECTIONS).index(finding.experiment))
 
@@ -156,6 +157,10 @@ def page(records: Records) -> str:
         raise UserError(f"The page has no section for the experiment '{unknown}'.")
     rows = tables.by_kind(tables.claims_rows(records))
     entries = {folder: _entry(f"record-{i}", r) for i, (folder, r) in enumerate(records.items())}
+    for folder in tables.supplements(records):
+        shown = {name for f, entry in entries.items() if f != folder for name in entry["images"]}
+        new = {k: v for k, v in entries[folder]["images"].items() if k not in shown}
+        entries[folder] |= {"images": new, "data": None}
     return HTML.get_template("page.html").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),

@@ -51,10 +51,43 @@ class ClaimRow(NamedTuple):
     figure: str
 
 
+def supplements(records: Records) -> set[str]:
+    """Return the folders of records whose very models another one has, with more traits.
+
+    Of these only what the other lacks is shown.
+    """
+
+    def models(record: Record) -> tuple:
+        config = record.manifest["config"]
+        numbers = (config.get(name) for name in ("first_replicate", "n_replicates"))
+        return record.manifest["experiment"], record.manifest["seed"], *numbers
+
+    def traits(record: Record) -> set[str]:
+        return set(record.manifest["config"].get("traits", ()))
+
+    return {
+        folder
+        for folder, record in records.items()
+        for other in records.values()
+        if models(record) == models(other) and traits(record) < traits(other)
+    }
+
+
 def claims_rows(records: Records) -> list[ClaimRow]:
     """Return the claims of all records: the one source of terminal, README and page."""
-    return [_row(folder, record, c) for folder, record in records.items()
-            for c in record.summary["claims"]]  # fmt: skip
+    extra = supplements(records)
+    judged = {
+        (record.manifest["experiment"], claim["id"])
+        for folder, record in records.items()
+        for claim in record.summary["claims"]
+        if folder not in extra
+    }
+    return [
+        _row(folder, record, claim)
+        for folder, record in records.items()
+        for claim in record.summary["claims"]
+        if folder not in extra or (record.manifest["experiment"], claim["id"]) not in judged
+    ]
 
 
 def by_kind(rows: Sequence[ClaimRow]) -> list[ClaimRow]:
@@ -126,7 +159,7 @@ def setting(record: Record) -> str:
     if "architectures" in config:
         return f"{data}, {len(config['architectures'])} kinds of networks"
     if n_params := summary.get("base_model", {}).get("parameters"):
-        return f"{data}, {n_params:,} parameters"
+        return f"{data}, {n_params:,} parameters, {len(config['traits'])} traits"
     return f"{data}, MLP" if record.manifest["experiment"] == "explain" else data
 
 
