@@ -597,6 +597,16 @@ def test_the_sentences_of_the_findings_have_the_numbers_of_their_records(records
         arms["student"]["mean"] for arms in records["runs/lm"].summary["minus_control"].values()
     ]
     assert f" {100 * np.mean(gains):.0f} percentage points".replace("-", "−") in language
+    for title, arms in (
+        ("What in the lists", ("student", "shuffled_within", "shuffled_across", "unigrams")),
+        ("Whether one direction", ("student", *(f"update_{k}" for k in ("without", "only")))),
+    ):
+        rest = next(line for line in lines if line.startswith(f"- **{title}"))
+        for arm in arms:
+            for trait, found in records["runs/lm"].summary["minus_control"].items():
+                gain = re.sub(r"([\[\]])", r"\\\1", tables.percent(found[arm], ""))
+                _, there, rest = rest.partition(f"{trait} {gain}")
+                assert there, (title, arm, trait)  # each after the one before
     text = " ".join(lines)
     # What a record lacks is not spoken of; what it has is.
     assert "Which teachers pass more on" in text and "What must be shared" in text
