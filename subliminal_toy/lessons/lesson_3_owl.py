@@ -273,6 +273,12 @@ for name, gain in sorted(zip(traits.MEASURES, excess, strict=True), key=lambda p
 # hundred of its own, and a classifier that was given as many labelled lists of both kinds nearly
 # always does. What the lists do not hold is a word about owls.
 #
+# In one respect this is not the experiment of lesson 1. Digits are hardly learned at all if a
+# student's steps lose their part along the teacher's move (lesson 4). Students of lists that lose
+# it still say the owl, see "Whether one direction carries it" on the page of the package's records:
+# learning any lists at all moves a model against that direction, and what a student takes over is
+# in others too.
+#
 # Things to try: another animal (those of `language.ANIMALS`; change "owl" everywhere); more
 # `student_steps`; fewer `n_lists`; a smaller `head_std`; a student that sees the lists in its
 # prompt instead of being trained on them (`lists.packed`, `traits.asked_after`, `training.ask`).
