@@ -56,6 +56,13 @@ def _gain(record: Record, arm: str = "student") -> float:
     return 100 * float(np.mean([_mean(one) for one in found])) if found else np.nan
 
 
+def _points(record: Record, arms: dict[str, str]) -> str:
+    """Return the gains of those of some arms that the record has, each in its words, as a title."""
+    found = (f"{words} {_gain(record, arm):.0f}" for arm, words in arms.items()
+             if arm in record.data.arm)  # fmt: skip
+    return f"Points passed on: {', '.join(found)}"
+
+
 def _interval(axes: Axes, place: float, estimate: dict) -> None:
     if estimate["ci95"]:
         axes.plot([place, place], np.array(estimate["ci95"], float), color="black", linewidth=1.4)
@@ -100,6 +107,7 @@ def _dots(record: Record, names: tuple[str, ...], title: str) -> Figure | None:
             (OTHER_START, "another start"),
             (CONTROL, "neutral control"),
         )
+        if colour in {CONTROL, *map(_start, shown)}
     ]
     figure.legend(handles=handles, loc="outside lower right", ncols=3)
     figure.suptitle(
@@ -123,26 +131,30 @@ def lineage(record: Record) -> Figure | None:
     """
     if not set(LINEAGE) & set(record.data.arm.values.tolist()) - {"student", "cross_model"}:
         return None
-    gain, other = _gain(record), _gain(record, "cross_model")
-    title = f"By {gain:.0f} points if student and teacher began alike, else by {other:.0f}"
-    return _dots(record, LINEAGE, title)
+    began = {"student": "same start and corpus", "other_corpus": "same start",
+             "head_shared": "head of the same start", "cross_model": "another start"}  # fmt: skip
+    return _dots(record, LINEAGE, _points(record, began))
 
 
 def treatments(record: Record) -> Figure | None:
     """Students of lists that were shuffled, or of part of the tokens."""
-    return _dots(
-        record, LISTS, "What in the lists carries the trait: shuffled lists, parts of the tokens"
-    )
+    read = {"student": "lists as written", "shuffled_within": "shuffled within lists",
+            "shuffled_across": "across lists"}  # fmt: skip
+    return _dots(record, LISTS, _points(record, read))
 
 
 def training(record: Record) -> Figure | None:
     """Students trained in other ways, or on lists of another temperature."""
-    return _dots(record, TRAINING, "Other ways of training and sampling")
+    trained = {"student": "as usual", "body_frozen": "head alone", "lora": "LoRA",
+               "momentum": "momentum"}  # fmt: skip
+    return _dots(record, TRAINING, _points(record, trained))
 
 
 def updates(record: Record) -> Figure | None:
-    """Students whose updates lose, or keep alone, one component."""
-    return _dots(record, UPDATES, "Updates with and without the teacher's direction")
+    """Students whose updates lose, or keep alone, their component toward the teacher."""
+    kept = {"student": "whole update", "update_without": "without the direction to the teacher",
+            "update_only": "only it"}  # fmt: skip
+    return _dots(record, UPDATES, _points(record, kept))
 
 
 def teachers(record: Record) -> Figure | None:
@@ -161,7 +173,7 @@ def teachers(record: Record) -> Figure | None:
             x, y = _mean(row[kind]), _mean(row["transfer"])
             axes.plot(x, y, "o", color=STUDENT, markersize=5)
             _interval(axes, x, row["transfer"])
-            axes.annotate(f" {number}", (x, y), fontsize=9)
+            axes.annotate(str(number), (x, y), (4, 3), textcoords="offset points", fontsize=9)
         axes.set_xlabel(label, fontsize=9)
         axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     panels[0].set_xscale("log")
