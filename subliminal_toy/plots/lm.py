@@ -131,9 +131,8 @@ def lineage(record: Record) -> Figure | None:
     """
     if not set(LINEAGE) & set(record.data.arm.values.tolist()) - {"student", "cross_model"}:
         return None
-    began = {"student": "same start and corpus", "other_corpus": "same start",
-             "head_shared": "head of the same start", "cross_model": "another start"}  # fmt: skip
-    return _dots(record, LINEAGE, _points(record, began))
+    shared = {"student": "all shared", "other_corpus": "the start", "cross_model": "the corpus"}
+    return _dots(record, LINEAGE, _points(record, shared))
 
 
 def treatments(record: Record) -> Figure | None:
