@@ -131,8 +131,9 @@ def lineage(record: Record) -> Figure | None:
     """
     if not set(LINEAGE) & set(record.data.arm.values.tolist()) - {"student", "cross_model"}:
         return None
-    shared = {"student": "all shared", "other_corpus": "the start", "cross_model": "the corpus"}
-    return _dots(record, LINEAGE, _points(record, shared))
+    began = {"student": "from the same start", "other_corpus": "with another corpus",
+             "cross_model": "from another start"}  # fmt: skip
+    return _dots(record, LINEAGE, _points(record, began))
 
 
 def treatments(record: Record) -> Figure | None:
