@@ -10,12 +10,13 @@ import numpy as np
 import page_records
 import pytest
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from subliminal_toy import plots, publish, report, stats
 from subliminal_toy.classifier.arms import PUBLISHED
 from subliminal_toy.classifier.config import PRESETS
 from subliminal_toy.errors import UserError
-from subliminal_toy.plots import colours
+from subliminal_toy.plots import colours, panels
 from subliminal_toy.plots.classifier import LABELS
 from subliminal_toy.report import documents, tables
 from subliminal_toy.report.payloads import PAYLOADS
@@ -617,6 +618,15 @@ def test_the_sentences_of_the_findings_have_the_numbers_of_their_records(records
     config = {k: v for k, v in few.manifest["config"].items() if k != "teacher"}
     old = few._replace(manifest={**few.manifest, "config": config})
     assert "exploratory" in report.block("findings", {"x": old})
+
+
+def test_the_lowest_panel_of_every_column_has_labels():
+    figure = Figure()
+    found = panels.grid(figure, 5, 3)
+    figure.draw_without_rendering()
+    labelled = [axes.xaxis.get_tick_params()["labelbottom"] for axes in found]
+    assert labelled == [False, False, True, True, True] and len(figure.axes) == 6
+    assert not figure.axes[5].axison
 
 
 def test_of_the_same_models_with_fewer_traits_only_what_is_new_is_shown(records):
