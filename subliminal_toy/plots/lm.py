@@ -1,4 +1,7 @@
-"""The language model: arms, transfer matrix, number of lists, teachers, detectors, mechanism."""
+"""The language model: arms, transfer matrix, number of lists, teachers, detectors, mechanism.
+
+Longer than 300 lines: a function for each figure, and what most of them share.
+"""
 
 import numpy as np
 from matplotlib.axes import Axes
