@@ -4,7 +4,6 @@ Both needs are estimated from shapes before anything is computed or written; the
 meant to be low.
 """
 
-import ctypes
 import os
 import platform
 import time
@@ -17,16 +16,6 @@ from typing import Any, NamedTuple
 from subliminal_toy.errors import UserError
 
 DAY = 86_400.0
-
-
-def give_back() -> None:
-    """Return to the system what is free of this process's memory, where the C library can (glibc).
-
-    What compiling took stays with the process else: some 250 MB.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 class Needs(NamedTuple):

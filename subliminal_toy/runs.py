@@ -18,7 +18,6 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 from threadpoolctl import threadpool_limits
 
-from subliminal_toy import machine
 from subliminal_toy.errors import UserError
 from subliminal_toy.files import missing, remove_empty, remove_tree, write
 
@@ -98,7 +97,6 @@ def run(
             pool.shutdown(cancel_futures=True)
             raise
     status(1.0, "finished")
-    machine.give_back()
     return experiment.assemble(finished)
 
 

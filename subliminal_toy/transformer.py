@@ -184,9 +184,8 @@ def sample(
 ) -> Int[Array, "batch new"]:
     """Continue every prompt by at most ``n_new`` tokens; after ``end`` there is only ``end``.
 
-    Each row has its own key, so that how rows are
-    batched changes nothing. Sampling stops as soon as every row has ended. Length and ``n_new``
-    together may not exceed the context.
+    Each row has its own key, so that how rows are batched changes nothing. Sampling stops as soon
+    as every row has ended. Length and ``n_new`` together may not exceed the context.
     """
     batch, length = prompts.shape
     cache = empty_cache(shape, batch, length + n_new)

@@ -647,10 +647,11 @@ def test_of_the_same_models_with_fewer_traits_only_what_is_new_is_shown(records)
     html = report.page(both)
     assert html.count('data-widget="lm"') == 1
     assert html.count('-arms"><div') == html.count('-detectors"><div') == 1
-    # Another seed makes other models.
-    both["few"] = both["few"]._replace(manifest={**both["few"].manifest, "seed": 99})
-    assert len(report.claims_rows(both)) == len(claims) + len(without)
-    assert report.block("findings", both).count("**Detectors") == 2
+    # Another seed makes other models, another width too.
+    for other in ({"seed": 99}, {"config": few | {"width": 64}}):
+        apart = both | {"few": both["few"]._replace(manifest=both["few"].manifest | other)}
+        assert len(report.claims_rows(apart)) == len(claims) + len(without)
+        assert report.block("findings", apart).count("**Detectors") == 2
 
 
 def test_titles_and_captions_use_the_projects_words():

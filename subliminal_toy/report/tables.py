@@ -59,8 +59,8 @@ def supplements(records: Records) -> set[str]:
 
     def models(record: Record) -> tuple:
         config = record.manifest["config"]
-        numbers = (config.get(name) for name in ("first_replicate", "n_replicates"))
-        return record.manifest["experiment"], record.manifest["seed"], *numbers
+        rest = {name: config[name] for name in config.keys() - {"traits", "families"}}
+        return record.manifest["experiment"], record.manifest["seed"], rest
 
     def traits(record: Record) -> set[str]:
         return set(record.manifest["config"].get("traits", ()))
