@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 import xarray as xr
 from scipy import stats as scipy_stats
@@ -124,8 +125,7 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (a * b).sum(1) / np.where(length > 0, length, 1)
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A statement, its criterion, what was measured, and the verdict.
 
     ``value`` is None where what was measured is not a number; ``reason`` says why a claim is not
@@ -137,8 +137,8 @@ class Claim:
     criterion: str
     value: float | None
     interval: tuple[float, float] | None
-    n: int
-    verdict: str
+    n: Annotated[int, msgspec.Meta(ge=0)]
+    verdict: Literal["reproduced", "not reproduced", "not tested"]
     reason: str
 
 
@@ -172,17 +172,9 @@ def unless_diverged(claims: Sequence[Claim], diverged: int, n: int) -> list[Clai
     if not diverged:
         return list(claims)
     reason = f"{diverged} of {n} replicates diverged"
-    return [replace(claim, verdict=NOT_TESTED, reason=reason) for claim in claims]
+    return [msgspec.structs.replace(claim, verdict=NOT_TESTED, reason=reason) for claim in claims]
 
 
 def as_json(item: Estimate | Claim) -> dict:
     """Return the fields as they stand in ``summary.json``, numbers that are not finite as None."""
-    return _finite(asdict(item))
-
-
-def _finite(item: Any) -> Any:
-    if isinstance(item, dict):
-        return {key: _finite(value) for key, value in item.items()}
-    if isinstance(item, (list, tuple)):
-        return [_finite(value) for value in item]
-    return None if isinstance(item, float) and not math.isfinite(item) else item
+    return msgspec.json.decode(msgspec.json.encode(item, enc_hook=float))
