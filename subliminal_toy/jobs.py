@@ -71,22 +71,22 @@ class Job:
         with mistakes_of_machines():
             finished = received()
             if finished is not None:
-                runs.run(in_step(self.experiment), finished)
+                runs.run(self.experiment, finished)
 
     def _compute(self, store: runs.Store, status: runs.Status) -> None:
         began = time.perf_counter()
         patient = status if self.may_be_long else impatient(status)
         with mistakes_of_machines():
             share(store)
-            result = runs.run(in_step(self.experiment), store, patient)
+            result = runs.run(self.experiment, store, patient)
         wall_s = time.perf_counter() - began
-        about = {
+        summary = {
             "experiment": self.name,
             "dataset": self.dataset,
             "seed": self.manifest["seed"],
             "wall_s": wall_s,
+            **module(self.name, "summary").summarize(self.config, result.data),
         }
-        summary = module(self.name, "summary").summarize(self.config, result.data)
         manifest = {
             **self.manifest,
             "devices": store.devices(),
@@ -94,7 +94,7 @@ class Job:
             "replicates_per_device": distill.Placement.used,
             "wall_s": wall_s,
         }
-        records.save(self.out, result.data, about | summary, manifest, result.params)
+        records.save(self.out, result.data, summary, manifest, result.params)
 
 
 def module(name: str, part: str) -> Any:
@@ -141,11 +141,6 @@ def received() -> dict[str, runs.Arrays] | None:
     return None if names is None else {name: load_safetensors(hosts.from_first()) for name in names}
 
 
-def in_step(experiment: runs.Experiment) -> runs.Experiment:
-    """Return the experiment with its parts in one order on all processes."""
-    return experiment._replace(side_by_side=1) if hosts.several() else experiment
-
-
 def prepare(
     name: str,
     config: Any,
@@ -175,6 +170,8 @@ def prepare(
     if hosts.is_first() and is_finished(out):
         check_identity(out, name, identity_of(manifest))
     experiment = module(name, "experiment").experiment(config, key_of(seed), dataset)
+    if hosts.several():  # the parts in one order on all processes
+        experiment = experiment._replace(side_by_side=1)
     return Job(name, config, out, may_be_long, experiment, dataset and dataset.name, manifest)
 
 
@@ -190,22 +187,20 @@ def key_of(seed: int) -> Key[Array, ""]:
 def check_folder(out: Path, resume: bool) -> None:
     """Raise UserError unless a run can begin in ``out``, or, with ``resume``, go on there."""
     files.check_folder(out)
-    if runs.Store.exists(out) and not resume:
+    unfinished, finished = runs.Store.exists(out), is_finished(out)
+    if unfinished and not resume:
         raise UserError(
             f"{out} holds an unfinished run: continue it with --resume or choose another --out."
         )
-    if is_finished(out) and not resume:
+    if finished and not resume:
         raise UserError(f"{out} already holds a finished record: choose another --out.")
-    begun = runs.Store.exists(out) or is_finished(out)
-    if out.exists() and any(out.iterdir()) and not begun:
+    if not (unfinished or finished) and out.exists() and any(out.iterdir()):
         raise UserError(f"{out} holds other files: choose an empty folder, or a new one.")
 
 
 def check_identity(out: Path, name: str, asked: Mapping[str, Any]) -> None:
     """Raise UserError unless the finished record in ``out`` is the one that is asked for."""
-    found, same = records.load(out, name).manifest, json.loads(json.dumps(asked))
-    differ = [key for key in same if found.get(key) != same[key]]
-    if differ:
+    if differ := runs.differing(records.load(out, name).manifest, asked):
         raise UserError(
             f"{out} already holds a finished record with other settings ({', '.join(differ)}): "
             "choose another --out."
@@ -213,22 +208,20 @@ def check_identity(out: Path, name: str, asked: Mapping[str, Any]) -> None:
 
 
 def impatient(status: runs.Status) -> runs.Status:
-    """Return a status that raises UserError when more than a day of work is left.
+    """Return a status that raises UserError when a day of work is left, at the speed so far."""
+    first: list[tuple[float, float]] = []
 
-    At the speed since the first status, as soon as a part is finished.
-    """
-    began: list[tuple[float, float]] = []
-
-    def listen(fraction: float, label: str) -> None:
-        status(fraction, label)
-        began.append((time.monotonic(), fraction))
-        (start, before), (now, done) = began[0], began[-1]
-        if done > before:
-            left = (now - start) * (1 - done) / (done - before)
-            if left > DAY:
-                raise UserError(
-                    f"This run would take about {duration(left)} more: say with --yes that it is "
-                    "meant, or lower the settings."
-                )
+    def listen(done: float, label: str) -> None:
+        status(done, label)
+        now = time.monotonic()
+        if not first:
+            first.append((now, done))
+        start, before = first[0]
+        left = (now - start) * (1 - done) / (done - before) if done > before else 0.0
+        if left > DAY:
+            raise UserError(
+                f"This run would take about {duration(left)} more: say with --yes that it is "
+                "meant, or lower the settings."
+            )
 
     return listen

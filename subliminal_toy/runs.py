@@ -12,16 +12,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import xarray as xr
 from safetensors.numpy import load as load_safetensors
-from safetensors.numpy import save as save_safetensors
 from threadpoolctl import threadpool_limits
 
 from subliminal_toy.errors import UserError
 from subliminal_toy.files import missing, remove_empty, remove_tree, write
+from subliminal_toy.records import Arrays, as_safetensors
 
-Arrays = dict[str, np.ndarray]
 SUFFIX = ".arrays"
 Status = Callable[[float, str], None]
 """Called with the finished fraction of the work (0 to 1) and the label of the part at work."""
@@ -100,12 +98,17 @@ def run(
     return experiment.assemble(finished)
 
 
+def differing(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return the keys of ``asked``, as JSON keeps it, whose value in ``found`` is another."""
+    return [k for k, value in json.loads(json.dumps(asked)).items() if found.get(k) != value]
+
+
 class Store(MutableMapping[str, Arrays]):
     """Finished parts of an unfinished run, a file each, in a folder beside the record to come.
 
-    A file is a line of JSON, the device that computed it and the SHA-256 of both, and then the
-    arrays as safetensors. ``identity`` says which run the parts belong to (experiment, config,
-    seed, versions); those of another run are refused with a UserError.
+    A file is three things: the SHA-256 of the rest, the device that computed it, each on a line,
+    and the arrays as safetensors. ``identity`` says which run the parts belong to (experiment,
+    config, seed, versions); those of another run are refused with a UserError.
     """
 
     FOLDER, MARKER = "unfinished", "identity.json"
@@ -114,28 +117,27 @@ class Store(MutableMapping[str, Arrays]):
         """Open or create the store under ``directory``; ``device`` computes what comes to it."""
         self._directory, self._device = directory / self.FOLDER, device
         self._made = missing(self._directory)
-        marker, asked = self._directory / self.MARKER, json.loads(json.dumps(identity))
+        marker = self._directory / self.MARKER
         if marker.exists():
-            self._compare(marker, asked)
+            self._compare(marker, identity)
         else:
             try:
                 self._directory.mkdir(parents=True, exist_ok=True)
-                write(marker, json.dumps(asked, indent=1).encode())
+                write(marker, json.dumps(identity, indent=1).encode())
             except OSError:
                 remove_empty(self._made)
                 raise
         self.resumed = len(self) > 0
         """Whether there were finished parts."""
 
-    def _compare(self, marker: Path, asked: dict[str, Any]) -> None:
+    def _compare(self, marker: Path, asked: Mapping[str, Any]) -> None:
         try:
             found = dict(json.loads(marker.read_bytes()))
         except (ValueError, TypeError) as error:
             raise UserError(
                 f"{marker} is damaged: delete {self._directory} and run again."
             ) from error
-        differ = [key for key in asked if found.get(key) != asked[key]]
-        if differ:
+        if differ := differing(found, asked):
             raise UserError(
                 f"{self._directory.parent} holds an unfinished run with other settings "
                 f"({', '.join(differ)}): resume it with the same, or choose another --out."
@@ -153,20 +155,13 @@ class Store(MutableMapping[str, Arrays]):
         """Return the device of each finished part; UserError if one is damaged."""
         return {name: self._read(name)[0] for name in self}
 
-    @staticmethod
-    def _digest(device: str, content: bytes) -> str:
-        return sha256(device.encode() + b"\n" + content).hexdigest()
-
     def _read(self, name: str) -> tuple[str, bytes]:
         path = self._path(name)
-        line, _, content = path.read_bytes().partition(b"\n")
-        try:
-            head = json.loads(line)
-            if head["sha256"] == self._digest(head["device"], content):
-                return head["device"], content
-        except (ValueError, KeyError, TypeError, AttributeError):
-            pass
-        raise UserError(f"{path} is damaged: delete it and resume.")
+        digest, _, rest = path.read_bytes().partition(b"\n")
+        if digest != sha256(rest).hexdigest().encode():
+            raise UserError(f"{path} is damaged: delete it and resume.")
+        device, _, content = rest.partition(b"\n")
+        return device.decode(), content
 
     def __getitem__(self, name: str) -> Arrays:
         """Read a part; KeyError if it is not there, UserError if it is damaged."""
@@ -176,11 +171,8 @@ class Store(MutableMapping[str, Arrays]):
 
     def __setitem__(self, name: str, arrays: Arrays) -> None:
         """Write a part, whole or not at all."""
-        # Of a number without axes NumPy makes a vector.
-        contiguous = {k: np.ascontiguousarray(v).reshape(v.shape) for k, v in arrays.items()}
-        content = save_safetensors(contiguous)
-        head = {"sha256": self._digest(self._device, content), "device": self._device}
-        write(self._path(name), json.dumps(head).encode() + b"\n" + content)
+        rest = self._device.encode() + b"\n" + as_safetensors(arrays)
+        write(self._path(name), sha256(rest).hexdigest().encode() + b"\n" + rest)
 
     def __contains__(self, name: object) -> bool:
         """Whether a part is finished."""
@@ -192,9 +184,7 @@ class Store(MutableMapping[str, Arrays]):
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the finished parts."""
-        return (
-            path.name.removesuffix(SUFFIX) for path in sorted(self._directory.glob(f"*{SUFFIX}"))
-        )
+        return (path.stem for path in sorted(self._directory.glob(f"*{SUFFIX}")))
 
     def __len__(self) -> int:
         """Return the number of finished parts."""
