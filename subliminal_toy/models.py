@@ -2,37 +2,35 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.nn.initializers import lecun_normal, variance_scaling
 from jaxtyping import Array, Float, Key, PyTree
 
 Params = PyTree[Float[Array, "..."]]
 
 
-class Law(NamedTuple):
-    """Law of initial weights: their variance times fan_in, and the shape of the distribution."""
+Law = Callable[..., nnx.Initializer]
+"""Law of initial weights, of the axes of inputs and outputs."""
 
-    variance: float
-    shape: Literal["normal", "truncated_normal", "uniform"]
-
-
-LAWS = {
-    "normal": Law(1.0, "normal"),
-    "truncated": Law(1.0, "truncated_normal"),  # Flax's own `lecun_normal`
-    "uniform": Law(1 / 3, "uniform"),  # U(±fan_in^(−1/2)), PyTorch's default
+LAWS: dict[str, Law] = {
+    "normal": partial(variance_scaling, 1.0, "fan_in", "normal"),
+    "truncated": lecun_normal,
+    # U(±fan_in^(−1/2)), PyTorch's default
+    "uniform": partial(variance_scaling, 1 / 3, "fan_in", "uniform"),
 }
-FAN_IN_NORMAL = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+FAN_IN_NORMAL = LAWS["normal"]()
 
 
 class Network(NamedTuple):
     """A network without state: ``init(key)`` makes parameters, ``apply(params, x)`` outputs.
 
-    ``apply`` takes a batch, its first axis the examples. Every experiment and the theorem take
-    any such pair.
+    ``apply`` takes a batch, its first axis the examples.
     """
 
     init: Callable[[Key[Array, ""]], Params]
@@ -40,11 +38,7 @@ class Network(NamedTuple):
 
 
 def network(build: Callable[[nnx.Rngs], Any]) -> Network:
-    """Make a ``Network`` of a Flax module.
-
-    ``build(rngs)`` returns the module. Parameters are a plain nested dict of arrays, so that
-    ``jax.grad``, ``vmap`` and optax need to know nothing of Flax.
-    """
+    """Make a ``Network`` of a Flax module, parameters a plain nested dict of arrays."""
     graphdef, _ = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
 
     def init(key):
@@ -60,14 +54,13 @@ def named_leaves(params: PyTree, prefix: str) -> dict[str, Any]:
     """Return the arrays of a tree by name, as records keep them: ``prefix.layers.0.weight``."""
     return {
         f"{prefix}." + jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        for path, leaf in jax.tree.leaves_with_path(params)
     }
 
 
 def layer_names(params: Params) -> list[str]:
     """Return the names of a classifier's layers from input to output, e.g. ``layers.0``."""
-    paths = jax.tree_util.tree_leaves_with_path(params)
-    return list(dict.fromkeys(_layer(path) for path, _ in paths))
+    return list(dict.fromkeys(_layer(path) for path, _ in jax.tree.leaves_with_path(params)))
 
 
 def _layer(path) -> str:
@@ -75,12 +68,9 @@ def _layer(path) -> str:
 
 
 def map_layers(fn: Callable[..., Array], params: Params, *others: Params) -> Params:
-    """Apply ``fn(number, leaf, *other_leaves)`` to each leaf; ``number`` is that of its layer.
-
-    Layers are counted from the input, from 0; the last is the output layer.
-    """
+    """Apply ``fn(number of the layer, leaf, *other_leaves)`` to each leaf; the input's is 0."""
     numbers = {name: number for number, name in enumerate(layer_names(params))}
-    return jax.tree_util.tree_map_with_path(
+    return jax.tree.map_with_path(
         lambda path, *leaves: fn(numbers[_layer(path)], *leaves), params, *others
     )
 
@@ -88,8 +78,7 @@ def map_layers(fn: Callable[..., Array], params: Params, *others: Params) -> Par
 def hidden_layers(params: Params) -> list[Array]:
     """Return the weights and biases of all layers but the last, which holds the heads."""
     output = layer_names(params)[-1]
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return [leaf for path, leaf in leaves if _layer(path) != output]
+    return [leaf for path, leaf in jax.tree.leaves_with_path(params) if _layer(path) != output]
 
 
 class Dense(nnx.Module):
@@ -99,11 +88,9 @@ class Dense(nnx.Module):
     short, wide product, which XLA multiplies five times as fast on a CPU as a tall, narrow one.
     """
 
-    def __init__(self, n_in: int, n_out: int, rngs: nnx.Rngs, law: Law = LAWS["normal"]):
+    def __init__(self, n_in: int, n_out: int, rngs: nnx.Rngs, law: Law):
         """Draw the weights by ``law``; biases are zero."""
-        init = jax.nn.initializers.variance_scaling(
-            law.variance, "fan_in", law.shape, in_axis=1, out_axis=0
-        )
+        init = law(in_axis=1, out_axis=0)
         self.weight = nnx.Param(init(rngs.params(), (n_out, n_in)))
         self.bias = nnx.Param(jnp.zeros(n_out))
 
@@ -141,17 +128,14 @@ class CNN(nnx.Module):
         law: Law,
     ):
         """Draw the weights by ``law``; ``hidden_sizes`` ends with the dense layer's width."""
-        *channels, dense = hidden_sizes
-        height, width = image_shape
-        for _ in channels:
-            height, width = -(-height // 2), -(-width // 2)
-        init = jax.nn.initializers.variance_scaling(law.variance, "fan_in", law.shape)
+        channels = (1, *hidden_sizes[:-1])
         self.convolutions = nnx.List(
-            nnx.Conv(n_in, n_out, (3, 3), strides=2, kernel_init=init, rngs=rngs)
-            for n_in, n_out in pairwise((1, *channels))
+            nnx.Conv(n_in, n_out, (3, 3), strides=2, kernel_init=law(), rngs=rngs)
+            for n_in, n_out in pairwise(channels)
         )
-        features = height * width * channels[-1] if channels else height * width
-        self.head = MLP((features, dense, n_outputs), activation, rngs, law)
+        height, width = (-(-side // 2 ** len(self.convolutions)) for side in image_shape)
+        widths = (height * width * channels[-1], hidden_sizes[-1], n_outputs)
+        self.head = MLP(widths, activation, rngs, law)
         self.activation = activation
 
     def __call__(self, x: Float[Array, "batch height width"]) -> Float[Array, "batch outputs"]:
