@@ -50,18 +50,17 @@ class Dataset(NamedTuple):
         """Return the SHA-256 of all four arrays, which records keep."""
         digest = hashlib.sha256()
         for array in self[1:]:
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(array.tobytes())
         return digest.hexdigest()
 
 
 def load(name: str, data_dir: Path | None = None) -> Dataset:
     """Load a data set by name.
 
-    ``digits`` is scikit-learn's, inside its wheel; ``mnist``, ``fashion_mnist`` and ``kmnist``
-    come from the four IDX files in ``data_dir`` (gzipped or not), or else through
-    tensorflow-datasets, which knows the addresses and the SHA-256: what is downloaded, and what a
-    download has left, must have it. Raises UserError if the name is unknown, a file is missing,
-    damaged or not the published one, or a download is needed and fails.
+    ``digits`` is scikit-learn's; ``mnist``, ``fashion_mnist`` and ``kmnist`` come from the four IDX
+    files in ``data_dir`` (gzipped or not), or else through tensorflow-datasets, whose SHA-256 they
+    must have then. Raises UserError if the name is unknown, a file is missing, damaged or not the
+    published one, or a download fails.
     """
     if name == "digits":
         return _digits()
@@ -93,9 +92,8 @@ def _digits() -> Dataset:
 
 
 def _from_idx(name: str, directory: Path) -> Dataset:
-    published = {
-        Path(url).name: info.checksum for url, info in _tfds().builder_cls(name).url_infos.items()
-    }
+    infos = _tfds().builder_cls(name).url_infos
+    published = {Path(url).name: info.checksum for url, info in infos.items()}
     raw, verified = {}, True
     for field, stem in IDX_FILES.items():
         path = _find(directory, stem)
@@ -112,9 +110,7 @@ def _from_idx(name: str, directory: Path) -> Dataset:
     if raw["train_images"].shape[1:] != raw["test_images"].shape[1:]:
         raise UserError(f"Training and test images in {directory} differ in size.")
     scaled = {
-        field: (a / np.float32(127.5) - np.float32(1)).astype(np.float32)
-        if "images" in field
-        else a.astype(np.int32)
+        field: a / np.float32(127.5) - 1 if "images" in field else a.astype(np.int32)
         for field, a in raw.items()
     }
     return Dataset(name=name if verified else f"{name} (not the published files)", **scaled)
@@ -212,10 +208,9 @@ def uniform_noise(
 ) -> Float[Array, "batch height width"]:
     """Return images number ``index`` of the noise set of ``key``: pixels U[−1, 1], float32.
 
-    The set is never stored: each image has its own key, so any batch can be made again in any
-    order. Pixels take 65,536 equally spaced values, symmetric about 0; one random 32-bit word gives
-    two pixels. ``key`` must be a threefry key (JAX's default): ``jax.random.bits`` gives the same
-    16 bits at twice the cost.
+    Each image has its own key, so any batch can be made again in any order. Pixels take 65,536
+    equally spaced values, symmetric about 0; one random 32-bit word gives two pixels. ``key`` must
+    be a threefry key: ``jax.random.bits`` gives the same 16 bits at twice the cost.
     """
     n_pixels = math.prod(image_shape)
     words = jnp.arange(-(-n_pixels // 2), dtype=jnp.uint32)
