@@ -223,11 +223,11 @@ def _manifest(directory: Path) -> dict[str, Any]:
         # A config that this version would not accept is one that it cannot show.
         if manifest["experiment"] in EXPERIMENTS:
             msgspec.convert(manifest["config"], EXPERIMENTS[manifest["experiment"]].config)
+        for name in (RECORD, SUMMARY):
+            if name not in manifest["sha256"]:
+                raise UserError(f"it lacks {name}")
     except (msgspec.ValidationError, UserError) as error:
         raise UserError(f"{path} is no manifest that can be read: {error}.") from error
-    for name in (RECORD, SUMMARY):
-        if name not in manifest["sha256"]:
-            raise UserError(f"{path} is no manifest that can be read: it lacks {name}.")
     return manifest
 
 

@@ -1,8 +1,7 @@
 """The one way an experiment is run: named parts, stored, resumed, with status.
 
-An experiment's module offers ``experiment(config, key, data)``, which returns an ``Experiment``:
-its parts and how they are put together. Finished parts are stored, so that an interruption at any
-moment loses at most the parts at work.
+An experiment's module offers ``experiment(config, key, data)``, which returns an ``Experiment``.
+Finished parts are stored, so that an interruption at any moment loses at most those at work.
 """
 
 import json
