@@ -129,9 +129,8 @@ def mistakes_of_machines() -> Iterator[None]:
 def share(store: runs.Store | None) -> None:
     """Send what is stored to the other processes; None: there is nothing to compute."""
     if hosts.several():
-        stored = {} if store is None else dict(store)
-        hosts.from_first(json.dumps(None if store is None else list(stored)).encode())
-        for arrays in stored.values():
+        hosts.from_first(json.dumps(None if store is None else list(store)).encode())
+        for arrays in (store or {}).values():
             hosts.from_first(save_safetensors(arrays))
 
 
@@ -162,9 +161,7 @@ def prepare(
     machine.refuse_too_large(config, room.presets)
     if not may_be_long:
         machine.refuse_too_long(config, room.presets)
-    dataset = None
-    if room.needs_data:
-        dataset = data.load(getattr(config, "data", "digits"), data_dir)
+    dataset = data.load(getattr(config, "data", "digits"), data_dir) if room.needs_data else None
     manifest = records.provenance(name, asdict(config), seed, command)
     manifest["data_sha256"] = dataset and dataset.sha256()
     if hosts.is_first() and is_finished(out):
