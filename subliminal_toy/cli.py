@@ -251,6 +251,7 @@ def joined(options: Options) -> bool:
 
 def tell_jax(options: Options) -> None:
     """Set devices, precision and the cache before JAX computes."""
+    import jax
     import joblib
 
     from subliminal_toy import distill, hosts
@@ -258,7 +259,7 @@ def tell_jax(options: Options) -> None:
     n_devices = joblib.cpu_count()
     distill.host_devices(n_devices)
     distill.Placement.per_device = options.replicates_per_device
-    hosts.set_precision(options.matmul_precision)
+    jax.config.update("jax_default_matmul_precision", options.matmul_precision)
     if options.compilation_cache:
         hosts.keep_compiled(max(n_devices, distill.THREADS))
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.experimental.multihost_utils import process_allgather
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
-from subliminal_toy import hosts
 from subliminal_toy.models import Params
 
 ALL = slice(None)
@@ -52,14 +53,12 @@ def kl(
 ) -> Float[Array, ""]:
     """Return the batch mean of KL(teacher ‖ student) over the softmax of the chosen columns.
 
-    In nats. Both sides are divided by ``temperature`` first; the mean is weighted by ``weights``
-    if they are given. Its gradient in ``logits`` is that
-    of the cross-entropy on soft labels, so it is covered by the theorem.
-    Source: proofs/README.md, softmax cross-entropy.
+    In nats; both sides are divided by ``temperature`` first, and ``weights`` weight the mean.
+    Source: proofs/README.md, softmax cross-entropy, whose gradient in ``logits`` is the same.
     """
     log_q = jax.nn.log_softmax(logits[:, columns] / temperature)
     log_p = jax.nn.log_softmax(teacher_logits[:, columns] / temperature)
-    return _mean(jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1), weights)
+    return _mean(optax.losses.kl_divergence_with_log_targets(log_q, log_p), weights)
 
 
 def squared_error(
@@ -70,7 +69,6 @@ def squared_error(
 ) -> Float[Array, ""]:
     """Return the batch mean of Σᵢ wᵢ (zᵢ − yᵢ)² over the chosen columns (weights 1 if None).
 
-    A sum over outputs, not a mean, as in the theorem.
     Source: proofs/README.md, weighted squared error.
     """
     squares = (outputs - targets)[:, columns] ** 2
@@ -93,9 +91,9 @@ def fit(
 ) -> tuple[Params, Float[Array, " steps"]]:
     """Train for ``n_steps`` with a fresh optimiser; return parameters and the loss before each.
 
-    ``batch_fn(step)`` makes or gathers the batch of that step, closed over its own key or data, so
-    nothing is stored that a key can make again. Several networks trained on the same batches are
-    one network whose ``loss_fn`` is the sum of theirs: Adam and SGD act on each number by itself.
+    ``batch_fn(step)`` makes or gathers the batch of that step, closed over its own key or data.
+    Several networks trained on the same batches are one network whose ``loss_fn`` is the sum of
+    theirs: Adam and SGD act on each number by itself.
     """
     one = partial(_one_step, loss_fn, tx, batch_fn)
     (params, _), losses = jax.lax.scan(one, (params, tx.init(params)), jnp.arange(n_steps))
@@ -183,21 +181,12 @@ def replicates_per_call() -> int:
 
 def _mesh() -> Mesh:
     """Return all devices in a row, replicates spread along it."""
-    return jax.make_mesh(
-        (len(devices()),), ("replicate",), axis_types=(AxisType.Auto,), devices=devices()
-    )
+    return Mesh(devices(), "replicate")
 
 
 def on_every_device(arrays: PyTree) -> PyTree:
     """Copy arrays that all replicates share to every device, once instead of at every call."""
     return jax.device_put(arrays, NamedSharding(_mesh(), PartitionSpec()))
-
-
-def within(memory: float | int, most: int, need: Callable[[int], float | int]) -> int:
-    """Return how many replicates at once, ``most`` or a half of it again and again, fit."""
-    while most > 1 and need(most) > memory:
-        most = -(-most // 2)
-    return most
 
 
 def need(program: Any, at_once: int, *args: Any) -> int:
@@ -206,48 +195,43 @@ def need(program: Any, at_once: int, *args: Any) -> int:
     return found.temp_size_in_bytes + found.output_size_in_bytes
 
 
-def _at_once(program: Any, per_device: int, args: Sequence[Any]) -> int:
+def within(memory: float | int, most: int, program: Any, *args: Any) -> int:
+    """Return how many replicates at once, ``most`` or a half of it again and again, fit."""
+    while most > 1 and need(program, most, *args) > memory:
+        most = -(-most // 2)
+    return most
+
+
+def _at_once(program: Any, per_device: int, *args: Any) -> int:
     device = devices()[0]
     if Placement.per_device or device.platform == "cpu":
         return min(Placement.per_device or 1, per_device)
     stats = jax.local_devices(backend=device.platform)[0].memory_stats()
     free = stats["bytes_limit"] - stats["bytes_in_use"] if stats else math.inf
-    found = within(free, per_device, lambda at_once: need(program, at_once, *args))
-    return hosts.smallest(found) if hosts.several() else found
-
-
-def _same(tree: PyTree) -> PyTree:
-    return tree
+    return int(process_allgather(np.int32(within(free, per_device, program, *args))).min())
 
 
 def ensemble(fn: Callable, n_shared: int = 0) -> Callable:
     """Return ``fn``, a function of one replicate, compiled for many and spread over all devices.
 
-    The first ``n_shared`` arguments are the same for every replicate; all others, and the results,
-    get a leading axis of replicates, of any length: where the devices do not divide it, the last
-    replicate is repeated and its copies are dropped. Results are NumPy arrays, on every host. Pass
-    large shared arrays through ``on_every_device`` once. On a CPU each device runs its replicates
-    one after the other (the command line makes one device per core), elsewhere as many at once as
-    its free memory allows; see ``Placement``.
+    The first ``n_shared`` arguments are the same for every replicate (pass large arrays through
+    ``on_every_device`` once); all others, and the results, get a leading axis of replicates, of any
+    length. Results are NumPy arrays, on every host. On a CPU each device runs its replicates one
+    after the other, elsewhere as many at once as its free memory allows; see ``Placement``.
     """
+    one, each = PartitionSpec(), PartitionSpec("replicate")
 
     @partial(jax.jit, static_argnums=0)
-    def on_all_devices(at_once, *args):
-        def on_one_device(*args):
-            shared, own = args[:n_shared], args[n_shared:]
+    def on_all_devices(at_once, shared, own):
+        def on_one_device(shared, own):
             # A batch size of one would add an axis of replicates to every product, which is slower.
             batch_size = at_once if at_once > 1 else None
             return jax.lax.map(lambda xs: fn(*shared, *xs), own, batch_size=batch_size)
 
-        specs = (PartitionSpec(),) * n_shared
-        specs += (PartitionSpec("replicate"),) * (len(args) - n_shared)
-        return jax.shard_map(
-            on_one_device,
-            mesh=_mesh(),
-            in_specs=specs,
-            out_specs=PartitionSpec("replicate"),
-            check_vma=False,
-        )(*args)
+        spread = jax.shard_map(
+            on_one_device, mesh=_mesh(), in_specs=(one, each), out_specs=each, check_vma=False
+        )
+        return spread(shared, own)
 
     chosen: dict[tuple, int] = {}
 
@@ -255,19 +239,16 @@ def ensemble(fn: Callable, n_shared: int = 0) -> Callable:
         shared, own = args[:n_shared], args[n_shared:]
         n = jax.tree.leaves(own)[0].shape[0]
         padding = -n % len(devices())
-        if padding:
+        if padding:  # the last replicate is repeated
             rows = jnp.minimum(jnp.arange(n + padding), n - 1)
             own = jax.tree.map(lambda array: jnp.asarray(array)[rows], own)
         per_device = (n + padding) // len(devices())
-        shapes = (Placement.per_device, *(jnp.shape(leaf) for leaf in jax.tree.leaves(args)))
+        shapes = (Placement.per_device, *map(jnp.shape, jax.tree.leaves(args)))
         if shapes not in chosen:
-            chosen[shapes] = _at_once(on_all_devices, per_device, (*shared, *own))
+            chosen[shapes] = _at_once(on_all_devices, per_device, shared, own)
         Placement.used = max(Placement.used, chosen[shapes])
-        results = on_all_devices(chosen[shapes], *shared, *own)
-        if hosts.several():
-            everywhere = NamedSharding(_mesh(), PartitionSpec())
-            results = jax.jit(_same, out_shardings=everywhere)(results)
+        results = process_allgather(on_all_devices(chosen[shapes], shared, own), tiled=True)
         # Cut on the host: on the devices it would be a collective operation.
-        return jax.tree.map(lambda array: array[:n], jax.device_get(results))
+        return jax.tree.map(lambda array: array[:n], results)
 
     return for_many

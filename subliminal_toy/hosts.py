@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.experimental.multihost_utils import broadcast_one_to_all
 
 from subliminal_toy import machine
 from subliminal_toy.errors import UserError
@@ -29,11 +29,6 @@ LOST = (
 
 class HostLost(UserError):
     """Another process of the run is gone."""
-
-
-def set_precision(matmul: str) -> None:
-    """Set the precision of products of float32 matrices: highest, high or default."""
-    jax.config.update("jax_default_matmul_precision", matmul)
 
 
 def keep_compiled(n_threads: int) -> None:
@@ -104,11 +99,6 @@ def several() -> bool:
 
 def from_first(content: bytes = b"") -> bytes:
     """Return the ``content`` that the first process gives, on all."""
-    size = int(multihost_utils.broadcast_one_to_all(np.uint32(len(content))))
+    size = int(broadcast_one_to_all(np.uint32(len(content))))
     sent = np.frombuffer(content, np.uint8) if is_first() else np.zeros(size, np.uint8)
-    return multihost_utils.broadcast_one_to_all(sent).tobytes()
-
-
-def smallest(number: int) -> int:
-    """Return the smallest of the processes' numbers."""
-    return int(multihost_utils.process_allgather(np.int32(number)).min())
+    return broadcast_one_to_all(sent).tobytes()

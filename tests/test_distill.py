@@ -189,7 +189,7 @@ def test_as_many_replicates_at_once_as_fit_into_the_memory(net):
     needed = {at_once: need(program, at_once, jnp.arange(12)) for at_once in (3, 6, 12)}
     assert needed[3] >= 3 * 40_000 and needed[12] > needed[6] > needed[3]
     for memory, fits in ((needed[12], 12), (needed[6], 6), (needed[6] - 1, 3), (0, 1)):
-        assert within(memory, 12, lambda at_once: need(program, at_once, jnp.arange(12))) == fits
+        assert within(memory, 12, program, jnp.arange(12)) == fits
 
 
 class Lowered(Exception):
@@ -199,7 +199,7 @@ class Lowered(Exception):
 def test_a_gpu_would_run_one_loop_of_batched_products_without_the_host(monkeypatch):
     """The program of a classifier for CUDA: a loop over steps, products over replicates."""
 
-    def lowered(program, _, args):
+    def lowered(program, _, *args):
         raise Lowered(*(
             program.trace(at_once, *args).lower(lowering_platforms=("cuda",)).as_text()
             for at_once in (1, 4)
