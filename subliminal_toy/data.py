@@ -7,6 +7,7 @@ import shutil
 import threading
 import urllib.request
 import zlib
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -190,12 +191,10 @@ def _reachable(url: str) -> bool:
     answered = []
 
     def ask():
-        try:
+        with suppress(OSError, ValueError):
             request = urllib.request.Request(url, method="HEAD")
-            with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER):
-                answered.append(True)
-        except (OSError, ValueError):
-            return
+            urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER).close()
+            answered.append(True)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
