@@ -49,6 +49,13 @@ def keep_compiled(n_threads: int) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+def free_memory() -> None:
+    """Forget compiled programs, and return what glibc still holds of their memory to the system."""
+    jax.clear_caches()
+    with contextlib.suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def join(say_lost: Callable[[], object]) -> None:
     """Join the other processes of a cluster that JAX detects; UserError if there is none.
 

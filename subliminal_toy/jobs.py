@@ -64,6 +64,7 @@ class Job:
         record = records.load(self.out, self.name)
         publish.write(publish.figures(record, self.out))
         runs.Store.discard(self.out)
+        hosts.free_memory()
         return record
 
     def help(self) -> None:
