@@ -22,7 +22,7 @@ import tyro
 from subliminal_toy import __version__, console, files
 from subliminal_toy.errors import UserError
 from subliminal_toy.rooms import EXPERIMENTS
-from subliminal_toy.settings import Distinct, NotEmpty, check, require
+from subliminal_toy.settings import require
 
 FAILED = 1
 RUNS = Path("runs")
@@ -88,7 +88,7 @@ class Report:
         for readme, text in texts.items():
             files.rewrite(readme, text)
             console.say(f"Rewritten: {readme}")
-        console.show_claims({str(directory): record for directory, record in loaded.items()})
+        console.show_claims(loaded)
         console.say(f"Page: {path}")
         return 0
 
@@ -104,16 +104,13 @@ class Reproduce:
     """Data set of the classifier; the preset's if not given."""
     data_dir: Path | None = None
     """Folder of the four IDX files; not needed for digits."""
-    only: Annotated[
-        tuple[Name, ...],  # pyright: ignore[reportInvalidTypeForm]
-        NotEmpty(),
-        Distinct(),
-    ] = tuple(EXPERIMENTS)
+    only: tuple[Name, ...] = tuple(EXPERIMENTS)  # pyright: ignore[reportInvalidTypeForm]
     """Experiments to run."""
 
     def __post_init__(self):
-        """Check the fields."""
-        check(self)
+        """Raise UserError for no experiment, or one that is named twice."""
+        require(bool(self.only), "only", "one or more values", self.only)
+        require(len(set(self.only)) == len(self.only), "only", "different values", self.only)
 
     def __call__(self) -> int:
         """Run each experiment into its own folder; 0 if every tested claim is reproduced."""
@@ -139,7 +136,7 @@ class Reproduce:
     def _job(self, name: str, out: Path) -> Any:
         presets = EXPERIMENTS[name].presets
         # What is called paper elsewhere is called full for the language model.
-        config = presets[self.preset] if self.preset in presets else presets["full"]
+        config = presets[self.preset if self.preset in presets else "full"]
         if self.data is not None and hasattr(config, "data"):
             config = replace(config, data=self.data)
         return prepare(name, config, out / name, self.options, self.data_dir)
@@ -190,29 +187,22 @@ class Run:
         return 0 if status == console.NOT_REPRODUCED else status
 
 
-def command(name: str, preset: str | None) -> Any:
+def command(name: str, preset: str) -> Any:
     """Return the type that tyro parses for one experiment, with a preset's values as defaults."""
-    room = EXPERIMENTS[name]
-    default = room.presets.get(preset or "quick", room.presets["quick"])
-    unnamed, explained = tyro.conf.arg(name=""), tyro.conf.arg
+    room, arg = EXPERIMENTS[name], tyro.conf.arg
+    default = room.presets.get(preset, room.presets["quick"])
+    presets = Literal[tuple(room.presets)]  # pyright: ignore[reportInvalidTypeForm]
+    of_presets = arg(help="Set of values that single flags then override.")
     fields: list[Any] = [
-        ("config", Annotated[room.config, unnamed], field(default=default)),
-        ("options", Annotated[Options, unnamed], field(default_factory=Options)),
-        (
-            "preset",
-            Annotated[
-                Literal[tuple(room.presets)],  # pyright: ignore[reportInvalidTypeForm]
-                explained(help="Set of values that single flags then override."),
-            ],
-            field(default="quick"),
-        ),
+        ("config", Annotated[room.config, arg(name="")], default),
+        ("options", Annotated[Options, arg(name="")], Options()),
+        ("preset", Annotated[presets, of_presets], "quick"),
     ]
     if hasattr(default, "data"):
-        about = explained(help="Folder of the four IDX files; not needed for digits.")
-        fields.append(("data_dir", Annotated[Path | None, about], field(default=None)))
-    made = make_dataclass(
-        name, fields, bases=(Run,), namespace={"name": name, "__doc__": room.about}, frozen=True
-    )
+        of_files = arg(help="Folder of the four IDX files; not needed for digits.")
+        fields.append(("data_dir", Annotated[Path | None, of_files], None))
+    named = {"name": name, "__doc__": room.about}
+    made = make_dataclass(name, fields, bases=(Run,), namespace=named, frozen=True)
     return Annotated[made, tyro.conf.subcommand(name)]
 
 
@@ -222,18 +212,18 @@ def folder_of(name: str, options: Options, begun: Callable[[Path], bool]) -> Pat
     ``begun`` says of a folder of that command whether its run is unfinished. Raises UserError if
     there is nothing to resume.
     """
-    out = options.out
-    if options.resume and out is None:
-        out = files.only_unfinished(RUNS, name, begun)
-    if options.resume and not (out and out.is_dir() and any(out.iterdir())):
-        raise UserError(f"{out} holds nothing to resume: leave --resume out.")
-    out = out or RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    arguments = sys.argv[1:]
+    if options.resume:
+        out = options.out or files.only_unfinished(RUNS, name, begun)
+        if not (out.is_dir() and any(out.iterdir())):
+            raise UserError(f"{out} holds nothing to resume: leave --resume out.")
+    else:
+        out = options.out or RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    arguments = ["subliminal-toy", *sys.argv[1:]]
     if not any(argument.split("=")[0] == "--out" for argument in arguments):
-        arguments = [*arguments, "--out", str(out)]
+        arguments += ["--out", str(out)]
     if "--resume" not in arguments:
-        arguments = [*arguments, "--resume"]
-    whole = shlex.join(["subliminal-toy", *arguments])
+        arguments.append("--resume")
+    whole = shlex.join(arguments)
     console.INTERRUPTION.sentence = f"Interrupted; finished parts are kept. Continue with: {whole}"
     return out
 
@@ -279,19 +269,20 @@ def prepare(name: str, config: Any, out: Path, options: Options, data_dir: Path 
         options.seed,
         records.command_line(sys.argv[1:]),
         resume=options.resume,
-        may_be_long=options.yes or console.watched() or not hosts.is_first(),
+        # Who sees the status can end it.
+        may_be_long=options.yes or sys.stderr.isatty() or not hosts.is_first(),
         data_dir=data_dir,
     )
 
 
-def chosen_preset(arguments: list[str]) -> str | None:
+def chosen_preset(arguments: list[str]) -> str:
     """Return --preset, which must be known before the other flags are read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset")
+    parser.add_argument("--preset", default="quick")
     return parser.parse_known_args(arguments)[0].preset
 
 
-def subcommands(preset: str | None) -> Any:
+def subcommands(preset: str) -> Any:
     """Return the type that tyro parses: one of all commands."""
     union: Any = Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     for name in EXPERIMENTS:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,7 +25,7 @@ PLAIN = str.maketrans({
 """What a terminal without UTF-8 gets for the letters that we use; a question mark for others."""
 
 
-def show_claims(records: Mapping[str, Any]) -> None:
+def show_claims(records: Mapping[Any, Any]) -> None:
     """Print the claims of records as a table. Texts of records are shown, never obeyed."""
     from rich.console import Console
     from rich.table import Table
@@ -36,12 +37,12 @@ def show_claims(records: Mapping[str, Any]) -> None:
         return Text(printable(content), style)
 
     table = Table("id", "claim and criterion", "measured [95 % interval]", "n", "verdict")
-    folder = None
-    for row in report.claims_rows(records):
-        if row.record != folder:
-            folder = row.record
+    shown = None
+    for row in report.claims_rows({str(folder): record for folder, record in records.items()}):
+        if row.record != shown:
+            shown = row.record
             table.add_section()
-            table.add_row("", text(folder, "bold") + Text(" ") + text(row.dataset))
+            table.add_row("", text(shown, "bold") + Text(" ") + text(row.dataset))
         claim = text(row.statement) + Text("\n") + text(row.criterion, "dim")
         verdict = f"{row.verdict}: {row.reason}" if row.reason else row.verdict
         table.add_row(text(row.id), claim, text(row.measured), text(row.n), text(verdict))
@@ -58,11 +59,6 @@ def warn(sentence: str) -> None:
     print(f"subliminal-toy: {printable(sentence)}", file=sys.stderr, flush=True)
 
 
-def watched() -> bool:
-    """Whether somebody sees the status while the command works."""
-    return sys.stderr.isatty()
-
-
 def finish(loaded: Mapping[Path, Any], where: str, quiet: bool) -> int:
     """Show the claims of records and where they are; return the exit status that they call for."""
     status = 0
@@ -75,7 +71,7 @@ def finish(loaded: Mapping[Path, Any], where: str, quiet: bool) -> int:
                 f"'{record.manifest['experiment']}': try a lower learning rate."
             )
     if not quiet:
-        show_claims({str(directory): record for directory, record in loaded.items()})
+        show_claims(loaded)
         say(where)
     verdicts = {c["verdict"] for record in loaded.values() for c in record.summary["claims"]}
     return status or (NOT_REPRODUCED if "not reproduced" in verdicts else 0)
@@ -150,6 +146,7 @@ def display(
         yield {name: listener(name, before) for name, before in starts.items()}
 
 
+@dataclass
 class Interruption:
     """What SIGINT (status 130) and SIGTERM (143) do: say ``sentence`` and end the process.
 
@@ -157,10 +154,8 @@ class Interruption:
     at work; ``tidy`` removes what is outside the folder of the run.
     """
 
-    def __init__(self) -> None:
-        """Say only that it happened."""
-        self.sentence = "Interrupted."
-        self.tidy: Callable[[], object] = lambda: None
+    sentence: str = "Interrupted."
+    tidy: Callable[[], object] = lambda: None
 
     def end(self, number: int, _: Any) -> NoReturn:
         """End the process."""

@@ -46,27 +46,24 @@ def rewrite(path: Path, text: str) -> None:
         os.chown(target, before.st_uid, before.st_gid)
 
 
-def check_place(path: Path, flag: str = "--out") -> None:
-    """Raise UserError if nothing can be made at ``path``: a link, or inside what is no folder.
-
-    Nothing is made here.
-    """
+def check_place(path: Path) -> None:
+    """Raise UserError if nothing can be made at ``path``: a link, or inside what is no folder."""
     if path.is_symlink():
-        raise UserError(f"{flag} {path} is a link: name the place itself.")
+        raise UserError(f"--out {path} is a link: name the place itself.")
     above = path
     while not os.path.lexists(above):
         above = above.parent
     if above != path and not above.is_dir():
-        raise UserError(f"{flag} {path} cannot be made: {above} is not a folder.")
+        raise UserError(f"--out {path} cannot be made: {above} is not a folder.")
     if above.is_dir() and not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(f"{flag} {path} cannot be made: {above} is not writable.")
+        raise UserError(f"--out {path} cannot be made: {above} is not writable.")
 
 
-def check_folder(path: Path, flag: str = "--out") -> None:
+def check_folder(path: Path) -> None:
     """Raise UserError unless ``path`` is a writable folder, or one can be made there."""
-    check_place(path, flag)
+    check_place(path)
     if path.exists() and not path.is_dir():
-        raise UserError(f"{flag} {path} is not a folder: choose another.")
+        raise UserError(f"--out {path} is not a folder: choose another.")
 
 
 def missing(path: Path) -> list[Path]:

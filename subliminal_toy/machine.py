@@ -64,13 +64,8 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def size(n_bytes: float) -> str:
-    """Return a number of bytes in GB."""
-    return f"{n_bytes / 1e9:,.1f} GB"
-
-
-def largest_field(config: Any, usual: Any, of: str) -> str:
-    """Return the field of a config that, put back to its usual value, lowers a need the most."""
+def largest_flag(config: Any, usual: Any, of: str) -> str:
+    """Return the flag of a config that, put back to its usual value, lowers a need the most."""
 
     def left(name: str) -> float:
         try:
@@ -78,18 +73,18 @@ def largest_field(config: Any, usual: Any, of: str) -> str:
         except UserError:  # the other fields forbid its usual value
             return float("inf")
 
-    changed = [f.name for f in fields(config) if getattr(config, f.name) != getattr(usual, f.name)]
-    return min(changed or [fields(config)[0].name], key=left)
+    names = [field.name for field in fields(config)]
+    changed = [name for name in names if getattr(config, name) != getattr(usual, name)]
+    return "--" + min(changed or names[:1], key=left).replace("_", "-")
 
 
 def refuse_too_large(config: Any, presets: Mapping[str, Any]) -> None:
     """Raise UserError if a config needs more memory than there is; names the field to lower."""
     needed, there = config.needs().memory, memory()
     if needed > there:
-        flag = "--" + largest_field(config, presets["quick"], "memory").replace("_", "-")
         raise UserError(
-            f"These settings need about {size(needed)} of memory, this machine has {size(there)}: "
-            f"lower {flag}."
+            f"These settings need about {needed / 1e9:,.1f} GB of memory, this machine has "
+            f"{there / 1e9:,.1f} GB: lower {largest_flag(config, presets['quick'], 'memory')}."
         )
 
 
@@ -97,8 +92,7 @@ def refuse_too_long(config: Any, presets: Mapping[str, Any]) -> None:
     """Raise UserError if a config takes more than a day even at the speed of matrix products."""
     seconds = config.needs().work / speed()
     if seconds > DAY:
-        flag = "--" + largest_field(config, presets["quick"], "work").replace("_", "-")
         raise UserError(
-            f"These settings take more than {duration(seconds)} on this machine: lower {flag}, "
-            "or say with --yes that it is meant."
+            f"These settings take more than {duration(seconds)} on this machine: lower "
+            f"{largest_flag(config, presets['quick'], 'work')}, or say with --yes that it is meant."
         )

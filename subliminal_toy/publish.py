@@ -17,8 +17,6 @@ from subliminal_toy.records import Record
 
 OURS = b'<meta name="generator" content="subliminal-toy">'
 """In every page that we write; no other file is replaced by one."""
-
-
 LACKS = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, TemplateError)
 
 
@@ -52,19 +50,14 @@ def page(loaded: Mapping[Path, Record], path: Path) -> dict[Path, bytes]:
 
     Raises UserError if the page cannot be written to ``path``, or another file is there.
     """
-    check_page(path)
-    with shown(", ".join(map(str, loaded))):
-        html = report.page(named(loaded, path))
-    return {path: html.encode(errors="backslashreplace")}
-
-
-def check_page(path: Path) -> None:
-    """Raise UserError unless a page can be written to ``path``."""
     files.check_place(path)
     if path.is_dir():
         raise UserError(f"--out {path} is a folder: name the file of the page.")
     if path.exists() and not (path.is_file() and OURS in path.read_bytes()):
         raise UserError(f"--out {path} is there and no page of ours: choose another name.")
+    with shown(", ".join(map(str, loaded))):
+        html = report.page(named(loaded, path))
+    return {path: html.encode(errors="backslashreplace")}
 
 
 def documents(loaded: Mapping[Path, Record], texts: Sequence[Path]) -> dict[Path, str]:

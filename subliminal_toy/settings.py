@@ -1,9 +1,9 @@
 """Constraints beside the fields of a config, checked once for all configs."""
 
 import math
+from collections.abc import Callable
 from dataclasses import fields
-from types import UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from subliminal_toy.errors import UserError
 
@@ -13,68 +13,47 @@ SMALLEST, LARGEST = 1.2e-38, 3.4e38
 """Of a number that is not 0, in size: what single precision holds."""
 
 
-def _numbers(value: Any) -> tuple:
-    return value if isinstance(value, tuple) else (value,)
+class Constraint(NamedTuple):
+    """What a value must be, and whether it is; made by the functions below, named like types."""
+
+    demand: str
+    holds: Callable[[Any], bool]
 
 
-class AtLeast(NamedTuple):
+def _each(demand: str, holds: Callable[[float | int], bool]) -> Constraint:
+    return Constraint(
+        demand, lambda value: all(map(holds, value if isinstance(value, tuple) else (value,)))
+    )
+
+
+def AtLeast(least: float | int) -> Constraint:
     """The number, or every number of the tuple, is at least ``least``, and finite."""
-
-    least: float
-
-    def broken_by(self, value: Any) -> str:
-        """Return what the value must be, "" if it is."""
-        fine = all(math.isfinite(number) and number >= self.least for number in _numbers(value))
-        return "" if fine else f"at least {self.least:g}"
+    return _each(f"at least {least:g}", lambda number: least <= number < math.inf)
 
 
-class Above(NamedTuple):
+def Above(bound: float | int) -> Constraint:
     """The number, or every number of the tuple, is above ``bound``, and finite."""
-
-    bound: float
-
-    def broken_by(self, value: Any) -> str:
-        """Return what the value must be, "" if it is."""
-        fine = all(math.isfinite(number) and number > self.bound for number in _numbers(value))
-        return "" if fine else f"above {self.bound:g} and finite"
+    return _each(f"above {bound:g} and finite", lambda number: bound < number < math.inf)
 
 
-class Between(NamedTuple):
+def Between(low: float | int, high: float | int) -> Constraint:
     """The number, or every number of the tuple, lies between two ends, both allowed."""
-
-    low: float
-    high: float
-
-    def broken_by(self, value: Any) -> str:
-        """Return what the value must be, "" if it is."""
-        fine = all(self.low <= number <= self.high for number in _numbers(value))
-        return "" if fine else f"{self.low:,g} to {self.high:,g}".replace(",", "")
+    return _each(f"{low:g} to {high:g}", lambda number: low <= number <= high)
 
 
-class NotEmpty(NamedTuple):
+def NotEmpty() -> Constraint:
     """The tuple has an element."""
-
-    def broken_by(self, value: Any) -> str:
-        """Return what the value must be, "" if it is."""
-        return "" if value else "one or more values"
+    return Constraint("one or more values", bool)
 
 
-class AtMostValues(NamedTuple):
+def AtMostValues(most: int) -> Constraint:
     """The tuple has at most so many elements."""
-
-    most: int
-
-    def broken_by(self, value: Any) -> str:
-        """Return what the value must be, "" if it is."""
-        return "" if len(value) <= self.most else f"at most {self.most} values"
+    return Constraint(f"at most {most} values", lambda value: len(value) <= most)
 
 
-class Distinct(NamedTuple):
+def Distinct() -> Constraint:
     """No element of the tuple comes twice."""
-
-    def broken_by(self, value: Any) -> str:
-        """Return what the value must be, "" if it is."""
-        return "" if len(set(value)) == len(value) else "different values"
+    return Constraint("different values", lambda value: len(set(value)) == len(value))
 
 
 def require(condition: bool, name: str, demand: str, value: object) -> None:
@@ -90,8 +69,6 @@ def _broken_by_type(hint: Any, value: Any) -> str:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _broken_by_type(inner[0], value)
-    if origin in (Union, UnionType):
-        return min((_broken_by_type(one, value) for one in inner), key=len)
     if origin is Literal:
         return "" if value in inner else f"one of {', '.join(map(str, inner))}"
     if origin is tuple:
@@ -119,6 +96,5 @@ def check(config: Any) -> None:
         demand = _broken_by_type(hint, value)
         require(not demand, field.name, demand, value)
         for constraint in getattr(hint, "__metadata__", ()):
-            if hasattr(constraint, "broken_by"):
-                demand = constraint.broken_by(value)
-                require(not demand, field.name, demand, value)
+            if isinstance(constraint, Constraint):
+                require(constraint.holds(value), field.name, constraint.demand, value)

@@ -43,9 +43,7 @@ def flags(kind: Any) -> list[str]:
     return found
 
 
-COMMANDS = {
-    alternative.__name__: alternative for alternative in map(plain, get_args(cli.subcommands(None)))
-}
+COMMANDS = {command.__name__: command for command in map(plain, get_args(cli.subcommands("quick")))}
 NAMES = {"Reproduce": "reproduce", "Report": "report", "Lessons": "lessons"}
 CASES = [(NAMES.get(name, name), flag) for name, kind in COMMANDS.items() for flag in flags(kind)]
 

@@ -27,8 +27,6 @@ from subliminal_toy.report.tables import SECTIONS, WORDS, Records
 from subliminal_toy.stats import NOT_TESTED, REPRODUCED
 
 HERE = Path(__file__).parent
-
-
 LEAST_SCALE = 0.7
 """Figures are shown at this part of their size at least, so that labels stay legible."""
 
@@ -70,7 +68,6 @@ def _environment(finalize: Callable[[Any], Any] | None, autoescape: bool) -> Env
         "measured": lambda estimate: Markup(tables.measured(estimate["mean"], estimate["ci95"])),
         "percent": lambda estimate, unit=" %": Markup(tables.percent(estimate, unit)),
         "setting": tables.setting,
-        "dataset": tables.dataset,
         "read": tables.read,
         "plain": plain,
         "unfold": lambda figures, main: [n for n, f in figures.items() if f.get("main", 0) == main],
@@ -78,6 +75,8 @@ def _environment(finalize: Callable[[Any], Any] | None, autoescape: bool) -> Env
     }
     environment.globals |= {k: WORDS[k] for k in ("limits", "why", "glossary")}
     environment.globals |= {"section_words": SECTIONS, "arms": LABELS, "networks": NETWORKS}
+    # Styles and scripts, as they are.
+    environment.globals["file"] = lambda name: Markup((HERE / name).read_text(encoding="utf-8"))
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
     return environment
 
@@ -97,8 +96,6 @@ HTML = _environment(None, autoescape=True)
 """Likewise, by Jinja itself."""
 TEXT = _environment(_on_one_line, autoescape=False)
 """Plain lines; what is made of them escapes them."""
-
-
 BLOCKS = ("opening", "findings", "claims", "criteria", "published", "limits")
 """Blocks of Markdown, each by the template of its name: what a newcomer reads first, the findings
 in sentences, the claims without and with their criteria, the accuracies beside the paper's, and
@@ -135,8 +132,7 @@ def update_blocks(text: str, records: Records) -> str:
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise UserError(f"The text must hold {begin} and then {end}, each once.")
-        before, _, rest = text.partition(begin)
-        _, _, after = rest.partition(end)
+        before, after = text.partition(begin)[0], text.partition(end)[2]
         text = f"{before}{begin}\n{block(name, records)}\n{end}{after}"
     return text
 
@@ -162,9 +158,7 @@ def page(records: Records) -> str:
         new = {k: v for k, v in entries[folder]["images"].items() if k not in shown}
         entries[folder] |= {"images": new, "data": None}
     return HTML.get_template("page.html").render(
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
-        live=live.parts(records),
+        live=live.payload(records),
         rows=rows,
         n_tested=sum(row.verdict != NOT_TESTED for row in rows),
         n_reproduced=sum(row.verdict == REPRODUCED for row in rows),
@@ -208,19 +202,17 @@ def _story(records: Records) -> Record | None:
 
 
 def _strips(record: Record | None) -> dict[str, str]:
-    """Return six test images and six of noise, each side by side as a PNG in base64."""
+    """Return six test images and six of noise, each a PNG in base64, white columns in between."""
     if record is None:
         return {}
     digits = record.data.sample_images.values[:6]
     # As students see it: every pixel by itself, evenly between black and white.
     noise = np.random.default_rng(0).uniform(-1, 1, digits.shape)
-    return {"digits": _strip(digits), "noise": _strip(noise)}
-
-
-def _strip(images: np.ndarray) -> str:
-    """Return images side by side as a PNG in base64, a white column between them."""
-    apart = np.pad(images, ((0, 0), (0, 0), (0, 1)), constant_values=1)
-    buffer = io.BytesIO()
-    strip = np.concatenate(list(apart), axis=1)[:, :-1]
-    image.imsave(buffer, strip, cmap="gray", vmin=-1, vmax=1, format="png")
-    return base64.b64encode(buffer.getvalue()).decode()
+    strips = {}
+    for name, images in (("digits", digits), ("noise", noise)):
+        apart = np.pad(images, ((0, 0), (0, 0), (0, 1)), constant_values=1)
+        strip = np.concatenate(list(apart), axis=1)[:, :-1]
+        buffer = io.BytesIO()
+        image.imsave(buffer, strip, cmap="gray", vmin=-1, vmax=1, format="png")
+        strips[name] = base64.b64encode(buffer.getvalue()).decode()
+    return strips

@@ -1,13 +1,11 @@
 """What the page's live training needs: digits, protocol, and stored runs to compare with."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import xarray as xr
-from markupsafe import Markup
 
 from subliminal_toy import data
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
@@ -31,18 +29,10 @@ def is_live(record: Record) -> bool:
     return replace(config, **kept) == LIVE
 
 
-def parts(records: Records) -> dict[str, Any]:
-    """Return what the template of the section needs: data, style, and the two scripts."""
-    here = Path(__file__).parent
-    files = {"style": "live.css", "source": "live.js", "view": "live_view.js"}
-    texts = {part: (here / file).read_text(encoding="utf-8") for part, file in files.items()}
-    return {"data": payload(records)} | {part: Markup(text) for part, text in texts.items()}
-
-
 def payload(records: Records) -> dict[str, Any]:
     """Return digits, protocol, and of the first record that ``is_live`` its curves, else None."""
     digits = data.load("digits")
-    stored = next(({"folder": f} | _curves(r.data) for f, r in records.items() if is_live(r)), None)
+    stored = next((_curves(record.data) for record in records.values() if is_live(record)), None)
     return {
         "data": {
             "train": _packed(digits.train_images, digits.train_labels),

@@ -114,22 +114,20 @@
   };
   const across = (step) => BOX.left + (step / protocol.steps) * (BOX.right - BOX.left);
 
-  // A line through [step, value]; values beyond the axes stay at their ends.
-  function line({ low, high, of }, points) {
-    const up = (y) => {
-      const part = Math.min(Math.max((of(y) - low) / (high - low), 0), 1);
-      return BOX.bottom - part * (BOX.bottom - BOX.top);
-    };
-    return points.map(([step, y], i) =>
-      `${i ? "L" : "M"}${across(step).toFixed(1)},${up(y).toFixed(1)}`).join("");
-  }
+  // The place of a value on a curve's axis; values beyond the axis stay at its ends.
+  const up = ({ low, high }, value) => BOX.bottom
+    - Math.min(Math.max((value - low) / (high - low), 0), 1) * (BOX.bottom - BOX.top);
+
+  // A line through [step, value].
+  const line = (curve, points) => points.map(([step, y], i) =>
+    `${i ? "L" : "M"}${across(step).toFixed(1)},${up(curve, curve.of(y)).toFixed(1)}`).join("");
 
   // The axes and empty paths of a chart; returns the paths by "left", "right", "left stored", ….
   function chart(name) {
     const curve = CURVES[name];
     const box = find(name);
     for (const tick of curve.ticks) {
-      const y = BOX.bottom - ((tick - curve.low) / (curve.high - curve.low)) * (BOX.bottom - BOX.top);
+      const y = up(curve, tick);
       box.append(
         svg("line", { class: "live-grid", x1: BOX.left, x2: BOX.right, y1: y, y2: y }),
         svg("text", { x: BOX.left - 6, y: y + 4, "text-anchor": "end" }, curve.text(tick)));

@@ -5,7 +5,7 @@
 // ---------- shared ----------
 
 function el(tag, attributes = {}, ...children) {
-  const isSvg = ["svg", "path", "line", "circle", "text", "g"].includes(tag);
+  const isSvg = ["svg", "path", "line", "circle", "text"].includes(tag);
   const node = isSvg
     ? document.createElementNS("http://www.w3.org/2000/svg", tag)
     : document.createElement(tag);

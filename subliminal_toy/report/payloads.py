@@ -13,11 +13,8 @@ def packed(array: np.ndarray) -> dict[str, Any]:
     """Return an array as the script reads it: little-endian bytes in base64, single or double."""
     kind = "float64" if array.dtype == np.float64 else "float32"
     content = np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes()
-    return {
-        "type": kind,
-        "shape": list(array.shape),
-        "data": base64.b64encode(content).decode(),
-    }
+    data = base64.b64encode(content).decode()
+    return {"type": kind, "shape": list(array.shape), "data": data}
 
 
 def classifier(record: Record) -> dict[str, Any] | None:
@@ -97,9 +94,5 @@ def lm(record: Record) -> dict[str, Any] | None:
     }
 
 
-def explain(record: Record) -> None:
-    """Return nothing: there is nothing to try yet."""
-
-
-PAYLOADS = {"classifier": classifier, "theorem": theorem, "explain": explain, "lm": lm}
-"""By experiment, what its section of the page lets a reader try."""
+PAYLOADS = {"classifier": classifier, "theorem": theorem, "explain": lambda _: None, "lm": lm}
+"""By experiment, what its section of the page lets a reader try; of explain nothing yet."""

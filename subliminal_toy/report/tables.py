@@ -12,12 +12,8 @@ from subliminal_toy.records import Record
 Records = Mapping[str, Record]
 """Records by their folders, as the reader will write them."""
 
-WORDS: dict[str, Any] = tomllib.loads(
-    (Path(__file__).parent / "words.toml").read_text(encoding="utf-8")
-)
-SECTIONS: dict[str, Any] = {
-    name: WORDS[name] for name in ("classifier", "theorem", "explain", "lm")
-}
+WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+SECTIONS: dict[str, Any] = {k: WORDS[k] for k in ("classifier", "theorem", "explain", "lm")}
 """The page's sections in order, by experiment."""
 ORDER = "TMEPLG"
 """First letters of the claims' ids, as tables are sorted."""
@@ -76,16 +72,11 @@ def supplements(records: Records) -> set[str]:
 def claims_rows(records: Records) -> list[ClaimRow]:
     """Return the claims of all records: the one source of terminal, README and page."""
     extra = supplements(records)
-    judged = {
-        (record.manifest["experiment"], claim["id"])
-        for folder, record in records.items()
-        for claim in record.summary["claims"]
-        if folder not in extra
-    }
+    claims = [(f, r, claim) for f, r in records.items() for claim in r.summary["claims"]]
+    judged = {(r.manifest["experiment"], c["id"]) for f, r, c in claims if f not in extra}
     return [
         _row(folder, record, claim)
-        for folder, record in records.items()
-        for claim in record.summary["claims"]
+        for folder, record, claim in claims
         if folder not in extra or (record.manifest["experiment"], claim["id"]) not in judged
     ]
 
