@@ -107,7 +107,7 @@ def theorem_record(directory):
         "inputs": list(problems.INPUTS)[:1],
         "trait": list(problems.GRID_TRAITS)[:2],
         "path_step": np.arange(5),
-        "cell": [" · ".join(cell) for cell in theorem.EXPLORED[:2]],
+        "cell": list(theorem.EXPLORED[:2]),
     }
     sizes = {name: len(values) for name, values in coordinates.items()}
     sizes |= {"node": len(one_step.NODES), "trial": 30, "problem": 4, "outside_problem": 10}

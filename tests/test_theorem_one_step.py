@@ -118,7 +118,7 @@ def test_the_slope_forward_backward_and_written_out(sizes):
         dense = np.einsum("bi,bij,bj->", jv, case.matrices(z), jv) / len(z)
         arguments = (case.f, case.loss, case.theta, case.x, case.v)
         forward = one_step.predicted_slope(*arguments)
-        backward = one_step.predicted_step(*arguments) @ case.v
+        backward = one_step.response(*arguments[:4])(case.v) @ case.v
     size = np.square(jv).sum()
     np.testing.assert_allclose([forward, backward], dense, rtol=TOLERANCE["two ways"],
                                atol=TOLERANCE["two ways"] * size)  # fmt: skip

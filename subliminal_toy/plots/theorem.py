@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,7 +13,7 @@ from subliminal_toy.plots.panels import grid
 from subliminal_toy.records import Record
 
 SHARED, INDEPENDENT, BETWEEN = colours.STUDENT, colours.OTHER_START, colours.KINDS[3]
-RISE = colours.KINDS[1]
+RISE, KINK = colours.KINDS[1], colours.KINDS[4]
 """By the student's start: the teacher's, one of its own, or something between."""
 STARTS = {"shared": SHARED, "independent": INDEPENDENT}
 NETWORKS = {
@@ -21,6 +22,22 @@ NETWORKS = {
     "mlp-tanh": "tanh MLP",
     "cnn-relu": "ReLU CNN",
 }
+CELL = ("architecture", "loss", "inputs", "trait")
+
+
+def _name(network: str) -> str:
+    return NETWORKS.get(network, network)
+
+
+def _titled(figure: Figure, title: str) -> Figure:
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def _lines(cells: xr.Dataset, slope: str) -> xr.Dataset:
+    """Return cells with slope, one after the other along the last axis, ``line``."""
+    cells = cells.stack(line=[axis for axis in CELL if axis in cells.dims])
+    return cells.isel(line=np.flatnonzero(cells[slope] > 0))
 
 
 def convergence(record: Record) -> Figure:
@@ -30,53 +47,36 @@ def convergence(record: Record) -> Figure:
     figure = Figure(figsize=(7.8, 5.6))
     panels = grid(figure, len(table), -(-len(table) // 2), sharey=True)
     for axes, row in zip(panels, table, strict=True):
-        cells = data.sel(architecture=row["architecture"]).stack(line=("loss", "inputs", "trait"))
-        cells = cells.isel(line=np.flatnonzero(cells.grid_slope > 0))
+        cells = _lines(data.sel(architecture=row["architecture"]), "grid_slope")
         errors = np.abs(cells.grid_inner / cells.epsilon / cells.grid_slope - 1)
-        errors = errors.transpose("line", "epsilon").values
-        kinks = cells.grid_kink.transpose("line", "epsilon").values
-        shown = np.where(errors > 0, errors, np.nan)
-        axes.loglog(epsilons, shown.T, linewidth=0.5, alpha=0.45, color=SHARED)
-        crossed = np.flatnonzero(kinks.any(axis=1))
-        first = np.argmax(kinks[crossed], axis=1)
-        axes.loglog(
-            epsilons[first], errors[crossed, first], "x",
-            color=colours.KINDS[4], markersize=2.5, markeredgewidth=0.5,
-        )  # fmt: skip
+        axes.loglog(epsilons, errors.where(errors > 0), linewidth=0.5, alpha=0.45, color=SHARED)
+        crossed = np.flatnonzero(cells.grid_kink.any("epsilon"))
+        first = cells.grid_kink.argmax("epsilon").values[crossed]
+        axes.loglog(epsilons[first], errors.values[first, crossed], "x", color=KINK,
+                    markersize=2.5, markeredgewidth=0.5)  # fmt: skip
         axes.loglog(epsilons, epsilons, "--", color="black", linewidth=1)
-        name = NETWORKS.get(row["architecture"], row["architecture"])
-        axes.set_title(f"{name}\n{_counts(row)}", fontsize=9)
-        axes.set_ylim(1e-16, 1e4)
-        axes.set_xticks([1e-6, 1e-3, 1])
+        axes.set_title(f"{_name(row['architecture'])}\n{_counts(row)}", fontsize=9)
+        axes.set(ylim=(1e-16, 1e4), xticks=[1e-6, 1e-3, 1])
     figure.supylabel("relative error of (Δ$_S$·v)/ε", fontsize=10)
     figure.supxlabel("teacher's step ε", fontsize=10)
     handles = [
         Line2D([], [], color="black", linestyle="--", linewidth=1, label="slope 1 (order 2)"),
-        Line2D(
-            [],
-            [],
-            color=colours.KINDS[4],
-            marker="x",
-            ls="",
-            markersize=4,
-            label="first ReLU crossed",
-        ),
+        Line2D([], [], color=KINK, marker="x", ls="", markersize=4, label="first ReLU crossed"),
     ]
     figure.legend(handles=handles, loc="outside lower right", ncols=2)
     n = sum(row["cells"] for row in table)
-    figure.suptitle(
+    return _titled(
+        figure,
         f"As ε falls the student's step comes to what the theorem says\n{n} combinations of "
-        "network, loss, inputs and trait, a line each", x=0.01, ha="left",
-    )  # fmt: skip
-    return figure
+        "network, loss, inputs and trait, a line each",
+    )
 
 
 def _counts(row: dict[str, Any]) -> str:
     """Return how many lines a panel has, the order they show, and which have none."""
     low, high = row["order_by_integral"] or (np.nan, np.nan)
-    parts = [f"{row['by_integral']} of order {low:.2f}–{high:.2f}"]
     others = [f"{row[kind]} {kind}" for kind in ("affine", "zero") if row[kind]]
-    return "\n".join((parts[0], ", ".join(others)))
+    return f"{row['by_integral']} of order {low:.2f}–{high:.2f}\n{', '.join(others)}"
 
 
 def fall(record: Record) -> Figure | None:
@@ -87,8 +87,7 @@ def fall(record: Record) -> Figure | None:
     data, rate = record.data, record.summary["learning_rate"]
     if "explored_slope" not in data:
         return None
-    epsilons = data.explored_epsilon.values
-    n = data.sizes["cell"]
+    epsilons, n = data.explored_epsilon.values, data.sizes["cell"]
     figure = Figure(figsize=(7.8, 3.2 * -(-n // 2)))
     panels = grid(figure, n, 2)
     for axes, name in zip(panels, data.cell.values, strict=True):
@@ -106,16 +105,15 @@ def fall(record: Record) -> Figure | None:
             axes.text(turn / 1.3, 0.04, f"rises from ε = {turn:.2g}", color=RISE, fontsize=9,
                       rotation=90, ha="right", transform=axes.get_xaxis_transform())  # fmt: skip
         network, *rest = str(name).split(" · ")
-        words = NETWORKS.get(network, network), *rest
-        axes.set_title("{} · {}\n{} · {}".format(*words), fontsize=9)
+        axes.set_title("{} · {}\n{} · {}".format(_name(network), *rest), fontsize=9)
         axes.set_xlabel("teacher's step ε")
     panels[0].set_ylabel("change of the trait loss, absolute")
     panels[0].legend(loc="upper left")
-    figure.suptitle(
-        f"The teacher's loss falls as predicted, until its step ε is large\nafter one step of the "
-        f"student, α = {rate:g}, one start each", x=0.01, ha="left",
-    )  # fmt: skip
-    return figure
+    return _titled(
+        figure,
+        "The teacher's loss falls as predicted, until its step ε is large\nafter one step of the "
+        f"student, α = {rate:g}, one start each",
+    )
 
 
 def cross_slope(record: Record) -> Figure:
@@ -126,9 +124,8 @@ def cross_slope(record: Record) -> Figure:
     # From the teacher's start away from it.
     starts = sorted(dict.fromkeys(row["start"] for row in totals), key=_from_shared)
     figure = Figure(figsize=(7.8, 6.0))
-    panels = figure.subplots(
-        2, max(len(architectures), 1), sharex=True, sharey="row", squeeze=False
-    )
+    across = max(len(architectures), 1)
+    panels = figure.subplots(2, across, sharex=True, sharey="row", squeeze=False)
     for (above, below), architecture in zip(panels.T, architectures, strict=False):
         strata = [r for r in summary["cross_slope"] if r["architecture"] == architecture and r["n"]]
         for row in strata:
@@ -141,23 +138,21 @@ def cross_slope(record: Record) -> Figure:
                 _total(above, place, row["negative"])
                 _total(below, place, row["median_ratio"])
         n = max((row["n"] for row in strata), default=0)
-        above.set_title(f"{NETWORKS.get(architecture, architecture)}\nn = {n} a dot", fontsize=10)
+        above.set_title(f"{_name(architecture)}\nn = {n} a dot", fontsize=10)
         below.set_xticks(range(len(starts)), starts, rotation=90)
         below.axhline(1, color="black", linewidth=0.8, linestyle=":")
         below.axhline(0, color="black", linewidth=0.8)
-    panels[0, 0].set_ylim(-0.03, 1.03)
-    panels[0, 0].set_ylabel("pulled the wrong way (C < 0)")
+    panels[0, 0].set(ylim=(-0.03, 1.03), ylabel="pulled the wrong way (C < 0)")
     panels[1, 0].set_ylabel("median of C/A")
-    wrong = {
-        start: [100 * row["negative"]["mean"] for row in totals if row["start"] == start]
+    same, other = (
+        max((100 * row["negative"]["mean"] for row in totals if row["start"] == start), default=0)
         for start in STARTS
-    }
-    figure.suptitle(
-        f"The pull is the wrong way in {max(wrong['shared'], default=0):.0f} % of problems from "
-        f"the same start,\nin up to {max(wrong['independent'], default=0):.0f} % from another (a "
-        "dot: one loss and trait; black: all, 95 %)", x=0.01, ha="left",
-    )  # fmt: skip
-    return figure
+    )
+    return _titled(
+        figure,
+        f"The pull is the wrong way in {same:.0f} % of problems from the same start,\nin up to "
+        f"{other:.0f} % from another (a dot: one loss and trait; black: all, 95 %)",
+    )
 
 
 def _from_shared(start: str) -> tuple[int, float]:
@@ -182,32 +177,30 @@ def outside(record: Record) -> Figure:
     figure = Figure(figsize=(9.4, 4.4))
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     rows = record.summary["outside"]
-    table = {(f"{row['case']}, {row['step']}", row["case_epsilon"]): row for row in rows}
-    labels = list(dict.fromkeys(label for label, _ in table))
-    epsilons = sorted({epsilon for _, epsilon in table})
-    shown = [[table[label, e]["falling"]["mean"] for e in epsilons] for label in labels]
-    left.imshow(shown, vmin=0, vmax=2, cmap="Greens", aspect="auto")
-    for (label, epsilon), row in table.items():
-        at = epsilons.index(epsilon), labels.index(label)
-        left.text(*at, f"{row['falling']['mean']:.2f}", ha="center", va="center", fontsize=9,
+    labels = list(dict.fromkeys(f"{row['case']}, {row['step']}" for row in rows))
+    epsilons = list(dict.fromkeys(f"{row['case_epsilon']:g}" for row in rows))
+    falling = np.reshape([row["falling"]["mean"] for row in rows], (len(labels), len(epsilons)))
+    left.imshow(falling, vmin=0, vmax=2, cmap="Greens", aspect="auto")
+    for (row, column), mean in np.ndenumerate(falling):
+        left.text(column, row, f"{mean:.2f}", ha="center", va="center", fontsize=9,
                   color=colours.INK)  # fmt: skip
-    left.set_xticks(range(len(epsilons)), [f"{e:g}" for e in epsilons])
+    left.set_xticks(range(len(epsilons)), epsilons)
     left.set_yticks(range(len(labels)), labels)
     left.set_xlabel("teacher's step ε")
     left.set_title(f"The teacher's loss falls in, n = {rows[0]['positive']['n']}", fontsize=10)
     data = record.data.isel(path_step=slice(1, None))
-    for start, colour in (("shared", SHARED), ("independent", INDEPENDENT)):
+    for start, colour in STARTS.items():
         cosine = data.path_cosine.sel(path_start=start).transpose("path_step", "replicate")
         right.plot(data.path_step, cosine, color=colour, linewidth=0.5, alpha=0.5)
         right.plot(data.path_step, cosine.mean("replicate"), color=colour, label=f"{start} start")
     right.axhline(0, color="black", linewidth=0.8, linestyle=":")
-    right.set_xlabel("student's steps of gradient descent")
-    right.set_ylabel("cosine of the displacements")
+    right.set(xlabel="student's steps of gradient descent", ylabel="cosine of the displacements")
     right.set_title(f"Many steps, n = {data.sizes['replicate']} (thick: mean)", fontsize=10)
     right.legend()
-    title = "Where nothing is proved: how often the teacher's loss falls, and a whole distillation"
-    figure.suptitle(title, x=0.01, ha="left")
-    return figure
+    return _titled(
+        figure,
+        "Where nothing is proved: how often the teacher's loss falls, and a whole distillation",
+    )
 
 
 def many_steps(record: Record) -> Figure:
@@ -217,11 +210,9 @@ def many_steps(record: Record) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     epsilons = data.step_epsilon[1:]
     for rate, colour in zip(data.rate.values, colours.KINDS, strict=False):
-        cells = data.sel(rate=rate).isel(k=-1, step_epsilon=slice(1, None))
-        cells = cells.stack(line=("architecture", "loss", "trait"))
-        cells = cells.isel(line=np.flatnonzero(cells.steps_slope > 0))
-        errors = cells.steps_error.transpose("step_epsilon", "line").values
-        left.loglog(epsilons, errors, color=colour, linewidth=0.5, alpha=0.5)
+        cells = data[["steps_error", "steps_slope"]].sel(rate=rate)
+        cells = _lines(cells.isel(k=-1, step_epsilon=slice(1, None)), "steps_slope")
+        left.loglog(epsilons, cells.steps_error, color=colour, linewidth=0.5, alpha=0.5)
         steps = [row for row in summary["steps"] if row["rate"] == rate]
         k = [row["k"] for row in steps]
         middle.semilogx(k, [row["rises"]["mean"] for row in steps], "o-", color=colour,
@@ -231,8 +222,7 @@ def many_steps(record: Record) -> Figure:
     left.set_xlabel("teacher's step ε (over its growth)")
     left.set_ylabel(f"relative error of dθ/dε, k = {int(data.k[-1])}")
     left.set_title("Dashed: slope 1, remainder of order 2", fontsize=10)
-    middle.set_xlabel("student's steps k")
-    middle.set_ylabel("fraction in which L$_T$ rises")
+    middle.set(xlabel="student's steps k", ylabel="fraction in which L$_T$ rises")
     middle.set_ylim(-0.03, 1.03)
     middle.set_title(f"n = {summary['steps'][0]['rises']['n']} problems", fontsize=10)
     middle.legend()
@@ -241,17 +231,14 @@ def many_steps(record: Record) -> Figure:
         right.semilogx(data.progress_step, one.progress_predicted, color=colour, label=str(loss))
         right.semilogx(data.progress_step, one.progress_measured, "o", color=colour, markersize=3)
         right.axhline(float(one.progress_coverage), color=colour, linewidth=0.8, linestyle=":")
-    right.set_xlabel("student's steps k")
-    right.set_ylabel("progress q$_k$")
-    right.set_ylim(0, 1.02)
+    right.set(xlabel="student's steps k", ylabel="progress q$_k$", ylim=(0, 1.02))
     right.set_title("Line: predicted; dotted: coverage", fontsize=10)
     right.legend(loc="upper left", title="student's loss (n = 1 each)")
-    last = summary["steps"][-1]
-    figure.suptitle(
+    return _titled(
+        figure,
         f"Many steps follow the prediction; at the largest rate the teacher's loss rises in "
-        f"{100 * last['rises']['mean']:.0f} %", x=0.01, ha="left",
-    )  # fmt: skip
-    return figure
+        f"{100 * summary['steps'][-1]['rises']['mean']:.0f} %",
+    )
 
 
 def sampled(record: Record) -> Figure:
@@ -264,8 +251,7 @@ def sampled(record: Record) -> Figure:
     left.plot([row["rises"]["mean"] for row in rows], places, "o", color=RISE, clip_on=False)
     left.hlines(places, *np.transpose([row["rises"]["ci95"] for row in rows]), color=RISE)
     left.set_yticks(places, [row["metric"] for row in rows])
-    left.set_ylim(len(rows) - 0.5, -0.5)
-    left.set_xlabel("fraction in which L$_T$ rises")
+    left.set(xlabel="fraction in which L$_T$ rises", ylim=(len(rows) - 0.5, -0.5))
     left.set_title(f"One step in a metric, n = {rows[0]['rises']['n']} each", fontsize=10)
     ratio = data.label_draws * data.label_soft**2 / data.label_variance
     for loss, colour in zip(data.label_loss.values, colours.KINDS, strict=False):
@@ -275,15 +261,12 @@ def sampled(record: Record) -> Figure:
     ratios = np.geomspace(float(ratio.min()), float(ratio.max()), 200)
     right.plot(ratios, np.minimum(1, 1 / ratios), "--", color="black", linewidth=1,
                label="bound Var/(N(Δ$_S$·v)²)")  # fmt: skip
-    right.set_xscale("log")
-    right.set_xlabel("draws N, in units of N* = Var/(Δ$_S$·v)²")
+    n_means = summary["sampled"][0]["wrong"]["n"] // data.sizes["label_problem"]
+    right.set(xscale="log", xlabel="draws N, in units of N* = Var/(Δ$_S$·v)²")
     right.set_ylabel("fraction of means against v")
-    n, n_means = data.sizes["label_problem"], summary["sampled"][0]["wrong"]["n"]
-    right.set_title(f"Sampled labels; a dot: {n_means // n} means of one problem", fontsize=10)
+    right.set_title(f"Sampled labels; a dot: {n_means} means of one problem", fontsize=10)
     right.legend()
-    title = "Where the guarantee ends: two metrics, or too few sampled labels"
-    figure.suptitle(title, x=0.01, ha="left")
-    return figure
+    return _titled(figure, "Where the guarantee ends: two metrics, or too few sampled labels")
 
 
 FIGURES = {

@@ -11,17 +11,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from subliminal_toy.errors import UserError
+from subliminal_toy.theorem import one_step
 from subliminal_toy.theorem.many_steps import predicted_path, student_path
-from subliminal_toy.theorem.one_step import (
-    EPSILONS,
-    direction,
-    largest_falling,
-    order,
-    response,
-    slope_and_rounding,
-    teacher,
-    trait_changes,
-)
 
 CLOSE = 0.01  # relative error of the quotient at the smallest ε that "holds" allows
 
@@ -58,7 +49,7 @@ def check_one_step(
     student_loss: Callable[[Any, Any], Any],
     trait_loss: Callable[[Any], Any],
     learning_rate: float = 0.1,
-    epsilons: Sequence[float] | np.ndarray = EPSILONS,
+    epsilons: Sequence[float] | np.ndarray = one_step.EPSILONS,
     n_steps: int = 1,
     student_params: Any = None,
 ) -> Check:
@@ -101,31 +92,25 @@ def check_one_step(
 
 def _measure(f, loss, trait, x, learning_rate, n_steps, theta, start, epsilons):
     """Return the predicted slope, and for every ε inner product, change of L_T and rounding."""
-    v = direction(trait, theta)
+    v = one_step.direction(trait, theta)
 
     def move(epsilon):
-        y = f(teacher(theta, v, epsilon), x)
+        y = f(one_step.teacher(theta, v, epsilon), x)
         return student_path(f, loss, start, x, y, learning_rate, (n_steps,))[0]
 
     moves = jax.lax.map(move, epsilons)
-    (predicted,) = predicted_path(response(f, loss, theta, x), v, learning_rate, (n_steps,))
+    product = one_step.response(f, loss, theta, x)
+    (predicted,) = predicted_path(product, v, learning_rate, (n_steps,))
     return (
         jnp.vdot(predicted, v) / learning_rate,
         moves @ v / learning_rate,
-        trait_changes(trait, start, moves),
+        one_step.trait_changes(trait, start, moves),
         # As long as αF ≤ 2 no error of an earlier step grows.
-        n_steps * slope_and_rounding(f, loss, theta, x, v).inner_rounding,
+        n_steps * one_step.slope_and_rounding(f, loss, theta, x, v).inner_rounding,
     )
 
 
-def _verdict(
-    epsilons: np.ndarray,
-    learning_rate: float,
-    slope: np.ndarray,
-    inner: np.ndarray,
-    changes: np.ndarray,
-    by_rounding: np.ndarray,
-) -> Check:
+def _verdict(epsilons, learning_rate, slope, inner, changes, by_rounding) -> Check:
     """Return the check with its verdict; ``inner`` and ``changes`` have the axis of ε."""
     quotients, of_quotients = inner / epsilons, by_rounding / epsilons
     errors = np.abs(quotients - slope)
@@ -143,8 +128,8 @@ def _verdict(
         rounding=of_quotients / scale,
         trait_changes=changes,
         predicted_trait_changes=-epsilons * learning_rate * slope,
-        order=order(epsilons, errors, of_quotients),
-        largest_epsilon=largest_falling(epsilons, changes),
+        order=one_step.order(epsilons, errors, of_quotients),
+        largest_epsilon=one_step.largest_falling(epsilons, changes),
         verdict=verdict,
     )
 

@@ -71,16 +71,18 @@ def claim_t2(data: xr.Dataset) -> stats.Claim:
 
     Its value is that of the network with the smallest fraction of negative cross-slopes.
     """
-    negative, medians = [], []
-    for architecture in data.architecture.values:
-        if architecture != "linear":
-            slopes, ratios = cross_ratios(data.sel(architecture=architecture, start="independent"))
-            negative.append(stats.fraction(slopes < 0))
-            medians.append(stats.median(ratios))
-    n, complete = min((e.n for e in negative), default=0), bool(np.isfinite(data.cross_slope).all())
-    reason = "a cross-slope is not a finite number"
-    if complete:
-        reason = "" if n >= FEWEST_CROSS else f"n = {n}, the criterion asks for {FEWEST_CROSS}"
+    found = [
+        cross_ratios(data.sel(architecture=network, start="independent"))
+        for network in data.architecture.values
+        if network != "linear"
+    ]
+    negative = [stats.fraction(slopes < 0) for slopes, _ in found]
+    medians = [stats.median(ratios) for _, ratios in found]
+    shared = data.cross_slope.sel(start="shared")
+    n = min((e.n for e in negative), default=0)
+    reason = "" if n >= FEWEST_CROSS else f"n = {n}, the criterion asks for {FEWEST_CROSS}"
+    if not np.isfinite(data.cross_slope).all():
+        reason = "a cross-slope is not a finite number"
     nothing = stats.Estimate(np.nan, None, 0, ())
     least, *others = sorted(negative, key=lambda e: e.lower) or [nothing]
     return stats.judge(
@@ -94,16 +96,10 @@ def claim_t2(data: xr.Dataset) -> stats.Claim:
         least,
         least.lower > LEAST_NEGATIVE
         and all(median.upper < LARGEST_MEDIAN for median in medians)
-        and shared_never_pulls_back(data),
+        and bool(((shared > 0) | ~(data.cross_predicted > 0)).all()),
         others=[*others, *medians],
         untested=reason,
     )
-
-
-def shared_never_pulls_back(data: xr.Dataset) -> bool:
-    """Whether every problem with A > 0 has C > 0 for the shared start."""
-    slopes = data.cross_slope.sel(start="shared")
-    return bool(((slopes > 0) | ~(data.cross_predicted > 0)).all())
 
 
 def steps_kept(data: xr.Dataset, steps: xr.Dataset) -> xr.DataArray:
@@ -114,8 +110,7 @@ def steps_kept(data: xr.Dataset, steps: xr.Dataset) -> xr.DataArray:
     in_order = (steps.order >= SMOOTH_ORDER) | (steps.largest_error < EXACT)
     displaced = (steps.error_at_zero < EXACT) & in_order & (data.steps_quotient_error < CLOSE)
     falls = (data.steps_form > 0) & (data.steps_quotient_change < 0)
-    odd = data.k % 2 == 1
-    guaranteed = ~(odd & (steps.guarantee < 0.5 - EXACT))
+    guaranteed = ~((data.k % 2 == 1) & (steps.guarantee < 0.5 - EXACT))
     follows = displaced & (steps.fall_error < CLOSE) & guaranteed & (falls | ~steps.covered)
     still = (
         (data.steps_length == 0) & (data.steps_quotient_change == 0) & (steps.largest_error == 0)
@@ -162,13 +157,12 @@ def claim_t3(data: xr.Dataset, steps: xr.Dataset) -> stats.Claim:
 
 def claim_t4(data: xr.Dataset) -> stats.Claim:
     """Return the claim about metrics, with its verdict."""
-    same, two = data.metric.values[:-1], data.metric.values[-1]
-    one = data.sel(metric=same)
+    one, two = data.isel(metric=slice(-1)), data.isel(metric=-1)
     predicted = one.metric_slope > 0
     falls = (one.metric_inner > 0) & (one.metric_change < 0)
     close = np.abs(one.metric_fall - one.metric_slope) < FALL_ERROR * one.metric_slope
     kept = stats.fraction((predicted & falls & close).values)
-    rises = stats.fraction(data.sel(metric=two).metric_change.values > 0)
+    rises = stats.fraction(two.metric_change.values > 0)
     return stats.judge(
         "T4",
         "With one symmetric metric for teacher and student, of whatever signs, the teacher's loss "

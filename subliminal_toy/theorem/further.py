@@ -4,7 +4,7 @@ By the names of the result's variables: ``result.VARIABLES`` says what each is.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 
 from subliminal_toy.distill import cross_entropy, kl
 from subliminal_toy.theorem import one_step
-from subliminal_toy.theorem.bench import Bench, mapped
+from subliminal_toy.theorem.bench import Bench, Measured
 from subliminal_toy.theorem.many_steps import (
     largest_eigenvalue,
     path_and_slope,
@@ -24,8 +24,6 @@ from subliminal_toy.theorem.many_steps import (
 from subliminal_toy.theorem.one_step import Scalar, Vector
 from subliminal_toy.theorem.problems import AUXILIARY, Problem
 from subliminal_toy.theorem.sampled import Component, bound, component, draws_needed
-
-Measured = dict[str, Any]
 
 STEPS = (1, 2, 5, 20, 100)
 RATES = (0.5, 1.9, 2.1)
@@ -141,19 +139,15 @@ def draw_metrics(
 
 
 def metric_step(
-    bench: Bench,
-    rate: float,
-    epsilon: float,
-    problem: Problem,
-    of_teacher: Metric,
-    of_student: Metric,
+    bench: Bench, rate: float, epsilon: float, problem: Problem, metrics: tuple[Metric, Metric]
 ) -> Measured:
     """Measure one step of a student, each model in its metric. Source: Eq. (35) and (36)."""
+    of_teacher, of_student = metrics
     trait, (f, loss, theta, x), descent = bench.situation(problem)
     v = of_teacher.times(descent)
     y = f(one_step.teacher(theta, v, epsilon), x)
     step = of_student.times(one_step.student_step(f, loss, theta, x, y))
-    predicted = of_student.times(one_step.predicted_step(f, loss, theta, x, v))
+    predicted = of_student.times(one_step.response(f, loss, theta, x)(v))
     (change,) = one_step.trait_changes(trait, theta, rate * step[None])
     return {
         "metric_slope": jnp.vdot(descent, predicted),
@@ -225,9 +219,3 @@ def draw_labels(found: Measured, rng: np.random.Generator) -> Measured:
         counts = rng.multinomial(n, chances, size=(N_REPEATS, len(chances)))
         wrong[row, multiple] = np.mean((counts * moves).sum(axis=(1, 2)) <= 0)
     return {"label_draws": draws, "label_wrong": wrong, "label_bound": bound(of_one, draws)}
-
-
-def every(fn: Callable[..., Measured], *rows: Any) -> Measured:
-    """Return ``fn`` of every row, in float64, as NumPy arrays."""
-    with jax.enable_x64(True):
-        return jax.device_get(mapped(fn)(*rows))

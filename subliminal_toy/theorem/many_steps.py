@@ -8,15 +8,8 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from subliminal_toy.distill import snapshots
-from subliminal_toy.theorem.one_step import (
-    Function,
-    Number,
-    Outputs,
-    Scalar,
-    StudentLoss,
-    Vector,
-    teacher,
-)
+from subliminal_toy.theorem import one_step
+from subliminal_toy.theorem.one_step import Function, Number, Outputs, Scalar, StudentLoss, Vector
 
 Path = Float[Array, "steps p"]
 Steps = Sequence[int] | Int[Array, " steps"]
@@ -70,7 +63,7 @@ def path_and_slope(
     """Return θ⁽ᵏ⁾ − θ⁰ and dθ⁽ᵏ⁾/dε at ``epsilon``, by differentiating through all of training."""
 
     def path(e):
-        return student_path(f, loss, theta, x, f(teacher(theta, v, e), x), rate, steps)
+        return student_path(f, loss, theta, x, f(one_step.teacher(theta, v, e), x), rate, steps)
 
     epsilon = jnp.asarray(epsilon, theta.dtype)
     return jax.jvp(path, (epsilon,), (jnp.ones_like(epsilon),))

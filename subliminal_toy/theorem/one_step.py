@@ -78,17 +78,12 @@ def predicted_slope(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: 
     return slope_and_rounding(f, loss, theta, x, v).slope
 
 
-def predicted_step(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Vector:
-    """Return B = E[J_xᵀ M(x) J_x v], so that Δ_S(ε) = εB + o(ε) and B·v = A.
-
-    A second way to A: M is here the loss's Hessian in the outputs, which is the same matrix
-    at z = y, and J_xᵀ is reverse mode. Source: proofs/README.md, Eq. (11).
-    """
-    return response(f, loss, theta, x)(v)
-
-
 def response(f: Function, loss: StudentLoss, theta: Vector, x: Array) -> Callable[[Vector], Vector]:
-    """Return the function u ↦ F u with F = E[J_xᵀ M(x) J_x]. Source: Eq. (34)."""
+    """Return the function u ↦ F u with F = E[J_xᵀ M(x) J_x], so that Δ_S(ε) = εFv + o(ε).
+
+    A second way to A = vᵀFv: M is here the loss's Hessian in the outputs, which is the same matrix
+    at z = y, and J_xᵀ is reverse mode. Source: proofs/README.md, Eq. (11) and (34).
+    """
     z, along = jax.linearize(lambda t: f(t, x), theta)
     back = jax.linear_transpose(along, theta)
 
@@ -122,7 +117,7 @@ def cross_slope(
 
 
 class Slope(NamedTuple):
-    """The slope A, about how far rounding can move it, the cross-slope at a small ε, and Δ_S·v."""
+    """The slope A, and about how far rounding can move it and Δ_S·v."""
 
     slope: Scalar
     rounding: Scalar
@@ -130,7 +125,7 @@ class Slope(NamedTuple):
 
 
 def slope_and_rounding(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Slope:
-    """Return A and about how far rounding can move A and Δ_S·v.
+    """Return A with its rounding.
 
     A number like an output is a sum of at most about p products, and rounding errors add up like
     √p of them (Higham and Mary 2019): |δ| ≤ √p u times its size. To first order an error δ in the
@@ -153,8 +148,8 @@ def trait_changes(
 
     One after the other, so that the trait loss is compiled once.
     """
-    before, *after = jax.lax.map(trait_loss, jnp.stack([start, *(start + m for m in moves)]))
-    return jnp.stack(after) - before
+    losses = jax.lax.map(trait_loss, jnp.vstack([start, start[None] + moves]))
+    return losses[1:] - losses[0]
 
 
 def order(
@@ -181,6 +176,5 @@ def largest_falling(
     epsilons: Float[np.ndarray, " epsilons"], changes: Float[np.ndarray, " epsilons"]
 ) -> float:
     """Return the largest ε up to which every step lowers the trait loss; NaN if none does."""
-    falls = changes < 0
-    n_falling = len(falls) if falls.all() else int(np.argmin(falls))
+    n_falling = int(np.logical_and.accumulate(changes < 0).sum())
     return float(epsilons[n_falling - 1]) if n_falling else math.nan

@@ -7,21 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Float64, Int
+from jaxtyping import Float, Float64, Int
 
 from subliminal_toy.distill import cross_entropy, ensemble, kl, snapshots, squared_error
 from subliminal_toy.theorem import one_step
 from subliminal_toy.theorem.bench import Bench
 from subliminal_toy.theorem.many_steps import student_path
-from subliminal_toy.theorem.one_step import ROUNDOFF, Function, Number, Scalar, TraitLoss, Vector
-from subliminal_toy.theorem.problems import (
-    AUXILIARY,
-    CLASSES,
-    LOSSES,
-    TRAITS,
-    Problem,
-    output_layer,
-)
+from subliminal_toy.theorem.one_step import ROUNDOFF, Number, Scalar, Vector
+from subliminal_toy.theorem.problems import AUXILIARY, CLASSES, TRAITS, Problem, output_layer
 
 RATE = 0.2  # of gradient descent in a full distillation
 
@@ -32,8 +25,7 @@ def distil(
     noise: Float64[np.ndarray, "replicate batch height width"],
     digits: Float[np.ndarray, "batch height width"],
     labels: Int[Any, " batch"],
-    moments: int,
-    steps_between: int,
+    looked_at: Sequence[int],
 ) -> dict[str, np.ndarray]:
     """Train teachers on digits and students on their auxiliary logits on noise, many steps.
 
@@ -43,7 +35,6 @@ def distil(
     is that with the teacher's whole displacement.
     """
     tx = optax.sgd(RATE)
-    looked_at = range(0, moments * steps_between + 1, steps_between)
 
     def path(loss, theta):
         return snapshots(loss, theta, tx, lambda step: step, looked_at)
@@ -69,11 +60,9 @@ def distil(
         of_teacher = jax.lax.map(trait, teachers)
         return {"path_cosine": cosine, "path_trait_loss": loss, "path_teacher_loss": of_teacher}
 
+    digits, train = digits.astype(np.float64), ensemble(replicate, n_shared=2)
     with jax.enable_x64(True):
-        shared = (digits.astype(np.float64), labels)
-        return jax.device_get(
-            ensemble(replicate, n_shared=2)(*shared, problems.theta, problems.other, noise)
-        )
+        return train(digits, labels, problems.theta, problems.other, noise)
 
 
 NULLS = (
@@ -95,25 +84,21 @@ def nulls(
     The first three have students with an independent start, who therefore have much to learn.
     """
 
-    def student(problems, loss, **changes):
-        loss = np.full_like(problems.loss, list(LOSSES).index(loss))
-        return problems._replace(loss=loss, **changes)
-
-    def trait(name):
-        return np.full_like(of_tanh.trait, list(TRAITS).index(name))
+    def with_trait(problems, name, **changes):
+        trait = np.full_like(problems.trait, list(TRAITS).index(name))
+        return problems._replace(trait=trait, **changes)
 
     epsilon, other = np.ones(1), of_tanh.other
-    one_logit = tanh.cells(student(of_tanh, "softmax, one logit"), epsilon, other).largest_step
+    one_logit = tanh.cells(of_tanh.under("softmax, one logit"), epsilon, other)["largest_step"]
     on_class_head = of_tanh.trait_r * output_layer(tanh.shapes, CLASSES)
+    of_head = with_trait(of_tanh, "linear", trait_r=on_class_head)
     unreached = [
-        tanh.cells(
-            student(of_tanh, loss, trait_r=on_class_head, trait=trait("linear")), epsilon, other
-        ).inner
+        tanh.cells(of_head.under(loss), epsilon, other)["inner"]
         for loss in ("squared error, auxiliary", "softmax, auxiliary")
     ]
-    of_classes = student(of_linear, "softmax, auxiliary", trait=trait("classes"))
-    class_loss = linear.cells(of_classes, epsilon, of_linear.other).trait_change
-    equal = tanh.cells(student(of_tanh, "squared error"), np.zeros(1)).largest_step
+    of_classes = with_trait(of_linear, "classes").under("softmax, auxiliary")
+    class_loss = linear.cells(of_classes, epsilon, of_linear.other)["change"]
+    equal = tanh.cells(of_tanh.under("squared error"), np.zeros(1))["largest_step"]
     softmax, bound = softmax_at_equality(3 * of_tanh.gumbel)
     with jax.enable_x64(True):
         at_edge = jax.lax.map(lambda e: edge(e).inner, jnp.array([1e-6, 1e-3, 1.0, 1e3]))
@@ -146,14 +131,7 @@ class TwoParameters(NamedTuple):
     inner: Scalar
 
 
-def two_parameters(
-    f: Function,
-    trait: TraitLoss,
-    x: Array,
-    epsilon: Number,
-    alpha: float,
-    metrics: Sequence[Sequence[float]] = ((1.0, 1.0), (1.0, 1.0)),
-) -> TwoParameters:
+def _step(f, trait, x, epsilon, alpha, metrics=((1.0, 1.0), (1.0, 1.0))) -> TwoParameters:
     """Take one step under squared error; ``metrics`` are diagonals, one of each model."""
     theta, (of_teacher, of_student) = jnp.zeros(2), jnp.asarray(metrics)
     v = of_teacher * one_step.direction(trait, theta)
@@ -169,7 +147,7 @@ def edge(epsilon: Number, alpha: float = 0.25) -> TwoParameters:
     def f(t, x):
         return x * (t[1] + t[0] ** 2)
 
-    return two_parameters(f, lambda t: t[1] ** 2 - t[0], jnp.ones((1, 1)), epsilon, alpha)
+    return _step(f, lambda t: t[1] ** 2 - t[0], jnp.ones((1, 1)), epsilon, alpha)
 
 
 COUNTEREXAMPLES: dict[str, Callable[[float], float]] = {
@@ -196,9 +174,9 @@ Eq. (55): A and C."""
 def counterexamples(epsilon: float = 0.1) -> dict[str, tuple[float, float]]:
     """Run ``COUNTEREXAMPLES``: what is measured, and the proof's number."""
     with jax.enable_x64(True):
-        found = np.ravel(jax.jit(_counterexamples)(epsilon)).tolist()
-    proofs = [(name, proof(epsilon)) for name, proof in COUNTEREXAMPLES.items()]
-    return {name: (value, proof) for value, (name, proof) in zip(found, proofs, strict=True)}
+        found = jax.jit(_counterexamples)(epsilon).tolist()
+    pairs = zip(COUNTEREXAMPLES.items(), found, strict=True)
+    return {name: (value, proof(epsilon)) for (name, proof), value in pairs}
 
 
 def _counterexamples(epsilon):
@@ -211,10 +189,10 @@ def _counterexamples(epsilon):
         return 0.5 * jnp.sum((theta - 1) ** 2)
 
     x, other, one = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, -2.0]]), jnp.ones((1, 1))
-    opposite, overshoot = (two_parameters(f, trait, x, epsilon, a) for a in (0.25, 1.5))
+    opposite, overshoot = (_step(f, trait, x, epsilon, a) for a in (0.25, 1.5))
     sum_of_both, difference = (lambda t, x: x * t.sum()), (lambda t: t[0] - t[1])
     opposed = ((2.0, 1.0), (1.0, 2.0))
-    metrics = two_parameters(sum_of_both, difference, one, epsilon, 0.25, opposed)
+    metrics = _step(sum_of_both, difference, one, epsilon, 0.25, opposed)
     (two_steps,) = student_path(
         lambda t, x: x * t[None], squared_error, jnp.zeros(1), one, epsilon * one, 1.5, (2,)
     )

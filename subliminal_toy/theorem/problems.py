@@ -5,13 +5,12 @@ serves the grid, the random trials and everything outside the theorem.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from subliminal_toy.data import N_CLASSES, Dataset
 from subliminal_toy.distill import cross_entropy, kl, squared_error
@@ -46,8 +45,7 @@ def image_decoder(image_shape: tuple[int, int]) -> Network:
     return Network(network.init, apply)
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(NamedTuple):
     """``build(image_shape, activation)`` makes the network; ``kinked`` if its units are ReLUs."""
 
     build: Callable[[tuple[int, int], Callable], Network]
@@ -56,34 +54,36 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "linear": Architecture(lambda shape, a: mlp(shape, (), N_OUTPUTS, a), jax.nn.relu),
+    "linear": Architecture(lambda s, a: mlp(s, (), N_OUTPUTS, a), jax.nn.relu),
     "mlp-relu": Architecture(lambda s, a: mlp(s, (16, 16), N_OUTPUTS, a), jax.nn.relu, kinked=True),
     "mlp-tanh": Architecture(lambda s, a: mlp(s, (16, 16), N_OUTPUTS, a), jnp.tanh),
     "cnn-relu": Architecture(lambda s, a: cnn(s, (4, 16), N_OUTPUTS, a), jax.nn.relu, kinked=True),
     "decoder": Architecture(lambda s, _: image_decoder(s), jax.nn.gelu),
 }
+LIMITS = "mlp-tanh"  # the network of everything outside the theorem
 
 
 class Problem(NamedTuple):
-    """Two starts, a student's loss and inputs, and a trait loss, all as arrays.
+    """A student's start, loss and inputs, and a trait loss, all as arrays."""
 
-    ``theta`` θ⁰ and ``other`` (p), an independent start; ``x`` (batch, height, width); ``loss`` the
-    position of the student's loss in ``LOSSES``; ``weights`` (outputs) of the weighted squared
-    error; ``gumbel`` (batch, outputs), the noise of sampled labels; ``trait`` the position in
-    ``TRAITS``, with the images ``trait_x`` and labels ``trait_labels`` (batch,) of a trait about
-    classes and the functional ``trait_r`` (p) of a linear one.
-    """
-
-    theta: Vector
-    other: Vector
+    theta: Vector  # θ⁰
+    other: Vector  # an independent start
     x: Float[Any, "batch height width"]
-    loss: Int[Any, ""]
-    weights: Float[Any, " outputs"]
-    gumbel: Float[Any, "batch outputs"]
-    trait: Int[Any, ""]
-    trait_x: Float[Any, "batch height width"]
+    loss: Int[Any, ""]  # position in ``LOSSES``
+    weights: Float[Any, " outputs"]  # of the weighted squared error
+    gumbel: Float[Any, "batch outputs"]  # the noise of sampled labels
+    trait: Int[Any, ""]  # position in ``TRAITS``
+    trait_x: Float[Any, "batch height width"]  # images and labels of a trait about classes
     trait_labels: Int[Any, " batch"]
-    trait_r: Vector
+    trait_r: Vector  # the functional of a linear trait
+
+    def rows(self, at: Any) -> "Problem":
+        """Return some of many problems, by their places along the first axis."""
+        return jax.tree.map(lambda a: a[at], self)
+
+    def under(self, loss: str) -> "Problem":
+        """Return many problems with another loss, by a name of ``LOSSES``."""
+        return self._replace(loss=np.full_like(self.loss, list(LOSSES).index(loss)))
 
 
 Loss = Callable[[Problem, Array, Array], Scalar]
@@ -143,15 +143,9 @@ def start_distribution(shapes: Any) -> tuple[np.ndarray, np.ndarray]:
     mean, sd = [], []
     for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
         kind = path[-1].key
-        spread = {
-            "kernel": np.prod(leaf.shape[:-1]) ** -0.5,
-            "weight": leaf.shape[-1] ** -0.5,
-            "embedding": leaf.shape[-1] ** -0.5,
-            "bias": BIAS_SD,
-            "scale": BIAS_SD,
-        }[kind]
+        fan_in = np.prod(leaf.shape[:-1]) if kind == "kernel" else leaf.shape[-1]
         mean.append(np.full(leaf.size, float(kind == "scale")))
-        sd.append(np.full(leaf.size, spread))
+        sd.append(np.full(leaf.size, BIAS_SD if kind in ("bias", "scale") else fan_in**-0.5))
     return np.concatenate(mean), np.concatenate(sd)
 
 
@@ -165,11 +159,6 @@ def output_layer(shapes: Any, columns: slice = slice(None)) -> np.ndarray:
             np.moveaxis(part, leaf.shape.index(N_OUTPUTS), 0)[columns] = True
         parts.append(part.ravel())
     return np.concatenate(parts)
-
-
-def generator(key: Key[Array, ""]) -> np.random.Generator:
-    """Return NumPy's generator, seeded by a key of any implementation."""
-    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
 
 
 def draw(shapes: Any, data: Dataset, n_each: int, rng: np.random.Generator) -> Problem:
@@ -192,11 +181,8 @@ def draw(shapes: Any, data: Dataset, n_each: int, rng: np.random.Generator) -> P
     uniform = rng.uniform(-1, 1, (*batch, *data.image_shape))
     gaussian, favouring = rng.normal(size=(2, *batch, *data.image_shape))
     rows, trait_rows = rng.integers(len(data.train_labels), size=(2, *batch))
-    x = np.stack([
-        uniform, gaussian, data.train_images[rows],
-        np.broadcast_to(uniform[:, :1, :1, :1], uniform.shape),
-        np.broadcast_to(gaussian[:, :1], gaussian.shape),
-    ])[inputs, np.arange(n)]  # fmt: skip
+    kinds = uniform, gaussian, data.train_images[rows], uniform[:, :1, :1, :1], gaussian[:, :1]
+    x = np.stack(np.broadcast_arrays(*kinds))[inputs, np.arange(n)]
     about_digits = trait == list(GRID_TRAITS).index("digit labels")
     favoured = np.broadcast_to(rng.integers(N_CLASSES, size=(n, 1)), batch)
     weights = rng.uniform(size=(n, N_OUTPUTS))

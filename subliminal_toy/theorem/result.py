@@ -12,34 +12,27 @@ import numpy as np
 import xarray as xr
 
 from subliminal_toy.runs import Arrays, Result
-from subliminal_toy.theorem import further
+from subliminal_toy.theorem import further, one_step, outside, problems
 from subliminal_toy.theorem.config import TheoremConfig
-from subliminal_toy.theorem.further import LABEL_EPSILONS, LABELS, METRICS
-from subliminal_toy.theorem.one_step import EPSILONS, SMALL_EPSILONS
-from subliminal_toy.theorem.outside import COUNTEREXAMPLES, NULLS
-from subliminal_toy.theorem.problems import (
-    ARCHITECTURES,
-    COVERED,
-    GRID_TRAITS,
-    INPUTS,
-    NOT_COVERED,
-    STARTS,
-)
 
-LIMITS = "mlp-tanh"  # the network of everything outside the theorem
-CASES = ("covered losses", *NOT_COVERED)
+CASES = ("covered losses", *problems.NOT_COVERED)
 CASE_EPSILONS = np.array([1e-4, 1e-2, 1.0, 10.0])
 MOMENTS = 30  # of a distillation that are looked at, beside its start
 EXPLORED = (
-    ("mlp-tanh", "softmax, auxiliary", "uniform noise", "digit labels"),
-    ("mlp-relu", "softmax, auxiliary", "uniform noise", "digit labels"),
-    ("decoder", "squared error", "digits", "favour a class"),
+    "mlp-tanh · softmax, auxiliary · uniform noise · digit labels",
+    "mlp-relu · softmax, auxiliary · uniform noise · digit labels",
+    "decoder · squared error · digits · favour a class",
 )
 """Cells of the grid that are measured at many ε, for a reader to move ε by hand."""
 EXPLORED_EPSILONS = np.logspace(-6, 2, 161)
 
 CELL = ("architecture", "loss", "inputs", "trait")
+NEAR = (*CELL, "small_epsilon", "node")
+CASE = ("case", "step", "case_epsilon", "outside_problem")
+PATH = ("replicate", "path_start", "path_step")
 STEP_CELL = ("architecture", "loss", "trait")
+STEPS = (*STEP_CELL, "rate", "k")
+METRIC = ("metric", "metric_problem")
 LABEL_CELL = ("label_loss", "label_problem", "label_epsilon")
 VARIABLES = {
     "grid_slope": (CELL, "A, the predicted slope"),
@@ -49,17 +42,17 @@ VARIABLES = {
     "grid_rounding": ((*CELL, "epsilon"), "what rounding may add to (Δ_S·v)/ε"),
     "grid_change": ((*CELL, "epsilon"), "L_T(θ_S) − L_T(θ⁰)"),
     "grid_kink": ((*CELL, "epsilon"), "whether a ReLU crossed its kink between θ⁰ and θ_T(ε)"),
-    "near_slope": ((*CELL, "small_epsilon", "node"), "d/dε (Δ_S·v) at ε times the node"),
-    "near_kink": ((*CELL, "small_epsilon", "node"), "as grid_kink"),
+    "near_slope": (NEAR, "d/dε (Δ_S·v) at ε times the node"),
+    "near_kink": (NEAR, "as grid_kink"),
     "trial_slope": ((*CELL, "trial"), "A"),
     "trial_inner": ((*CELL, "trial"), "Δ_S·v"),
     "trial_change": ((*CELL, "trial"), "L_T(θ_S) − L_T(θ⁰)"),
     "cross_predicted": ((*CELL, "problem"), "A, for the shared start"),
     "cross_slope": (("architecture", "start", *CELL[1:], "problem"), "C, for every start"),
-    "outside_inner": (("case", "step", "case_epsilon", "outside_problem"), "(student's step)·v"),
-    "outside_change": (("case", "step", "case_epsilon", "outside_problem"), "change of L_T"),
-    "path_cosine": (("replicate", "path_start", "path_step"), "cosine of the displacements"),
-    "path_trait_loss": (("replicate", "path_start", "path_step"), "L_T of the student, nats"),
+    "outside_inner": (CASE, "(student's step)·v"),
+    "outside_change": (CASE, "change of L_T"),
+    "path_cosine": (PATH, "cosine of the displacements"),
+    "path_trait_loss": (PATH, "L_T of the student, nats"),
     "path_teacher_loss": (("replicate", "path_step"), "L_T of the teacher, nats"),
     "null_value": (("null",), "largest value of what must be zero"),
     "null_bound": (("null",), "what rounding allows"),
@@ -71,24 +64,21 @@ VARIABLES = {
     "steps_slope": (STEP_CELL, "A"),
     "steps_direction": (STEP_CELL, "‖v‖"),
     "steps_eigenvalue": (STEP_CELL, "largest eigenvalue of F"),
-    "steps_form": ((*STEP_CELL, "rate", "k"), "s_k = vᵀ(I − (I − αF)ᵏ)v"),
-    "steps_length": ((*STEP_CELL, "rate", "k"), "‖(I − (I − αF)ᵏ)v‖"),
-    "steps_error": (
-        (*STEP_CELL, "rate", "k", "step_epsilon"),
-        "‖dθ⁽ᵏ⁾/dε − (I − (I − αF)ᵏ)v‖, relative",
-    ),
+    "steps_form": (STEPS, "s_k = vᵀ(I − (I − αF)ᵏ)v"),
+    "steps_length": (STEPS, "‖(I − (I − αF)ᵏ)v‖"),
+    "steps_error": ((*STEPS, "step_epsilon"), "‖dθ⁽ᵏ⁾/dε − (I − (I − αF)ᵏ)v‖, relative"),
     "steps_quotient_error": (
-        (*STEP_CELL, "rate", "k"),
+        STEPS,
         "‖(θ⁽ᵏ⁾ − θ⁰)/ε − (I − (I − αF)ᵏ)v‖, relative, at the largest ε",
     ),
-    "steps_quotient_change": ((*STEP_CELL, "rate", "k"), "(L_T(θ⁽ᵏ⁾) − L_T(θ⁰))/ε, there"),
+    "steps_quotient_change": (STEPS, "(L_T(θ⁽ᵏ⁾) − L_T(θ⁰))/ε, there"),
     "progress_measured": (("loss", "progress_step"), "progress of a student of small ε"),
     "progress_predicted": (("loss", "progress_step"), "q_k, from the spectrum of F"),
     "progress_coverage": (("loss",), "coverage, the limit of q_k"),
-    "metric_slope": (("metric", "metric_problem"), "gᵀQ_S F Q_T g"),
-    "metric_inner": (("metric", "metric_problem"), "−Δ_S·g"),
-    "metric_change": (("metric", "metric_problem"), "L_T(θ_S) − L_T(θ⁰)"),
-    "metric_fall": (("metric", "metric_problem"), "its fall over εα"),
+    "metric_slope": (METRIC, "gᵀQ_S F Q_T g"),
+    "metric_inner": (METRIC, "−Δ_S·g"),
+    "metric_change": (METRIC, "L_T(θ_S) − L_T(θ⁰)"),
+    "metric_fall": (METRIC, "its fall over εα"),
     "label_soft": (LABEL_CELL, "Δ_S·v"),
     "label_slope": (LABEL_CELL, "A"),
     "label_error": (LABEL_CELL, "expected step on drawn labels − step on soft labels, relative"),
@@ -109,43 +99,33 @@ KINDS = {
 """Methods of ``Lab``, and the axis whose names they are called with: a part for each name."""
 
 
-def cell_name(row: tuple[str, ...]) -> str:
-    """Return what a row of ``EXPLORED`` is called."""
-    return " · ".join(row)
-
-
-def steps_between_moments(config: TheoremConfig) -> int:
-    """Return after how many steps a distillation is looked at again."""
-    return -(-config.distillation_steps // MOMENTS)
-
-
 def coordinates(config: TheoremConfig) -> dict[str, Any]:
     """Return the labels along every axis of the result that has labels."""
     return {
-        "architecture": [name for name in ARCHITECTURES if name in config.architectures],
+        "architecture": [name for name in problems.ARCHITECTURES if name in config.architectures],
         "case": list(CASES),
-        "cell": [cell_name(row) for row in EXPLORED if row[0] in config.architectures],
-        "label_loss": list(LABELS),
-        "": [LIMITS],  # what a method of ``KINDS`` without axis is called with
-        "loss": list(COVERED),
-        "inputs": list(INPUTS),
-        "trait": list(GRID_TRAITS),
-        "epsilon": EPSILONS,
-        "small_epsilon": SMALL_EPSILONS,
-        "start": list(STARTS),
+        "cell": [cell for cell in EXPLORED if cell.split(" · ")[0] in config.architectures],
+        "label_loss": list(further.LABELS),
+        "": [problems.LIMITS],  # what a method of ``KINDS`` without axis is called with
+        "loss": list(problems.COVERED),
+        "inputs": list(problems.INPUTS),
+        "trait": list(problems.GRID_TRAITS),
+        "epsilon": one_step.EPSILONS,
+        "small_epsilon": one_step.SMALL_EPSILONS,
+        "start": list(problems.STARTS),
         "step": ["gradient", "Adam"],
         "case_epsilon": CASE_EPSILONS,
         "path_start": ["shared", "independent"],
-        "path_step": np.arange(MOMENTS + 1) * steps_between_moments(config),
-        "null": list(NULLS),
-        "counterexample": list(COUNTEREXAMPLES),
+        "path_step": np.arange(MOMENTS + 1) * -(-config.distillation_steps // MOMENTS),
+        "null": list(outside.NULLS),
+        "counterexample": list(outside.COUNTEREXAMPLES),
         "explored_epsilon": EXPLORED_EPSILONS,
         "rate": list(further.RATES),
         "k": list(further.STEPS),
         "step_epsilon": further.STEP_EPSILONS,
         "progress_step": further.PROGRESS_STEPS,
-        "metric": list(METRICS),
-        "label_epsilon": LABEL_EPSILONS,
+        "metric": list(further.METRICS),
+        "label_epsilon": further.LABEL_EPSILONS,
         "multiple": further.MULTIPLES,
     }
 
@@ -158,9 +138,11 @@ def assemble(config: TheoremConfig, parts: Mapping[str, Arrays]) -> Result:
         rows = [parts[f"{kind}-{i}"] for i in range(len(labels[axis]))]
         for name in rows[0] if rows else ():
             arrays[name] = np.stack([row[name] for row in rows]) if axis else rows[0][name]
-    variables = {n: v for n, v in VARIABLES.items() if n in arrays}
-    data = xr.Dataset(
-        {n: (axes, arrays[n], {"long_name": meaning}) for n, (axes, meaning) in variables.items()}
-    )
+    variables = {
+        name: (axes, arrays[name], {"long_name": meaning})
+        for name, (axes, meaning) in VARIABLES.items()
+        if name in arrays
+    }
+    data = xr.Dataset(variables)
     used = {name: values for name, values in labels.items() if name in data.dims}
     return Result(data.assign_coords(used), {})

@@ -29,9 +29,8 @@ def component(z: Logits, y: Logits, jv: Logits, weights: Float[Any, "*lists inpu
     p, jv_at_z = jax.nn.softmax(y), jnp.sum(jax.nn.softmax(z) * jv, axis=-1)
     expected = jnp.sum(p * jv, axis=-1)
     spread = jnp.sum(p * (jv - expected[..., None]) ** 2, axis=-1)
-    return Component(
-        jnp.sum(weights * (expected - jv_at_z), axis=-1), jnp.sum(weights**2 * spread, axis=-1)
-    )
+    mean = jnp.sum(weights * (expected - jv_at_z), axis=-1)
+    return Component(mean, jnp.sum(weights**2 * spread, axis=-1))
 
 
 def bound(of_one: Component, n_draws: Any) -> Float[Any, "*lists"]:
@@ -39,10 +38,10 @@ def bound(of_one: Component, n_draws: Any) -> Float[Any, "*lists"]:
     return np.minimum(of_one.variance / (n_draws * of_one.mean**2), 1.0)
 
 
-def draws_needed(of_one: Component, probability: float = 1.0) -> Any:
-    """Return after how many draws the bound of Eq. (51) falls to ``probability``.
+def draws_needed(of_one: Component) -> Any:
+    """Return the number of draws at which the bound of Eq. (51) is 1; with fewer it says nothing.
 
     With several lists of one teacher pass the mean over lists of ``mean``, and for ``variance`` the
     mean of ``variance`` plus the variance of ``mean``: the lists are drawn too.
     """
-    return of_one.variance / (probability * of_one.mean**2)
+    return of_one.variance / of_one.mean**2

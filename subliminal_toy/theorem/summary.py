@@ -25,7 +25,7 @@ def summarize(config: TheoremConfig, data: xr.Dataset) -> dict[str, Any]:
         "trial_epsilon": config.epsilon,
         "learning_rate": config.learning_rate,
         "grid": records(grid),
-        "grid_by_architecture": tables.by_architecture(grid),
+        "grid_by_architecture": rows(grid, ["architecture"], tables.grid_row),
         "slope_two_ways": float(two_ways.max()),  # largest relative difference of A and B·v
         "nulls": records(data[["null_value", "null_bound"]]),
         "cross_slope": tables.cross_rows(data),

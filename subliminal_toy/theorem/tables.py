@@ -78,24 +78,20 @@ def fractions(**hits: Any) -> dict[str, dict]:
     return {name: stats.as_json(stats.fraction(hit)) for name, hit in hits.items()}
 
 
-def by_architecture(grid: xr.Dataset) -> list[dict]:
-    """Return the grid's table in short: per architecture, how many cells and their extremes."""
-
-    def row(cells):
-        return {
-            "cells": cells.slope.size,
-            "zero": int(cells.zero.sum()),
-            "affine": int((cells.affine & ~cells.zero).sum()),
-            "measured": int(cells.order.notnull().sum()),
-            "by_integral": int(cells.order_by_integral.notnull().sum()),
-            "order": extremes(cells.order),
-            "order_by_integral": extremes(cells.order_by_integral),
-            "largest_error": float(cells.slope_rel_error.max()),
-            "decrease": extremes(cells.decrease),
-            "kinked_below": int((cells.kink <= LARGEST_FITTED).sum()),
-        }
-
-    return rows(grid, ["architecture"], row)
+def grid_row(cells: xr.Dataset) -> dict:
+    """Return the grid's table in short: how many cells, and their extremes."""
+    return {
+        "cells": cells.slope.size,
+        "zero": int(cells.zero.sum()),
+        "affine": int((cells.affine & ~cells.zero).sum()),
+        "measured": int(cells.order.notnull().sum()),
+        "by_integral": int(cells.order_by_integral.notnull().sum()),
+        "order": extremes(cells.order),
+        "order_by_integral": extremes(cells.order_by_integral),
+        "largest_error": float(cells.slope_rel_error.max()),
+        "decrease": extremes(cells.decrease),
+        "kinked_below": int((cells.kink <= LARGEST_FITTED).sum()),
+    }
 
 
 def rows(
@@ -171,10 +167,8 @@ def steps_table(data: xr.Dataset) -> xr.Dataset:
     units of ‖v‖ times the length of the displacement; ``guarantee`` s_k/(αA), for odd k at least ½;
     ``covered``: A > 0, and αF < 2 or k odd.
     """
-    at_zero, errors = (
-        data.steps_error.isel(step_epsilon=0),
-        data.steps_error.isel(step_epsilon=slice(1, None)),
-    )
+    at_zero = data.steps_error.isel(step_epsilon=0)
+    errors = data.steps_error.isel(step_epsilon=slice(1, None))
     odd = data.k % 2 == 1
     scale = (data.steps_direction * data.steps_length).where(data.steps_length > 0, 1.0)
     slope = data.steps_slope.where(data.steps_slope > 0)
