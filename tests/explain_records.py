@@ -6,8 +6,7 @@ import numpy as np
 from subliminal_toy import data
 from subliminal_toy.explain import arms
 from subliminal_toy.explain.config import PRESETS
-from subliminal_toy.explain.experiment import of_tables
-from subliminal_toy.explain.replicate import KEPT
+from subliminal_toy.explain.experiment import KEPT, of_tables
 
 WHOLE = PRESETS["full"]
 

@@ -19,11 +19,12 @@ from subliminal_toy.classifier.arms import (
     STUDENTS,
     Student,
     Teacher,
+    numbers_of,
     published_experiment,
 )
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
 from subliminal_toy.classifier.experiment import experiment, of_table
-from subliminal_toy.classifier.summary import claims, compare, follows_the_paper, summarize
+from subliminal_toy.classifier.summary import claims, compare, summarize
 from subliminal_toy.errors import UserError
 
 KEY = 0
@@ -208,18 +209,16 @@ def test_the_published_arms_are_what_their_names_say(digits, tiny):
 @pytest.fixture(scope="module")
 def table(digits):
     """Replicate 0 of a table that has every kind: starts, and parameters at all checkpoints."""
-    numbers = training.numbers_of(TEACHER, ROWS)
+    numbers = numbers_of(TEACHER, ROWS)
     images = tuple(map(jnp.asarray, digits[1:]))
-    _, params = jax.jit(
-        lambda numbers: training.train(
-            TEACHER,
-            ROWS,
-            (8, 8),
-            training.Shared(jax.random.key(KEY), jnp.int32(2), numbers, images),
-            jnp.int32(0),
-        )
-    )(numbers)
-    return params
+
+    @jax.jit
+    def train(numbers):
+        shared = (jax.random.key(KEY), jnp.int32(2), numbers, images)
+        of = training.replicate(TEACHER, (8, 8), shared, jnp.int32(0))
+        return training.train(ROWS, of)
+
+    return train(numbers)[1]
 
 
 def rows_inputs(row, digits, index):
@@ -467,8 +466,8 @@ TRANSFER = ClassifierConfig(
 def test_consistent_relabelling_transfers_identically_and_one_relabelled_layer_does_not(digits):
     teacher, (aux, *_) = published_experiment(TRANSFER)
     images = tuple(map(jnp.asarray, digits[1:]))
-    numbers = training.numbers_of(teacher, [aux])
-    shared = training.Shared(jax.random.key(0), jnp.int32(2), numbers, images)
+    numbers = numbers_of(teacher, [aux])
+    shared = (jax.random.key(0), jnp.int32(2), numbers, images)
     of = training.replicate(teacher, digits.image_shape, shared, jnp.int32(0))
     net, trained = of.net, jax.jit(lambda: training.teach(of))()
     begin, taught = trained["untrained"], trained["teacher"]
@@ -479,7 +478,7 @@ def test_consistent_relabelling_transfers_identically_and_one_relabelled_layer_d
         "one layer": relabel(begin, {0: (order, straight)}),
     }
     students = [replace(aux, name=name) for name in starts]
-    of = of._replace(numbers=training.numbers_of(teacher, students))
+    of = of._replace(numbers=numbers_of(teacher, students))
     params = jax.jit(lambda: training.train_students(students, of, taught, starts))()
     x, y = jnp.asarray(digits.test_images), jnp.asarray(digits.test_labels)
     outputs = {n: net.apply(jax.tree.map(lambda a: a[-1], p), x)[:, :10] for n, p in params.items()}
@@ -603,8 +602,8 @@ def test_students_are_followed_from_their_start_to_their_end(digits):
 
 def test_published_values_are_compared_in_combined_standard_errors():
     paper = PRESETS["paper"]
-    assert follows_the_paper(replace(paper, n_replicates=3))
-    assert not follows_the_paper(replace(paper, learning_rate=1e-3))
+    assert replace(paper, n_replicates=3).follows("paper")
+    assert not replace(paper, learning_rate=1e-3).follows("paper")
     ours = stats.estimate([0.5, 0.6, 0.7])
     row = compare(dict.fromkeys(PUBLISHED, ours))["student_aux"]
     # Standard errors .1/√3 of ours and .0221/1.96 of the paper's half-width of 95 %.

@@ -100,18 +100,17 @@ def test_a_call_has_as_many_replicates_as_fill_the_devices(per_call, calls, monk
     from subliminal_toy import data, runs
     from subliminal_toy.classifier import experiment
     from subliminal_toy.classifier.arms import STUDENTS, TEACHER, UNTRAINED, Teacher
-    from subliminal_toy.classifier.measures import Measures
 
     found, stored = [], {}
 
-    def program(shared, index):
+    def program(index):
         found.append(len(index))
-        alone = Measures(*[index * 1.0] * len(Measures._fields))
-        student = Measures(*[index[:, None] * 1.0] * len(Measures._fields))
+        alone = dict.fromkeys(experiment.ABOUT, index * 1.0)
+        student = dict.fromkeys(experiment.ABOUT, index[:, None] * 1.0)
         named = {s.name: student for s in STUDENTS}
         return {UNTRAINED: alone, TEACHER: alone, **named}, {}
 
-    monkeypatch.setattr(experiment, "_program", lambda *_: program)
+    monkeypatch.setattr(experiment, "many", lambda *_: program)
     monkeypatch.setattr(experiment, "replicates_per_call", lambda: per_call)
     key = jax.random.key(0)
     table = experiment.of_table(Teacher(), STUDENTS, 9, key, data.load("digits"))

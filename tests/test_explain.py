@@ -12,9 +12,9 @@ from sklearn.isotonic import IsotonicRegression
 
 from subliminal_toy import data, runs
 from subliminal_toy.classifier import training
-from subliminal_toy.classifier.arms import Student, Teacher
+from subliminal_toy.classifier.arms import Student, Teacher, numbers_of
 from subliminal_toy.distill import kl
-from subliminal_toy.explain import arms, replicate
+from subliminal_toy.explain import arms
 from subliminal_toy.explain.arms import (
     FACTORS,
     FREE,
@@ -27,8 +27,8 @@ from subliminal_toy.explain.arms import (
 )
 from subliminal_toy.explain.config import PRESETS, ExplainConfig
 from subliminal_toy.explain.curve import across_networks, left_out
-from subliminal_toy.explain.experiment import of_tables
-from subliminal_toy.explain.geometry import forecast, progress
+from subliminal_toy.explain.experiment import AT, STEPS_OF_PREDICTION, of_tables
+from subliminal_toy.explain.geometry import predict, progress
 from subliminal_toy.explain.summary import at_equal_progress, explained, summarize
 from subliminal_toy.models import hidden_layers
 from subliminal_toy.stats import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
@@ -138,10 +138,11 @@ def test_one_auxiliary_logit_makes_no_progress(result):
 def test_what_is_stored_is_what_one_replicate_is(result, finished, digits):
     """Accuracy, progress and ceiling of a student, and its prediction, each by another way."""
     key, index = jax.random.key(0), jnp.int32(1)
-    numbers = training.numbers_of(TEACHER, ROWS)
+    numbers = numbers_of(TEACHER, ROWS)
     images = tuple(map(jnp.asarray, digits[1:]))
-    shared = training.Shared(key, jnp.int32(4), numbers, images)
-    _, params = training.train(TEACHER, ROWS[:1], (8, 8), shared, index)
+    shared = (key, jnp.int32(4), numbers, images)
+    of = training.replicate(TEACHER, (8, 8), shared, index)
+    _, params = training.train(ROWS[:1], of)
     net, taught = training.network(TEACHER, (8, 8)), params["teacher"]
     start, student = params["untrained"], jax.tree.map(lambda leaf: leaf[1], params["plain"])
 
@@ -160,9 +161,8 @@ def test_what_is_stored_is_what_one_replicate_is(result, finished, digits):
     noise = data.uniform_noise(
         training.replicate_keys(key, index, 4).inputs, jnp.arange(256), (8, 8)
     )
-    steps = replicate.STEPS_OF_PREDICTION
     loss = lambda z, y: kl(z, y, slice(10, 12))  # noqa: E731
-    found = forecast(net.apply, start, taught, noise, loss, steps, replicate.AT)
+    found = predict(net.apply, start, taught, noise, loss, STEPS_OF_PREDICTION, AT)
     assert of.predicted.item() == pytest.approx(right(found.params), abs=3e-3)
     assert of.slope.item() == pytest.approx(float(found.slope), rel=1e-2)
     assert of.first_cosine.item() == pytest.approx(float(found.first_cosine), abs=1e-3)

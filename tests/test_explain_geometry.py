@@ -14,7 +14,6 @@ from subliminal_toy.explain.geometry import (
     conjugate_gradients,
     cosine,
     descent_progress,
-    forecast,
     gauss_newton,
     inner,
     predict,
@@ -88,16 +87,16 @@ def test_products_and_predictions_are_those_of_the_dense_matrices(loss, at, tiny
     product = gauss_newton(net.apply, start, unravel(jnp.asarray(v)), inputs, LOSSES[loss], point)
     np.testing.assert_allclose(ravel_pytree(product)[0], matrix @ v, atol=1e-12)
 
-    found = forecast(net.apply, start, teacher, inputs, LOSSES[loss], steps, at)
+    found = predict(net.apply, start, teacher, inputs, LOSSES[loss], steps, at)
     moved = np.asarray(ravel_pytree(subtract(found.params, start))[0])
     np.testing.assert_allclose(moved, krylov(matrix, matrix @ v, steps), atol=1e-7)
     assert found.slope == pytest.approx(v @ matrix @ v / (v @ v))
 
-    parts = forecast(net.apply, start, teacher, inputs, LOSSES[loss], steps, at, chunks=4)
+    parts = predict(net.apply, start, teacher, inputs, LOSSES[loss], steps, at, chunks=4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), parts, found)
 
     # With all of its nodes the quadrature is exact for any number of steps of gradient descent.
-    found = forecast(net.apply, start, teacher, inputs, LOSSES[loss], len(v), at)
+    found = predict(net.apply, start, teacher, inputs, LOSSES[loss], len(v), at)
     for k in (1, 5, 40):
         left = np.linalg.matrix_power(np.eye(len(v)) - rate * matrix, k)
         expected = v @ (v - left @ v) / (v @ v)
@@ -111,7 +110,7 @@ def test_the_first_step_is_the_gradient_of_the_loss(loss, tiny):
     targets = net.apply(teacher, inputs)
     gradient = jax.grad(lambda p: LOSSES[loss](net.apply(p, inputs), targets))(start)
     g, v = (np.asarray(ravel_pytree(t)[0]) for t in (gradient, subtract(teacher, start)))
-    found = forecast(net.apply, start, teacher, inputs, LOSSES[loss], 1, chunks=3).first_cosine
+    found = predict(net.apply, start, teacher, inputs, LOSSES[loss], 1, chunks=3).first_cosine
     assert found == pytest.approx(-g @ v / np.sqrt((g @ g) * (v @ v)))
 
 
@@ -120,7 +119,8 @@ def test_the_more_steps_the_smaller_what_is_left_of_the_teachers_move(tiny):
     v = subtract(teacher, start)
 
     def left(steps):
-        d = subtract(predict(net.apply, start, teacher, inputs, LOSSES["kl"], steps), start)
+        found = predict(net.apply, start, teacher, inputs, LOSSES["kl"], steps)
+        d = subtract(found.params, start)
         rest = subtract(d, v)
         return inner(rest, gauss_newton(net.apply, start, rest, inputs, LOSSES["kl"], start))
 
@@ -134,7 +134,7 @@ def test_one_auxiliary_logit_predicts_nothing(dtype, tiny):
     net, *rest = tiny
     start, teacher, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), rest)
     one = lambda z, y: kl(z, y, slice(N_CLASSES, N_CLASSES + 1))  # noqa: E731
-    found = forecast(net.apply, start, teacher, inputs, one, 5, chunks=2)
+    found = predict(net.apply, start, teacher, inputs, one, 5, chunks=2)
     assert progress(start, teacher, found.params) == 0 and found.slope == 0
     jax.tree.map(np.testing.assert_array_equal, found.params, start)
     assert not found.weight.any() and found.first_cosine == 0
@@ -159,7 +159,7 @@ def test_a_linear_network_that_imitates_all_outputs_on_inputs_that_span():
     assert path[-1] == pytest.approx(1, abs=1e-6)
     assert all(later >= earlier for earlier, later in itertools.pairwise(path))
 
-    predicted = predict(net.apply, start, teacher, inputs, squared_error, 5)
+    predicted = predict(net.apply, start, teacher, inputs, squared_error, 5).params
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), predicted, teacher)
 
 
@@ -200,8 +200,8 @@ def test_relabelling_hidden_units_of_all_alike_changes_nothing(tiny):
     of = [hidden_layers(params) for params in (start, teacher, student)]
     renamed = [hidden_layers(params) for params in (s, t, u)]
     assert progress(*renamed) == pytest.approx(float(progress(*of)), rel=1e-12)
-    found = predict(net.apply, start, teacher, inputs, LOSSES["kl"], 6)
-    again = predict(net.apply, s, t, inputs, LOSSES["kl"], 6)
+    found = predict(net.apply, start, teacher, inputs, LOSSES["kl"], 6).params
+    again = predict(net.apply, s, t, inputs, LOSSES["kl"], 6).params
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), relabel(found, *orders), again
     )

@@ -1,10 +1,11 @@
 """The table of arms: who learns what, from which start.
 
-A field with a text value names a row of one of the tables in ``training``; the defaults are those
-of the paper. To add an arm is to add a row, to vary a field is to write the row again with another
-value: ``replace(STUDENTS[0], name="momentum", optimiser="momentum", learning_rate=0.1)``.
+A field with a text value names a row of a table in ``rows``; the defaults are the paper's. To vary
+a field is to write the row again with another value:
+``replace(STUDENTS[0], name="momentum", optimiser="momentum", learning_rate=0.1)``.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -43,8 +44,6 @@ class Student:
     """A network trained to imitate its teacher's logits on inputs without labels."""
 
     name: str
-    label: str = ""
-    """What figures call it."""
     imitates: Literal["auxiliary", "all"] = "auxiliary"
     """The logits that its loss sees, of teacher and student."""
     n_aux: int | None = None
@@ -90,16 +89,26 @@ class Student:
         return *self.checkpoints, self.epochs * self.n_batches
 
 
+def numbers(arm: Teacher | Student) -> dict[str, float]:
+    """Return the numbers of an arm by field."""
+    return {name: float(getattr(arm, name)) for name in NUMBERS if hasattr(arm, name)}
+
+
+def numbers_of(teacher: Teacher, students: Iterable[Student]) -> dict[str, dict[str, float]]:
+    """Return the numbers of all arms by name."""
+    return {TEACHER: numbers(teacher), **{s.name: numbers(s) for s in students}}
+
+
 def without_numbers(arm):
     """Return an arm without its numbers, so that programs are compiled once for all of them."""
-    return replace(arm, **{name: 0.0 for name in NUMBERS if hasattr(arm, name)})
+    return replace(arm, **dict.fromkeys(numbers(arm), 0.0))
 
 
 STUDENTS = (
-    Student("student_aux", "student, auxiliary logits", "auxiliary"),
-    Student("student_all", "student, all logits", "all"),
-    Student("cross_aux", "cross-model, auxiliary logits", "auxiliary", start=OTHER),
-    Student("cross_all", "cross-model, all logits", "all", start=OTHER),
+    Student("student_aux", "auxiliary"),
+    Student("student_all", "all"),
+    Student("cross_aux", "auxiliary", start=OTHER),
+    Student("cross_all", "all", start=OTHER),
 )
 """The published experiment (figure 10 of the paper)."""
 

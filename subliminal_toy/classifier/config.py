@@ -80,6 +80,11 @@ class ClassifierConfig:
         before = max(self.checkpoints, default=0) <= last
         require(before, "checkpoints", f"at most {last} (before the end)", self.checkpoints)
 
+    def follows(self, preset: str) -> bool:
+        """Whether nothing but the number of replicates and what is kept differs from a preset."""
+        kept = {name: getattr(self, name) for name in ("n_replicates", "keep_params")}
+        return self == replace(PRESETS[preset], **kept)
+
     def needs(self) -> Needs:
         """Return what the run needs, from its shapes: parameters, examples, order of examples."""
         pixels, n_images = IMAGES.get(self.data, IMAGES["mnist"])

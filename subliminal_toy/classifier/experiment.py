@@ -1,9 +1,8 @@
 """Many replicates of a table of arms, in parts, and their result."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
@@ -14,13 +13,12 @@ from subliminal_toy.classifier.arms import (
     Student,
     Teacher,
     published_experiment,
-    without_numbers,
 )
 from subliminal_toy.classifier.config import ClassifierConfig
-from subliminal_toy.classifier.measures import N_SAMPLES, Measures
-from subliminal_toy.classifier.training import Shared, numbers_of, train
+from subliminal_toy.classifier.measures import N_SAMPLES
+from subliminal_toy.classifier.training import many, train
 from subliminal_toy.data import Dataset
-from subliminal_toy.distill import ensemble, on_every_device, replicates_per_call
+from subliminal_toy.distill import replicates_per_call
 from subliminal_toy.models import named_leaves
 from subliminal_toy.runs import Arrays, Experiment, Part, Result
 
@@ -72,28 +70,18 @@ def of_table(
     Replicate i does not depend on ``n_replicates``, except that the last one's other initialisation
     is the first one's.
     """
-    numbers = numbers_of(teacher, students)
-    program = _program(
-        without_numbers(teacher), tuple(map(without_numbers, students)), data.image_shape
-    )
 
     def compute(firsts: Sequence[int]) -> dict[int, Arrays]:
         """Return the arrays of the parts that begin with these replicates."""
         index = np.concatenate([np.arange(f, min(f + PART, n_replicates)) for f in firsts])
-        images = on_every_device(tuple(data[1:]))
-        shared = Shared(key, jnp.int32(n_replicates), numbers, images)
-        measures, params = program(shared, index)
+        measures, params = many(train, teacher, students, n_replicates, key, data)(index)
         arrays = {
             f"{arm}/{field}": array[:, -1] if arm in names else array
             for arm, one in measures.items()
-            for field, array in one._asdict().items()
+            for field, array in one.items()
         }
-        arrays |= {
-            f"{name}/{field}_path": getattr(measures[name], field)
-            for name in names
-            for field in PATHS
-            if steps
-        }
+        if steps:
+            arrays |= {f"{s}/{field}_path": measures[s][field] for s in names for field in PATHS}
         parts = {
             first: {name: array[i * PART : (i + 1) * PART] for name, array in arrays.items()}
             for i, first in enumerate(firsts)
@@ -123,8 +111,9 @@ def of_table(
         )
         for first in firsts
     ]
-    arms = (UNTRAINED, TEACHER, *(s.name for s in students))
-    return Experiment(parts, partial(_assemble, [p.name for p in parts], arms, steps, data))
+    return Experiment(
+        parts, lambda done: _assemble([done[part.name] for part in parts], names, steps, data)
+    )
 
 
 def _steps(students: Sequence[Student]) -> tuple[int, ...]:
@@ -133,44 +122,27 @@ def _steps(students: Sequence[Student]) -> tuple[int, ...]:
     return steps.pop() if students[0].checkpoints and len(steps) == 1 else ()
 
 
-@lru_cache(maxsize=16)
-def _program(teacher: Teacher, students: tuple[Student, ...], image_shape: tuple[int, int]):
-    return ensemble(partial(train, teacher, students, image_shape), n_shared=1)
-
-
 def _assemble(
-    names: Sequence[str],
-    arms: Sequence[str],
-    steps: Sequence[int],
-    data: Dataset,
-    finished: Mapping[str, Arrays],
+    parts: Sequence[Arrays], students: Sequence[str], steps: Sequence[int], data: Dataset
 ) -> Result:
-    parts = [finished[name] for name in names]
+    arms = [UNTRAINED, TEACHER, *students]
 
-    def over_arms(field: str, arms: Sequence[str] = arms) -> np.ndarray:
-        return np.stack(
-            [np.concatenate([part[f"{arm}/{field}"] for part in parts]) for arm in arms], axis=1
-        )
+    def over(arms: Sequence[str], field: str) -> np.ndarray:
+        each = [np.concatenate([part[f"{arm}/{field}"] for part in parts]) for arm in arms]
+        return np.stack(each, axis=1)
 
-    variables = {
-        field: (("replicate", "arm"), over_arms(field))
-        for field in Measures._fields
-        if field != "sample_logits"
-    }
+    measured = [name for name in ABOUT if not name.startswith("sample_")]
+    variables = {name: (("replicate", "arm"), over(arms, name)) for name in measured}
+    logits = np.stack([parts[0][f"{arm}/sample_logits"][0] for arm in arms])
     variables |= {
         "sample_images": (("image", "height", "width"), data.test_images[:N_SAMPLES]),
         "sample_labels": (("image",), data.test_labels[:N_SAMPLES]),
-        "sample_logits": (
-            ("arm", "image", "output"),
-            np.stack([parts[0][f"{arm}/sample_logits"][0] for arm in arms]),
-        ),
+        "sample_logits": (("arm", "image", "output"), logits),
     }
-    students, coordinates = arms[2:], {"arm": list(arms)}
+    coordinates = {"arm": arms}
     if steps:
-        by_step = ("replicate", "student", "step")
-        variables |= {
-            f"{name}_path": (by_step, over_arms(f"{name}_path", students)) for name in PATHS
-        }
+        axes = ("replicate", "student", "step")
+        variables |= {f"{name}_path": (axes, over(students, f"{name}_path")) for name in PATHS}
         coordinates |= {"student": list(students), "step": list(steps)}
     result = xr.Dataset(
         {

@@ -1,7 +1,5 @@
 """What is measured of a network."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -17,25 +15,13 @@ N_SAMPLES = 40  # test images whose logits are kept, to look at
 N_MEASURED = 2_048  # inputs on which a trained student's imitation loss is measured
 
 
-class Measures(NamedTuple):
-    """See ``ABOUT`` of ``experiment``; scalars but ``sample_logits`` (image, output)."""
-
-    accuracy: Array
-    teacher_head_accuracy: Array
-    ceiling: Array
-    imitation_loss: Array
-    first_loss: Array
-    progress: Array
-    cosine: Array
-    length: Array
-    diverged: Array
-    sample_logits: Array
-
-
 def measure(
     student: Student, of: Replicate, teacher: Params, begin: Params, params: Params
-) -> Measures:
-    """Measure a network that began at ``begin`` and whose loss and inputs are the student's."""
+) -> dict[str, Array]:
+    """Measure a network that began at ``begin`` and whose loss and inputs are the student's.
+
+    See ``ABOUT`` of ``experiment``; scalars but ``sample_logits`` (image, output).
+    """
     net, (_, _, test_images, test_labels) = of.net, of.data
     output = len(layer_names(params)) - 1
 
@@ -48,8 +34,7 @@ def measure(
     def right(params):
         return accuracy(net.apply(params, test_images)[:, :N_CLASSES], test_labels)
 
-    index = jnp.arange(min(student.n_inputs, N_MEASURED))
-    inputs = make_inputs(student, of, index)
+    inputs = make_inputs(student, of, jnp.arange(min(student.n_inputs, N_MEASURED)))
     targets = net.apply(teacher, inputs)
     loss, first_loss = (
         imitation_loss(student, of.numbers, net.apply(p, inputs), targets) for p in (params, begin)
@@ -57,15 +42,15 @@ def measure(
     start, goal, end = map(hidden_layers, (begin, teacher, params))
     moved = subtract(end, start)
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
-    return Measures(
-        accuracy=right(params),
-        teacher_head_accuracy=right(map_layers(with_teachers_head, params, teacher)),
-        ceiling=right(map_layers(under_first_head, teacher, begin)),
-        imitation_loss=loss,
-        first_loss=first_loss,
-        progress=progress(start, goal, end),
-        cosine=cosine(moved, subtract(goal, start)),
-        length=jnp.sqrt(inner(moved, moved)),
-        diverged=~(finite & jnp.isfinite(loss)),
-        sample_logits=net.apply(params, test_images[:N_SAMPLES]),
-    )
+    return {
+        "accuracy": right(params),
+        "teacher_head_accuracy": right(map_layers(with_teachers_head, params, teacher)),
+        "ceiling": right(map_layers(under_first_head, teacher, begin)),
+        "imitation_loss": loss,
+        "first_loss": first_loss,
+        "progress": progress(start, goal, end),
+        "cosine": cosine(moved, subtract(goal, start)),
+        "length": jnp.sqrt(inner(moved, moved)),
+        "diverged": ~(finite & jnp.isfinite(loss)),
+        "sample_logits": net.apply(params, test_images[:N_SAMPLES]),
+    }

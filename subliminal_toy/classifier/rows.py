@@ -1,7 +1,4 @@
-"""What the fields of a row mean: optimisers, inputs, losses, and what is kept of an update.
-
-And ``Replicate``, what all rows of one replicate are trained with.
-"""
+"""What the fields of a row mean: optimisers, inputs, losses, updates; and what a replicate is."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,9 +13,9 @@ from jaxtyping import Array, Float, Int, Key
 from subliminal_toy.classifier.arms import Student, Teacher
 from subliminal_toy.data import N_CLASSES, uniform_noise
 from subliminal_toy.distill import kl, squared_error
-from subliminal_toy.models import Network
+from subliminal_toy.explain.geometry import inner, ratio
+from subliminal_toy.models import Network, Params, hidden_layers, layer_names, map_layers
 
-Images = Float[Array, "images height width"]
 Numbers = Mapping[str, Mapping[str, Any]]
 """The numbers (``arms.NUMBERS``) of the teacher and of every student, by name."""
 
@@ -58,27 +55,22 @@ OPTIMISERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 }
 
 
-def _drawn(draw: Callable, key: Key[Array, ""], index: Array, images: Array) -> Array:
-    """Return images of independent pixels, each image from a key of its own."""
+def _each(make: Callable, key: Key[Array, ""], index: Array, images: Array) -> Array:
+    """Return ``make(key, image)`` of training images, each with a key of its own."""
     keys = jax.vmap(partial(jax.random.fold_in, key))(index)
-    return jax.vmap(lambda k: draw(k, images.shape[1:], jnp.float32))(keys)
-
-
-def _shuffled(key: Key[Array, ""], index: Array, images: Array) -> Array:
-    """Return training images with the pixels of each in an order of its own."""
-    keys = jax.vmap(partial(jax.random.fold_in, key))(index)
-    flat = images[index % len(images)].reshape(len(index), -1)
-    return jax.vmap(jax.random.permutation)(keys, flat).reshape(-1, *images.shape[1:])
+    return jax.vmap(make)(keys, images[index % len(images)])
 
 
 INPUTS: dict[str, Callable[[Key[Array, ""], Array, Array], Array]] = {
     "uniform": lambda key, index, images: uniform_noise(
         key, index, (images.shape[1], images.shape[2])
     ),
-    "gaussian": partial(_drawn, jax.random.normal),
-    "signs": partial(_drawn, jax.random.rademacher),
+    "gaussian": partial(_each, lambda key, x: jax.random.normal(key, x.shape, jnp.float32)),
+    "signs": partial(_each, lambda key, x: jax.random.rademacher(key, x.shape, jnp.float32)),
     "images": lambda key, index, images: images[index % len(images)],
-    "shuffled pixels": _shuffled,
+    "shuffled pixels": partial(
+        _each, lambda key, x: jax.random.permutation(key, x.ravel()).reshape(x.shape)
+    ),
 }
 """Inputs number ``index`` of a replicate: made from its key, or from the training images."""
 
@@ -107,7 +99,32 @@ def optimiser(arm: Teacher | Student, numbers: Mapping[str, Any]) -> optax.Gradi
     return optax.chain(decay, OPTIMISERS[arm.optimiser](numbers["learning_rate"]))
 
 
-def make_inputs(student: Student, of: Replicate, index: Int[Array, " batch"]) -> Images:
+def component(moved: Params, along: Params) -> Array:
+    """Return the component of one tree along another in the hidden layers, in its lengths."""
+    of, to = hidden_layers(moved), hidden_layers(along)
+    return ratio(inner(of, to), inner(to, to))
+
+
+def change_update(kind: str, direction: Params) -> optax.GradientTransformation:
+    """Return what is done to the optimiser's update of the hidden layers; see ``UPDATES``."""
+    if kind == "all":
+        return optax.identity()
+    output = len(layer_names(direction)) - 1
+
+    def transform(updates, _):
+        share = component(updates, direction)
+
+        def leaf(layer, update, along):
+            return update if layer == output else UPDATES[kind](update, share * along)
+
+        return map_layers(leaf, updates, direction)
+
+    return optax.stateless(transform)
+
+
+def make_inputs(
+    student: Student, of: Replicate, index: Int[Array, " batch"]
+) -> Float[Array, "batch height width"]:
     """Return inputs number ``index`` of a student."""
     return student.input_scale * INPUTS[student.inputs](of.keys.inputs, index, of.data[0])
 
@@ -119,5 +136,5 @@ def imitation_loss(
     targets: Float[Array, "batch outputs"],
 ) -> Float[Array, ""]:
     """Return a student's loss of its outputs against its teacher's, the ``targets``."""
-    scale, temperature = numbers[student.name]["loss_scale"], numbers[student.name]["temperature"]
-    return scale * LOSSES[student.loss](outputs, targets, columns(student), temperature)
+    own, loss = numbers[student.name], LOSSES[student.loss]
+    return own["loss_scale"] * loss(outputs, targets, columns(student), own["temperature"])

@@ -1,13 +1,11 @@
 """What a result of the classifier says: arms, differences, claims M1, M2 and G1."""
 
-from dataclasses import replace
-
 import numpy as np
 import xarray as xr
 
 from subliminal_toy import stats
 from subliminal_toy.classifier.arms import PUBLISHED
-from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
+from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.data import N_CLASSES
 
 CHANCE = 1 / N_CLASSES
@@ -39,16 +37,15 @@ def summarize(config: ClassifierConfig, data: xr.Dataset) -> dict:
     For a run that follows the paper ``published`` has each arm's difference from the paper's value,
     in combined standard errors.
     """
-    conditions = _by_arm(data.accuracy)
     return {
         "n_replicates": config.n_replicates,
         "diverged": int(data.diverged.any("arm").sum()),
-        "conditions": {arm: stats.as_json(e) for arm, e in conditions.items()},
+        "conditions": _json(data.accuracy),
         "teacher_head": _json(data.teacher_head_accuracy),
         "imitation_loss": _json(data.imitation_loss),
         "progress": _json(data.progress),
         "claims": [stats.as_json(claim) for claim in claims(config, data)],
-        "published": compare(conditions) if follows_the_paper(config) else None,
+        "published": compare(_by_arm(data.accuracy)) if config.follows("paper") else None,
     }
 
 
@@ -81,12 +78,6 @@ def claims(config: ClassifierConfig, data: xr.Dataset) -> list[stats.Claim]:
     )
     used, criterion = (student, cross, left), f"{GAIN}; {AT_CHANCE}"
     return [stats.judge("G1", general, criterion, gain, learns and stays, used, untested)]
-
-
-def follows_the_paper(config: ClassifierConfig) -> bool:
-    """Whether nothing but the number of replicates and what is kept differs from the paper."""
-    kept = {name: getattr(config, name) for name in ("n_replicates", "keep_params")}
-    return config == replace(PRESETS["paper"], **kept)
 
 
 def compare(conditions: dict[str, stats.Estimate]) -> dict[str, dict[str, float | None]]:

@@ -1,51 +1,47 @@
 """One replicate of the classifier experiment: a teacher, its students, and what is measured.
 
-Plain functions of one replicate; ``experiment`` runs many. Students of one teacher that see the
-same batches are trained in one loop, as one network whose loss is the sum of theirs.
+Plain functions of one replicate, and ``many``, which runs them for many. Students of one teacher
+that see the same batches are trained in one loop, as one network whose loss is the sum of theirs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, Key
 
-from subliminal_toy.classifier.arms import NUMBERS, OTHER, OWN, TEACHER, UNTRAINED, Student, Teacher
-from subliminal_toy.classifier.measures import Measures, measure
+from subliminal_toy.classifier.arms import (
+    OTHER,
+    OWN,
+    TEACHER,
+    UNTRAINED,
+    Student,
+    Teacher,
+    numbers_of,
+    without_numbers,
+)
+from subliminal_toy.classifier.measures import measure
 from subliminal_toy.classifier.rows import (
-    UPDATES,
     Keys,
     Numbers,
     Replicate,
+    change_update,
+    component,
     imitation_loss,
     make_inputs,
     optimiser,
 )
-from subliminal_toy.data import N_CLASSES
-from subliminal_toy.distill import cross_entropy, fit, snapshots
-from subliminal_toy.explain.geometry import inner, ratio, subtract
-from subliminal_toy.models import (
-    ARCHITECTURES,
-    LAWS,
-    Network,
-    Params,
-    hidden_layers,
-    layer_names,
-    map_layers,
-)
+from subliminal_toy.data import N_CLASSES, Dataset
+from subliminal_toy.distill import cross_entropy, ensemble, fit, on_every_device, snapshots
+from subliminal_toy.explain.geometry import subtract
+from subliminal_toy.models import ARCHITECTURES, LAWS, Network, Params, layer_names, map_layers
 
-
-class Shared(NamedTuple):
-    """What all replicates of a run share; ``data`` are the four arrays of a data set."""
-
-    key: Key[Array, ""]
-    n_replicates: Int[Array, ""]
-    numbers: Numbers
-    data: tuple[Array, ...]
+Shared = tuple[Key[Array, ""], Int[Array, ""], Numbers, tuple[Array, ...]]
+"""What all replicates share: key, their number, numbers of the rows, four arrays of a data set."""
 
 
 def replicate_keys(
@@ -53,8 +49,7 @@ def replicate_keys(
 ) -> Keys:
     """Return the streams of replicate ``index``; its other initialisation is the next one's.
 
-    The cyclic shift leaves no replicate its own initialisation; a single replicate gets a second
-    initialisation for the purpose.
+    The last one's is the first one's; a single replicate gets a second one for the purpose.
     """
     init, *streams = (jax.random.fold_in(key, stream) for stream in range(6))
     other = jax.random.fold_in(init, (index + 1) % jnp.maximum(n_replicates, 2))
@@ -66,8 +61,9 @@ def replicate(
     teacher: Teacher, image_shape: tuple[int, int], shared: Shared, index: Int[Array, ""]
 ) -> Replicate:
     """Return replicate ``index`` of a run."""
-    keys = replicate_keys(shared.key, index, shared.n_replicates)
-    return Replicate(teacher, network(teacher, image_shape), keys, shared.numbers, shared.data)
+    key, n_replicates, numbers, data = shared
+    keys = replicate_keys(key, index, n_replicates)
+    return Replicate(teacher, network(teacher, image_shape), keys, numbers, data)
 
 
 def network(teacher: Teacher, image_shape: tuple[int, int]) -> Network:
@@ -82,8 +78,7 @@ def all_batches(
 ) -> Int[Array, "steps batch"]:
     """Return the example numbers of each step: every example once an epoch, each in a new order.
 
-    Where ``batch_size`` does not divide ``n_examples`` the last batch takes its missing examples
-    from the front of the same order, so that all steps have one shape.
+    The last batch of an epoch is filled up from the front of the same order.
     """
     n_batches = -(-n_examples // batch_size)
     filled = jnp.arange(n_batches * batch_size) % n_examples
@@ -128,29 +123,6 @@ def initial(student: Student, of: Replicate) -> Params:
     return map_layers(leaf, origins[OWN], origins[OTHER], net.init(keys.perturbation))
 
 
-def component(moved: Params, along: Params) -> Array:
-    """Return the component of one tree along another in the hidden layers, in its lengths."""
-    of, to = hidden_layers(moved), hidden_layers(along)
-    return ratio(inner(of, to), inner(to, to))
-
-
-def change_update(kind: str, direction: Params) -> optax.GradientTransformation:
-    """Return what is done to the optimiser's update of the hidden layers; see ``UPDATES``."""
-    if kind == "all":
-        return optax.identity()
-    output = len(layer_names(direction)) - 1
-
-    def transform(updates, _):
-        share = component(updates, direction)
-
-        def leaf(layer, update, along):
-            return update if layer == output else UPDATES[kind](update, share * along)
-
-        return map_layers(leaf, updates, direction)
-
-    return optax.stateless(transform)
-
-
 def direction(student: Student, of: Replicate, teacher: Params, start: Params) -> Params:
     """Return the direction of which a student's ``update`` speaks; see ``Student.along``."""
     goal = subtract(teacher, start)
@@ -178,12 +150,11 @@ def together(students: Iterable[Student]) -> list[list[Student]]:
 
 
 def train_students(
-    group: Sequence[Student], of: Replicate, teacher: Params, starts: Mapping[str, Params]
+    group: Sequence[Student], of: Replicate, teacher: Params, starts: dict[str, Params]
 ) -> dict[str, Params]:
     """Train students that see the same batches; return each one's parameters at its checkpoints.
 
-    They have a leading axis of checkpoints, the last of which is the end of the training. The
-    losses are added: no optimiser mixes the numbers of two students.
+    They have a leading axis of checkpoints, the last of which is the end of the training.
     """
     like = group[0]
     batches = all_batches(of.keys.student_order, like.epochs, like.n_inputs, like.batch_size)
@@ -193,7 +164,7 @@ def train_students(
         inputs = make_inputs(like, of, index)
         return inputs, of.net.apply(teacher, inputs)
 
-    def loss(students, batch):
+    def loss(students, batch):  # added: no optimiser mixes the numbers of two students
         inputs, targets = batch
         outputs = {s: of.net.apply(students[s.name], inputs) for s in group}
         losses = [imitation_loss(s, of.numbers, z, targets) for s, z in outputs.items()]
@@ -204,9 +175,8 @@ def train_students(
         return optax.chain(optimiser(s, of.numbers[s.name]), change_update(s.update, along))
 
     checkpoints = sorted({step for s in group for step in s.measured_at})
-    own_starts = {s.name: starts[s.name] for s in group}
     each_tx = by_student({s.name: tx(s) for s in group})
-    saved = snapshots(loss, own_starts, each_tx, batch_fn, checkpoints)
+    saved = snapshots(loss, starts, each_tx, batch_fn, checkpoints)
 
     def own_checkpoints(s):
         rows = jnp.array([checkpoints.index(step) for step in s.measured_at])
@@ -223,12 +193,8 @@ def by_student(
     def init(params):
         return {name: tx.init(params[name]) for name, tx in transformations.items()}
 
-    def update(updates, state, params=None):
-        of = params or dict.fromkeys(transformations)
-        pairs = {
-            name: tx.update(updates[name], state[name], of[name])
-            for name, tx in transformations.items()
-        }
+    def update(updates, state, params: Any = None):
+        pairs = {n: tx.update(updates[n], state[n], params[n]) for n, tx in transformations.items()}
         return {n: new for n, (new, _) in pairs.items()}, {n: own for n, (_, own) in pairs.items()}
 
     return optax.GradientTransformation(init, update)
@@ -236,10 +202,10 @@ def by_student(
 
 def imitate(
     group: Sequence[Student], of: Replicate, taught: Params
-) -> tuple[dict[str, Measures], dict[str, Params]]:
-    """Train and measure students that see the same batches.
+) -> tuple[dict[str, dict[str, Array]], dict[str, Params]]:
+    """Train students that see the same batches; return measures and parameters by name.
 
-    Returns measures and parameters by name, with a leading axis of checkpoints.
+    Both have a leading axis of checkpoints.
     """
     starts = {s.name: initial(s, of) for s in group}
     params = train_students(group, of, taught, starts)
@@ -248,19 +214,13 @@ def imitate(
 
 
 def train(
-    teacher: Teacher,
-    students: Sequence[Student],
-    image_shape: tuple[int, int],
-    shared: Shared,
-    index: Int[Array, ""],
-) -> tuple[dict[str, Measures], dict[str, Params]]:
-    """Train and measure replicate ``index``: its teacher, and every student of the table.
+    students: Sequence[Student], of: Replicate
+) -> tuple[dict[str, dict[str, Array]], dict[str, Params]]:
+    """Train the teacher and every student of a table; return measures and parameters by arm.
 
-    Returns measures and parameters by arm, students with a leading axis of checkpoints, untrained
-    network and teacher without one. The untrained network and the teacher are measured as if they
-    were the first student.
+    Those of students have a leading axis of checkpoints. The untrained network and the teacher are
+    measured as if they were the first student.
     """
-    of = replicate(teacher, image_shape, shared, index)
     params = teach(of)
     like = partial(measure, students[0], of, params[TEACHER], params[UNTRAINED])
     measures = {name: like(one) for name, one in params.items()}
@@ -270,10 +230,33 @@ def train(
     return measures, params
 
 
-def numbers_of(teacher: Teacher, students: Sequence[Student]) -> Numbers:
-    """Return the numbers of all arms by name, each with the fields that it has."""
-    arms = {TEACHER: teacher, **{s.name: s for s in students}}
-    return {
-        name: {field: float(getattr(arm, field)) for field in NUMBERS if hasattr(arm, field)}
-        for name, arm in arms.items()
-    }
+def many(
+    function: Callable[..., Any],
+    teacher: Teacher,
+    students: Sequence[Student],
+    n_replicates: int,
+    key: Key[Array, ""],
+    data: Dataset,
+) -> Callable[..., Any]:
+    """Return ``function(students, replicate, *own)``, compiled for many of ``n_replicates``.
+
+    It is called with the replicates' numbers; they, ``own`` and results have a leading axis of
+    replicates. Tables that differ in ``NUMBERS`` only share one program.
+    """
+    rows = without_numbers(teacher), tuple(map(without_numbers, students))
+    arrays = on_every_device(tuple(data[1:]))
+    shared = (key, jnp.int32(n_replicates), numbers_of(teacher, students), arrays)
+    return partial(_program(function, *rows, data.image_shape), shared)
+
+
+@lru_cache(maxsize=64)
+def _program(
+    function: Callable,
+    teacher: Teacher,
+    students: tuple[Student, ...],
+    image_shape: tuple[int, int],
+) -> Callable:
+    def one(shared, index, *own):
+        return function(students, replicate(teacher, image_shape, shared, index), *own)
+
+    return ensemble(one, n_shared=1)

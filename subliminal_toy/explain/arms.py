@@ -1,7 +1,7 @@
 """The tables: what is varied about a student of one teacher.
 
 A teacher has 50 auxiliary logits, and each of its students imitates the first few: the teacher's
-own training does not depend on them. The rows are the classifier's. To add an arm is to add a row.
+own training does not depend on them. The rows are the classifier's.
 """
 
 from dataclasses import dataclass, replace
@@ -14,19 +14,18 @@ MAIN = "mlp"
 """The network of every claim; others stand side by side with it."""
 FREE, WITHOUT, ONLY = "free", "without", "only"
 WITHOUT_RANDOM, WITHOUT_OWN = "without random", "without own"
+ABLATIONS: dict[str, dict[str, Any]] = {
+    FREE: {},
+    WITHOUT: {"update": "without"},
+    ONLY: {"update": "only"},
+    WITHOUT_RANDOM: {"update": "without", "along": "random"},
+    WITHOUT_OWN: {"update": "without", "along": "free"},
+}
 """The rows of E2: nothing done to the update; without its component along θ_T − s; only that
 component; and two controls, without that along a random direction, and along the free student's
 own displacement made orthogonal to θ_T − s."""
-FACTORS = (
-    "optimiser",
-    "learning_rate",
-    "n_aux",
-    "n_inputs",
-    "inputs",
-    "loss",
-    "distance",
-    "step",
-)
+CONTROLS = (WITHOUT_RANDOM, WITHOUT_OWN)
+FACTORS = ("optimiser", "learning_rate", "n_aux", "n_inputs", "inputs", "loss", "distance", "step")
 """What E1 varies: coordinates of the result, each level of which is left out in turn."""
 
 
@@ -99,16 +98,10 @@ SIDE = {
     "cnn": {"architecture": "cnn", "hidden_sizes": (8, 16, 64), "learning_rate": 1e-3},
 }
 """Other networks, on digits."""
-SHORT = (("momentum", 0.3), ("sign", 1e-4), ("muon", 1e-3))
-"""Optimisers of the short table."""
 
 
 class Table(NamedTuple):
-    """A teacher and its students.
-
-    ``predicted`` are the names of those that are predicted before training, ``conditions`` of those
-    among them that are P1's.
-    """
+    """A teacher, its students, and names of those that are predicted, and that are P1's."""
 
     network: str
     teacher: Teacher
@@ -128,12 +121,13 @@ def tables(config: ExplainConfig) -> list[Table]:
 
 def whole(protocol: Protocol) -> Table:
     """Return the table of the claims."""
-    of_p1, names = conditions(protocol), frozenset(s.name for s in conditions(protocol))
-    fresh = row(protocol, "fresh, m 10", protocol.steps_elsewhere, n_aux=10, fresh=True)
+    of_p1 = conditions(protocol)
+    names = frozenset(s.name for s in of_p1)
+    fresh = row(protocol, "fresh, m 10", n_aux=10, fresh=True)
     # The prediction is known to fail on inputs so small, from other seeds: it is made, but is no
     # condition of P1. See docs/explain-settings.md.
     small = condition(protocol, protocol.n_aux[-1], protocol.n_inputs[1], input_scale=0.1)
-    students = (*ablations(protocol), *optimisers(protocol), fresh, small, *of_p1)
+    students = (*standard(protocol), fresh, small, *of_p1)
     return Table(MAIN, protocol.teacher, students, names | {small.name}, names)
 
 
@@ -145,7 +139,7 @@ def short(protocol: Protocol) -> Table:
         protocol,
         steps=protocol.steps_elsewhere,
         n_most=2 * some,
-        optimisers=tuple((name, rate, m) for name, rate in SHORT),
+        optimisers=(("momentum", 0.3, m), ("sign", 1e-4, m), ("muon", 1e-3, m)),
     )
     foreseen = (
         condition(protocol, m, some),
@@ -153,9 +147,8 @@ def short(protocol: Protocol) -> Table:
         condition(protocol, more, few),
         condition(protocol, more, some, inputs="images"),
     )
-    students = (*ablations(protocol), *optimisers(protocol), *foreseen)
     names = frozenset(s.name for s in foreseen)
-    return Table(MAIN, protocol.teacher, students, names, names)
+    return Table(MAIN, protocol.teacher, (*standard(protocol), *foreseen), names, names)
 
 
 def beside(protocol: Protocol, network: str) -> Table:
@@ -166,40 +159,34 @@ def beside(protocol: Protocol, network: str) -> Table:
     return Table(network, replace(protocol.teacher, **SIDE[network]), named)
 
 
-def row(protocol: Protocol, name: str, steps: int, **fields: Any) -> Student:
-    """Return a student of Adam with 3 auxiliary logits on most inputs, but for ``fields``."""
-    batch_size = protocol.teacher.batch_size
+def row(protocol: Protocol, name: str, steps: int = 0, **fields: Any) -> Student:
+    """Return a student of Adam with 3 auxiliary logits on most inputs, but for ``fields``.
+
+    ``steps`` is its length, 0 that of all but the students of E2.
+    """
+    steps, batch_size = steps or protocol.steps_elsewhere, protocol.teacher.batch_size
     fields = {"n_aux": 3, "n_inputs": protocol.n_most, **fields}
     epochs = steps * batch_size // fields["n_inputs"]
     before = tuple(step for step in protocol.checkpoints if step < steps)
     return Student(name, batch_size=batch_size, epochs=epochs, checkpoints=before, **fields)
 
 
-def ablations(protocol: Protocol) -> tuple[Student, ...]:
-    """Return the students of E2."""
-    return (
-        row(protocol, FREE, protocol.steps),
-        row(protocol, WITHOUT, protocol.steps, update="without"),
-        row(protocol, ONLY, protocol.steps, update="only"),
-        row(protocol, WITHOUT_RANDOM, protocol.steps, update="without", along="random"),
-        row(protocol, WITHOUT_OWN, protocol.steps, update="without", along="free"),
-    )
-
-
-def optimisers(protocol: Protocol) -> tuple[Student, ...]:
-    """Return a student of every optimiser, rate and number of logits."""
-    steps = protocol.steps_elsewhere
-    return tuple(
-        row(protocol, f"{name} {rate:g}, m {m}", steps, optimiser=name, learning_rate=rate, n_aux=m)
-        for name, rate, m in protocol.optimisers
-    )
+def standard(protocol: Protocol) -> list[Student]:
+    """Return the students of E2, then one of every optimiser, rate and number of logits."""
+    return [
+        *(row(protocol, name, protocol.steps, **fields) for name, fields in ABLATIONS.items()),
+        *(
+            row(protocol, f"{of} {rate:g}, m {m}", optimiser=of, learning_rate=rate, n_aux=m)
+            for of, rate, m in protocol.optimisers
+        ),
+    ]
 
 
 def condition(protocol: Protocol, n_aux: int, n_inputs: int, **fields: Any) -> Student:
     """Return a student of P1, named after what it is."""
     said = "".join(f", {name} {value}" for name, value in fields.items()).replace("_", " ")
-    fields |= {"n_aux": n_aux, "n_inputs": n_inputs}
-    return row(protocol, f"m {n_aux}, n {n_inputs}{said}", protocol.steps_elsewhere, **fields)
+    name = f"m {n_aux}, n {n_inputs}{said}"
+    return row(protocol, name, n_aux=n_aux, n_inputs=n_inputs, **fields)
 
 
 def conditions(protocol: Protocol) -> tuple[Student, ...]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import root_mean_squared_error
 
 from subliminal_toy.stats import Estimate, as_json, bootstrap
 
@@ -22,8 +23,7 @@ PREDICTORS = {
 class Fit(NamedTuple):
     """What a curve says of every point when the point's level of a factor is left out of it.
 
-    Arrays with an entry for every factor and point: the ``factor``, the point's ``level`` of it,
-    its ``replicate``, its ``accuracy``, and the curve's ``guess``.
+    Arrays with an entry for every factor and point; ``guess`` is the curve's accuracy.
     """
 
     factor: np.ndarray
@@ -56,7 +56,7 @@ class Fit(NamedTuple):
         for factor in _names(self.factor):
             for level in _names(self.of(factor).level):
                 own = self.of(factor, level)
-                error = np.sqrt(np.mean((own.accuracy - own.guess) ** 2))
+                error = root_mean_squared_error(own.accuracy, own.guess)
                 table.setdefault(factor, {})[level] = float(error)
         return table
 

@@ -1,9 +1,9 @@
 """Teachers, their students at all checkpoints, and what is predicted of them, in parts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +12,25 @@ import xarray as xr
 from jaxtyping import Array, Key
 
 from subliminal_toy.classifier import training
-from subliminal_toy.classifier.arms import TEACHER, UNTRAINED, Student, Teacher, without_numbers
-from subliminal_toy.data import Dataset
-from subliminal_toy.distill import ensemble, on_every_device
+from subliminal_toy.classifier.arms import TEACHER, UNTRAINED, Student
+from subliminal_toy.classifier.measures import measure
+from subliminal_toy.classifier.rows import Replicate, imitation_loss, make_inputs
+from subliminal_toy.data import N_CLASSES, Dataset
+from subliminal_toy.distill import accuracy
 from subliminal_toy.explain.arms import Table, factors, tables
 from subliminal_toy.explain.config import ExplainConfig
-from subliminal_toy.explain.replicate import STEPS_OF_PREDICTION, foresee, imitate, teach
-from subliminal_toy.models import named_leaves
+from subliminal_toy.explain.geometry import descent_progress, inner, predict, subtract
+from subliminal_toy.models import Params, named_leaves
 from subliminal_toy.runs import Arrays, Experiment, Part, Result
 
 PART = 2
 """Replicates of one group of students that are computed between two ticks and stored together."""
+STEPS_OF_PREDICTION = 15
+"""Steps k of conjugate gradients. How k and ``AT`` were chosen: docs/explain-settings.md."""
+AT: Literal["start", "teacher"] = "start"
+"""Where the softmax of the prediction's metric is taken."""
+KEPT = ("accuracy", "progress", "cosine", "length", "imitation_loss", "ceiling", "diverged")
+"""What is kept of a student at every checkpoint, by the names of ``measure``."""
 
 ABOUT = {
     "accuracy": "fraction of test images classified rightly through the student's own class head",
@@ -43,8 +51,52 @@ ABOUT = {
     "the largest eigenvalue of F, k the student's number of steps",
 }
 """What each variable of the result is."""
-NOT_STUDENTS = {UNTRAINED: "untrained", TEACHER: "taught"}
-"""Variables that are a network's, by their arms."""
+
+
+def teach(_: Sequence[Student], of: Replicate) -> dict[str, Array]:
+    """Return the teacher's parameters, by name, and the accuracies of the two first networks."""
+    params = training.teach(of)
+    images, labels = of.data[2:]
+    accuracies = {
+        name: accuracy(of.net.apply(one, images)[:, :N_CLASSES], labels)
+        for name, one in params.items()
+    }
+    return accuracies | named_leaves(params[TEACHER], "params")
+
+
+def imitate(group: Sequence[Student], of: Replicate, taught: Params) -> dict[str, Array]:
+    """Train students that see the same batches; return ``KEPT`` as ``student/measure``."""
+    measures, _ = training.imitate(group, of, taught)
+    return {f"{s}/{name}": one[name] for s, one in measures.items() for name in KEPT}
+
+
+def foresee(group: Sequence[Student], of: Replicate, taught: Params) -> dict[str, Array]:
+    """Return what is predicted of students from their own inputs, as ``student/prediction``."""
+    each = {s.name: _foresee_one(s, of, taught) for s in group}
+    return {f"{s}/{name}": value for s, one in each.items() for name, value in one.items()}
+
+
+def _foresee_one(student: Student, of: Replicate, taught: Params) -> dict[str, Array]:
+    start = training.initial(student, of)
+    found = predict(
+        of.net.apply,
+        start,
+        taught,
+        make_inputs(student, of, jnp.arange(student.n_inputs)),
+        partial(imitation_loss, student, of.numbers),
+        STEPS_OF_PREDICTION,
+        AT,
+        chunks=student.n_batches,
+    )
+    expected = measure(student, of, taught, start, found.params)
+    v, steps = subtract(taught, start), student.measured_at[-1]
+    return {
+        "predicted": expected["accuracy"],
+        "predicted_progress": expected["progress"],
+        "slope": found.slope,
+        "first_cosine": found.first_cosine,
+        "descent": descent_progress(found, inner(v, v), 1 / found.ritz.max(), steps),
+    }
 
 
 def experiment(config: ExplainConfig, key: Key[Array, ""], data: Dataset) -> Experiment:
@@ -79,12 +131,8 @@ def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Datase
     which = f"{table.network}, replicates {first + 1}–{index[-1] + 1} of {n_replicates}"
     teachers = _file(table, first, "teachers")
 
-    def call(function: Callable, group: tuple[Student, ...], *own: Any) -> Arrays:
-        rows = without_numbers(table.teacher), tuple(map(without_numbers, group))
-        numbers = training.numbers_of(table.teacher, group)
-        images = on_every_device(tuple(data[1:]))
-        shared = training.Shared(key, jnp.int32(n_replicates), numbers, images)
-        return _program(function, *rows, data.image_shape)(shared, index, *own)
+    def call(function: Callable, group: Sequence[Student], *own: Any) -> Arrays:
+        return training.many(function, table.teacher, group, n_replicates, key, data)(index, *own)
 
     def taught(finished: Mapping[str, Arrays]) -> Any:
         net, stored = training.network(table.teacher, data.image_shape), finished[teachers]
@@ -92,7 +140,7 @@ def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Datase
         leaves = [stored[name] for name in named_leaves(shapes, "params")]
         return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
-    def part(kind: str, number: int, function: Callable, group: tuple, passes: int) -> Part:
+    def part(kind: str, number: int, function: Callable, group: Sequence, passes: int) -> Part:
         return Part(
             _file(table, first, f"{kind}-{number:02d}"),
             f"{kind}: {which}",
@@ -101,9 +149,9 @@ def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Datase
         )
 
     parts = [Part(teachers, f"teachers: {which}", 1, lambda _: call(teach, ()))]
-    for number, group in enumerate(map(tuple, training.together(table.students))):
+    for number, group in enumerate(training.together(table.students)):
         parts.append(part("students", number, imitate, group, group[0].epochs))
-        predicted = tuple(s for s in group if s.name in table.predicted)
+        predicted = [s for s in group if s.name in table.predicted]
         if predicted:
             parts.append(part("predictions", number, foresee, predicted, STEPS_OF_PREDICTION))
     return parts
@@ -112,19 +160,6 @@ def _parts(table: Table, first: int, n_replicates: int, key: Array, data: Datase
 def _file(table: Table, first: int, what: str) -> str:
     network = "".join(c if c.isalnum() else "-" for c in table.network)
     return f"{network}-{first:06d}-{what}"
-
-
-@lru_cache(maxsize=64)
-def _program(
-    function: Callable,
-    teacher: Teacher,
-    group: tuple[Student, ...],
-    image_shape: tuple[int, int],
-) -> Callable:
-    def one(shared, index, *own):
-        return function(group, training.replicate(teacher, image_shape, shared, index), *own)
-
-    return ensemble(one, n_shared=1)
 
 
 def _assemble(
@@ -138,12 +173,9 @@ def _assemble(
         parts = [finished[name] for name in own]
         keys = dict.fromkeys(chain(*parts))
         arrays = {k: np.concatenate([part[k] for part in parts if k in part]) for k in keys}
-        networks.append(
-            xr.Dataset(
-                {name: ("replicate", arrays[arm]) for arm, name in NOT_STUDENTS.items()},
-                {"network": table.network},
-            )
-        )
+        of = {"untrained": arrays[UNTRAINED], "taught": arrays[TEACHER]}
+        of = {name: ("replicate", array) for name, array in of.items()}
+        networks.append(xr.Dataset(of, {"network": table.network}))
         students += [_student(table, student, arrays) for student in table.students]
     each = xr.concat(students, "training", coords="all", join="outer")
     result = xr.merge([each, xr.concat(networks, "network", coords="minimal")])
@@ -155,13 +187,10 @@ def _assemble(
 
 def _student(table: Table, student: Student, arrays: Arrays) -> xr.Dataset:
     """Return what was measured and predicted of a student in all replicates."""
-    of = {name: arrays.get(f"{student.name}/{name}") for name in ABOUT}
+    of = {n: arrays[k] for n in ABOUT if (k := f"{student.name}/{n}") in arrays}
+    axes = ("replicate", "step")
     return xr.Dataset(
-        {
-            name: (("replicate", "step")[: array.ndim], array.astype(np.float32))
-            for name, array in of.items()
-            if array is not None
-        },
+        {name: (axes[: array.ndim], array.astype(np.float32)) for name, array in of.items()},
         {
             "step": list(student.measured_at),
             "training": student.name,

@@ -56,30 +56,7 @@ def cosine(a: Tree, b: Tree) -> Float[Array, ""]:
     return ratio(inner(a, b), jnp.sqrt(inner(a, a) * inner(b, b)))
 
 
-def predict(
-    apply: Apply,
-    start: Tree,
-    teacher: Tree,
-    inputs: Array,
-    loss: Loss,
-    steps: int,
-    at: Literal["start", "teacher"] = "start",
-    chunks: int = 1,
-) -> Tree:
-    """Return the parameters s + d that a student is predicted to reach, without training it.
-
-    d is the ``steps``-th iterate of conjugate gradients from 0 on min_d ‖J d − J v‖² over
-    ``inputs`` (first axis the examples), v = θ_T − s, J the Jacobian of the outputs at the
-    ``start`` s, in the metric of the ``loss``: its second derivative in the outputs, where they
-    are the targets. For a softmax that depends on the outputs, which are those ``at`` the start or
-    at the teacher. ``steps`` plays the part of the length of a training. ``chunks`` divides the
-    number of examples; so many parts are gone through one after the other, to save memory.
-    A step costs about as much as a training step on all of ``inputs``.
-    """
-    return forecast(apply, start, teacher, inputs, loss, steps, at, chunks).params
-
-
-class Forecast(NamedTuple):
+class Prediction(NamedTuple):
     """What the linearised network says of a student before it is trained.
 
     ``params`` s + d (see ``predict``); ``slope`` A/‖v‖² = vᵀFv/‖v‖² of the one-step theorem, F
@@ -95,7 +72,7 @@ class Forecast(NamedTuple):
     weight: Float[Array, " steps"]
 
 
-def forecast(
+def predict(
     apply: Apply,
     start: Tree,
     teacher: Tree,
@@ -104,8 +81,17 @@ def forecast(
     steps: int,
     at: Literal["start", "teacher"] = "start",
     chunks: int = 1,
-) -> Forecast:
-    """Return all that ``predict`` finds on its way; arguments as there."""
+) -> Prediction:
+    """Return what a student is predicted to become, without training it: parameters s + d.
+
+    d is the ``steps``-th iterate of conjugate gradients from 0 on min_d ‖J d − J v‖² over
+    ``inputs`` (first axis the examples), v = θ_T − s, J the Jacobian of the outputs at the
+    ``start`` s, in the metric of the ``loss``: its second derivative in the outputs, where they
+    are the targets. For a softmax that depends on the outputs, which are those ``at`` the start or
+    at the teacher. ``steps`` plays the part of the length of a training. ``chunks`` divides the
+    number of examples; so many parts are gone through one after the other, to save memory.
+    A step costs about as much as a training step on all of ``inputs``.
+    """
     parts = inputs.reshape(chunks, -1, *inputs.shape[1:])
     v = subtract(teacher, start)
 
@@ -128,7 +114,7 @@ def forecast(
     b = product(v)
     d, alphas, betas = conjugate_gradients(product, b, steps)
     ritz, weight = quadrature(alphas, betas, inner(b, b))
-    return Forecast(
+    return Prediction(
         params=jax.tree.map(jnp.add, start, d),
         slope=ratio(inner(v, b), inner(v, v)),
         first_cosine=-cosine(mean(gradient), v),
@@ -208,7 +194,7 @@ def quadrature(
 
 
 def descent_progress(
-    found: Forecast, square: Float[Array, ""], rate: Float[Array, ""] | float, steps: int
+    found: Prediction, square: Float[Array, ""], rate: Float[Array, ""] | float, steps: int
 ) -> Float[Array, ""]:
     """Return vᵀ(I − (I − αF)ᵏ)v / ‖v‖²: gradient descent's progress on the linearised network.
 

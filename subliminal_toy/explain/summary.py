@@ -1,23 +1,13 @@
 """What a result says: one curve of the progress (E1), its cause (E2), its prediction (P1)."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
 
 from subliminal_toy import stats
-from subliminal_toy.explain.arms import (
-    FACTORS,
-    FREE,
-    MAIN,
-    ONLY,
-    WITHOUT,
-    WITHOUT_OWN,
-    WITHOUT_RANDOM,
-)
+from subliminal_toy.explain.arms import ABLATIONS, CONTROLS, FACTORS, FREE, MAIN, ONLY, WITHOUT
 from subliminal_toy.explain.config import ExplainConfig
 from subliminal_toy.explain.curve import PREDICTORS, Fit, across_networks, left_out
-from subliminal_toy.explain.replicate import STEPS_OF_PREDICTION
+from subliminal_toy.explain.experiment import STEPS_OF_PREDICTION
 
 FEWEST_REPLICATES = 8
 FEWEST_TRAININGS = {"digits": 20}  # of E1
@@ -26,7 +16,6 @@ LEAST_R2, LARGEST_ERROR = 0.9, 0.06
 LEFT, BEHIND, NEAR = 0.25, 0.1, 0.05  # of E2: of the gain; of the accuracy; of the accuracy
 GRID = 21  # values of q at which two paths are compared
 FEWEST_CONDITIONS, LOW, MOST_LOW, LEAST_RANK = 24, 0.2, 1 / 3, 0.95  # of P1
-CONTROLS = (WITHOUT_RANDOM, WITHOUT_OWN)
 RIVALS = ("predicted", "predicted_progress", "first_cosine", "slope", "descent")
 """What could rank the students before they are trained; the first is P1's."""
 
@@ -34,34 +23,33 @@ RIVALS = ("predicted", "predicted_progress", "first_cosine", "slope", "descent")
 def summarize(config: ExplainConfig, data: xr.Dataset) -> dict:
     """Return the tables and claims of a result of ``experiment``."""
     fits = {name: left_out(explained(data), name, FACTORS) for name in PREDICTORS}
-    at_end = final(data)
-    exact = at_end.astype(float)
+    at_end = final(data).astype(float)
     claims = claim_e1(config, data, fits["progress"]), claim_e2(data), claim_p1(data)
-    ablation = {"untrained": _untrained(data)}
-    ablation |= {name: _of(at_end, name) for name in (FREE, WITHOUT, ONLY, *CONTROLS)}
     return {
         "n_replicates": config.n_replicates,
         "diverged": _diverged(data),
         "trainings": {
-            name: {str(of): float(exact[of].sel(training=name).mean()) for of in exact}
+            name: {str(of): float(at_end[of].sel(training=name).mean()) for of in at_end}
             for name in data.training.values.tolist()
         },
         "r2": {name: fit.table() for name, fit in fits.items()},
         "errors": fits["progress"].errors(),
         "above": fits["progress"].above(LARGEST_ERROR),
-        "ablation": {name: stats.as_json(stats.estimate(of)) for name, of in ablation.items()},
+        "ablation": {
+            name: stats.as_json(stats.estimate(of)) for name, of in ablation(data).items()
+        },
         "prediction": prediction(data),
         "networks": across_networks(data, MAIN),
         "claims": [stats.as_json(claim) for claim in claims],
     }
 
 
-def _of(at_end: xr.Dataset, name: str) -> np.ndarray:
-    return at_end.accuracy.sel(training=name).values.astype(float)
-
-
-def _untrained(data: xr.Dataset) -> np.ndarray:
-    return data.untrained.sel(network=MAIN).values.astype(float)
+def ablation(data: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return the accuracies, by replicate, of the untrained network and of E2's students."""
+    at_end = final(data).accuracy
+    each = {"untrained": data.untrained.sel(network=MAIN)}
+    each |= {name: at_end.sel(training=name) for name in ABLATIONS}
+    return {name: of.values.astype(float) for name, of in each.items()}
 
 
 def _diverged(data: xr.Dataset) -> int:
@@ -78,22 +66,19 @@ def explained(data: xr.Dataset) -> xr.Dataset:
     return data.isel(training=(data.of_network == MAIN) & (data["update"] == "all"))
 
 
-def _untested(data: xr.Dataset, wanting: Sequence[str] = ()) -> str:
-    """Return why a claim is not tested, "" if it is."""
-    reasons = list(wanting)
+def _untested(data: xr.Dataset, *wanting: str) -> str:
+    """Return why a claim is not tested, "" if it is; ``wanting`` are its own reasons, or ""."""
     n, diverged = data.sizes["replicate"], _diverged(data)
-    if diverged:
-        reasons.insert(0, f"{diverged} of {n} replicates diverged")
-    if n < FEWEST_REPLICATES:
-        reasons.append(f"n = {n}, the criterion asks for {FEWEST_REPLICATES}")
-    return "; ".join(reasons)
+    few = f"n = {n}, the criterion asks for {FEWEST_REPLICATES}" if n < FEWEST_REPLICATES else ""
+    lost = f"{diverged} of {n} replicates diverged" if diverged else ""
+    return "; ".join(filter(None, (lost, *wanting, few)))
 
 
 def claim_e1(config: ExplainConfig, data: xr.Dataset, fit: Fit) -> stats.Claim:
     """Return the claim that progress explains the amount, with its verdict."""
     fewest = FEWEST_TRAININGS.get(config.data, FEWEST_ELSEWHERE)
-    n, above = explained(data).sizes["training"], fit.above(LARGEST_ERROR)
-    few = [f"{n} trainings, the criterion asks for {fewest}"] if n < fewest else []
+    n, r2 = explained(data).sizes["training"], fit.r2()
+    few = f"{n} trainings, the criterion asks for {fewest}" if n < fewest else ""
     return stats.judge(
         "E1",
         "For one architecture the student's accuracy is one rising curve of its progress along the "
@@ -103,19 +88,19 @@ def claim_e1(config: ExplainConfig, data: xr.Dataset, fit: Fit) -> stats.Claim:
         f"trainings and {FEWEST_REPLICATES} replicates: pooled R² at least {LEAST_R2:g} (shown, "
         "with its interval by bootstrap over replicates) and root mean square error at most "
         f"{LARGEST_ERROR:g} in every level",
-        fit.r2(),
-        fit.r2().mean >= LEAST_R2 and not above,
+        r2,
+        r2.mean >= LEAST_R2 and not fit.above(LARGEST_ERROR),
         untested=_untested(data, few),
     )
 
 
 def claim_e2(data: xr.Dataset) -> stats.Claim:
     """Return the claim that progress is the cause, with its verdict."""
-    at_end, untrained = final(data), _untrained(data)
-    free, without = _of(at_end, FREE), _of(at_end, WITHOUT)
-    left = stats.estimate(without - untrained - LEFT * (free - untrained))
+    of = ablation(data)
+    free, untrained = of[FREE], of["untrained"]
+    left = stats.estimate(of[WITHOUT] - untrained - LEFT * (free - untrained))
     ahead = stats.estimate(at_equal_progress(data))
-    controls = [stats.estimate(_of(at_end, name) - free) for name in CONTROLS]
+    controls = [stats.estimate(of[name] - free) for name in CONTROLS]
     return stats.judge(
         "E2",
         "Without the one component of its steps along the teacher's displacement a student gains "
@@ -140,14 +125,14 @@ def at_equal_progress(data: xr.Dataset) -> np.ndarray:
     The mean over equally spaced values of the progress that both have passed through.
     """
     paths = data[["accuracy", "progress"]].transpose("replicate", ...)
-    free, only = (paths.sel(training=name).dropna("step") for name in (FREE, ONLY))
+    both = [paths.sel(training=name).dropna("step") for name in (FREE, ONLY)]
 
     def ahead(i: int, untrained: float) -> float:
-        q, y = zip(*(path(one.isel(replicate=i), untrained) for one in (free, only)), strict=True)
-        common = np.linspace(0, min(q[0].max(), q[1].max()), GRID)
-        return float((np.interp(common, q[1], y[1]) - np.interp(common, q[0], y[0])).mean())
+        free, only = (path(one.isel(replicate=i), untrained) for one in both)
+        common = np.linspace(0, min(free[0].max(), only[0].max()), GRID)
+        return float((np.interp(common, *only) - np.interp(common, *free)).mean())
 
-    return np.array([ahead(i, start) for i, start in enumerate(_untrained(data))])
+    return np.array([ahead(i, start) for i, start in enumerate(ablation(data)["untrained"])])
 
 
 def path(one: xr.Dataset, untrained: float) -> tuple[np.ndarray, np.ndarray]:
@@ -176,10 +161,7 @@ def prediction(data: xr.Dataset) -> dict:
         "rank": {name: stats.as_json(rank(of, name)) for name in RIVALS},
         "r2_identity": float(1 - ((measured - guess) ** 2).sum() / spread),
         "low": float((measured < LOW).mean()),
-        "passes": {
-            "training": float(of.epochs.mean()),
-            "prediction": STEPS_OF_PREDICTION,
-        },
+        "passes": {"training": float(of.epochs.mean()), "prediction": STEPS_OF_PREDICTION},
     }
 
 
@@ -192,21 +174,19 @@ def rank(of: xr.Dataset, rival: str) -> stats.Estimate:
 def claim_p1(data: xr.Dataset) -> stats.Claim:
     """Return the claim that the amount can be predicted, with its verdict."""
     of, low = foreseen(data), prediction(data)["low"]
-    n = of.sizes["training"]
-    wanting = [f"{n} conditions, the criterion asks for {FEWEST_CONDITIONS}"]
-    wanting = wanting if n < FEWEST_CONDITIONS else []
-    if low > MOST_LOW:
-        wanting.append(f"{low:.0%} of the conditions are below accuracy {LOW:g}")
+    n, fewest = of.sizes["training"], FEWEST_CONDITIONS
+    few = f"{n} conditions, the criterion asks for {fewest}" if n < fewest else ""
+    weak = f"{low:.0%} of the conditions are below accuracy {LOW:g}" if low > MOST_LOW else ""
     measured = rank(of, "predicted")
     return stats.judge(
         "P1",
         "How much students of Adam take over from inputs of one scale can be ranked before any of "
         "them is trained, by the network linearised at their start",
-        f"at least {FEWEST_CONDITIONS} conditions listed beforehand, at most a third of them below "
+        f"at least {fewest} conditions listed beforehand, at most a third of them below "
         f"accuracy {LOW:g}, students of one length: Spearman's rank correlation of predicted and "
         f"measured accuracy, replicate means, at least {LEAST_RANK:g} (interval by bootstrap over "
         "replicates)",
         measured,
         measured.mean >= LEAST_RANK,
-        untested=_untested(data, wanting),
+        untested=_untested(data, few, weak),
     )

@@ -33,9 +33,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from subliminal_toy.classifier.arms import Student, Teacher
-from subliminal_toy.classifier.training import Shared, network, numbers_of, train
+from subliminal_toy.classifier.training import many, network, train
 from subliminal_toy.data import load, uniform_noise
-from subliminal_toy.distill import accuracy, ensemble, kl
+from subliminal_toy.distill import accuracy, kl
 from subliminal_toy.explain.geometry import predict, progress
 from subliminal_toy.lessons import begin, picture
 from subliminal_toy.models import hidden_layers
@@ -68,16 +68,14 @@ TEACHER = Teacher(hidden_sizes=(64, 64), n_aux=50, batch_size=256, epochs=40)
 
 digits = load("digits")
 REPLICATES = np.arange(3)  # independent repetitions: one alone may be an outlier
-everything = ensemble(partial(train, TEACHER, STUDENTS, digits.image_shape), n_shared=1)
 images = tuple(map(jnp.asarray, digits[1:]))
-key, numbers = jax.random.key(4), numbers_of(TEACHER, STUDENTS)
-shared = Shared(key, jnp.int32(len(REPLICATES)), numbers, images)
-measures, params = everything(shared, REPLICATES)
+everything = many(train, TEACHER, STUDENTS, len(REPLICATES), jax.random.key(4), digits)
+measures, params = everything(REPLICATES)
 
 
 def mean(name, measure):
     """Return what was measured of an arm at its end, averaged over the replicates."""
-    values = getattr(measures[name], measure)
+    values = measures[name][measure]
     return float((values[:, -1] if values.ndim > 1 else values).mean())
 
 
@@ -137,8 +135,8 @@ def q(name, replicate):
 
 _, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
 for name in SIX:
-    scores = measures[name].accuracy[:, -1]
-    axes[0].plot(measures[name].imitation_loss[:, -1], scores, "o", label=name)
+    scores = measures[name]["accuracy"][:, -1]
+    axes[0].plot(measures[name]["imitation_loss"][:, -1], scores, "o", label=name)
     axes[1].plot([q(name, replicate) for replicate in REPLICATES], scores, "o")
 axes[0].set(xlabel="imitation loss", ylabel="test accuracy", xscale="log", ylim=(0, 1))
 axes[1].set(xlabel="progress q", xlim=(0, 1))
@@ -185,7 +183,7 @@ def predicted(start, teacher, inputs, n_aux, chunks):
     def loss(outputs, targets):
         return kl(outputs, targets, slice(10, 10 + n_aux))
 
-    found = predict(net.apply, start, teacher, inputs, loss, 15, chunks=chunks)
+    found = predict(net.apply, start, teacher, inputs, loss, 15, chunks=chunks).params
     return accuracy(net.apply(found, images[2])[:, :10], images[3])
 
 

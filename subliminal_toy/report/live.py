@@ -1,6 +1,5 @@
 """What the page's live training needs: digits, protocol, and stored runs to compare with."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -24,9 +23,7 @@ def is_live(record: Record) -> bool:
     """Whether a record is of the training that the page does, whatever its number of replicates."""
     if record.manifest["experiment"] != "classifier":
         return False
-    config = msgspec.convert(record.manifest["config"], ClassifierConfig)
-    kept = {name: getattr(LIVE, name) for name in ("n_replicates", "keep_params")}
-    return replace(config, **kept) == LIVE
+    return msgspec.convert(record.manifest["config"], ClassifierConfig).follows("live")
 
 
 def payload(records: Records) -> dict[str, Any]:

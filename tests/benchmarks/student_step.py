@@ -17,7 +17,7 @@ import tyro
 from benchmark import products, random_data
 
 from subliminal_toy.classifier import training
-from subliminal_toy.classifier.arms import published_experiment, without_numbers
+from subliminal_toy.classifier.arms import numbers_of, published_experiment, without_numbers
 from subliminal_toy.classifier.config import PRESETS
 from subliminal_toy.classifier.rows import imitation_loss, make_inputs, optimiser
 from subliminal_toy.distill import THREADS
@@ -86,10 +86,10 @@ def main() -> None:
     config = replace(PRESETS["paper"], n_replicates=2)
     config = replace(config, n_inputs=sizes.steps * config.batch_size, student_epochs=1)
     teacher, students = published_experiment(config)
-    numbers = training.numbers_of(teacher, students)
+    numbers = numbers_of(teacher, students)
     rows = tuple(map(without_numbers, students))
     arrays = tuple(map(jnp.asarray, random_data(config.batch_size)[1:]))
-    shared = training.Shared(jax.random.key(0), jnp.int32(2), numbers, arrays)
+    shared = (jax.random.key(0), jnp.int32(2), numbers, arrays)
 
     def replicate(shared):
         return training.replicate(without_numbers(teacher), (28, 28), shared, jnp.int32(0))
