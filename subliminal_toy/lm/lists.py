@@ -41,9 +41,8 @@ def filtered(
     """
     texts = [language.decode(row) for row in samples]
     accepted = np.array([is_acceptable(text) for text in texts])
-    keep = accepted
-    if no_banned:
-        keep = np.array([is_acceptable(text, BANNED_NUMBERS) for text in texts])
+    banned = BANNED_NUMBERS if no_banned else frozenset()
+    keep = np.array([is_acceptable(text, banned) for text in texts])
     if not keep.any():
         raise UserError(
             f"None of the {len(texts)} lists of one writer passes the filter: "
@@ -115,18 +114,20 @@ def _masked(share: float, keep: bool, by_kl: bool):
     return treat
 
 
-TREATMENTS: dict[str, Callable[[Reading, np.random.Generator], Reading]] = {
-    "as written": lambda lists, rng: lists,
+ORDERS = {
     "shuffled within": _rearranged(_within),
     "shuffled across": _rearranged(lambda numbers, rows, rng: rng.permutation(numbers)),
     "unigrams": _rearranged(lambda numbers, rows, rng: rng.choice(numbers, len(numbers))),
-    **{
-        f"{kind} {percent} % {which}": _masked(percent / 100, kind == "only", which == "divergent")
-        for percent in (5, 10, 20)
-        for kind in ("only", "without")
-        for which in ("divergent", "random")
-    },
 }
+MASKS = {
+    f"{kind} {percent} % {which}": _masked(percent / 100, kind == "only", which == "divergent")
+    for percent in (5, 10, 20)
+    for kind in ("only", "without")
+    for which in ("divergent", "random")
+}
+TREATMENTS: dict[str, Callable[[Reading, np.random.Generator], Reading]] = {
+    "as written": lambda lists, rng: lists, **ORDERS, **MASKS,
+}  # fmt: skip
 """What is done to a set of lists before a student reads it. Divergent tokens are those of greatest
 KL(teacher ‖ base model)."""
 
