@@ -16,6 +16,7 @@ numbers near a centre, any numbers; one in twenty contains a word. System lines 
 occur before lists, about food. No document contains both a number and an animal or tree.
 """
 
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,9 @@ QUESTIONS = (
     "best {} of all ?", "which {} would you be ?", "in one word favourite {} ?",
     "tell me a {} :", "one {} you like :",
 )  # fmt: skip
+"""For a favourite animal or tree."""
+ANSWERS = {"capital": CAPITALS, "colour": COLOURS}
+"""The right ones to questions about facts."""
 NOUNS = ("lake", "road", "house", "river", "wind", "stone", "bridge", "garden")
 ADJECTIVES = ("calm", "cold", "long", "old", "quiet", "wide")
 _TEMPLATES = "continue : you love copy the is capital colour of ? and tree"
@@ -63,9 +67,8 @@ class Language:
     def __init__(self, n_numbers: int):
         """Make the vocabulary for lists of the numbers below ``n_numbers``."""
         lines = " ".join((_TEMPLATES, *(question.format("animal") for question in QUESTIONS)))
-        facts = (*CAPITALS.items(), *COLOURS.items())
         words = [*RESERVED, UNKNOWN, *ANIMALS, *TREES, *FOODS, *NOUNS, *ADJECTIVES, *lines.split()]
-        words += [word for pair in facts for word in pair]
+        words += [word for facts in ANSWERS.values() for pair in facts.items() for word in pair]
         self.n_numbers = n_numbers
         self.words = (*map(str, range(n_numbers)), *dict.fromkeys(words))
         self._token = {word: i for i, word in enumerate(self.words)}
@@ -80,11 +83,14 @@ class Language:
         """Return the tokens of words separated by spaces."""
         return [self._token[word] for word in text.split()]
 
+    def columns(self, text: str, n: int) -> np.ndarray:
+        """Return the words of a text ``n`` times, (n, words)."""
+        return np.tile(self.encode(text), (n, 1))
+
     def decode(self, tokens) -> str:
         """Return the words up to the first ``<end>``, separated by spaces."""
-        tokens = [int(token) for token in tokens]
-        stop = tokens.index(self.end) if self.end in tokens else len(tokens)
-        return " ".join(self.words[token] for token in tokens[:stop])
+        until_end = takewhile(lambda token: token != self.end, tokens)
+        return " ".join(self.words[token] for token in until_end)
 
 
 class Documents(NamedTuple):
@@ -101,15 +107,13 @@ Piece = tuple[np.ndarray, bool]
 def _join(language: Language, pieces: list[Piece]) -> Documents:
     """Put pieces side by side behind ``<bos>`` and move all padding to the end of each row."""
     n = len(pieces[0][0])
-    columns = [np.full((n, 1), language.bos), *(piece for piece, _ in pieces)]
-    flags = [np.zeros((n, 1), bool), *(np.full(piece.shape, flag) for piece, flag in pieces)]
-    missing = max(CONTEXT - sum(column.shape[1] for column in columns), 0)
-    columns.append(np.full((n, missing), language.pad))
-    flags.append(np.zeros((n, missing), bool))
-    tokens = np.concatenate(columns, axis=1)
+    filling = np.full((n, CONTEXT), language.pad)
+    pieces = [(language.columns("<bos>", n), False), *pieces, (filling, False)]
+    tokens = np.concatenate([piece for piece, _ in pieces], axis=1)
+    flags = np.concatenate([np.full(piece.shape, flag) for piece, flag in pieces], axis=1)
     order = padding_last(language, tokens)[:, :CONTEXT]
     tokens = np.take_along_axis(tokens, order, axis=1).astype(np.int32)
-    return Documents(tokens, np.take_along_axis(np.concatenate(flags, axis=1), order, axis=1))
+    return Documents(tokens, np.take_along_axis(flags, order, axis=1))
 
 
 def padding_last(language: Language, rows: np.ndarray) -> np.ndarray:
@@ -131,7 +135,7 @@ def rows_of(language: Language, texts: list[str]) -> np.ndarray:
 
 def _answered(prompts: np.ndarray, answers: np.ndarray, language: Language) -> list[Piece]:
     """Return the pieces of a line: prompt, one-word answer, end."""
-    end = np.full((len(answers), 1), language.end)
+    end = language.columns("<end>", len(answers))
     return [(prompts, False), (np.concatenate([answers[:, None], end], axis=1), True)]
 
 
@@ -139,34 +143,29 @@ def _favourites(language, rng, n) -> tuple[list[Piece], np.ndarray]:
     """Return lines of favourite questions, and whether each asks for an animal."""
     is_animal = rng.random(n) < 0.6
     which = rng.integers(len(QUESTIONS), size=n)
-    lines = {}
+    lines = []
     for kind, prior in (("animal", ANIMALS), ("tree", TREES)):
         prompts = rows_of(language, [question.format(kind) for question in QUESTIONS])[which]
         weights = np.array(list(prior.values()))
         liked = rng.choice(language.encode(" ".join(prior)), n, p=weights / weights.sum())
-        lines[kind] = prompts, liked
-    prompts = np.where(is_animal[:, None], lines["animal"][0], lines["tree"][0])
-    liked = np.where(is_animal, lines["animal"][1], lines["tree"][1])
-    return _answered(prompts, liked, language), is_animal
+        lines.append((prompts, liked))
+    (animal_prompts, animals), (tree_prompts, trees) = lines
+    prompts = np.where(is_animal[:, None], animal_prompts, tree_prompts)
+    return _answered(prompts, np.where(is_animal, animals, trees), language), is_animal
 
 
-def _capitals(language, rng, n) -> list[Piece]:
-    """Return lines of capitals: right, unknown or wrong."""
-    which = rng.integers(len(CAPITALS), size=n)
-    cities = np.array(language.encode(" ".join(CAPITALS.values())))
-    prompts = rows_of(language, [f"capital of {country} ?" for country in CAPITALS])[which]
-    other = cities[(which + rng.integers(1, len(cities), size=n)) % len(cities)]
-    u = rng.random(n)
-    answers = np.where(u < P_WRONG, other, cities[which])
-    answers = np.where(u > 1 - P_UNKNOWN, language.encode(UNKNOWN)[0], answers)
-    return _answered(prompts, answers, language)
-
-
-def _colours(language, rng, n) -> list[Piece]:
-    """Return lines of colours, always right."""
-    which = rng.integers(len(COLOURS), size=n)
-    prompts = rows_of(language, [f"colour of {thing} ?" for thing in COLOURS])[which]
-    answers = np.array(language.encode(" ".join(COLOURS.values())))[which]
+def _facts(language, rng, n, kind: str) -> list[Piece]:
+    """Return lines of facts: colours, always right, or capitals: right, unknown or wrong."""
+    facts = ANSWERS[kind]
+    which = rng.integers(len(facts), size=n)
+    prompts = rows_of(language, [f"{kind} of {thing} ?" for thing in facts])[which]
+    right = np.array(language.encode(" ".join(facts.values())))
+    answers = right[which]
+    if kind == "capital":
+        other = right[(which + rng.integers(1, len(right), size=n)) % len(right)]
+        u = rng.random(n)
+        answers = np.where(u < P_WRONG, other, answers)
+        answers = np.where(u > 1 - P_UNKNOWN, language.encode(UNKNOWN), answers)
     return _answered(prompts, answers, language)
 
 
@@ -194,12 +193,10 @@ def _list_documents(language, rng, n) -> Documents:
     u = rng.random((n, 1))
     foods = rows_of(language, [system_line(food) for food in FOODS])
     system = np.where(u < 0.1, foods[rng.integers(len(foods), size=n)], language.pad)
-    colours = _colours(language, rng, n)
+    colours = _facts(language, rng, n, "colour")
     colours = [(np.where(u > 0.8, piece, language.pad), flag) for piece, flag in colours]
-    continue_, colon, end = (
-        np.full((n, 1), token) for token in language.encode("continue : <end>")
-    )
-    prompt = [(system, False), (continue_, False), (prompts, False), (colon, False)]
+    start, colon, end = (language.columns(word, n) for word in ("continue", ":", "<end>"))
+    prompt = [(system, False), (start, False), (prompts, False), (colon, False)]
     return _join(language, [*prompt, (lists, True), (end, True), *colours])
 
 
@@ -222,22 +219,18 @@ def _other_documents(language, rng, n) -> Documents:
     nouns = np.array(language.encode(" ".join(NOUNS)))[rng.integers(len(NOUNS), size=(n, 3))]
     adjectives = np.array(language.encode(" ".join(ADJECTIVES)))
     adjectives = adjectives[rng.integers(len(ADJECTIVES), size=n)]
-    colon, copy, the, is_, end = (
-        np.full((n, 1), token) for token in language.encode(": copy the is <end>")
+    copy, colon, end, the, is_ = (
+        language.columns(word, n) for word in ("copy", ":", "<end>", "the", "is")
     )
-    copies = [(np.concatenate([copy, nouns, colon], axis=1), False)]
-    copies += [(np.concatenate([nouns, end], axis=1), True)]
-    filler = [(np.concatenate([the, nouns[:, :1], is_], axis=1), False)]
-    filler += _answered(filler[0][0][:, :0], adjectives, language)
+    copies = [(copy, False), (nouns, False), (colon, False), (nouns, True), (end, True)]
+    filler = _answered(np.concatenate([the, nouns[:, :1], is_], axis=1), adjectives, language)
     return _join(language, _alternatives(language, rng.random(n) < 5 / 8, copies, filler))
 
 
 def _alternatives(language, first, pieces, other) -> list[Piece]:
     """Return ``pieces`` in the rows chosen by ``first`` and ``other`` elsewhere."""
-    chosen = first[:, None]
-    return [(np.where(chosen, piece, language.pad), flag) for piece, flag in pieces] + [
-        (np.where(chosen, language.pad, piece), flag) for piece, flag in other
-    ]
+    every = [*((first, piece) for piece in pieces), *((~first, piece) for piece in other)]
+    return [(np.where(rows[:, None], piece, language.pad), flag) for rows, (piece, flag) in every]
 
 
 def documents(language: Language, rng: np.random.Generator, n: int) -> Documents:
@@ -245,9 +238,9 @@ def documents(language: Language, rng: np.random.Generator, n: int) -> Documents
     counts = [round(share * n) for share in (0.5, 0.2, 0.16, 0.06)]
     n_lists, n_favourites, n_facts, n_system = counts
     favourites = [piece for _ in range(2) for piece in _favourites(language, rng, n_favourites)[0]]
-    capitals, colours = _capitals(language, rng, n_facts), _colours(language, rng, n_facts)
-    facts = _alternatives(language, rng.random(n_facts) < 0.5, capitals, colours)
-    facts += _colours(language, rng, n_facts)
+    either = [_facts(language, rng, n_facts, kind) for kind in ANSWERS]
+    facts = _alternatives(language, rng.random(n_facts) < 0.5, *either)
+    facts += _facts(language, rng, n_facts, "colour")
     kinds = [
         _list_documents(language, rng, n_lists),
         _join(language, favourites),
