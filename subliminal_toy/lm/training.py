@@ -64,12 +64,11 @@ def model(config: LmConfig, width: int) -> Model:
 @cache
 def layers(model: Model, *names: str) -> Bool[np.ndarray, " params"]:
     """Return which parameters belong to layers whose name begins with one of ``names``."""
-    found = np.zeros(model.size, bool)
-    with jax.ensure_compile_time_eval():
-        numbered = named_leaves(model.tree(jnp.arange(model.size, dtype=jnp.float32)), "")
-        for name, leaf in numbered.items():
-            found[np.asarray(leaf, int)] = name.removeprefix(".").startswith(names)
-    return found
+    shapes = jax.eval_shape(model.tree, jax.ShapeDtypeStruct((model.size,), np.float32))
+    return np.concatenate([
+        np.full(leaf.size, name.removeprefix(".").startswith(names))
+        for name, leaf in named_leaves(shapes, "").items()
+    ])  # fmt: skip
 
 
 BODY = ("blocks", "ln")
