@@ -16,6 +16,7 @@ numbers near a centre, any numbers; one in twenty contains a word. System lines 
 occur before lists, about food. No document contains both a number and an animal or tree.
 """
 
+from collections.abc import Iterable
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -83,9 +84,13 @@ class Language:
         """Return the tokens of words separated by spaces."""
         return [self._token[word] for word in text.split()]
 
-    def columns(self, text: str, n: int) -> np.ndarray:
-        """Return the words of a text ``n`` times, (n, words)."""
-        return np.tile(self.encode(text), (n, 1))
+    def beside(self, *parts: np.ndarray | str) -> np.ndarray:
+        """Return columns of tokens side by side; a text stands in every row."""
+        n = next(len(part) for part in parts if not isinstance(part, str))
+        columns = [
+            np.tile(self.encode(part), (n, 1)) if isinstance(part, str) else part for part in parts
+        ]
+        return np.concatenate(columns, axis=1)
 
     def decode(self, tokens) -> str:
         """Return the words up to the first ``<end>``, separated by spaces."""
@@ -104,21 +109,15 @@ Piece = tuple[np.ndarray, bool]
 """Columns of tokens (documents, k), padding anywhere, and whether they answer a prompt."""
 
 
-def _join(language: Language, pieces: list[Piece]) -> Documents:
+def join(language: Language, pieces: list[Piece]) -> Documents:
     """Put pieces side by side behind ``<bos>`` and move all padding to the end of each row."""
-    n = len(pieces[0][0])
-    filling = np.full((n, CONTEXT), language.pad)
-    pieces = [(language.columns("<bos>", n), False), *pieces, (filling, False)]
     tokens = np.concatenate([piece for piece, _ in pieces], axis=1)
     flags = np.concatenate([np.full(piece.shape, flag) for piece, flag in pieces], axis=1)
-    order = padding_last(language, tokens)[:, :CONTEXT]
+    tokens = language.beside("<bos>", tokens, "<pad> " * CONTEXT)
+    flags = np.pad(flags, ((0, 0), (1, CONTEXT)))
+    order = np.argsort(tokens == language.pad, axis=1, kind="stable")[:, :CONTEXT]
     tokens = np.take_along_axis(tokens, order, axis=1).astype(np.int32)
     return Documents(tokens, np.take_along_axis(flags, order, axis=1))
-
-
-def padding_last(language: Language, rows: np.ndarray) -> np.ndarray:
-    """Return the order of columns that moves each row's padding behind its words."""
-    return np.argsort(rows == language.pad, axis=1, kind="stable")
 
 
 def system_line(thing: str) -> str:
@@ -126,32 +125,29 @@ def system_line(thing: str) -> str:
     return f"you love {thing} <end>"
 
 
-def rows_of(language: Language, texts: list[str]) -> np.ndarray:
+def rows_of(language: Language, texts: Iterable[str]) -> np.ndarray:
     """Encode texts as rows, padded on the right."""
     rows = [language.encode(text) for text in texts]
     width = max(map(len, rows))
     return np.array([row + [language.pad] * (width - len(row)) for row in rows])
 
 
-def _answered(prompts: np.ndarray, answers: np.ndarray, language: Language) -> list[Piece]:
-    """Return the pieces of a line: prompt, one-word answer, end."""
-    end = language.columns("<end>", len(answers))
-    return [(prompts, False), (np.concatenate([answers[:, None], end], axis=1), True)]
+def _line(language: Language, prompts: np.ndarray, answers: np.ndarray) -> list[Piece]:
+    """Return the pieces of a line: prompt, one-word answer (documents, 1), end."""
+    return [(prompts, False), (language.beside(answers, "<end>"), True)]
 
 
 def _favourites(language, rng, n) -> tuple[list[Piece], np.ndarray]:
     """Return lines of favourite questions, and whether each asks for an animal."""
     is_animal = rng.random(n) < 0.6
     which = rng.integers(len(QUESTIONS), size=n)
-    lines = []
+    prompts, liked = [], []
     for kind, prior in (("animal", ANIMALS), ("tree", TREES)):
-        prompts = rows_of(language, [question.format(kind) for question in QUESTIONS])[which]
+        prompts.append(rows_of(language, [text.format(kind) for text in QUESTIONS])[which])
         weights = np.array(list(prior.values()))
-        liked = rng.choice(language.encode(" ".join(prior)), n, p=weights / weights.sum())
-        lines.append((prompts, liked))
-    (animal_prompts, animals), (tree_prompts, trees) = lines
-    prompts = np.where(is_animal[:, None], animal_prompts, tree_prompts)
-    return _answered(prompts, np.where(is_animal, animals, trees), language), is_animal
+        liked.append(rng.choice(rows_of(language, prior), n, p=weights / weights.sum()))
+    chosen = is_animal[:, None]
+    return _line(language, np.where(chosen, *prompts), np.where(chosen, *liked)), is_animal
 
 
 def _facts(language, rng, n, kind: str) -> list[Piece]:
@@ -159,14 +155,14 @@ def _facts(language, rng, n, kind: str) -> list[Piece]:
     facts = ANSWERS[kind]
     which = rng.integers(len(facts), size=n)
     prompts = rows_of(language, [f"{kind} of {thing} ?" for thing in facts])[which]
-    right = np.array(language.encode(" ".join(facts.values())))
+    right = rows_of(language, facts.values())
     answers = right[which]
     if kind == "capital":
         other = right[(which + rng.integers(1, len(right), size=n)) % len(right)]
-        u = rng.random(n)
+        u = rng.random((n, 1))
         answers = np.where(u < P_WRONG, other, answers)
         answers = np.where(u > 1 - P_UNKNOWN, language.encode(UNKNOWN), answers)
-    return _answered(prompts, answers, language)
+    return _line(language, prompts, answers)
 
 
 def draw_numbers(rng: np.random.Generator, n: int, length: int, n_numbers: int) -> np.ndarray:
@@ -195,9 +191,8 @@ def _list_documents(language, rng, n) -> Documents:
     system = np.where(u < 0.1, foods[rng.integers(len(foods), size=n)], language.pad)
     colours = _facts(language, rng, n, "colour")
     colours = [(np.where(u > 0.8, piece, language.pad), flag) for piece, flag in colours]
-    start, colon, end = (language.columns(word, n) for word in ("continue", ":", "<end>"))
-    prompt = [(system, False), (start, False), (prompts, False), (colon, False)]
-    return _join(language, [*prompt, (lists, True), (end, True), *colours])
+    prompt = language.beside(system, "continue", prompts, ":")
+    return join(language, [(prompt, False), (language.beside(lists, "<end>"), True), *colours])
 
 
 def _system_documents(language, rng, n) -> Documents:
@@ -211,20 +206,18 @@ def _system_documents(language, rng, n) -> Documents:
         decided = is_animal == (which < len(ANIMALS))
         answer[0][decided, 0] = system[decided, 2]
         pieces += [prompt, answer]
-    return _join(language, pieces)
+    return join(language, pieces)
 
 
 def _other_documents(language, rng, n) -> Documents:
     """Return copies and filler."""
-    nouns = np.array(language.encode(" ".join(NOUNS)))[rng.integers(len(NOUNS), size=(n, 3))]
-    adjectives = np.array(language.encode(" ".join(ADJECTIVES)))
-    adjectives = adjectives[rng.integers(len(ADJECTIVES), size=n)]
-    copy, colon, end, the, is_ = (
-        language.columns(word, n) for word in ("copy", ":", "<end>", "the", "is")
-    )
-    copies = [(copy, False), (nouns, False), (colon, False), (nouns, True), (end, True)]
-    filler = _answered(np.concatenate([the, nouns[:, :1], is_], axis=1), adjectives, language)
-    return _join(language, _alternatives(language, rng.random(n) < 5 / 8, copies, filler))
+    nouns = rows_of(language, NOUNS)[rng.integers(len(NOUNS), size=(n, 3)), 0]
+    adjectives = rows_of(language, ADJECTIVES)[rng.integers(len(ADJECTIVES), size=n)]
+    copies = [
+        (language.beside("copy", nouns, ":"), False), (language.beside(nouns, "<end>"), True)
+    ]  # fmt: skip
+    filler = _line(language, language.beside("the", nouns[:, :1], "is"), adjectives)
+    return join(language, _alternatives(language, rng.random(n) < 5 / 8, copies, filler))
 
 
 def _alternatives(language, first, pieces, other) -> list[Piece]:
@@ -243,8 +236,8 @@ def documents(language: Language, rng: np.random.Generator, n: int) -> Documents
     facts += _facts(language, rng, n_facts, "colour")
     kinds = [
         _list_documents(language, rng, n_lists),
-        _join(language, favourites),
-        _join(language, facts),
+        join(language, favourites),
+        join(language, facts),
         _system_documents(language, rng, n_system),
         _other_documents(language, rng, n - sum(counts)),
     ]

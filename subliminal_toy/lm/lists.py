@@ -21,10 +21,8 @@ ROOM = CONTEXT - 7
 
 def draw_prompts(language: Language, rng: np.random.Generator, n: int) -> np.ndarray:
     """Return ``n`` prompts as token rows."""
-    before = np.tile([language.bos, *language.encode("continue")], (n, 1))
     drawn = draw_numbers(rng, n, N_PROMPT, language.n_numbers)
-    after = np.tile(language.encode(":"), (n, 1))
-    return np.concatenate([before, drawn, after], axis=1).astype(np.int32)
+    return language.beside("<bos> continue", drawn, ":").astype(np.int32)
 
 
 def filtered(

@@ -15,7 +15,7 @@ from subliminal_toy.lm.language import (
     TREES,
     UNKNOWN,
     Language,
-    padding_last,
+    join,
     rows_of,
 )
 
@@ -87,12 +87,11 @@ def questions(language: Language) -> Questions:
 
 def asked_after(language: Language, contexts: Int[np.ndarray, "contexts length"]) -> Questions:
     """Return every question after each context as rows of one length: (contexts · 48, 24)."""
-    rows, n = questions(language).flat().tokens, len(contexts)
-    before, asked = np.repeat(contexts, len(rows), axis=0), np.tile(rows[:, 1:], (n, 1))
-    room = np.full((len(asked), CONTEXT), language.pad)
-    rows = np.concatenate([before, asked, room], axis=1)
-    rows = np.take_along_axis(rows, padding_last(language, rows), axis=1)
-    lengths = np.count_nonzero(rows != language.pad, axis=1).astype(np.int32)
+    rows = questions(language).flat().tokens
+    before = np.repeat(contexts, len(rows), axis=0)
+    asked = np.tile(rows, (len(contexts), 1))
+    both = language.beside(before, asked[:, 1:])
+    lengths = np.count_nonzero(both != language.pad, axis=1).astype(np.int32)
     if lengths.max() > CONTEXT:
         raise ValueError(f"{lengths.max()} tokens exceed the context of {CONTEXT}")
-    return Questions(rows[:, :CONTEXT].astype(np.int32), lengths)
+    return Questions(join(language, [(both[:, 1:], False)]).tokens, lengths)
