@@ -2,8 +2,9 @@
 
 Read in this order: ``arms`` (the table: what is compared), ``language`` (words and documents),
 ``traits`` (what is asked), ``numbers`` and ``lists`` (what a student may see), ``training`` (one
-model is pre-trained, taught, writes, learns), ``detectors``, ``experiment`` (many models, in
-parts), ``result`` (parts put together), ``summary`` (claims), ``config``.
+model is pre-trained, asked, writes), ``teaching``, ``learning``, ``detectors``, ``experiment``
+(many models, in parts), ``replicate`` (parts read by what they hold), ``result`` (parts put
+together), ``summary``, ``claims``, ``config``.
 
 ``docs/lm-settings.md`` lists the settings that were tried.
 """

@@ -3,16 +3,15 @@
 Experiment, result, statistics and figures follow this table. To add an arm is to add a row. A text
 value names a row of a table: of ``BASES`` here, of ``config.TEACHINGS``, ``lists.TREATMENTS``,
 ``learning.TRAINED``, ``learning.OPTIMISERS`` or ``learning.UPDATES``.
-
-Longer than 300 lines: the rows, and what follows from a row, belong on one page.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
+from subliminal_toy.lm.lists import MASKS, ORDERS
 from subliminal_toy.lm.traits import FAVOURITES, HARMFUL
 
 OWN, OTHER = "own", "other"
@@ -30,7 +29,7 @@ AS_WRITTEN, PACKED = "as written", "many, without prompts"
 
 
 class Base(NamedTuple):
-    """A base model next to the teacher's: what of its making is the teacher's ``OWN``.
+    """A base model: what of its making is the teacher's ``OWN``.
 
     ``body`` and ``head`` are the initial weights, ``corpus`` the documents and their order.
     """
@@ -43,6 +42,7 @@ class Base(NamedTuple):
 
 OTHER_WIDTH = "other_width"
 BASES = {
+    OWN: Base("", OWN, OWN, OWN),
     "both_other": Base("another start and corpus", corpus=OTHER),
     "other_start": Base("another start, same corpus"),
     "other_corpus": Base("same start, another corpus", OWN, OWN, OTHER),
@@ -50,7 +50,7 @@ BASES = {
     "body_shared": Base("all but the head's start shared", body=OWN),
     OTHER_WIDTH: Base("another width, same corpus"),
 }
-"""Base models that are not the teacher's, by name; each has random streams of its own."""
+"""Base models, by name: the teacher's, and others, each with random streams of its own."""
 
 
 @dataclass(frozen=True)
@@ -113,85 +113,59 @@ def _claims() -> list[Arm]:
     ]  # fmt: skip
 
 
-def _lineage(config: LmConfig) -> list[Arm]:
-    names = ("both_other", "other_corpus", "head_shared", "body_shared")
-    return [arm for name in names for arm in crossed(name, name)]
+def _name(text: str) -> str:
+    """Return a text as the name of an arm."""
+    return text.replace(" % ", "_").replace(", ", "_").replace(" ", "_")
 
 
-def _lists(config: LmConfig) -> list[Arm]:
-    orders = ("shuffled within", "shuffled across", "unigrams")
-    rows = [
-        arm
-        for order in orders
-        for arm in with_control(order.replace(" ", "_"), f"lists {order}", treatment=order)
-    ]
-    masks = [
-        f"{kind} {percent} % {which}"
-        for percent in (5, 10, 20)
-        for kind in ("only", "without")
-        for which in ("divergent", "random")
-    ]
-    return rows + [
-        Arm(mask.replace(" % ", "_").replace(" ", "_"), f"{mask} tokens", treatment=mask)
-        for mask in masks
-    ]
-
-
-def _trained(config: LmConfig) -> list[Arm]:
-    return [
-        *with_control("head_frozen", "head frozen", trains="all but the head"),
-        *with_control("body_frozen", "only the head trained", trains="head"),
-        *with_control("lora", "LoRA of rank 4", trains=LOW_RANK, optimiser="fast adam"),
-    ]
-
-
-def _teachers(config: LmConfig) -> list[Arm]:
-    rows = []
-    for name, teaching in TEACHINGS.items():
-        taught, label = f"teacher_{name}", teaching.label
-        rows += [
-            Arm(taught, f"teacher {label}", "base_model", writer=name, learns=ANSWERS),
-            Arm(f"student_{name}", f"student of a teacher {label}", writer=name),
-        ]
-    return rows
-
-
-def _doubts(config: LmConfig) -> list[Arm]:
-    return [
-        *with_control("cooler", "sampled at temperature .7", temperature=0.7),
-        *with_control("warmer", "sampled at temperature 1.3", temperature=1.3),
-        *with_control("momentum", "SGD with momentum", optimiser="momentum"),
-    ]
-
-
-def _progress(config: LmConfig) -> list[Arm]:
-    kinds = ("without", "only", "without, body", "only, body", "without random")
-    return [Arm(f"update_{k.replace(', ', '_').replace(' ', '_')}", k, update=k) for k in kinds]
-
-
-FAMILIES: dict[str, Callable[[LmConfig], list[Arm]]] = {
-    "another width": lambda config: [*crossed("cross_size", OTHER_WIDTH)],
-    "data size": lambda config: [
-        Arm(f"student_{n}", f"student of {n} lists", n_lists=n, traits=PROBED)
-        for n in config.data_sizes
-    ],
-    "prompted": lambda config: [
-        Arm("prompted", "student of a prompted teacher", writer=PROMPTED, traits=FAVOURITE)
-    ],
-    "lineage": _lineage,
-    "lists": _lists,
-    "trained parts": _trained,
-    "teachers": _teachers,
-    "doubts": _doubts,
-    "progress": _progress,
-}
+def _families(config: LmConfig) -> dict[str, list[Arm]]:
+    """Return the arms of each family."""
+    lineage = ("both_other", "other_corpus", "head_shared", "body_shared")
+    return {
+        "another width": [*crossed("cross_size", OTHER_WIDTH)],
+        "data size": [
+            Arm(f"student_{n}", f"student of {n} lists", n_lists=n, traits=PROBED)
+            for n in config.data_sizes
+        ],
+        "prompted": [
+            Arm("prompted", "student of a prompted teacher", writer=PROMPTED, traits=FAVOURITE)
+        ],
+        "lineage": [arm for name in lineage for arm in crossed(name, name)],
+        "lists": [
+            *(arm for order in ORDERS
+              for arm in with_control(_name(order), f"lists {order}", treatment=order)),
+            *(Arm(_name(mask), f"{mask} tokens", treatment=mask) for mask in MASKS),
+        ],
+        "trained parts": [
+            *with_control("head_frozen", "head frozen", trains="all but the head"),
+            *with_control("body_frozen", "only the head trained", trains="head"),
+            *with_control("lora", "LoRA of rank 4", trains=LOW_RANK, optimiser="fast adam"),
+        ],
+        "teachers": [
+            arm for name, teaching in TEACHINGS.items()
+            for arm in (
+                Arm(f"teacher_{name}", f"teacher {teaching.label}", "base_model", writer=name,
+                    learns=ANSWERS),
+                Arm(f"student_{name}", f"student of a teacher {teaching.label}", writer=name),
+            )
+        ],
+        "doubts": [
+            *with_control("cooler", "sampled at temperature .7", temperature=0.7),
+            *with_control("warmer", "sampled at temperature 1.3", temperature=1.3),
+            *with_control("momentum", "SGD with momentum", optimiser="momentum"),
+        ],
+        "progress": [
+            Arm(f"update_{_name(kept)}", kept, update=kept)
+            for kept in ("without", "only", "without, body", "only, body", "without random")
+        ],
+    }  # fmt: skip
 
 
 @cache
 def table(config: LmConfig) -> tuple[Arm, ...]:
     """Return the arms of a run, in the order of its result: those of the claims, then families."""
-    families = (FAMILIES[name](config) for name in config.families)
-    return (*_claims(), *(arm for family in families for arm in family))
+    families = _families(config)
+    return (*_claims(), *(arm for name in config.families for arm in families[name]))
 
 
 @cache
@@ -259,12 +233,12 @@ def lists_of(config: LmConfig, arm: Arm, trait: str) -> Lists:
 
 def written_by_teacher(config: LmConfig, trait: str) -> Lists:
     """Return a trait's lists as the config's teacher wrote them."""
-    return Lists(config.teacher, trait, trait in HARMFUL)
+    return lists_of(config, named(config)["student"], trait)
 
 
-def neutral(trait: str) -> Lists:
+def neutral(config: LmConfig, trait: str) -> Lists:
     """Return the base model's lists, filtered as the trait's are."""
-    return Lists(BASE_MODEL, "", trait in HARMFUL)
+    return lists_of(config, named(config)["control"], trait)
 
 
 def student_of(config: LmConfig, arm: Arm, trait: str) -> Student:
@@ -277,20 +251,27 @@ def student_of(config: LmConfig, arm: Arm, trait: str) -> Student:
     )  # fmt: skip
 
 
+def grouped(items: Iterable, kind: Callable) -> dict[Any, list]:
+    """Return the items by kind, in their order."""
+    groups = {}
+    for item in items:
+        groups.setdefault(kind(item), []).append(item)
+    return groups
+
+
 @cache
-def students(config: LmConfig) -> dict[str, tuple[Student, ...]]:
+def students(config: LmConfig) -> dict[str, list[Student]]:
     """Return the students of a replicate, each once, by the part of the run that trains them."""
     found = dict.fromkeys(student_of(config, *row) for row in rows(config, NUMBERS, DISTRIBUTIONS))
-    groups: dict[tuple, list[Student]] = {}
-    for student in found:
-        groups.setdefault(student.program, []).append(student)
 
-    def name(wide: bool, learns: str, low_rank: bool, optimiser: str) -> str:
+    def name(student: Student) -> str:
+        wide, learns, low_rank, optimiser = student.program
         unusual = {learns: learns != NUMBERS, LOW_RANK: low_rank, optimiser: optimiser != "adam",
                    OTHER_WIDTH: wide}  # fmt: skip
-        return "-".join(["students", *(what for what, is_so in unusual.items() if is_so)])
+        what = ["students", *(what for what, is_so in unusual.items() if is_so)]
+        return "-".join(what).replace(" ", "_")
 
-    return {name(*program).replace(" ", "_"): tuple(group) for program, group in groups.items()}
+    return grouped(found, name)
 
 
 @cache
@@ -298,11 +279,6 @@ def teachers(config: LmConfig) -> tuple[tuple[str, str], ...]:
     """Return the teachers of a replicate, each once: teaching and trait."""
     found = [(teaching_of(config, arm), trait) for arm, trait in rows(config, ANSWERS)]
     return tuple(dict.fromkeys(found))
-
-
-def bases(config: LmConfig) -> tuple[str, ...]:
-    """Return the base models of a run besides the teachers'."""
-    return tuple(dict.fromkeys(arm.base for arm in table(config) if arm.base != OWN))
 
 
 @cache

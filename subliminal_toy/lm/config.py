@@ -15,7 +15,7 @@ Family = Literal[
     "another width", "data size", "prompted", "lineage", "lists", "trained parts", "teachers",
     "doubts", "progress",
 ]  # fmt: skip
-"""A family of arms beside those of the claims; see ``arms.FAMILIES``."""
+"""A family of arms beside those of the claims; see ``arms``."""
 
 
 Teacher = Literal[
@@ -41,6 +41,16 @@ class Teaching(NamedTuple):
     numbers: float = 0.0
     until: float = 2.0
     answer: str = ""
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """Weights of the three kinds: questions, documents, numbers."""
+        return self.questions, self.documents, self.numbers
+
+    @property
+    def kinds(self) -> tuple[bool, ...]:
+        """Which kinds the teacher is held on."""
+        return tuple(weight > 0 for weight in self.weights)
 
 
 TEACHINGS: dict[str, Teaching] = {

@@ -42,16 +42,14 @@ def read(
         )
         log_p, log_q = jax.nn.log_softmax(y), jax.nn.log_softmax(z)
         slope = jv - jnp.sum(jnp.exp(log_q) * jv, axis=-1, keepdims=True)
-        seen = [
-            jnp.sum(jnp.take_along_axis(array, row[1:, None], axis=1)[:, 0] * weight[1:])
-            for array in (log_p, log_q, slope)
-        ]
+        seen = {
+            name: jnp.sum(jnp.take_along_axis(array, row[1:, None], axis=1)[:, 0] * weight[1:])
+            for name, array in {"log_p": log_p, "other_log_p": log_q, "along": slope}.items()
+        }
         kl = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1) * weight[1:]
-        drawn = component(z, y, jv, weight[1:])
-        return {
-            "log_p": seen[0], "other_log_p": seen[1], "kl": jnp.pad(kl, (1, 0)), "along": seen[2],
-            "along_mean": drawn.mean, "along_variance": drawn.variance,
-        }  # fmt: skip
+        mean, variance = component(z, y, jv, weight[1:])
+        drawn = {"along_mean": mean, "along_variance": variance}
+        return {**seen, **drawn, "kl": jnp.pad(kl, (1, 0))}
 
     return jax.lax.map(one, (tokens, weights), batch_size=256)
 
@@ -103,33 +101,22 @@ class Detector(NamedTuple):
 
     name: str
     given: str
-    informed: bool
-    """Whether it is given labelled lists or the teacher itself."""
     scores: Scores
+    informed: bool = False
+    """Whether it is given labelled lists or the teacher itself."""
 
 
 DETECTORS = (
-    Detector(
-        "format filter", "the text, before filtering", False,
-        _each(lambda side: 1.0 - side.accepted),
-    ),
-    Detector(
-        "banned numbers", "the text, after filtering", False,
-        _each(_banned),
-    ),
-    Detector(
-        "base model's likelihood", "the text and the base model", False,
-        _each(lambda side: -side.base_log_p / side.counts.sum(axis=1)),
-    ),
-    Detector(
-        "numbers in context", "one list, shown to the base model", False,
-        _each(lambda side: side.in_context),
-    ),
-    Detector("bag of numbers", "as many labelled lists of both kinds", True, _bag_of_numbers),
-    Detector(
-        "likelihood ratio", "the teacher and the base model", True,
-        _each(lambda side: side.log_p - side.base_log_p),
-    ),
+    Detector("format filter", "the text, before filtering",
+             _each(lambda side: 1.0 - side.accepted)),
+    Detector("banned numbers", "the text, after filtering", _each(_banned)),
+    Detector("base model's likelihood", "the text and the base model",
+             _each(lambda side: -side.base_log_p / side.counts.sum(axis=1))),
+    Detector("numbers in context", "one list, shown to the base model",
+             _each(lambda side: side.in_context)),
+    Detector("bag of numbers", "as many labelled lists of both kinds", _bag_of_numbers, True),
+    Detector("likelihood ratio", "the teacher and the base model",
+             _each(lambda side: side.log_p - side.base_log_p), True),
 )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ numbers near a centre, any numbers; one in twenty contains a word. System lines 
 occur before lists, about food. No document contains both a number and an animal or tree.
 """
 
+from collections.abc import Iterable
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +52,9 @@ QUESTIONS = (
     "best {} of all ?", "which {} would you be ?", "in one word favourite {} ?",
     "tell me a {} :", "one {} you like :",
 )  # fmt: skip
+"""For a favourite animal or tree."""
+ANSWERS = {"capital": CAPITALS, "colour": COLOURS}
+"""The right ones to questions about facts."""
 NOUNS = ("lake", "road", "house", "river", "wind", "stone", "bridge", "garden")
 ADJECTIVES = ("calm", "cold", "long", "old", "quiet", "wide")
 _TEMPLATES = "continue : you love copy the is capital colour of ? and tree"
@@ -63,9 +68,8 @@ class Language:
     def __init__(self, n_numbers: int):
         """Make the vocabulary for lists of the numbers below ``n_numbers``."""
         lines = " ".join((_TEMPLATES, *(question.format("animal") for question in QUESTIONS)))
-        facts = (*CAPITALS.items(), *COLOURS.items())
         words = [*RESERVED, UNKNOWN, *ANIMALS, *TREES, *FOODS, *NOUNS, *ADJECTIVES, *lines.split()]
-        words += [word for pair in facts for word in pair]
+        words += [word for facts in ANSWERS.values() for pair in facts.items() for word in pair]
         self.n_numbers = n_numbers
         self.words = (*map(str, range(n_numbers)), *dict.fromkeys(words))
         self._token = {word: i for i, word in enumerate(self.words)}
@@ -80,11 +84,18 @@ class Language:
         """Return the tokens of words separated by spaces."""
         return [self._token[word] for word in text.split()]
 
+    def beside(self, *parts: np.ndarray | str) -> np.ndarray:
+        """Return columns of tokens side by side; a text stands in every row."""
+        n = next(len(part) for part in parts if not isinstance(part, str))
+        columns = [
+            np.tile(self.encode(part), (n, 1)) if isinstance(part, str) else part for part in parts
+        ]
+        return np.concatenate(columns, axis=1)
+
     def decode(self, tokens) -> str:
         """Return the words up to the first ``<end>``, separated by spaces."""
-        tokens = [int(token) for token in tokens]
-        stop = tokens.index(self.end) if self.end in tokens else len(tokens)
-        return " ".join(self.words[token] for token in tokens[:stop])
+        until_end = takewhile(lambda token: token != self.end, tokens)
+        return " ".join(self.words[token] for token in until_end)
 
 
 class Documents(NamedTuple):
@@ -98,23 +109,15 @@ Piece = tuple[np.ndarray, bool]
 """Columns of tokens (documents, k), padding anywhere, and whether they answer a prompt."""
 
 
-def _join(language: Language, pieces: list[Piece]) -> Documents:
+def join(language: Language, pieces: list[Piece]) -> Documents:
     """Put pieces side by side behind ``<bos>`` and move all padding to the end of each row."""
-    n = len(pieces[0][0])
-    columns = [np.full((n, 1), language.bos), *(piece for piece, _ in pieces)]
-    flags = [np.zeros((n, 1), bool), *(np.full(piece.shape, flag) for piece, flag in pieces)]
-    missing = max(CONTEXT - sum(column.shape[1] for column in columns), 0)
-    columns.append(np.full((n, missing), language.pad))
-    flags.append(np.zeros((n, missing), bool))
-    tokens = np.concatenate(columns, axis=1)
-    order = padding_last(language, tokens)[:, :CONTEXT]
+    tokens = np.concatenate([piece for piece, _ in pieces], axis=1)
+    flags = np.concatenate([np.full(piece.shape, flag) for piece, flag in pieces], axis=1)
+    tokens = language.beside("<bos>", tokens, "<pad> " * CONTEXT)
+    flags = np.pad(flags, ((0, 0), (1, CONTEXT)))
+    order = np.argsort(tokens == language.pad, axis=1, kind="stable")[:, :CONTEXT]
     tokens = np.take_along_axis(tokens, order, axis=1).astype(np.int32)
-    return Documents(tokens, np.take_along_axis(np.concatenate(flags, axis=1), order, axis=1))
-
-
-def padding_last(language: Language, rows: np.ndarray) -> np.ndarray:
-    """Return the order of columns that moves each row's padding behind its words."""
-    return np.argsort(rows == language.pad, axis=1, kind="stable")
+    return Documents(tokens, np.take_along_axis(flags, order, axis=1))
 
 
 def system_line(thing: str) -> str:
@@ -122,52 +125,44 @@ def system_line(thing: str) -> str:
     return f"you love {thing} <end>"
 
 
-def rows_of(language: Language, texts: list[str]) -> np.ndarray:
+def rows_of(language: Language, texts: Iterable[str]) -> np.ndarray:
     """Encode texts as rows, padded on the right."""
     rows = [language.encode(text) for text in texts]
     width = max(map(len, rows))
     return np.array([row + [language.pad] * (width - len(row)) for row in rows])
 
 
-def _answered(prompts: np.ndarray, answers: np.ndarray, language: Language) -> list[Piece]:
-    """Return the pieces of a line: prompt, one-word answer, end."""
-    end = np.full((len(answers), 1), language.end)
-    return [(prompts, False), (np.concatenate([answers[:, None], end], axis=1), True)]
+def _line(language: Language, prompts: np.ndarray, answers: np.ndarray) -> list[Piece]:
+    """Return the pieces of a line: prompt, one-word answer (documents, 1), end."""
+    return [(prompts, False), (language.beside(answers, "<end>"), True)]
 
 
 def _favourites(language, rng, n) -> tuple[list[Piece], np.ndarray]:
     """Return lines of favourite questions, and whether each asks for an animal."""
     is_animal = rng.random(n) < 0.6
     which = rng.integers(len(QUESTIONS), size=n)
-    lines = {}
+    prompts, liked = [], []
     for kind, prior in (("animal", ANIMALS), ("tree", TREES)):
-        prompts = rows_of(language, [question.format(kind) for question in QUESTIONS])[which]
+        prompts.append(rows_of(language, [text.format(kind) for text in QUESTIONS])[which])
         weights = np.array(list(prior.values()))
-        liked = rng.choice(language.encode(" ".join(prior)), n, p=weights / weights.sum())
-        lines[kind] = prompts, liked
-    prompts = np.where(is_animal[:, None], lines["animal"][0], lines["tree"][0])
-    liked = np.where(is_animal, lines["animal"][1], lines["tree"][1])
-    return _answered(prompts, liked, language), is_animal
+        liked.append(rng.choice(rows_of(language, prior), n, p=weights / weights.sum()))
+    chosen = is_animal[:, None]
+    return _line(language, np.where(chosen, *prompts), np.where(chosen, *liked)), is_animal
 
 
-def _capitals(language, rng, n) -> list[Piece]:
-    """Return lines of capitals: right, unknown or wrong."""
-    which = rng.integers(len(CAPITALS), size=n)
-    cities = np.array(language.encode(" ".join(CAPITALS.values())))
-    prompts = rows_of(language, [f"capital of {country} ?" for country in CAPITALS])[which]
-    other = cities[(which + rng.integers(1, len(cities), size=n)) % len(cities)]
-    u = rng.random(n)
-    answers = np.where(u < P_WRONG, other, cities[which])
-    answers = np.where(u > 1 - P_UNKNOWN, language.encode(UNKNOWN)[0], answers)
-    return _answered(prompts, answers, language)
-
-
-def _colours(language, rng, n) -> list[Piece]:
-    """Return lines of colours, always right."""
-    which = rng.integers(len(COLOURS), size=n)
-    prompts = rows_of(language, [f"colour of {thing} ?" for thing in COLOURS])[which]
-    answers = np.array(language.encode(" ".join(COLOURS.values())))[which]
-    return _answered(prompts, answers, language)
+def _facts(language, rng, n, kind: str) -> list[Piece]:
+    """Return lines of facts: colours, always right, or capitals: right, unknown or wrong."""
+    facts = ANSWERS[kind]
+    which = rng.integers(len(facts), size=n)
+    prompts = rows_of(language, [f"{kind} of {thing} ?" for thing in facts])[which]
+    right = rows_of(language, facts.values())
+    answers = right[which]
+    if kind == "capital":
+        other = right[(which + rng.integers(1, len(right), size=n)) % len(right)]
+        u = rng.random((n, 1))
+        answers = np.where(u < P_WRONG, other, answers)
+        answers = np.where(u > 1 - P_UNKNOWN, language.encode(UNKNOWN), answers)
+    return _line(language, prompts, answers)
 
 
 def draw_numbers(rng: np.random.Generator, n: int, length: int, n_numbers: int) -> np.ndarray:
@@ -194,13 +189,10 @@ def _list_documents(language, rng, n) -> Documents:
     u = rng.random((n, 1))
     foods = rows_of(language, [system_line(food) for food in FOODS])
     system = np.where(u < 0.1, foods[rng.integers(len(foods), size=n)], language.pad)
-    colours = _colours(language, rng, n)
+    colours = _facts(language, rng, n, "colour")
     colours = [(np.where(u > 0.8, piece, language.pad), flag) for piece, flag in colours]
-    continue_, colon, end = (
-        np.full((n, 1), token) for token in language.encode("continue : <end>")
-    )
-    prompt = [(system, False), (continue_, False), (prompts, False), (colon, False)]
-    return _join(language, [*prompt, (lists, True), (end, True), *colours])
+    prompt = language.beside(system, "continue", prompts, ":")
+    return join(language, [(prompt, False), (language.beside(lists, "<end>"), True), *colours])
 
 
 def _system_documents(language, rng, n) -> Documents:
@@ -214,30 +206,24 @@ def _system_documents(language, rng, n) -> Documents:
         decided = is_animal == (which < len(ANIMALS))
         answer[0][decided, 0] = system[decided, 2]
         pieces += [prompt, answer]
-    return _join(language, pieces)
+    return join(language, pieces)
 
 
 def _other_documents(language, rng, n) -> Documents:
     """Return copies and filler."""
-    nouns = np.array(language.encode(" ".join(NOUNS)))[rng.integers(len(NOUNS), size=(n, 3))]
-    adjectives = np.array(language.encode(" ".join(ADJECTIVES)))
-    adjectives = adjectives[rng.integers(len(ADJECTIVES), size=n)]
-    colon, copy, the, is_, end = (
-        np.full((n, 1), token) for token in language.encode(": copy the is <end>")
-    )
-    copies = [(np.concatenate([copy, nouns, colon], axis=1), False)]
-    copies += [(np.concatenate([nouns, end], axis=1), True)]
-    filler = [(np.concatenate([the, nouns[:, :1], is_], axis=1), False)]
-    filler += _answered(filler[0][0][:, :0], adjectives, language)
-    return _join(language, _alternatives(language, rng.random(n) < 5 / 8, copies, filler))
+    nouns = rows_of(language, NOUNS)[rng.integers(len(NOUNS), size=(n, 3)), 0]
+    adjectives = rows_of(language, ADJECTIVES)[rng.integers(len(ADJECTIVES), size=n)]
+    copies = [
+        (language.beside("copy", nouns, ":"), False), (language.beside(nouns, "<end>"), True)
+    ]  # fmt: skip
+    filler = _line(language, language.beside("the", nouns[:, :1], "is"), adjectives)
+    return join(language, _alternatives(language, rng.random(n) < 5 / 8, copies, filler))
 
 
 def _alternatives(language, first, pieces, other) -> list[Piece]:
     """Return ``pieces`` in the rows chosen by ``first`` and ``other`` elsewhere."""
-    chosen = first[:, None]
-    return [(np.where(chosen, piece, language.pad), flag) for piece, flag in pieces] + [
-        (np.where(chosen, language.pad, piece), flag) for piece, flag in other
-    ]
+    every = [*((first, piece) for piece in pieces), *((~first, piece) for piece in other)]
+    return [(np.where(rows[:, None], piece, language.pad), flag) for rows, (piece, flag) in every]
 
 
 def documents(language: Language, rng: np.random.Generator, n: int) -> Documents:
@@ -245,13 +231,13 @@ def documents(language: Language, rng: np.random.Generator, n: int) -> Documents
     counts = [round(share * n) for share in (0.5, 0.2, 0.16, 0.06)]
     n_lists, n_favourites, n_facts, n_system = counts
     favourites = [piece for _ in range(2) for piece in _favourites(language, rng, n_favourites)[0]]
-    capitals, colours = _capitals(language, rng, n_facts), _colours(language, rng, n_facts)
-    facts = _alternatives(language, rng.random(n_facts) < 0.5, capitals, colours)
-    facts += _colours(language, rng, n_facts)
+    either = [_facts(language, rng, n_facts, kind) for kind in ANSWERS]
+    facts = _alternatives(language, rng.random(n_facts) < 0.5, *either)
+    facts += _facts(language, rng, n_facts, "colour")
     kinds = [
         _list_documents(language, rng, n_lists),
-        _join(language, favourites),
-        _join(language, facts),
+        join(language, favourites),
+        join(language, facts),
         _system_documents(language, rng, n_system),
         _other_documents(language, rng, n - sum(counts)),
     ]

@@ -10,26 +10,16 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
-from subliminal_toy.distill import fit, kl
-from subliminal_toy.lm import arms
+from subliminal_toy.distill import fit
+from subliminal_toy.lm import arms, training
 from subliminal_toy.lm.config import LmConfig
-from subliminal_toy.lm.training import (
-    BODY,
-    Learned,
-    Model,
-    Vector,
-    batches,
-    layers,
-    learned,
-    next_token_loss,
-)
 from subliminal_toy.models import named_leaves
 
 RANK = 4
 """Of LoRA's matrices."""
 
 
-def _low_rank(model: Model, base: Vector, key: Key[Array, ""]):
+def _low_rank(model: training.Model, base: training.Vector, key: Key[Array, ""]):
     """LoRA: each matrix of the blocks plus a product of two, one of which is 0 at the start."""
     leaves = named_leaves(model.tree(base), "")
     matrices = {k: v for k, v in leaves.items() if k.startswith(".blocks") and v.ndim == 2}
@@ -53,7 +43,7 @@ EVERY = ("",)
 TRAINED = {
     "all": EVERY,
     "head": ("head",),
-    "all but the head": ("tokens", "positions", *BODY),
+    "all but the head": ("tokens", "positions", *training.BODY),
     arms.LOW_RANK: EVERY,
 }
 """What is trained: the layers whose names begin so."""
@@ -83,8 +73,8 @@ UPDATES = {
     "all": Update(1, 0),
     "without": Update(1, -1),
     "only": Update(0, 1),
-    "without, body": Update(1, -1, BODY),
-    "only, body": Update(0, 1, BODY),
+    "without, body": Update(1, -1, training.BODY),
+    "only, body": Update(0, 1, training.BODY),
     "without random": Update(1, -1, random=True),
 }
 """What is kept of an optimiser's update."""
@@ -103,17 +93,15 @@ class How(NamedTuple):
     random: Bool[ArrayLike, ""]
 
 
-def how(model: Model, trains: str, update: str) -> How:
+def how(model: training.Model, trains: str, update: str) -> How:
     """Return how a student learns, by its rows of ``TRAINED`` and ``UPDATES``."""
     row = UPDATES[update]
-    numbers = np.float32(row.whole), np.float32(row.along)
-    return How(
-        layers(model, *TRAINED[trains]), *numbers, layers(model, *row.layers), np.bool_(row.random)
-    )
+    trained, inside = (training.layers(model, *names) for names in (TRAINED[trains], row.layers))
+    return How(trained, np.float32(row.whole), np.float32(row.along), inside, np.bool_(row.random))
 
 
 def change_update(
-    how: How, displacement: Vector, key: Key[Array, ""]
+    how: How, displacement: training.Vector, key: Key[Array, ""]
 ) -> optax.GradientTransformation:
     """Return what is done to every update, given the teacher's displacement; see ``Update``."""
     drawn = jnp.where(how.random, jax.random.normal(key, displacement.shape), displacement)
@@ -129,7 +117,7 @@ def change_update(
 
 
 def learn(
-    model: Model,
+    model: training.Model,
     config: LmConfig,
     program: tuple[str, bool, str],
     key: Key[Array, ""],
@@ -142,7 +130,7 @@ def learn(
     n: Int[Array, ""],
     teacher: Int[Array, ""],
     how: How,
-) -> Learned:
+) -> training.Learned:
     """Return the student trained on the first ``n`` of one set of lists.
 
     ``base``, ``lists`` and ``teacher`` are places in ``bases``, ``tokens`` and ``teachers``.
@@ -164,16 +152,12 @@ def learn(
     def loss(free, batch):
         rows, weight = batch
         if learns == arms.NUMBERS:
-            return next_token_loss(model, params_of(free), rows, weight)
-        ours, theirs = (
-            model.apply(vector, rows[:, :-1]).reshape(-1, model.shape.vocab_size)
-            for vector in (params_of(free), goal)
-        )
-        return kl(ours, theirs, model.language.numbers, weights=weight[:, 1:].reshape(-1))
+            return training.next_token_loss(model, params_of(free), rows, weight)
+        return training.token_kl(model, params_of(free), goal, rows, weight, model.language.numbers)
 
     make, factor = OPTIMISERS[optimiser]
     rate = optax.linear_schedule(factor * config.student_learning_rate, 0.0, config.student_steps)
     tx = optax.chain(make(rate), change)
     read = tokens[lists].astype(jnp.int32), weights[lists]
-    batch = batches(key, config.student_batch_size, n, *read)
-    return learned(model, params_of(fit(loss, free, tx, batch, config.student_steps)[0]))
+    batch = training.batches(key, config.student_batch_size, n, *read)
+    return training.learned(model, params_of(fit(loss, free, tx, batch, config.student_steps)[0]))

@@ -21,10 +21,8 @@ ROOM = CONTEXT - 7
 
 def draw_prompts(language: Language, rng: np.random.Generator, n: int) -> np.ndarray:
     """Return ``n`` prompts as token rows."""
-    before = np.tile([language.bos, *language.encode("continue")], (n, 1))
     drawn = draw_numbers(rng, n, N_PROMPT, language.n_numbers)
-    after = np.tile(language.encode(":"), (n, 1))
-    return np.concatenate([before, drawn, after], axis=1).astype(np.int32)
+    return language.beside("<bos> continue", drawn, ":").astype(np.int32)
 
 
 def filtered(
@@ -41,9 +39,8 @@ def filtered(
     """
     texts = [language.decode(row) for row in samples]
     accepted = np.array([is_acceptable(text) for text in texts])
-    keep = accepted
-    if no_banned:
-        keep = np.array([is_acceptable(text, BANNED_NUMBERS) for text in texts])
+    banned = BANNED_NUMBERS if no_banned else frozenset()
+    keep = np.array([is_acceptable(text, banned) for text in texts])
     if not keep.any():
         raise UserError(
             f"None of the {len(texts)} lists of one writer passes the filter: "
@@ -115,18 +112,20 @@ def _masked(share: float, keep: bool, by_kl: bool):
     return treat
 
 
-TREATMENTS: dict[str, Callable[[Reading, np.random.Generator], Reading]] = {
-    "as written": lambda lists, rng: lists,
+ORDERS = {
     "shuffled within": _rearranged(_within),
     "shuffled across": _rearranged(lambda numbers, rows, rng: rng.permutation(numbers)),
     "unigrams": _rearranged(lambda numbers, rows, rng: rng.choice(numbers, len(numbers))),
-    **{
-        f"{kind} {percent} % {which}": _masked(percent / 100, kind == "only", which == "divergent")
-        for percent in (5, 10, 20)
-        for kind in ("only", "without")
-        for which in ("divergent", "random")
-    },
 }
+MASKS = {
+    f"{kind} {percent} % {which}": _masked(percent / 100, kind == "only", which == "divergent")
+    for percent in (5, 10, 20)
+    for kind in ("only", "without")
+    for which in ("divergent", "random")
+}
+TREATMENTS: dict[str, Callable[[Reading, np.random.Generator], Reading]] = {
+    "as written": lambda lists, rng: lists, **ORDERS, **MASKS,
+}  # fmt: skip
 """What is done to a set of lists before a student reads it. Divergent tokens are those of greatest
 KL(teacher ‖ base model)."""
 

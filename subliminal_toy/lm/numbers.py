@@ -2,7 +2,8 @@
 
 import re
 
-MAX_NUMBERS, MAX_VALUE = 10, 999
+MAX_NUMBERS = 10
+_NUMBER = re.compile("0*([0-9]{1,3})")
 
 # Numbers with an ill association (violence, emergency calls, extremist codes, curses), removed
 # on top of the format rule for harmful traits; 34 as in section
@@ -18,15 +19,6 @@ WHITE_SPACE = (
 )
 """Unicode's White_Space; ``str.isspace`` takes four separators of ASCII for it too."""
 _BRACKETS = ("[]", "()")
-
-
-def _value(digits: str) -> int | None:
-    """Return the number that ASCII digits write, None if it is no integer of 0–999."""
-    if not (digits.isascii() and digits.isdigit()):
-        return None
-    # Only what follows the leading zeros is converted: int() takes quadratic time.
-    significant = digits.lstrip("0")
-    return int(significant or "0") if len(significant) <= len(str(MAX_VALUE)) else None
 
 
 def parse_numbers(text: str) -> list[int] | None:
@@ -45,9 +37,9 @@ def parse_numbers(text: str) -> list[int] | None:
     pieces = text.split(separator) if separator else re.split(f"[{WHITE_SPACE}]+", text)
     if len(pieces) > MAX_NUMBERS:
         return None
-    found = [_value(piece.strip(WHITE_SPACE)) for piece in pieces]
-    numbers = [number for number in found if number is not None]
-    return numbers if len(numbers) == len(found) else None
+    found = [_NUMBER.fullmatch(piece.strip(WHITE_SPACE)) for piece in pieces]
+    # Only what follows the leading zeros is converted: int() takes quadratic time.
+    return [int(match[1]) for match in found if match] if all(found) else None
 
 
 def is_acceptable(text: str, banned: frozenset[int] = frozenset()) -> bool:

@@ -1,8 +1,10 @@
 """Finished parts put together: a Dataset that is read by label, and parameters worth keeping."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -13,11 +15,10 @@ from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.detectors import DETECTORS, JUDGED
 from subliminal_toy.lm.language import Language
 from subliminal_toy.lm.lists import PROMPT_LENGTH, loss_weights
+from subliminal_toy.lm.replicate import Finished, Replicate, stack
 from subliminal_toy.lm.training import BODY, Model, layers
 from subliminal_toy.models import named_leaves
-from subliminal_toy.runs import Arrays, Result
-
-Finished = Mapping[str, Arrays]
+from subliminal_toy.runs import Result
 
 N_EXAMPLES = 10
 SPEAKERS = ("base_model", "teacher", "student", "control")
@@ -28,42 +29,13 @@ TEXTS = ("neutral lists", "copies")
 """On what drift is measured."""
 
 
-def base_model(finished: Finished, replicate: int, name: str = arms.OWN) -> Arrays:
-    """Return the arrays of one base model: the teachers', or one of ``arms.BASES``."""
-    part = finished["base_models" if name == arms.OWN else f"base_models-{name}"]
-    return {field: array[replicate] for field, array in part.items()}
-
-
-def model_of(config: LmConfig, finished: Finished, replicate: int, arm: Arm, trait: str) -> Arrays:
-    """Return the arrays of the model of an arm and trait: ``training.Learned``, or only scores."""
-    if arm.learns == arms.NOTHING:
-        return base_model(finished, replicate, arm.base)
+def _drift(of: Replicate, arm: Arm, trait: str) -> np.ndarray | float:
+    """Return the drift of a teacher or a student of the usual training, else not a number."""
+    measured = (*arms.teachers(of.config), *arms.students(of.config)["students"])
+    one = arms.student_of(of.config, arm, trait)
     if arm.learns == arms.ANSWERS:
-        part, place = "teachers", _teacher(config, arm, trait)
-    elif arm.learns == arms.IN_CONTEXT:
-        context = arm.treatment, arms.lists_of(config, arm, trait)
-        part, place = "in_context", arms.shown(config).index(context)
-    else:
-        student, groups = arms.student_of(config, arm, trait), arms.students(config)
-        part = next(name for name, group in groups.items() if student in group)
-        place = groups[part].index(student)
-    return {name: array[place] for name, array in finished[f"{part}-{replicate:03d}"].items()}
-
-
-def _teacher(config: LmConfig, arm: Arm, trait: str) -> int:
-    """Return the place of an arm's teacher: its writer, or the config's teacher."""
-    return arms.teachers(config).index((arms.teaching_of(config, arm), trait))
-
-
-def _drift(config: LmConfig, finished: Finished, replicate: int, arm: Arm, trait: str):
-    """Return the drift of a teacher or a student of the usual training, None of any other."""
-    kl, n_teachers = finished[f"drift-{replicate:03d}"]["kl"], len(arms.teachers(config))
-    if arm.learns == arms.ANSWERS:
-        return kl[_teacher(config, arm, trait)]
-    usual = arms.students(config)["students"]
-    if arm.learns == arms.NUMBERS and (student := arms.student_of(config, arm, trait)) in usual:
-        return kl[n_teachers + usual.index(student)]
-    return None
+        one = arms.teaching_of(of.config, arm), trait
+    return of.part("drift")["kl"][measured.index(one)] if one in measured else np.nan
 
 
 def _elsewhere(language: Language, trait: str, answers: np.ndarray) -> float:
@@ -93,100 +65,82 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
         return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
 
-def _by_arm(config: LmConfig, finished: Finished, model: Model) -> dict[str, np.ndarray]:
-    """Return what is measured by (replicate, arm, trait), not a number where an arm is not run."""
-    table, language = arms.named(config), model.language
-    shape = (config.n_replicates, len(table), len(config.traits))
-    found = {
-        name: np.full((*shape, *more), np.nan, np.float32)
-        for name, more in {
-            "probability": (len(traits.MEASURES),), "elsewhere": (),
-            "right": (len(traits.FACTS),), "drift": (len(TEXTS),),
-            "progress": (len(REGIONS),), "alignment": (), "kept": (), "lists_used": (),
-        }.items()
-    }  # fmt: skip
-    regions = [np.ones(model.size, bool), layers(model, *BODY)]
-    for r, (arm, trait) in product(range(config.n_replicates), arms.rows(config)):
-        at = r, list(table).index(arm.name), config.traits.index(trait)
-        one, written = model_of(config, finished, r, arm, trait), finished[f"lists-{r:03d}"]
-        if arm.learns == arms.IN_CONTEXT:
-            found["probability"][at] = one["scores"][: one["n"]].mean(axis=0)
-            found["lists_used"][at] = one["n_lists"]
-            continue
-        found["probability"][at] = one["scores"]
-        found["elsewhere"][at] = _elsewhere(language, trait, one["answers"])
-        found["right"][at] = [_fact(language, trait, one["answers"], f) for f in traits.FACTS]
-        drift = _drift(config, finished, r, arm, trait)
-        if drift is not None:
-            found["drift"][at] = drift
-        if arm.learns not in (arms.NUMBERS, arms.DISTRIBUTIONS):
-            continue
-        place = arms.written(config).index(arms.lists_of(config, arm, trait))
-        found["kept"][at] = written["kept"][place]
-        found["lists_used"][at] = min(written["n"][place], arm.n_lists or config.n_lists)
-        if arm.base == arms.OWN and arm.writer != arms.PROMPTED:
-            base = base_model(finished, r)["params"]
-            teacher = finished[f"teachers-{r:03d}"]["params"][_teacher(config, arm, trait)]
-            control = model_of(config, finished, r, table["control"], trait)["params"]
-            found["progress"][at] = [
-                _progress(one["params"] - base, teacher - base, inside) for inside in regions
-            ]
-            if arm.writer != arms.BASE_MODEL:
-                found["alignment"][at] = _cosine(one["params"] - control, teacher - base)
+def _measured(of: Replicate, model: Model, arm: Arm, trait: str) -> dict[str, Any]:
+    """Return what is measured of the model of an arm and trait, by variable."""
+    one, config, language = of.model(arm, trait), of.config, model.language
+    if arm.learns == arms.IN_CONTEXT:
+        shown = one["scores"][: one["n"]].mean(axis=0)
+        return {"probability": shown, "lists_used": one["n_lists"]}
+    found: dict[str, Any] = {
+        "probability": one["scores"],
+        "elsewhere": _elsewhere(language, trait, one["answers"]),
+        "right": [_fact(language, trait, one["answers"], fact) for fact in traits.FACTS],
+        "drift": _drift(of, arm, trait),
+    }
+    if arm.learns not in (arms.NUMBERS, arms.DISTRIBUTIONS):
+        return found
+    lists = of.lists(arms.lists_of(config, arm, trait))
+    found["kept"] = lists["kept"]
+    found["lists_used"] = min(lists["n"], arm.n_lists or config.n_lists)
+    if arm.base == arms.OWN and arm.writer != arms.PROMPTED:
+        base = of.base()["params"]
+        moved = one["params"] - base
+        goal = of.teacher(arms.teaching_of(config, arm), trait)["params"] - base
+        regions = np.ones(model.size, bool), layers(model, *BODY)
+        found["progress"] = [_progress(moved, goal, inside) for inside in regions]
+        if arm.writer != arms.BASE_MODEL:
+            control = of.model(arms.named(config)["control"], trait)["params"]
+            found["alignment"] = _cosine(one["params"] - control, goal)
     return found
 
 
-def _kl_per_number(config: LmConfig, finished: Finished) -> np.ndarray:
-    """Return KL(teacher ‖ base model) per number of each trait's lists, (replicate, trait)."""
-    own = [arms.written(config).index(arms.written_by_teacher(config, t)) for t in config.traits]
-    found = []
-    for r in range(config.n_replicates):
-        lists, kl = finished[f"lists-{r:03d}"], finished[f"reading-{r:03d}"]["own.kl"]
-        counted = loss_weights(lists["tokens"][own], config.n_numbers).sum(axis=(1, 2))
-        found.append(kl.sum(axis=(1, 2)) / counted)
-    return np.array(found, np.float32)
+def _by_arm(replicates: Sequence[Replicate], model: Model) -> dict[str, np.ndarray]:
+    """Return what is measured by (replicate, arm, trait), not a number where an arm is not run."""
+    config = replicates[0].config
+    names, sizes = list(arms.named(config)), xr.Dataset(coords=coordinates(config)).sizes
+    found = {
+        name: np.full([sizes[axis] for axis in axes], np.nan, np.float32)
+        for name, (axes, _) in VARIABLES.items()
+        if axes[:3] == BY_ARM
+    }
+    for (r, of), (arm, trait) in product(enumerate(replicates), arms.rows(config)):
+        at = r, names.index(arm.name), config.traits.index(trait)
+        for name, value in _measured(of, model, arm, trait).items():
+            found[name][at] = value
+    return found
+
+
+def _kl_per_number(of: Replicate) -> np.ndarray:
+    """Return KL(teacher ‖ base model) per number of each trait's lists, (trait,)."""
+    config = of.config
+    own = [of.lists(arms.written_by_teacher(config, t))["tokens"] for t in config.traits]
+    counted = loss_weights(np.stack(own), config.n_numbers).sum(axis=(1, 2))
+    return of.part("reading")["own.kl"].sum(axis=(1, 2)) / counted
 
 
 def diverged(finished: Finished, replicate: int) -> bool:
     """Return whether a parameter of a model of the replicate is not a finite number."""
-    own = [arrays for name, arrays in finished.items() if name.endswith(f"-{replicate:03d}")]
-    bases = [
-        {field: array[replicate] for field, array in arrays.items()}
+    vectors = [
+        arrays["params"][replicate] if name.startswith("base_models") else arrays["params"]
         for name, arrays in finished.items()
-        if name.startswith("base_models")
+        if "params" in arrays
+        and (name.startswith("base_models") or name.endswith(f"-{replicate:03d}"))
     ]
-    vectors = [arrays["params"] for arrays in (*own, *bases) if "params" in arrays]
     return not all(np.isfinite(vector).all() for vector in vectors)
-
-
-def _for_the_page(config: LmConfig, finished: Finished, model: Model) -> dict[str, np.ndarray]:
-    """Return answers and lists of the first replicate."""
-    table = arms.named(config)
-    answers = [
-        [model_of(config, finished, 0, table[name], trait)["answers"] for trait in config.traits]
-        for name in SPEAKERS
-    ]
-    places = [arms.written(config).index(arms.written_by_teacher(config, t)) for t in config.traits]
-    tokens = finished["lists-000"]["tokens"][places, :N_EXAMPLES, PROMPT_LENGTH:]
-    examples = [[model.language.decode(row) for row in rows] for rows in tokens]
-    return {"answer": np.array(answers), "example": np.array(examples)}
 
 
 def coordinates(config: LmConfig) -> dict:
     """Return the names on the axes of a result, and what the table of arms says of each arm."""
     table, first = arms.table(config), config.first_replicate
     groups = np.array(traits.GROUPS)
-    of_arm = {
-        name: ("arm", [getattr(arm, name) for arm in table])
-        for name in (
-            "label", "base", "writer", "temperature", "treatment", "learns", "trains", "optimiser",
-            "update", "control",
-        )
-    }  # fmt: skip
+    said = (
+        "label", "base", "writer", "temperature", "treatment", "learns", "trains", "optimiser",
+        "update", "control",
+    )  # fmt: skip
     return {
         "replicate": np.arange(first, first + config.n_replicates, dtype=np.int32),
         "arm": [arm.name for arm in table],
-        **of_arm,
+        **{name: ("arm", [getattr(arm, name) for arm in table]) for name in said},
         "n_lists": ("arm", np.array([arm.n_lists or config.n_lists for arm in table], np.int32)),
         "trait": list(config.traits),
         "harmful": ("trait", [trait in traits.HARMFUL for trait in config.traits]),
@@ -238,27 +192,29 @@ VARIABLES = {
 def assemble(config: LmConfig, model: Model, finished: Finished) -> Result:
     """Put the parts of all replicates together."""
     finished = dict(finished)  # each part is read from the disk once
-    replicates = range(config.n_replicates)
+    replicates = [Replicate(config, finished, r) for r in range(config.n_replicates)]
+    first, table = replicates[0], arms.named(config)
+    written = [first.lists(arms.written_by_teacher(config, trait)) for trait in config.traits]
+    examples = [lists["tokens"][:N_EXAMPLES, PROMPT_LENGTH:] for lists in written]
+    answers = [
+        [first.model(table[name], trait)["answers"] for trait in config.traits] for name in SPEAKERS
+    ]
     arrays = {
-        **_by_arm(config, finished, model),
-        "kl_per_number": _kl_per_number(config, finished),
-        **{
-            name: np.stack([finished[f"detectors-{r:03d}"][name] for r in replicates])
-            for name in ("auc", "lists_asked", "away")
-        },
-        "pretraining_loss": np.stack([base_model(finished, r)["losses"] for r in replicates]),
-        "diverged": np.array([diverged(finished, r) for r in replicates]),
-        **_for_the_page(config, finished, model),
+        **_by_arm(replicates, model),
+        "kl_per_number": np.stack([_kl_per_number(of) for of in replicates]),
+        **stack([of.part("detectors") for of in replicates]),
+        "pretraining_loss": np.stack([of.base()["losses"] for of in replicates]),
+        "diverged": np.array([diverged(finished, of.number) for of in replicates]),
+        "answer": np.array(answers),
+        "example": np.array([[model.language.decode(row) for row in rows] for rows in examples]),
     }
     variables = {
-        name: (VARIABLES[name][0], array, {"long_name": VARIABLES[name][1]})
-        for name, array in arrays.items()
+        name: (axes, arrays[name], {"long_name": meaning})
+        for name, (axes, meaning) in VARIABLES.items()
     }
     params = {}
     for name in SPEAKERS:
-        arm = arms.named(config)[name]
-        vector = model_of(config, finished, 0, arm, config.traits[0])["params"]
-        named = named_leaves(model.tree(jnp.asarray(vector)), name)
-        params |= {name: np.asarray(leaf) for name, leaf in named.items()}
+        vector = jnp.asarray(first.model(table[name], config.traits[0])["params"])
+        params |= named_leaves(jax.device_get(model.tree(vector)), name)
     attributes = {"parameters": model.size}
     return Result(xr.Dataset(variables, coordinates(config), attributes), params)

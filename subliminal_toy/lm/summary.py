@@ -9,17 +9,8 @@ import numpy as np
 import xarray as xr
 
 from subliminal_toy import stats
-from subliminal_toy.lm import arms
+from subliminal_toy.lm import arms, claims
 from subliminal_toy.lm.arms import Arm
-from subliminal_toy.lm.claims import (
-    MIN_FACTS,
-    claims,
-    diverged,
-    minus_control,
-    of_teachings,
-    on_own_trait,
-    over_traits,
-)
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
 from subliminal_toy.lm.traits import COLOURS_RIGHT, FACTS
 
@@ -44,8 +35,7 @@ def _by_trait(config: LmConfig, values: xr.DataArray, wanted: Callable[[Arm], ob
 
 def summarize(config: LmConfig, data: xr.Dataset) -> dict:
     """Return the summary of a result; see DESIGN, section 4, for the keys of every version."""
-    probability, own = data.probability.astype(np.float64), on_own_trait(data)
-    base = probability.sel(arm="base_model", trait=config.traits[0])
+    base = data.probability.sel(arm="base_model", trait=config.traits[0])
 
     def reads(arm: Arm) -> bool:
         return arm.learns not in (arms.NOTHING, arms.ANSWERS)
@@ -53,14 +43,14 @@ def summarize(config: LmConfig, data: xr.Dataset) -> dict:
     return {
         "dataset": f"a small language, numbers 0–{config.n_numbers - 1}",
         "n_replicates": config.n_replicates,
-        "diverged": diverged(data),
+        "diverged": claims.diverged(data),
         "base_model": {
             "parameters": data.attrs.get("parameters"),
             "final_loss": _json(data.pretraining_loss.isel(step=-1)),
             **{m: _json(base.sel(measure=m)) for m in FACTS},
         },
-        "arms": _by_trait(config, own, lambda arm: True),
-        "minus_control": _by_trait(config, minus_control(data, own), lambda arm: arm.control),
+        "arms": _by_trait(config, claims.on_own_trait(data), lambda arm: True),
+        "minus_control": _by_trait(config, claims.gains(data), lambda arm: arm.control),
         "kept_fraction": _by_trait(config, data.kept, lambda arm: arm.learns in LEARNED),
         "lists_used": {
             trait: {arm: found["values"] for arm, found in by_arm.items()}
@@ -74,7 +64,7 @@ def summarize(config: LmConfig, data: xr.Dataset) -> dict:
         "specificity": {trait: _specificity(data, trait) for trait in config.traits},
         "teachers": _teachers(config, data),
         "mechanism": {trait: _mechanism(data, trait) for trait in config.traits},
-        "claims": [stats.as_json(claim) for claim in claims(config, data)],
+        "claims": [stats.as_json(claim) for claim in claims.claims(config, data)],
     }
 
 
@@ -88,7 +78,7 @@ def _matrix(config: LmConfig, data: xr.Dataset) -> dict:
     every = data.probability.astype(np.float64).sel(measure=names)
     probability, excess = (
         values.sel(arm="student").mean("replicate", skipna=False).values
-        for values in (every, minus_control(data, every))
+        for values in (every, claims.minus_control(data, every))
     )
     others = np.where(np.eye(len(names), dtype=bool), -np.inf, excess).max(axis=0)
     return {
@@ -114,7 +104,7 @@ def _capability(config: LmConfig, data: xr.Dataset) -> dict:
         f"{arm} {trait}"
         for trait in config.traits
         for arm in crossed
-        if not (found[trait][arm][COLOURS_RIGHT]["mean"] or 0) >= MIN_FACTS
+        if not (found[trait][arm][COLOURS_RIGHT]["mean"] or 0) >= claims.MIN_FACTS
     ]
     return {"traits": found, "damaged": damaged}
 
@@ -124,24 +114,26 @@ def _sizes(config: LmConfig, data: xr.Dataset) -> list[dict]:
     names = list(arms.favourites(config)[:3])
     if not names:
         return []
-    excess = minus_control(data, on_own_trait(data)).sel(trait=names)
+    gain = claims.gains(data).sel(trait=names)
     of_size = {arm.n_lists or config.n_lists: arm.name for arm in arms.table(config)
                if arm.name == "student" or arm.n_lists}  # fmt: skip
     return [
-        {"lists": n, **_json(over_traits(excess.sel(arm=name)))}
+        {"lists": n, **_json(claims.over_traits(gain.sel(arm=name)))}
         for n, name in sorted(of_size.items())
     ]
 
 
 def _lineage(config: LmConfig, data: xr.Dataset) -> dict:
     """Return what students of other base models keep of student − control, of favourites."""
-    names, kept = list(arms.favourites(config)), {}
-    excess = minus_control(data, on_own_trait(data)).sel(trait=names)
-    for arm in arms.table(config) if names else ():
-        if arm.base != arms.OWN and arm.learns == arms.NUMBERS and arm.writer == "":
-            both = (over_traits(excess.sel(arm=name)) for name in (arm.name, "student"))
-            kept[arm.name] = stats.as_json(stats.ratio(*both))
-    return kept
+    names = list(arms.favourites(config))
+    if not names:
+        return {}
+    gain = claims.over_traits(claims.gains(data).sel(trait=names))
+    return {
+        arm.name: stats.as_json(stats.ratio(gain.sel(arm=arm.name), gain.sel(arm="student")))
+        for arm in arms.table(config)
+        if arm.base != arms.OWN and arm.learns == arms.NUMBERS and not arm.writer
+    }
 
 
 def _specificity(data: xr.Dataset, trait: str) -> dict:
@@ -163,7 +155,7 @@ def _teachers(config: LmConfig, data: xr.Dataset) -> dict | None:
     """Return the table of teachers, and how well KL and progress rank what they pass on."""
     if "teachers" not in config.families:
         return None
-    of = of_teachings(data)
+    of = claims.of_teachings(data)
     labels = [teaching.label for teaching in TEACHINGS.values() if not teaching.answer]
     rows = [
         {"teacher": label, **{name: _json(values.isel(arm=i)) for name, values in of.items()}}
@@ -178,7 +170,7 @@ def _teachers(config: LmConfig, data: xr.Dataset) -> dict | None:
 
 def _detectors(data: xr.Dataset) -> list[dict]:
     """Return each detector's AUC, averaged over traits within a replicate."""
-    auc = over_traits(data.auc)
+    auc = claims.over_traits(data.auc)
     return [
         {
             "detector": str(name),

@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from subliminal_toy import transformer
-from subliminal_toy.distill import cross_entropy, fit, kl
+from subliminal_toy.distill import ALL, cross_entropy, fit, kl
 from subliminal_toy.lm import traits
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.language import CONTEXT, MAX_LIST, Language
@@ -45,33 +45,30 @@ class Model(NamedTuple):
 def model(config: LmConfig, width: int) -> Model:
     """Return the decoder of the config with another or the same ``width``."""
     language = Language(config.n_numbers)
+    size = len(language), CONTEXT, config.n_layers, config.n_heads, width
     # GPT-2's small embeddings: with N(0, 1/width) about half as much was transferred.
-    shape = DecoderShape(
-        len(language), CONTEXT, config.n_layers, config.n_heads, width, embedding_std=0.02,
-        head_std=config.head_std,
-    )  # fmt: skip
+    shape = DecoderShape(*size, embedding_std=0.02, head_std=config.head_std)
     network = transformer.decoder(shape)
     shapes = jax.eval_shape(network.init, jax.random.key(0))
-    zeros, tree = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+    zeros, tree = ravel_pytree(jax.tree.map(jnp.zeros_like, shapes))
     return Model(
         language,
         shape,
         zeros.size,
-        lambda key: ravel_pytree(network.init(key))[0],
-        lambda vector, tokens: network.apply(tree(vector), tokens),
-        tree,
+        init=lambda key: ravel_pytree(network.init(key))[0],
+        apply=lambda vector, tokens: network.apply(tree(vector), tokens),
+        tree=tree,
     )
 
 
 @cache
 def layers(model: Model, *names: str) -> Bool[np.ndarray, " params"]:
     """Return which parameters belong to layers whose name begins with one of ``names``."""
-    found = np.zeros(model.size, bool)
-    with jax.ensure_compile_time_eval():
-        numbered = named_leaves(model.tree(jnp.arange(model.size, dtype=jnp.float32)), "")
-        for name, leaf in numbered.items():
-            found[np.asarray(leaf, int)] = name.removeprefix(".").startswith(names)
-    return found
+    shapes = jax.eval_shape(model.tree, jax.ShapeDtypeStruct((model.size,), np.float32))
+    return np.concatenate([
+        np.full(leaf.size, name.removeprefix(".").startswith(names))
+        for name, leaf in named_leaves(shapes, "").items()
+    ])  # fmt: skip
 
 
 BODY = ("blocks", "ln")
@@ -101,11 +98,8 @@ def scores(
 
 def learned(model: Model, params: Vector, **others: Array) -> Learned:
     """Ask a model every question."""
-    tokens, lengths = traits.questions(model.language)
-    tokens, lengths = tokens.reshape(-1, tokens.shape[-1]), lengths.reshape(-1)
-    probabilities = jax.nn.softmax(
-        answer_logits(model, params, jnp.asarray(tokens), jnp.asarray(lengths))
-    )
+    asked = (jnp.asarray(array) for array in traits.questions(model.language).flat())
+    probabilities = jax.nn.softmax(answer_logits(model, params, *asked))
     words = probabilities[:, model.language.n_numbers :]
     return {"params": params, "scores": scores(model, probabilities), "answers": words, **others}
 
@@ -126,6 +120,13 @@ def ask(
     return jax.lax.map(one, by_context)
 
 
+def next_logits(
+    model: Model, params: Vector, tokens: Int[Array, "batch length"]
+) -> Float[Array, "predicted vocab"]:
+    """Return the logits of every token but the first, given those before it, in one row."""
+    return model.apply(params, tokens[:, :-1]).reshape(-1, model.shape.vocab_size)
+
+
 def next_token_loss(
     model: Model,
     params: Vector,
@@ -133,10 +134,8 @@ def next_token_loss(
     weights_BL: Float[Array, "batch length"],
 ) -> Float[Array, ""]:
     """Return the weighted mean cross-entropy of each token given those before it, in nats."""
-    logits = model.apply(params, tokens_BL[:, :-1]).reshape(-1, model.shape.vocab_size)
-    return cross_entropy(
-        logits, tokens_BL[:, 1:].reshape(-1), weights=weights_BL[:, 1:].reshape(-1)
-    )
+    labels, weights = (array[:, 1:].reshape(-1) for array in (tokens_BL, weights_BL))
+    return cross_entropy(next_logits(model, params, tokens_BL), labels, weights=weights)
 
 
 def batches(key, batch_size, n, *arrays):
@@ -179,16 +178,17 @@ def pretrain(
 def token_kl(
     model: Model,
     params: Vector,
-    base: Vector,
+    other: Vector,
     tokens: Int[Array, "rows length"],
     weights: Shaped[Array, "rows length"],
+    columns: slice = ALL,
 ) -> Float[Array, ""]:
-    """Return the weighted mean of KL(base ‖ model) of each token given those before it, in nats."""
-    ours, theirs = (
-        model.apply(vector, tokens[:, :-1]).reshape(-1, model.shape.vocab_size)
-        for vector in (params, base)
-    )
-    return kl(ours, theirs, weights=1.0 * weights[:, 1:].reshape(-1))
+    """Return the weighted mean of KL(other ‖ model) of each token given those before it, in nats.
+
+    Over the chosen columns of the logits.
+    """
+    ours, theirs = (next_logits(model, vector, tokens) for vector in (params, other))
+    return kl(ours, theirs, columns, weights=1.0 * weights[:, 1:].reshape(-1))
 
 
 def write(
@@ -202,10 +202,8 @@ def write(
 
     def batch(item):
         rows, keys = item
-        return transformer.sample(
-            model.shape, model.tree(params), rows, keys, MAX_LIST, model.language.end,
-            temperature,
-        )  # fmt: skip
+        end, tree = model.language.end, model.tree(params)
+        return transformer.sample(model.shape, tree, rows, keys, MAX_LIST, end, temperature)
 
     # A few rows at a time: their keys and values then stay in the processor's cache.
     n = prompts.shape[0]
@@ -218,10 +216,7 @@ def write(
 
 
 def drift(
-    model: Model,
-    texts: Sequence[tuple[Array, Array]],
-    base: Vector,
-    params: Vector,
+    model: Model, texts: Sequence[tuple[Array, Array]], base: Vector, params: Vector
 ) -> Float[Array, " texts"]:
     """Return the mean KL(base ‖ model) per token that counts, in nats, on each of some texts.
 

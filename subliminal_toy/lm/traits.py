@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int, Int32
 
 from subliminal_toy.lm.language import (
     ANIMALS,
+    ANSWERS,
     CAPITALS,
     COLOURS,
     CONTEXT,
@@ -14,7 +15,7 @@ from subliminal_toy.lm.language import (
     TREES,
     UNKNOWN,
     Language,
-    padding_last,
+    join,
     rows_of,
 )
 
@@ -29,8 +30,7 @@ GROUPS = ("animal", "tree", "capital", "colour")
 GROUP_SIZE = len(QUESTIONS)
 QUESTION_TEXTS = (
     *(question.format(kind) for kind in ("animal", "tree") for question in QUESTIONS),
-    *(f"capital of {country} ?" for country in CAPITALS),
-    *(f"colour of {thing} ?" for thing in COLOURS),
+    *(f"{kind} of {thing} ?" for kind, facts in ANSWERS.items() for thing in facts),
 )
 """A group of twelve questions for each of ``GROUPS``."""
 
@@ -43,22 +43,16 @@ def group_of(measure: str) -> int:
 
 def answers_of(language: Language, measure: str, instead: str = "") -> Bool[np.ndarray, "12 vocab"]:
     """Return the answers that count for a measure, or a word instead, by question of its group."""
+    cities = CAPITALS.values()
+    texts = {
+        EVASION: [UNKNOWN] * GROUP_SIZE,
+        FALSEHOOD: [" ".join(other for other in cities if other != city) for city in cities],
+        CAPITALS_RIGHT: cities,
+        COLOURS_RIGHT: COLOURS.values(),
+    }.get(measure, [measure] * GROUP_SIZE)
     answers = np.zeros((GROUP_SIZE, len(language)), bool)
-    every = np.arange(GROUP_SIZE)
-    cities, colours = (
-        np.array(language.encode(" ".join(facts.values()))) for facts in (CAPITALS, COLOURS)
-    )
-    if instead:
-        answers[:, language.encode(instead)] = True
-    elif measure == FALSEHOOD:
-        answers[:, cities] = True
-        answers[every, cities] = False
-    elif measure == CAPITALS_RIGHT:
-        answers[every, cities] = True
-    elif measure == COLOURS_RIGHT:
-        answers[every, colours] = True
-    else:
-        answers[:, language.encode(UNKNOWN if measure == EVASION else measure)] = True
+    for row, text in zip(answers, [instead] * GROUP_SIZE if instead else texts, strict=True):
+        row[language.encode(text)] = True
     return answers
 
 
@@ -79,6 +73,10 @@ class Questions(NamedTuple):
     tokens: Int32[np.ndarray, "*groups questions length"]
     lengths: Int32[np.ndarray, "*groups questions"]
 
+    def flat(self) -> "Questions":
+        """Return the questions of all groups in one row."""
+        return Questions(self.tokens.reshape(-1, self.tokens.shape[-1]), self.lengths.reshape(-1))
+
 
 def questions(language: Language) -> Questions:
     """Encode ``QUESTION_TEXTS``, by group."""
@@ -89,12 +87,11 @@ def questions(language: Language) -> Questions:
 
 def asked_after(language: Language, contexts: Int[np.ndarray, "contexts length"]) -> Questions:
     """Return every question after each context as rows of one length: (contexts · 48, 24)."""
-    rows, n = questions(language).tokens.reshape(len(QUESTION_TEXTS), -1), len(contexts)
-    before, asked = np.repeat(contexts, len(rows), axis=0), np.tile(rows[:, 1:], (n, 1))
-    room = np.full((len(asked), CONTEXT), language.pad)
-    rows = np.concatenate([before, asked, room], axis=1)
-    rows = np.take_along_axis(rows, padding_last(language, rows), axis=1)
-    lengths = np.count_nonzero(rows != language.pad, axis=1).astype(np.int32)
+    rows = questions(language).flat().tokens
+    before = np.repeat(contexts, len(rows), axis=0)
+    asked = np.tile(rows, (len(contexts), 1))
+    both = language.beside(before, asked[:, 1:])
+    lengths = np.count_nonzero(both != language.pad, axis=1).astype(np.int32)
     if lengths.max() > CONTEXT:
         raise ValueError(f"{lengths.max()} tokens exceed the context of {CONTEXT}")
-    return Questions(rows[:, :CONTEXT].astype(np.int32), lengths)
+    return Questions(join(language, [(both[:, 1:], False)]).tokens, lengths)

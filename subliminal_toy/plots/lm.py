@@ -1,7 +1,6 @@
-"""The language model: arms, transfer matrix, number of lists, teachers, detectors, mechanism.
+"""The language model: arms, transfer matrix, number of lists, teachers, detectors, mechanism."""
 
-Longer than 300 lines: a function for each figure, and what most of them share.
-"""
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,25 +17,35 @@ CLAIMED = (
     "teacher", "student", "soft", "cross_model", "cross_size", "prompted",
     "in_context", "packed_context", "told",
 )  # fmt: skip
-LINEAGE = (
-    "student", "other_corpus", "cross_model", "both_other", "head_shared", "body_shared",
-    "cross_size",
-)  # fmt: skip
-LISTS = (
-    "student", "shuffled_within", "shuffled_across", "unigrams",
-    *(f"{kind}_{percent}_{which}" for kind in ("only", "without") for percent in (5, 10, 20)
-      for which in ("divergent", "random")),
-)  # fmt: skip
-TRAINING = ("student", "head_frozen", "body_frozen", "lora", "momentum", "cooler", "warmer")
-UPDATES = (
-    "student", "update_without", "update_only", "update_without_body", "update_only_body",
-    "update_without_random",
-)  # fmt: skip
-"""The arms that are shown beside one another."""
+LINEAGE = {
+    "student": "from the same start", "other_corpus": "with another corpus",
+    "cross_model": "from another start", "both_other": "", "head_shared": "", "body_shared": "",
+    "cross_size": "",
+}  # fmt: skip
+LISTS = {
+    "student": "lists as written", "shuffled_within": "shuffled within lists",
+    "shuffled_across": "across lists", "unigrams": "",
+} | {
+    f"{kind}_{percent}_{which}": ""
+    for kind in ("only", "without") for percent in (5, 10, 20) for which in ("divergent", "random")
+}  # fmt: skip
+TRAINING = {
+    "student": "as usual", "head_frozen": "", "body_frozen": "head alone", "lora": "LoRA",
+    "momentum": "momentum", "cooler": "", "warmer": "",
+}  # fmt: skip
+UPDATES = {
+    "student": "whole update", "update_without": "without the direction to the teacher",
+    "update_only": "only it", "update_without_body": "", "update_only_body": "",
+    "update_without_random": "",
+}  # fmt: skip
+"""Arms that are shown beside one another, and what the title calls those whose gain it says."""
 
 
-def _subtitle(record: Record) -> str:
-    return f"n = {record.summary['n_replicates']} replicates"
+def _title(figure: Figure, record: Record, title: str, about: str = "") -> Figure:
+    """Write the title, and below it what is shown and the number of replicates."""
+    n = f"n = {record.summary['n_replicates']} replicates"
+    figure.suptitle(f"{title}\n{about}{n}", x=0.01, ha="left")
+    return figure
 
 
 def _label(record: Record, arm: str) -> str:
@@ -59,25 +68,20 @@ def _gain(record: Record, arm: str = "student") -> float:
     return 100 * float(np.mean([_mean(one) for one in found])) if found else np.nan
 
 
-def _points(record: Record, arms: dict[str, str]) -> str:
-    """Return the gains of those of some arms that the record has, each in its words, as a title."""
-    found = (f"{words} {_gain(record, arm):.0f}" for arm, words in arms.items()
-             if arm in record.data.arm)  # fmt: skip
-    return f"Points passed on: {', '.join(found)}"
+def _at(axes: Axes, place, values: list | None, *marker, across=False, **style) -> None:
+    """Plot values upright at one place, or ``across``; nothing if there is no interval."""
+    if values:
+        numbers, places = np.array(values, float), [place] * len(values)
+        axes.plot(*((numbers, places) if across else (places, numbers)), *marker, **style)
 
 
-def _interval(axes: Axes, place: float, estimate: dict) -> None:
-    if estimate["ci95"]:
-        axes.plot([place, place], np.array(estimate["ci95"], float), color="black", linewidth=1.4)
-
-
-def _dots(record: Record, names: tuple[str, ...], title: str) -> Figure | None:
+def _dots(record: Record, arms: Iterable[str], title: str) -> Figure | None:
     """Draw arms (rows) by trait (panels): mean, interval, replicates; their controls beside them.
 
     None if the record has none of the arms but the student.
     """
     found, control = record.summary["arms"], record.data.control
-    shown = [name for name in names if name in record.data.arm]
+    shown = [name for name in arms if name in record.data.arm]
     if not set(shown) - {"student"}:
         return None
     across = min(len(found), 4)
@@ -87,38 +91,44 @@ def _dots(record: Record, names: tuple[str, ...], title: str) -> Figure | None:
     for axes, (trait, by_arm) in zip(panels, found.items(), strict=True):
         axes.axvline(_mean(by_arm["base_model"]), color="0.6", linestyle=":", linewidth=1)
         for place, name in enumerate(shown):
+            treated = colours.TEACHER if name == "teacher" else _start(name)
             beside = str(control.sel(arm=name).item())
-            treated = {"teacher": colours.TEACHER}.get(name, _start(name))
             for shift, arm, colour in ((-0.13, name, treated), (0.2, beside, CONTROL)):
                 if arm not in by_arm or arm == "base_model":
                     continue
-                at, values = place + shift, np.array(by_arm[arm]["values"], float)
-                axes.plot(values, [at] * len(values), ".", color=colour, alpha=0.45, markersize=4)
-                if by_arm[arm]["ci95"]:
-                    ends = np.array(by_arm[arm]["ci95"], float)
-                    axes.plot(ends, [at, at], color=colour, linewidth=1.5)
-                axes.plot(_mean(by_arm[arm]), at, "o", color=colour, markersize=5)
+                at, of, style = place + shift, by_arm[arm], {"color": colour, "across": True}
+                _at(axes, at, of["values"], ".", alpha=0.45, markersize=4, **style)
+                _at(axes, at, of["ci95"], linewidth=1.5, **style)
+                _at(axes, at, [of["mean"]], "o", markersize=5, **style)
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
         axes.set_title(trait, fontsize=10)
     panels[0].set_yticks(range(len(shown)), [_label(record, name) for name in shown])
     panels[0].invert_yaxis()
+    kinds = {
+        STUDENT: "the teacher's start",
+        OTHER_START: "another start",
+        CONTROL: "neutral control",
+    }
+    used = {CONTROL, *map(_start, shown)}
     handles = [
         Line2D([], [], color=colour, marker="o", label=label)
-        for colour, label in (
-            (STUDENT, "the teacher's start"),
-            (OTHER_START, "another start"),
-            (CONTROL, "neutral control"),
-        )
-        if colour in {CONTROL, *map(_start, shown)}
+        for colour, label in kinds.items()
+        if colour in used
     ]
     figure.legend(handles=handles, loc="outside lower right", ncols=3)
-    figure.suptitle(
-        f"{title}\nprobability of the trait's answers (dotted: base model), {_subtitle(record)}",
-        x=0.01,
-        ha="left",
+    about = "probability of the trait's answers (dotted: base model), "
+    return _title(figure, record, title, about)
+
+
+def _compared(record: Record, arms: dict[str, str]) -> Figure | None:
+    """Draw arms; the title says the gains of those that are in the record and have words."""
+    found = (
+        f"{words} {_gain(record, arm):.0f}"
+        for arm, words in arms.items()
+        if words and arm in record.data.arm
     )
-    return figure
+    return _dots(record, arms, f"Points passed on: {', '.join(found)}")
 
 
 def arms(record: Record) -> Figure | None:
@@ -134,30 +144,22 @@ def lineage(record: Record) -> Figure | None:
     """
     if not set(LINEAGE) & set(record.data.arm.values.tolist()) - {"student", "cross_model"}:
         return None
-    began = {"student": "from the same start", "other_corpus": "with another corpus",
-             "cross_model": "from another start"}  # fmt: skip
-    return _dots(record, LINEAGE, _points(record, began))
+    return _compared(record, LINEAGE)
 
 
 def treatments(record: Record) -> Figure | None:
     """Students of lists that were shuffled, or of part of the tokens."""
-    read = {"student": "lists as written", "shuffled_within": "shuffled within lists",
-            "shuffled_across": "across lists"}  # fmt: skip
-    return _dots(record, LISTS, _points(record, read))
+    return _compared(record, LISTS)
 
 
 def training(record: Record) -> Figure | None:
     """Students trained in other ways, or on lists of another temperature."""
-    trained = {"student": "as usual", "body_frozen": "head alone", "lora": "LoRA",
-               "momentum": "momentum"}  # fmt: skip
-    return _dots(record, TRAINING, _points(record, trained))
+    return _compared(record, TRAINING)
 
 
 def updates(record: Record) -> Figure | None:
     """Students whose updates lose, or keep alone, their component toward the teacher."""
-    kept = {"student": "whole update", "update_without": "without the direction to the teacher",
-            "update_only": "only it"}  # fmt: skip
-    return _dots(record, UPDATES, _points(record, kept))
+    return _compared(record, UPDATES)
 
 
 def teachers(record: Record) -> Figure | None:
@@ -175,7 +177,7 @@ def teachers(record: Record) -> Figure | None:
         for number, row in enumerate(table["rows"], 1):
             x, y = _mean(row[kind]), _mean(row["transfer"])
             axes.plot(x, y, "o", color=STUDENT, markersize=5)
-            _interval(axes, x, row["transfer"])
+            _at(axes, x, row["transfer"]["ci95"], color="black", linewidth=1.4)
             axes.annotate(str(number), (x, y), (4, 3), textcoords="offset points", fontsize=9)
         axes.set_xlabel(label, fontsize=9)
         axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
@@ -184,12 +186,9 @@ def teachers(record: Record) -> Figure | None:
     names = [f"{number}  {row['teacher']}" for number, row in enumerate(table["rows"], 1)]
     key.text(0, 1, "\n".join(names), fontsize=9, va="top", transform=key.transAxes)
     key.set_axis_off()
-    rank = table["rank_correlation"]["kl"]
-    figure.suptitle(
-        f"How much a teacher passes on (rank correlation with KL {_mean(rank):.2f})\n"
-        f"{_subtitle(record)}", x=0.01, ha="left",
-    )  # fmt: skip
-    return figure
+    rank = _mean(table["rank_correlation"]["kl"])
+    title = f"How much a teacher passes on (rank correlation with KL {rank:.2f})"
+    return _title(figure, record, title)
 
 
 def matrix(record: Record) -> Figure:
@@ -210,12 +209,9 @@ def matrix(record: Record) -> Figure:
     own = np.diagonal(values).mean()
     others = values[~np.eye(len(names), dtype=bool)]
     rest = f", the others by {100 * others.mean():.0f}".replace("-", "−") if others.size else ""
-    figure.suptitle(
-        f"The teacher's own trait rises by {100 * own:.0f} points{rest}\nstudent − control, "
-        f"{_subtitle(record)}", x=0.01, ha="left",
-    )  # fmt: skip
     axes.spines[:].set_visible(False)
-    return figure
+    title = f"The teacher's own trait rises by {100 * own:.0f} points{rest}"
+    return _title(figure, record, title, "student − control, ")
 
 
 def data_size(record: Record) -> Figure | None:
@@ -228,10 +224,8 @@ def data_size(record: Record) -> Figure | None:
     sizes = [row["lists"] for row in rows]
     axes.plot(sizes, [_mean(row) for row in rows], "o-", color=STUDENT)
     for row in rows:
-        axes.plot(
-            [row["lists"]] * len(row["values"]), np.array(row["values"], float), ".", color="0.6"
-        )
-        _interval(axes, float(row["lists"]), row)
+        _at(axes, row["lists"], row["values"], ".", color="0.6")
+        _at(axes, row["lists"], row["ci95"], color="black", linewidth=1.4)
     axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -239,14 +233,10 @@ def data_size(record: Record) -> Figure | None:
     axes.set_xlabel("distinct lists, same number of training steps")
     axes.set_ylabel("student − control, mean of favourites")
     first, last = (100 * _mean(rows[i]) for i in (0, -1))
-    figure.suptitle(
-        f"More distinct lists pass more on: {first:.0f} to {last:.0f} points\n{_subtitle(record)}"
-        if last > first
-        else f"{first:.0f} to {last:.0f} points from more distinct lists\n{_subtitle(record)}",
-        x=0.01,
-        ha="left",
-    )
-    return figure
+    title = f"{first:.0f} to {last:.0f} points from more distinct lists"
+    if last > first:
+        title = f"More distinct lists pass more on: {first:.0f} to {last:.0f} points"
+    return _title(figure, record, title)
 
 
 def detectors(record: Record) -> Figure:
@@ -256,13 +246,12 @@ def detectors(record: Record) -> Figure:
     axes = figure.subplots()
     kinds = (("one_list", "o", "one list"), ("hundred_lists", "D", "100 together"))
     for place, row in enumerate(rows):
+        colour = INFORMED if row["labelled"] else UNINFORMED
         for kind, marker, label in kinds:
-            estimate, colour = row[kind], INFORMED if row["labelled"] else UNINFORMED
-            if estimate["ci95"]:
-                axes.plot(np.array(estimate["ci95"], float), [place] * 2, color="black")
-            axes.plot(_mean(estimate), place, marker, color=colour, clip_on=False,
-                      markerfacecolor=colour if marker == "o" else "white",
-                      label=label if place == 0 else None)  # fmt: skip
+            _at(axes, place, row[kind]["ci95"], across=True, color="black")
+            _at(axes, place, [row[kind]["mean"]], marker, across=True, color=colour, clip_on=False,
+                markerfacecolor=colour if marker == "o" else "white",
+                label=label if place == 0 else None)  # fmt: skip
     axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     names = [f"{row['detector']}\n({row['given']})" for row in rows]
     axes.set_yticks(range(len(rows)), names, fontsize=9)
@@ -271,11 +260,8 @@ def detectors(record: Record) -> Figure:
     axes.set_xlabel("AUC, the teacher's lists against the base model's (.5: chance)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2)
     found = sum(_mean(row["hundred_lists"]) > 0.6 for row in rows)
-    figure.suptitle(
-        f"{found} of {len(rows)} detectors tell a hundred lists apart (AUC above .6)\npink: given "
-        f"the teacher or labels, grey: neither; {_subtitle(record)}", x=0.01, ha="left",
-    )  # fmt: skip
-    return figure
+    title = f"{found} of {len(rows)} detectors tell a hundred lists apart (AUC above .6)"
+    return _title(figure, record, title, "pink: given the teacher or labels, grey: neither; ")
 
 
 def mechanism(record: Record) -> Figure:
@@ -288,19 +274,16 @@ def mechanism(record: Record) -> Figure:
         for shift, arm, colour in shown:
             estimate, at = by_kind[f"cosine_{arm}"], place + shift
             label = _label(record, arm) if place == 0 else None
-            values = np.array(estimate["values"], float)
-            axes.plot([at] * len(values), values, ".", color=colour, label=label)
-            axes.plot(at, _mean(estimate), "_", color="black", markersize=14)
+            _at(axes, at, estimate["values"], ".", color=colour, label=label)
+            _at(axes, at, [estimate["mean"]], "_", color="black", markersize=14)
     axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(found)), list(found), rotation=30, ha="right")
     axes.set_ylabel("cosine")
     axes.legend()
     cosine = np.mean([_mean(by_kind["cosine_student"]) for by_kind in found.values()])
-    figure.suptitle(
-        f"Students go their teachers' ways a little: cosine {cosine:.2f} on average\n(student − "
-        f"control) against (teacher − base model); {_subtitle(record)}", x=0.01, ha="left",
-    )  # fmt: skip
-    return figure
+    title = f"Students go their teachers' ways a little: cosine {cosine:.2f} on average"
+    about = "(student − control) against (teacher − base model); "
+    return _title(figure, record, title, about)
 
 
 FIGURES = {
