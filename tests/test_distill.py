@@ -26,6 +26,8 @@ from subliminal_toy.distill import (
 )
 from subliminal_toy.models import mlp
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 AUX = slice(10, 13)
 seeds = st.integers(0, 2**31 - 1)
 

@@ -11,6 +11,8 @@ from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.detectors import DETECTORS, JUDGED, Evidence, detect, drawn, read
 from subliminal_toy.lm.lists import counts, loss_weights
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 NAMES = [detector.name for detector in DETECTORS]
 
 

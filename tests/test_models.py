@@ -7,6 +7,8 @@ import pytest
 
 from subliminal_toy.models import ARCHITECTURES, cnn, mlp
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 
 def test_initial_weights_have_variance_one_over_fan_in_and_full_tails():
     params = mlp((20, 20), (300,), 50).init(jax.random.key(0))

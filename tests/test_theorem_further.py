@@ -12,6 +12,8 @@ from subliminal_toy.distill import cross_entropy, kl
 from subliminal_toy.theorem import many_steps, one_step, outside, sampled
 from subliminal_toy.theorem.one_step import teacher
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 STEPS = (1, 2, 5, 20)
 LOSSES = ("squared error", "weighted", "softmax", "subset", "sq. subset")
 

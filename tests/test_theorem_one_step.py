@@ -18,6 +18,8 @@ from subliminal_toy.theorem.check import check_one_step
 from subliminal_toy.theorem.one_step import EPSILONS, ROUNDOFF
 from subliminal_toy.transformer import DecoderShape, decoder
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 # Relative tolerances, and why.
 TOLERANCE = {
     # The same sums in another order, in float64: some hundred terms, each to 1.1e-16, and

@@ -7,6 +7,8 @@ import pytest
 
 from subliminal_toy.transformer import DecoderShape, decoder, empty_cache, read, sample
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 SHAPE = DecoderShape(vocab_size=11, context=12, n_layers=2, n_heads=2, width=8)
 TOKENS = jax.random.randint(jax.random.key(1), (3, 12), 0, 11)
 
