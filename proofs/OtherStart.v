@@ -115,7 +115,8 @@ Theorem opposite_sign : let v := const_mx 1 in let l := squared_error_loss c_ge0
   slope square_network x w (const_mx 1) v (loss_matrix l) = 8 /\
   cross_slope l square_network x w (const_mx 1) (const_mx (-1)) v = - 8.
 Proof.
-rewrite /slope /cross_slope !big_ord1 !square_response /dot !big_ord1 /=.
+rewrite /slope /cross_slope [X in X = _ /\ _]big_ord1 [X in _ /\ X = _]big_ord1.
+rewrite !square_response /dot !big_ord1 /=.
 rewrite !squared_error_matrixE !mxE !mul1r !mulr1 mulrN1 mulrN -!natrM.
 by [].
 Qed.

@@ -191,7 +191,8 @@ rewrite (expected_square (label_probability_sum ε)) => [|i].
   apply: eq_bigr => i _; rewrite responseE // cross_entropy_matrix_variance mulr_sumr.
   by apply: eq_bigr => j _; rewrite /Y exprMn mulrCA.
 rewrite /Y; under eq_bigr do rewrite mulrCA mulrBr.
-by rewrite -mulr_sumr sumrB -mulr_suml label_probability_sum mul1r subrr mulr0.
+rewrite -mulr_sumr sumrB -[X in _ * (_ - X)]mulr_suml.
+by rewrite label_probability_sum mul1r subrr mulr0.
 Qed.
 
 (* Eq. (51): the mean of N independent draws of all labels. *)
@@ -216,7 +217,7 @@ have N0 : N.+1%:R != 0 :> R by rewrite pnatr_eq0.
 pose Y (s : 'I_N.+1) a := N.+1%:R^-1 * (dot (drawn_step a) v - μ).
 transitivity (expected (fun=> P) (fun draws => (\sum_s Y s (draws s)) ^+ 2)).
   apply: eq_bigr => draws _; congr (_ * _ ^+ 2).
-  rewrite -mulr_sumr sumrB sumr_const card_ord mulrBr -[μ *+ _]mulr_natl.
+  rewrite -mulr_sumr sumrB [X in _ - X]sumr_const card_ord mulrBr -[μ *+ _]mulr_natl.
   by rewrite (mulrA _ _ μ) mulVf // mul1r.
 rewrite (expected_square P_sum) => [|s].
   rewrite -drawn_step_variance /Y sumr_const card_ord -mulr_natl mulr_suml mulr_sumr.
@@ -224,7 +225,7 @@ rewrite (expected_square P_sum) => [|s].
   rewrite mulrCA -[in RHS]mulrA; congr (_ * _).
   by rewrite -mulrA mulVKf // mulrC.
 rewrite /Y; under eq_bigr do rewrite mulrCA mulrBr.
-rewrite -mulr_sumr sumrB -mulr_suml P_sum // mul1r.
+rewrite -mulr_sumr sumrB -[X in _ * (_ - X)]mulr_suml P_sum // mul1r.
 by rewrite -[X in X - _]/(expected (label_probability ε) (fun a => dot (drawn_step a) v))
   expected_drawn_dot subrr mulr0.
 Qed.

@@ -139,8 +139,8 @@ def host_devices(n: int) -> None:
 
     XLA cuts a loop by the number of its threads, and compiles a program for one device unlike one
     for several, both to other last bits. With ``THREADS`` on any machine, and never one device,
-    a result has the same bits on up to ``THREADS`` cores: docs/determinism.md. Linux is asked not to
-    let threads that are more than the cores interrupt one another at every turn.
+    a result has the same bits on up to ``THREADS`` cores: docs/determinism.md. Linux is asked not
+    to let threads that are more than the cores interrupt one another at every turn.
     """
     os.environ["PJRT_NPROC"] = str(THREADS)
     with contextlib.suppress(AttributeError, OSError):  # another system, or not allowed

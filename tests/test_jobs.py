@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from subliminal_toy import files, jobs, records, runs
@@ -268,6 +269,19 @@ def test_more_than_a_day_is_refused_after_the_first_part_unless_it_is_meant(tmp_
     assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match="assembled"):
         job(tmp_path / "a", *[FINE] * 20).run()
+
+
+def test_a_run_that_ends_forgets_compiled_programs(killed, monkeypatch):
+    """So that the memory of a process does not grow with the configs that it runs."""
+    monkeypatch.setattr(jobs.publish, "figures", lambda *_: {})
+    traced = []
+    program = jax.jit(lambda x: traced.append(x) or x)
+    program(1)
+    program(2)
+    assert len(traced) == 1
+    job(killed[-1]).run()
+    program(3)
+    assert len(traced) == 2
 
 
 def test_a_finished_record_of_other_settings_is_named_by_what_differs(killed):
