@@ -57,8 +57,9 @@ class Job:
             try:
                 self._compute(store, status)
             except (UserError, OSError) as error:
-                mistake = isinstance(error, UserError) and not isinstance(error, hosts.HostLost)
-                if not store or (mistake and not store.resumed):
+                mistake = isinstance(error, UserError) and not store.resumed
+                # That of a lost process says --resume, for which an empty store will do.
+                if not isinstance(error, hosts.HostLost) and (mistake or not store):
                     store.forget()
                 raise
         record = records.load(self.out, self.name)

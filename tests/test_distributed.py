@@ -92,7 +92,7 @@ folder, (one, two, three) = Path(sys.argv[1]), map(int, sys.argv[2:])
 alone = start(folder / "alone", 4, folder / "one")
 status = {
     "alone": [os.waitstatus_to_exitcode(os.waitpid(alone, 0)[1])],
-    "other": pair(folder, "other", one, (), 1, "replicates-000004"),
+    "other": pair(folder, "other", one, (), 1, "replicates-000000"),
     "first": pair(folder, "first", two, ["--resume"], 0, "base_models-other_start"),
     "end": pair(folder, "end", three, ["--resume"]),
 }
