@@ -58,7 +58,7 @@ class Job:
                 self._compute(store, status)
             except (UserError, OSError) as error:
                 mistake = isinstance(error, UserError) and not store.resumed
-                # That of a lost process says --resume, for which an empty store will do.
+                # Who lost a process is told to use --resume: the store stays, if only an empty one.
                 if not isinstance(error, hosts.HostLost) and (mistake or not store):
                     store.forget()
                 raise
