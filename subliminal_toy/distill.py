@@ -134,18 +134,22 @@ def _one_step(loss_fn, tx, batch_fn, state, step):
 THREADS = 4
 
 
+def work_in_batches() -> None:
+    """Ask Linux not to let threads, if more than the cores, interrupt one another at every turn."""
+    with contextlib.suppress(AttributeError, OSError):  # another system, or not allowed
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def host_devices(n: int) -> None:
     """Use ``n`` devices of the CPU, at least two; called before JAX computes anything.
 
     XLA cuts a loop by the number of its threads, and compiles a program for one device unlike one
     for several, both to other last bits. With ``THREADS`` on any machine, and never one device,
-    a result has the same bits on up to ``THREADS`` cores: docs/determinism.md. Linux is asked not
-    to let threads that are more than the cores interrupt one another at every turn.
+    a result has the same bits on up to ``THREADS`` cores: docs/determinism.md.
     """
     os.environ["PJRT_NPROC"] = str(THREADS)
-    with contextlib.suppress(AttributeError, OSError):  # another system, or not allowed
-        if os.sched_getscheduler(0) == os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    work_in_batches()
     jax.config.update("jax_num_cpu_devices", max(n, 2))
 
 

@@ -29,11 +29,14 @@ for option, value in CACHE.items():
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
-# As the command line does, for the suite and all that it starts: `distill.host_devices`.
-if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
 install_import_hook("subliminal_toy", "beartype.beartype")
+
+
+def pytest_configure():
+    """As on the command line, for the suite and all that it starts."""
+    from subliminal_toy.distill import work_in_batches
+
+    work_in_batches()
 
 
 @pytest.fixture(scope="module")
