@@ -73,7 +73,9 @@ def experiment(
         index = np.arange(first, min(first + chunk, n))
 
         def compute(_: Mapping[str, Arrays], index: np.ndarray = index) -> Arrays:
-            measures, params = many(train, teacher, students, n, key, data)(index)
+            measures, params = many(train, teacher, students, n, key, data, replicates_per_device)(
+                index
+            )
             arrays = {
                 f"{a}/{name}": array for a, of in measures.items() for name, array in of.items()
             }
