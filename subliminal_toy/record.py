@@ -165,8 +165,8 @@ def check_identity(out: Path, found: Mapping[str, Any], asked: Mapping[str, Any]
     """Raise UserError if what is in ``out`` is not of the run that is asked for."""
     if differ := [key for key, value in asked.items() if found.get(key) != value]:
         raise UserError(
-            f"{out} holds a run with other settings ({', '.join(differ)}): resume it with those, or "
-            "choose another --out."
+            f"{out} holds a run with other settings ({', '.join(differ)}): resume it with "
+            "those, or choose another --out."
         )
 
 
