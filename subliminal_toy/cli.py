@@ -144,7 +144,7 @@ class Reproduce:
         if not self.options.quiet:
             console.show_claims({name: record.judgements for name, record in records.items()})
             if left_out:
-                ids = ", ".join(left_out)
+                ids = ", ".join(dict.fromkeys(left_out))
                 console.say(f"Left out, since they need more replicates (--preset paper): {ids}.")
             console.say(f"Page: {out / 'index.html'}")
         if self.open:
