@@ -79,7 +79,7 @@ def experiment(
             arrays = {
                 f"{a}/{name}": array for a, of in measures.items() for name, array in of.items()
             }
-            if config.keep_params and index[0] == 0:
+            if index[0] == 0:
                 for arm, tree in params.items():
                     arrays |= {
                         k: leaf[:KEPT] for k, leaf in named_leaves(tree, f"params/{arm}").items()
