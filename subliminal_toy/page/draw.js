@@ -85,7 +85,7 @@ function asImage(strokes) {
   const cards = ["teacher", "left", "right"].map(find);
   const canvas = find("paper");
   const pen = canvas.getContext("2d");
-  let [strokes, drawing, waiting, again] = [[], false, false, false];
+  let [strokes, drawing, waiting, next] = [[], false, false, null];
 
   function paint(image) {
     const context = find("seen").getContext("2d");
@@ -101,7 +101,7 @@ function asImage(strokes) {
   // to those who do not see the bars.
   async function read(aloud) {
     if (waiting) {
-      again = true;
+      next = next || aloud;
       return;
     }
     waiting = true;
@@ -118,10 +118,10 @@ function asImage(strokes) {
     });
     if (aloud) find("said").textContent = strokes.length ? words.join(" ") : "Nothing is drawn.";
     waiting = false;
-    if (again) {
-      again = false;
-      read(aloud);
-    }
+    if (next === null) return;
+    const nextAloud = next;
+    next = null;
+    read(nextAloud);
   }
 
   function clear() {
