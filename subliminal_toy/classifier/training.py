@@ -36,7 +36,7 @@ from subliminal_toy.classifier.rows import (
     optimiser,
 )
 from subliminal_toy.data import N_CLASSES, Dataset
-from subliminal_toy.distill import cross_entropy, ensemble, fit, on_every_device, snapshots
+from subliminal_toy.distill import cross_entropy, ensemble, fit, snapshots
 from subliminal_toy.explain.geometry import subtract
 from subliminal_toy.models import ARCHITECTURES, LAWS, Network, Params, layer_names, map_layers
 
@@ -237,6 +237,7 @@ def many(
     n_replicates: int,
     key: Key[Array, ""],
     data: Dataset,
+    replicates_per_device: int | None = None,
 ) -> Callable[..., Any]:
     """Return ``function(students, replicate, *own)``, compiled for many of ``n_replicates``.
 
@@ -244,9 +245,9 @@ def many(
     replicates. Tables that differ in ``NUMBERS`` only share one program.
     """
     rows = without_numbers(teacher), tuple(map(without_numbers, students))
-    arrays = on_every_device(tuple(data[1:]))
-    shared = (key, jnp.int32(n_replicates), numbers_of(teacher, students), arrays)
-    return partial(_program(function, *rows, data.image_shape), shared)
+    shared = (key, jnp.int32(n_replicates), numbers_of(teacher, students), tuple(data[1:]))
+    program = _program(function, *rows, data.image_shape, replicates_per_device)
+    return partial(program, shared)
 
 
 @lru_cache(maxsize=64)
@@ -255,8 +256,9 @@ def _program(
     teacher: Teacher,
     students: tuple[Student, ...],
     image_shape: tuple[int, int],
+    replicates_per_device: int | None,
 ) -> Callable:
     def one(shared, index, *own):
         return function(students, replicate(teacher, image_shape, shared, index), *own)
 
-    return ensemble(one, n_shared=1)
+    return ensemble(one, 1, replicates_per_device)
