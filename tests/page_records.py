@@ -3,14 +3,14 @@
 from contextlib import contextmanager
 from pathlib import Path
 
-from subliminal_toy import page, record
+from subliminal_toy import experiments, page
 
 ROOT = Path(__file__).parents[1]
 
 
 def committed(*names):
-    """Load records from ``figures/``, by the folders that the pages name."""
-    return {f"figures/{name}": record.load(ROOT / "figures" / name) for name in names}
+    """Load records from ``figures/``, by their names."""
+    return {name: experiments.load(ROOT / "figures" / name) for name in names}
 
 
 def written(records, folder):

@@ -78,13 +78,13 @@ def test_texts_never_become_markup(records, monkeypatch):
     monkeypatch.setattr(report, "limits", (hostile,))
     finding = report.Finding(hostile, hostile)
     monkeypatch.setattr(report, "findings", lambda records: [finding])
-    for text in page.pages({"a<b": records["figures/live"]}).values():
+    for text in page.pages({"a<b": records["live"]}).values():
         assert "<img src=x" not in text and "a<b" not in text
         assert "&lt;img src=x onerror=alert(1)&gt; &amp; <em>so</em>" in text
 
 
 def test_stored_curves_and_the_story_are_those_of_the_record(records):
-    result = records["figures/live"].data
+    result = records["live"].data
     stored = page.live(records, data.load("digits"))["stored"]
     assert stored["steps"][0] == 0 and stored["steps"][-1] == 1_500
     for start, arm in (("same", "student_aux"), ("other", "cross_aux")):
@@ -97,7 +97,7 @@ def test_stored_curves_and_the_story_are_those_of_the_record(records):
     ends = [np.array(stored[start]["accuracy"])[:, -1] for start in ("same", "other")]
     assert ends[0].mean() > 0.6 and ends[1].mean() < 0.15
     # The story is that of the record with most replicates: MNIST's hundred.
-    mnist = records["figures/mnist"].data.accuracy
+    mnist = records["mnist"].data.accuracy
     text = re.sub(r"<[^>]*>|\s+", " ", page.pages(records)["index.html"])
     for who, arm in (
         ("Teacher saw digits and their labels", "teacher"),
@@ -110,9 +110,9 @@ def test_stored_curves_and_the_story_are_those_of_the_record(records):
 
 
 def test_a_record_of_another_training_has_no_curves_here(records):
-    assert page.is_live(records["figures/live"])
-    assert not any(page.is_live(records[f"figures/{name}"]) for name in ("mnist", "theorem"))
-    alone = {"figures/mnist": records["figures/mnist"]}
+    assert page.is_live(records["live"])
+    assert not any(page.is_live(records[name]) for name in ("mnist", "theorem"))
+    alone = {"mnist": records["mnist"]}
     assert page.live(alone, data.load("digits"))["stored"] is None
 
 
@@ -124,8 +124,11 @@ def test_every_claim_has_its_row_and_every_record_its_figures_and_provenance(
         expected = report.claims_rows(records)
         assert rows.count() == len(expected) > 3
         for shown, row in zip(rows.all_text_contents(), expected, strict=True):
-            for part in (row.id, row.sentence, row.measured, row.criterion, row.verdict):
+            for part in (row.measured, row.setting, row.fixed, row.verdict, row.reason):
                 assert part in shown
+        for row in expected:
+            head = index.locator(f"th#{row.id}")
+            assert row.sentence in head.text_content() and row.criterion in head.text_content()
         met = sum(row.verdict in ("reproduced", "held") for row in expected)
         tested = sum(row.verdict != "not tested" for row in expected)
         assert f"{met} of {tested} rules" in index.locator("#claims > p").inner_text().replace(

@@ -46,7 +46,7 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["anchor"] = lambda name: re.sub(r"\W+", "-", name)
+    environment.filters["anchor"] = lambda path: re.sub(r"\W+", "-", path.removesuffix(".svg"))
     environment.filters["emphasised"] = lambda text: Markup(
         re.sub(r"\*(\w+)\*", r"<em>\1</em>", str(escape(text)))
     )
@@ -56,7 +56,9 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
         "version": __version__,
     }
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
-    rows = report.claims_rows(records)
+    rows, claims = report.claims_rows(records), {}
+    for row in rows:
+        claims.setdefault(row.id, []).append(row)
     digits = data.load("digits")
     return {
         "index.html": environment.get_template("index.html").render(
@@ -64,7 +66,7 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
             n_test=len(digits.test_labels),
             story=_story(records),
             limits=report.limits,
-            rows=rows,
+            claims=claims.values(),
             n_tested=sum(row.verdict != "not tested" for row in rows),
             n_met=sum(row.verdict in ("reproduced", "held") for row in rows),
         ),
