@@ -26,8 +26,8 @@ INK = np.array(list("0123456789abcdefg"))
 """One character for each of the 17 shades of a pixel."""
 ARMS = {"teacher": "teacher", "same": "student_aux", "other": "cross_aux"}
 """Networks of the page, and the arms that are the same in a record."""
-CURVES = {"accuracy": "accuracy", "loss": "imitation_loss", "progress": "progress"}
-"""What the page draws on steps, and the variable that is the same in a record."""
+CURVES = ("accuracy", "imitation_loss", "progress")
+"""What the page draws on steps, as in a record."""
 LEAST_SCALE = 0.7
 """Figures are shown at this part of their size at least, so that labels stay legible."""
 
@@ -56,9 +56,7 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
         "version": __version__,
     }
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
-    rows, claims = report.claims_rows(records), {}
-    for row in rows:
-        claims.setdefault(row.id, []).append(row)
+    rows = report.claims_rows(records)
     digits = data.load("digits")
     return {
         "index.html": environment.get_template("index.html").render(
@@ -66,9 +64,10 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
             n_test=len(digits.test_labels),
             story=_story(records),
             limits=report.limits,
-            claims=claims.values(),
-            n_tested=sum(row.verdict != "not tested" for row in rows),
-            n_met=sum(row.verdict in ("reproduced", "held") for row in rows),
+            claims=[
+                [row for row in rows if row.id == id] for id in dict.fromkeys(r.id for r in rows)
+            ],
+            verdicts=[row.verdict for row in rows if row.verdict != "not tested"],
         ),
         "evidence.html": environment.get_template("evidence.html").render(
             records=records,
@@ -117,16 +116,11 @@ def _measured(result: xr.Dataset, name: str, arm: str) -> xr.DataArray:
 
 def _curves(result: xr.Dataset) -> dict[str, Any]:
     """Return the steps, and of each student its curves, a list for every replicate."""
-    curves: dict[str, Any] = {
-        "steps": _measured(result, "accuracy", ARMS["same"]).step.values.tolist()
-    }
+    curves: dict[str, Any] = {}
     for start in ("same", "other"):
-        curves[start] = {
-            name: [
-                [float(f"{y:.4g}") for y in ys] for ys in _measured(result, v, ARMS[start]).values
-            ]
-            for name, v in CURVES.items()
-        }
+        measured = {name: _measured(result, name, ARMS[start]) for name in CURVES}
+        curves["steps"] = measured["accuracy"].step.values.tolist()
+        curves[start] = {k: v.values.astype(float).round(6).tolist() for k, v in measured.items()}
     return curves
 
 
@@ -138,13 +132,8 @@ def _story(records: Mapping[str, Record]) -> dict[str, Any]:
         return {}
     result = max(results, key=lambda result: result.sizes["replicate"])
     means = {k: _measured(result, "accuracy", a)[:, -1].mean().item() for k, a in ARMS.items()}
-    n_aux = int(result.n_aux.sel(arm=ARMS["same"]))
-    return {
-        "n": result.sizes["replicate"],
-        "n_aux": n_aux,
-        "data": result.attrs["dataset"],
-        **means,
-    }
+    n, n_aux = result.sizes["replicate"], int(result.n_aux.sel(arm=ARMS["same"]))
+    return {"n": n, "n_aux": n_aux, "data": result.attrs["dataset"]} | means
 
 
 def _figures(record: Record) -> dict[str, dict[str, Any]]:

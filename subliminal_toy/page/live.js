@@ -327,7 +327,7 @@ function measure(run) {
     students: run.students.map((student) => {
       const z = outputs(net, student.params, measured, N_MEASURED);
       const { loss } = kl(net, z, targets, N_MEASURED);
-      return { ...tested(run, student), loss, progress: progress(net, student, teacher) };
+      return { ...tested(run, student), imitation_loss: loss, progress: progress(net, student, teacher) };
     }),
   };
 }

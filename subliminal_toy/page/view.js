@@ -110,7 +110,7 @@
   const BOX = { left: 48, right: 298, top: 8, bottom: 168 };
   const CURVES = {
     accuracy: { low: 0, high: 1, ticks: [0, 0.5, 1], text: percent, scale: (y) => y },
-    loss: { low: -4, high: 0, ticks: [-4, -2, 0], text: (v) => String(10 ** v),
+    imitation_loss: { low: -4, high: 0, ticks: [-4, -2, 0], text: (v) => String(10 ** v),
       scale: (y) => Math.log10(Math.max(y, 1e-9)) },
     progress: { low: 0, high: 1, ticks: [0, 0.5, 1], text: String, scale: (y) => y },
   };
