@@ -77,6 +77,7 @@
 
   // What a network takes the digit under the pointer for.
   function pointAt(side, event) {
+    if (!latest) return;
     const box = event.target.getBoundingClientRect();
     const place = (along, length) =>
       Math.min(Math.max(Math.floor((COLUMNS * along) / length), 0), COLUMNS - 1);
