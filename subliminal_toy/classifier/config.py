@@ -8,7 +8,7 @@ from msgspec import Meta
 from subliminal_toy.errors import Positive, check, require
 
 Epochs = Annotated[int, Meta(ge=1, le=1_000)]
-FREE = ("arms", "data", "n_replicates", "keep_params")
+FREE = ("arms", "data", "n_replicates")
 """What can be set where the table of arms decides all else."""
 
 
@@ -50,8 +50,6 @@ class ClassifierConfig:
         tuple[Annotated[int, Meta(ge=0, le=2**31 - 1)], ...], Meta(max_length=64)
     ] = ()
     """Numbers of steps after which students are measured, besides the end."""
-    keep_params: bool = False
-    """Keep the parameters of the first three replicates' networks in the record."""
 
     def __post_init__(self):
         """Raise UserError for a value that breaks the bound beside its field."""
@@ -76,9 +74,8 @@ class ClassifierConfig:
             require(left_alone, field.name, f"left alone with the arms {self.arms}", value)
 
     def follows(self, preset: str) -> bool:
-        """Whether nothing but the number of replicates and what is kept differs from a preset."""
-        kept = {name: getattr(self, name) for name in ("n_replicates", "keep_params")}
-        return self == replace(PRESETS[preset], **kept)
+        """Whether nothing but the number of replicates differs from a preset."""
+        return self == replace(PRESETS[preset], n_replicates=self.n_replicates)
 
 
 # The quick preset's numbers of epochs were chosen on seed 100 (4 replicates); records use seed 0.

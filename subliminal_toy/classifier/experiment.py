@@ -59,9 +59,7 @@ def experiment(
     replicates_per_device: int | None = None,
 ) -> Experiment:
     """Return the experiment of a config."""
-    made = of_table(
-        *table(config), config.n_replicates, key, data, replicates_per_device, config.keep_params
-    )
+    made = of_table(*table(config), config.n_replicates, key, data, replicates_per_device)
 
     def assemble(finished: Mapping[str, Arrays]) -> Result:
         result = made.assemble(finished)
@@ -78,7 +76,6 @@ def of_table(
     key: Key[Array, ""],
     data: Dataset,
     replicates_per_device: int | None = None,
-    keep_params: bool = False,
 ) -> Experiment:
     """Return the experiment of any table of students of one teacher.
 
@@ -107,7 +104,7 @@ def of_table(
         return _by_name(measures) | kept(params, index)
 
     def kept(params: Mapping[str, Params], index: np.ndarray) -> Arrays:
-        if not keep_params or index[0] > 0:
+        if index[0] > 0:
             return {}
         named = [named_leaves(tree, f"params/{arm}") for arm, tree in params.items()]
         return {name: leaf[:KEPT] for leaves in named for name, leaf in leaves.items()}
@@ -128,8 +125,7 @@ def of_table(
             parts.append(Part(name, passes * group[0].n_batches, compute))
 
     def assemble(finished: Mapping[str, Arrays]) -> Result:
-        result = _assemble(teacher, students, data, [finished[part.name] for part in parts])
-        return result if keep_params else Result(result.data, {})
+        return _assemble(teacher, students, data, [finished[part.name] for part in parts])
 
     return Experiment(parts, assemble)
 
