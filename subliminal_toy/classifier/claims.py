@@ -260,7 +260,9 @@ CLAIMS = (
                 fewest=8,
             ),
             Condition(
-                "without a random direction − free", minus_free(WITHOUT_RANDOM), Within(-0.05, 0.05),
+                "without a random direction − free",
+                minus_free(WITHOUT_RANDOM),
+                Within(-0.05, 0.05),
                 fewest=8,
             ),
             Condition(
@@ -300,7 +302,7 @@ CLAIMS = (
         applies=is_explaining,
         commits=FROZEN,
     ),
-)  # fmt: skip
+)
 
 
 def estimates(data: xr.Dataset) -> Iterator[Row]:
@@ -354,7 +356,11 @@ def of_the_explanation(data: xr.Dataset) -> Iterator[Row]:
     for name, fit in fits.items():
         yield Row("R² of the accuracy on what was left out", name, fit.r2())
     for level, error in fits["progress"].errors().items():
-        yield Row("root mean square error of a level", level, Estimate(error, np.nan, np.nan, 0))
+        yield Row(
+            "root mean square error of a level",
+            level,
+            Estimate(error, np.nan, np.nan, students.sizes["replicate"]),
+        )
     squared = "squared correlation of accuracy and progress between replicates"
     yield Row(squared, "each student at each step", between_replicates(students))
     plain = (

@@ -74,8 +74,8 @@ def levels(row: xr.Dataset, factor: str) -> np.ndarray:
 def left_out(data: xr.Dataset, predictor: str, factors: Sequence[str] = ()) -> Fit:
     """Fit accuracy on a predictor; leave out each level of each factor, and the scored replicate.
 
-    ``data`` is a result of which all arms are taken; without ``factors`` the replicate alone is left
-    out. A factor of one level leaves nothing to fit on and is passed over.
+    All arms of ``data`` are taken; without ``factors`` the replicate alone is left out. A factor of
+    one level leaves nothing to fit on and is passed over.
     """
     row = points(data)
     x, y, replicate = (row[name].values for name in (predictor, "accuracy", "replicate"))

@@ -44,7 +44,7 @@ for all epochs. The paper's noise has 188 MB, the logits on it 3 MB; 64 replicat
 N_MEASURED = 2_048
 """Inputs on which a trained student's imitation loss is measured."""
 PREDICTION_STEPS = 15
-"""Steps k of conjugate gradients; how it was chosen, as ``SOFTMAX_AT``: docs/explain-settings.md."""
+"""Steps k of conjugate gradients. How k and the next were chosen: docs/explain-settings.md."""
 SOFTMAX_AT: Literal["start", "teacher"] = "start"
 """Where the softmax of the prediction's metric is taken."""
 

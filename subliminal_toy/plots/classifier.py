@@ -1,4 +1,4 @@
-"""The classifier learned from noise: accuracy by arm, and how much is learned, why, and predicted."""
+"""The classifier learned from noise: accuracy by arm, and how much is learned, and why."""
 
 import numpy as np
 import xarray as xr
