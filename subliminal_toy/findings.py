@@ -1,7 +1,7 @@
 """What the records say, in sentences: every number is an estimate of a record's ``summary.json``."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from subliminal_toy.experiments import EXPERIMENTS

@@ -3,7 +3,6 @@
 Every number comes from the estimates of a record, those of its ``summary.json``.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
