@@ -1,26 +1,20 @@
 """Many replicates of a table of arms, in parts, and their result."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import partial
-from typing import Any
+from functools import cache, partial
 
 import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
 
-from subliminal_toy.classifier.arms import (
-    TEACHER,
-    UNTRAINED,
-    Student,
-    Teacher,
-    published_experiment,
-)
+from subliminal_toy.classifier import training
+from subliminal_toy.classifier.arms import TEACHER, UNTRAINED, Student, Teacher, table
 from subliminal_toy.classifier.config import ClassifierConfig
-from subliminal_toy.classifier.training import many, train
 from subliminal_toy.data import Dataset
-from subliminal_toy.models import named_leaves
+from subliminal_toy.distill import ensemble
+from subliminal_toy.models import Params, from_named_leaves, named_leaves
 from subliminal_toy.record import Arrays, Experiment, Part, Result
 
 AT_ONCE = 4
@@ -34,15 +28,28 @@ MEASURES = {
     "accuracy": "fraction of test images classified rightly through the network's own class head",
     "teacher_head_accuracy": "the same through the teacher's class head",
     "ceiling": "that of the teacher's hidden layers under the class head of the network's start",
-    "imitation_loss": "student's own loss against its teacher on its own inputs (KL: nats); of the "
-    "untrained network and the teacher, the first student's",
+    "imitation_loss": "student's own loss against its teacher on its own inputs (KL: nats)",
     "progress": "displacement of the hidden layers along the teacher's, in units of the teacher's",
     "cosine": "cosine of the two displacements of the hidden layers",
     "length": "Euclidean length of the displacement of the hidden layers",
     "diverged": "1 if a parameter or the imitation loss is not a finite number",
 }
-"""What is measured of every arm, by replicate, arm and step."""
-FIRST_LOSS = "the imitation loss at the start"
+"""What is measured by replicate, arm and step."""
+ONCE = {
+    "first_loss": "the imitation loss at the start",
+    "predicted": "accuracy of the network that is predicted before the student is trained",
+}
+"""What is measured by replicate and arm."""
+
+COORDINATES = (
+    "imitates", "n_aux", "start", "distance", "inputs", "n_inputs", "fresh", "input_scale", "loss",
+    "loss_scale", "temperature", "optimiser", "learning_rate", "weight_decay", "update", "along",
+    "batch_size", "epochs",
+)  # fmt: skip
+"""Fields of the rows that are coordinates of a result: texts, or numbers."""
+
+program = cache(ensemble)
+"""One compiled function for all experiments of a process."""
 
 
 def experiment(
@@ -51,92 +58,133 @@ def experiment(
     data: Dataset,
     replicates_per_device: int | None = None,
 ) -> Experiment:
-    """Return the experiment of a config.
+    """Return the experiment of a config."""
+    made = of_table(*table(config), config.n_replicates, key, data, replicates_per_device)
 
-    Variables of the result have the axes ``replicate``, ``arm`` and ``step`` (numbers of training
-    steps; not a number where an arm is not measured; ``final_step`` is each arm's end). Arms are
-    the untrained network, the teacher and the students, by name; the fields of their rows are
-    coordinates. Replicate i does not depend on the number of replicates, except that the last
-    one's other initialisation is the first one's.
+    def assemble(finished: Mapping[str, Arrays]) -> Result:
+        result = made.assemble(finished)
+        result.data.attrs["published"] = int(config.follows("paper"))
+        return result
+
+    return Experiment(made.parts, assemble)
+
+
+def of_table(
+    teacher: Teacher,
+    students: Sequence[Student],
+    n_replicates: int,
+    key: Key[Array, ""],
+    data: Dataset,
+    replicates_per_device: int | None = None,
+) -> Experiment:
+    """Return the experiment of any table of students of one teacher.
+
+    Variables of the result have the axes ``replicate``, ``arm`` and ``step``, a number of training
+    steps; not a number where an arm is not measured; ``final_step`` is each arm's end. Arms are the
+    untrained network, the teacher and the students, by name; the fields of their rows are
+    coordinates. Replicate i does not depend on ``n_replicates``, except that the last one's other
+    initialisation is the first one's.
     """
-    teacher, students = published_experiment(config)
+    run = training.Run(teacher, key, n_replicates, tuple(data[1:]))
+    like = jax.eval_shape(training.network(teacher, data.image_shape).init, key)
+    groups = training.together(students)
+
+    def train_teachers(index: np.ndarray, _: Mapping[str, Arrays]) -> Arrays:
+        measures, params = program(training.teachers, 1, replicates_per_device)(run, index)
+        # The students' parts read them.
+        whole = named_leaves(params[TEACHER], f"params/{TEACHER}")
+        return _by_name(measures) | kept(params, index) | whole
+
+    def train_students(
+        index: np.ndarray, group: tuple[Student, ...], part: str, finished: Mapping[str, Arrays]
+    ) -> Arrays:
+        taught = from_named_leaves(finished[part], f"params/{TEACHER}", like)
+        train = program(training.students, 2, replicates_per_device)
+        measures, params = train(run, group, index, taught)
+        return _by_name(measures) | kept(params, index)
+
+    def kept(params: Mapping[str, Params], index: np.ndarray) -> Arrays:
+        if index[0] > 0:
+            return {}
+        named = [named_leaves(tree, f"params/{arm}") for arm, tree in params.items()]
+        return {name: leaf[:KEPT] for leaves in named for name, leaf in leaves.items()}
+
+    parts = []
+    on_a_device = replicates_per_device or (1 if jax.default_backend() == "cpu" else 64)
+    at_once = max(AT_ONCE, on_a_device * jax.device_count())
+    for first in range(0, n_replicates, at_once):
+        index = np.arange(first, min(first + at_once, n_replicates))
+        which = f"replicates {first + 1} to {index[-1] + 1}"
+        teachers = f"teachers, {which}"
+        parts.append(Part(teachers, _final_step(teacher, data), partial(train_teachers, index)))
+        for number, group in enumerate(groups, 1):
+            n_predicted = sum(s.predicted for s in group)
+            passes = len(group) * group[0].epochs + n_predicted * training.PREDICTION_STEPS
+            name = f"students {number} of {len(groups)}, {which}"
+            compute = partial(train_students, index, group, teachers)
+            parts.append(Part(name, passes * group[0].n_batches, compute))
+
+    def assemble(finished: Mapping[str, Arrays]) -> Result:
+        return _assemble(teacher, students, data, [finished[part.name] for part in parts])
+
+    return Experiment(parts, assemble)
+
+
+def _by_name(measures: Mapping[str, Mapping[str, np.ndarray]]) -> Arrays:
+    return {f"{arm}/{name}": a for arm, arrays in measures.items() for name, a in arrays.items()}
+
+
+def _final_step(teacher: Teacher, data: Dataset) -> int:
+    return teacher.epochs * -(-len(data.train_images) // teacher.batch_size)
+
+
+def _assemble(
+    teacher: Teacher, students: Sequence[Student], data: Dataset, parts: Sequence[Arrays]
+) -> Result:
+    chunks = defaultdict(list)
+    for name, array in (item for part in parts for item in part.items()):
+        chunks[name].append(array)
+    arrays = {name: np.concatenate(chunk) for name, chunk in chunks.items()}
+    prefix = "params/"
+    named = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    params = {name: leaf[:KEPT] for name, leaf in named.items()}
+
+    measured_at = {UNTRAINED: (0,), TEACHER: (_final_step(teacher, data),)}
+    measured_at |= {student.name: student.measured_at for student in students}
+    steps = sorted({step for own in measured_at.values() for step in own})
+    n_replicates = len(arrays[f"{TEACHER}/accuracy"])
+    variables = {}
+    for name, meaning in MEASURES.items():
+        values = np.full((n_replicates, len(measured_at), len(steps)), np.nan, np.float32)
+        for number, (arm, own) in enumerate(measured_at.items()):
+            if (array := arrays.get(f"{arm}/{name}")) is not None:
+                values[:, number, np.searchsorted(steps, own)] = array.reshape(n_replicates, -1)
+        variables[name] = ("replicate", "arm", "step"), values, {"long_name": meaning}
+    for name, meaning in ONCE.items():
+        missing = np.full(n_replicates, np.nan, np.float32)
+        values = np.stack([arrays.get(f"{arm}/{name}", missing) for arm in measured_at], 1)
+        variables[name] = ("replicate", "arm"), values, {"long_name": meaning}
+    images = {"long_name": "the first test images, pixels in [−1, 1]"}
+    variables["test_images"] = ("image", "height", "width"), data.test_images[:N_IMAGES], images
+
+    coordinates = {"arm": list(measured_at), "step": steps}
+    coordinates["final_step"] = "arm", [own[-1] for own in measured_at.values()]
+    coordinates["network"] = "arm", [teacher.architecture] * len(measured_at)
+    for field in COORDINATES:
+        values = [getattr(row, field, None) for row in (None, teacher, *students)]
+        if any(isinstance(value, str | tuple) for value in values):
+            texts = [" ".join(v) if isinstance(v, tuple) else v or "" for v in values]
+            coordinates[field] = "arm", texts
+        else:
+            coordinates[field] = "arm", [np.nan if v is None else float(v) for v in values]
+    coordinates["n_aux"] = (
+        "arm",
+        [teacher.n_aux if np.isnan(n) else n for n in coordinates["n_aux"][1]],
+    )
     attributes = {
         "dataset": data.name,
         "architecture": teacher.architecture,
         "hidden_sizes": teacher.hidden_sizes,
-        "published": int(config.follows("paper")),
+        "published": 0,
     }
-    on_a_device = replicates_per_device or (1 if jax.default_backend() == "cpu" else 64)
-    chunk, n = max(AT_ONCE, on_a_device * jax.device_count()), config.n_replicates
-    parts = []
-    for first in range(0, n, chunk):
-        index = np.arange(first, min(first + chunk, n))
-
-        def compute(_: Mapping[str, Arrays], index: np.ndarray = index) -> Arrays:
-            measures, params = many(train, teacher, students, n, key, data, replicates_per_device)(
-                index
-            )
-            arrays = {
-                f"{a}/{name}": array for a, of in measures.items() for name, array in of.items()
-            }
-            if index[0] == 0:
-                for arm, tree in params.items():
-                    arrays |= {
-                        k: leaf[:KEPT] for k, leaf in named_leaves(tree, f"params/{arm}").items()
-                    }
-            return arrays
-
-        parts.append(Part(f"replicates {first + 1} to {index[-1] + 1}", len(index), compute))
-    return Experiment(parts, partial(_assemble, teacher, students, data, attributes))
-
-
-def _assemble(
-    teacher: Teacher,
-    students: Sequence[Student],
-    data: Dataset,
-    attributes: Mapping[str, Any],
-    finished: Mapping[str, Arrays],
-) -> Result:
-    parts = list(finished.values())
-    arrays = {
-        name: np.concatenate([part[name] for part in parts])
-        for name in parts[0]
-        if not name.startswith("params/")
-    }
-    n_batches = -(-len(data.train_images) // teacher.batch_size)
-    rows = {UNTRAINED: ({}, (0,)), TEACHER: (asdict(teacher), (teacher.epochs * n_batches,))}
-    rows |= {student.name: (asdict(student), student.measured_at) for student in students}
-    steps = sorted({step for _, measured_at in rows.values() for step in measured_at})
-    shape = len(arrays[f"{TEACHER}/accuracy"]), len(rows), len(steps)
-    variables = {}
-    for name, meaning in MEASURES.items():
-        values = np.full(shape, np.nan, np.float32)
-        for number, (arm, (_, measured_at)) in enumerate(rows.items()):
-            measured = arrays[f"{arm}/{name}"].reshape(shape[0], -1)
-            values[:, number, np.searchsorted(steps, measured_at)] = measured
-        variables[name] = ("replicate", "arm", "step"), values, {"long_name": meaning}
-    first = [arrays[f"{arm}/first_loss"].reshape(shape[0], -1)[:, -1] for arm in rows]
-    variables["first_loss"] = ("replicate", "arm"), np.stack(first, 1), {"long_name": FIRST_LOSS}
-    variables["test_images"] = (
-        ("image", "height", "width"),
-        data.test_images[:N_IMAGES],
-        {"long_name": "the first test images, pixels in [−1, 1]"},
-    )
-    coordinates: dict[str, Any] = {"arm": list(rows), "step": steps}
-    coordinates["final_step"] = "arm", [measured_at[-1] for _, measured_at in rows.values()]
-    for field in TEXTS:
-        coordinates[field] = "arm", [str(row.get(field, "")) for row, _ in rows.values()]
-    for field in NUMBERS:
-        values = [row.get(field, np.nan) for row, _ in rows.values()]
-        coordinates[field] = "arm", np.array(values, float)
-    result = xr.Dataset(variables, coordinates, attributes)
-    prefix = "params/"
-    params = {k.removeprefix(prefix): v for k, v in parts[0].items() if k.startswith(prefix)}
-    return Result(result, params)
-
-
-TEXTS = ("optimiser", "inputs", "loss", "update", "along", "imitates")
-NUMBERS = (
-    "learning_rate", "weight_decay", "n_aux", "n_inputs", "fresh", "input_scale", "distance",
-    "loss_scale", "temperature", "batch_size", "epochs",
-)  # fmt: skip
+    return Result(xr.Dataset(variables, coordinates, attributes), params)
