@@ -369,10 +369,12 @@ def write_figures(record: "Record", folder: Path) -> None:
 
 def write_pages(records: "Mapping[str, Record]", folder: Path) -> None:
     """Write the pages about records into a folder; their names are their folders in it."""
-    from subliminal_toy import report
+    from subliminal_toy import page
+    from subliminal_toy.record import write
 
     folder.mkdir(parents=True, exist_ok=True)
-    report.write_page(records, folder)
+    for name, html in page.pages(records).items():
+        write(folder / name, html.encode(errors="backslashreplace"))
 
 
 # ---------- arguments ----------

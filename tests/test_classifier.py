@@ -9,6 +9,7 @@ import optax
 import optax.contrib
 import pytest
 import xarray as xr
+from subliminal_toy.classifier.summary import claims, compare, summarize
 
 from subliminal_toy import data, runs, stats
 from subliminal_toy.classifier import training
@@ -24,7 +25,6 @@ from subliminal_toy.classifier.arms import (
 )
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
 from subliminal_toy.classifier.experiment import experiment, of_table
-from subliminal_toy.classifier.summary import claims, compare, summarize
 from subliminal_toy.errors import UserError
 
 KEY = 0

@@ -11,6 +11,8 @@ import page_records
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from subliminal_toy.report.payloads import PAYLOADS
+from subliminal_toy.report.tables import SECTIONS, WORDS, ClaimRow
 
 from subliminal_toy import plots, publish, report, stats
 from subliminal_toy.classifier.arms import PUBLISHED
@@ -19,8 +21,6 @@ from subliminal_toy.errors import UserError
 from subliminal_toy.plots import colours, panels
 from subliminal_toy.plots.classifier import LABELS
 from subliminal_toy.report import documents, tables
-from subliminal_toy.report.payloads import PAYLOADS
-from subliminal_toy.report.tables import SECTIONS, WORDS, ClaimRow
 
 
 @pytest.fixture(scope="module")

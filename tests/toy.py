@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from subliminal_toy import cli, experiments, plots, report
+from subliminal_toy import cli, experiments, page, plots
 from subliminal_toy.claims import Claim, Condition, Lower, Row
 from subliminal_toy.distill import ensemble
 from subliminal_toy.errors import check
@@ -78,8 +78,8 @@ def above(bound):
 
 
 CLAIMS = (
-    Claim("Y1", "x is large", "section 1", above(0)),
-    Claim("Y2", "x is very large", "section 2", above(9), kind="prediction"),
+    Claim("Y1", "x is large", "section 1", above(0.0)),
+    Claim("Y2", "x is very large", "section 2", above(9.0), kind="prediction"),
 )
 
 
@@ -92,7 +92,7 @@ def register(patch):
     patch.setitem(experiments.REPRODUCE, "quick", runs)
     patch.setattr(cli, "QUICK_CLAIMS", frozenset({"Y1"}))
     patch.setitem(plots.FIGURES, "toy", {"values": draw})
-    patch.setattr(report, "write_page", lambda records, out: (out / "index.html").write_text("p"))
+    patch.setattr(page, "pages", lambda records: {"index.html": " ".join(records)})
     for name in ("toy.experiment", "toy.claims"):
         patch.setitem(sys.modules, name, sys.modules[__name__])
 
