@@ -144,7 +144,7 @@ class Reproduce:
         if not self.options.quiet:
             console.show_claims({name: record.judgements for name, record in records.items()})
             if left_out:
-                ids = ", ".join(left_out)
+                ids = ", ".join(dict.fromkeys(left_out))
                 console.say(f"Left out, since they need more replicates (--preset paper): {ids}.")
             console.say(f"Page: {out / 'index.html'}")
         if self.open:
@@ -260,6 +260,9 @@ def execute(jobs: Mapping[str, Job], out: Path, options: Options) -> "dict[str, 
         sentence = f"Interrupted; finished parts are kept. Continue with: {command}"
         console.fail(sentence, INTERRUPTED)
     except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() > 1:
+            sentence = "Another process was lost; start all again with --resume. JAX says:"
+            console.fail(f"{sentence} {str(error).splitlines()[0]}", FAILED)
         if "RESOURCE_EXHAUSTED" in str(error):
             raise UserError("The memory is too small: lower --replicates-per-device.") from error
         raise

@@ -1,9 +1,9 @@
-"""A model of the language: how it is made, asked, read, and how it writes; each for one model.
+"""A model of the language: how it is made, asked, and how it writes; each for one model.
 
 Parameters are one flat vector, so that displacements are vectors and parts of a run plain arrays.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -71,8 +71,8 @@ def layers(model: Model, *names: str) -> Bool[np.ndarray, " params"]:
     ])  # fmt: skip
 
 
-BODY = ("blocks", "ln")
-"""Layers between the embeddings and the head."""
+EVERY, BODY = ("",), ("blocks", "ln")
+"""All layers, and those between the embeddings and the head."""
 
 
 def answer_logits(
@@ -213,13 +213,3 @@ def write(
         prompts, keys = prompts[rows], keys[rows]
     batches = prompts.reshape(-1, size, prompts.shape[1]), keys.reshape(-1, size)
     return jax.lax.map(batch, batches).reshape(-1, MAX_LIST)[:n]
-
-
-def drift(
-    model: Model, texts: Sequence[tuple[Array, Array]], base: Vector, params: Vector
-) -> Float[Array, " texts"]:
-    """Return the mean KL(base ‖ model) per token that counts, in nats, on each of some texts.
-
-    A text is token rows and their weights, see ``token_kl``.
-    """
-    return jnp.stack([token_kl(model, params, base, *text) for text in texts])
