@@ -10,7 +10,7 @@ const N_MEASURED = 256; // inputs on which the imitation loss is measured
 // ---------- random numbers ----------
 
 // Streams of one seed; nothing that a stream gives depends on how much another was used.
-const STREAMS = { own: 1, other: 2, perturbation: 3, order: 4, inputs: 5, measured: 6 };
+const STREAMS = { teacher: 1, other: 2, perturbation: 3, order: 4, inputs: 5, measured: 6 };
 
 // Words of 32 bits: sfc32 of Chris Doty-Humphrey's PractRand.
 function generator(seed, stream) {
@@ -180,12 +180,12 @@ function kl(net, z, targets, n) {
   let loss = 0;
   for (let i = 0; i < n; i++) {
     const [begin, end] = [i * net.nOut + N_CLASSES, (i + 1) * net.nOut];
-    const own = logSoftmax(z, begin, end);
+    const students = logSoftmax(z, begin, end);
     const teachers = logSoftmax(targets, begin, end);
-    for (let j = 0; j < own.length; j++) {
+    for (let j = 0; j < students.length; j++) {
       const p = Math.exp(teachers[j]);
-      loss += (p * (teachers[j] - own[j])) / n;
-      slope[begin + j] = (Math.exp(own[j]) - p) / n;
+      loss += (p * (teachers[j] - students[j])) / n;
+      slope[begin + j] = (Math.exp(students[j]) - p) / n;
     }
   }
   return { loss, slope };
@@ -201,10 +201,10 @@ function learner(params) {
   };
 }
 
-function adam(of, gradient, rate) {
-  of.steps++;
-  const [c1, c2] = [1 - 0.9 ** of.steps, 1 - 0.999 ** of.steps];
-  const { params, first, second } = of;
+function adam(learning, gradient, rate) {
+  const { params, first, second } = learning;
+  const steps = ++learning.steps;
+  const [c1, c2] = [1 - 0.9 ** steps, 1 - 0.999 ** steps];
   for (let i = 0; i < params.length; i++) {
     const g = gradient[i];
     first[i] = 0.9 * first[i] + 0.1 * g;
@@ -214,10 +214,10 @@ function adam(of, gradient, rate) {
 }
 
 // One step of Adam; `lossOf(outputs)` gives the loss and its slope. Returns the loss before it.
-function train(net, of, inputs, n, rate, lossOf) {
-  const all = forward(net, of.params, inputs, n);
+function train(net, learning, inputs, n, rate, lossOf) {
+  const all = forward(net, learning.params, inputs, n);
   const { loss, slope } = lossOf(all.at(-1));
-  adam(of, backward(net, of.params, all, slope, n), rate);
+  adam(learning, backward(net, learning.params, all, slope, n), rate);
   return loss;
 }
 
@@ -246,7 +246,7 @@ function digits({ images, labels }) {
 
 // The start of a student: its teacher's or another, then moved by the distance σ.
 function startOf(net, seed, { start, distance = 0 }) {
-  const chosen = initial(net, generator(seed, STREAMS[start === "same" ? "own" : "other"]));
+  const chosen = initial(net, generator(seed, STREAMS[start === "same" ? "teacher" : "other"]));
   if (distance === 0) return chosen;
   const independent = initial(net, generator(seed, STREAMS.perturbation));
   const scale = Math.sqrt(1 + distance ** 2);
@@ -254,16 +254,19 @@ function startOf(net, seed, { start, distance = 0 }) {
 }
 
 // A teacher and its students before anything is learned. `students` say their starts; all see the
-// same batches. `protocol` are the numbers that the Python side gives.
-function begin({ data, protocol, seed, nAux, inputs, students }) {
+// same batches. `protocol` are the numbers that the Python side gives. The teacher of the run `keep`
+// stays if it began from the same seed with as many outputs.
+function begin({ data, protocol, seed, nAux, inputs, students, keep = null }) {
   const [training, test] = [digits(data.train), digits(data.test)];
   const net = network([N_PIXELS, ...protocol.hidden, N_CLASSES + nAux]);
   const inputWords = generator(seed, STREAMS.inputs);
   const anyOrder = batches(inputWords, training.n, protocol.batch);
+  const kept = keep && keep.seed === seed && keep.net.size === net.size ? keep : null;
   return {
-    net, protocol, training, test,
-    teacher: learner(initial(net, generator(seed, STREAMS.own))),
-    teacherBatch: batches(generator(seed, STREAMS.order), training.n, protocol.batch),
+    net, protocol, training, test, seed,
+    teacher: kept?.teacher ?? learner(initial(net, generator(seed, STREAMS.teacher))),
+    teacherBatch: kept?.teacherBatch
+      ?? batches(generator(seed, STREAMS.order), training.n, protocol.batch),
     teacherSteps: protocol.epochs * Math.ceil(training.n / protocol.batch),
     students: students.map((student) => learner(startOf(net, seed, student))),
     inputBatch: inputs === "noise"
@@ -293,16 +296,23 @@ function imitate(run) {
     train(net, student, run.seen, n, protocol.studentRate, (z) => kl(net, z, targets, n));
 }
 
-// One number for every test image: 1 if its class output is the largest, else 0.
-function right({ net, test }, { params }) {
-  const z = outputs(net, params, test.images, test.n);
-  return Uint8Array.from(test.labels, (label, i) => {
-    const row = z.subarray(i * net.nOut, i * net.nOut + N_CLASSES);
-    return row.every((value, j) => j === label || value < row[label]);
-  });
+// Probabilities of the ten classes for each of n images.
+function classify(net, { params }, images, n) {
+  const z = outputs(net, params, images, n);
+  return Array.from({ length: n }, (_, i) =>
+    logSoftmax(z, i * net.nOut, i * net.nOut + N_CLASSES).map(Math.exp));
 }
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+// What a network says of every test image (of classes equally likely, none), and its accuracy.
+function tested({ net, test }, learning) {
+  const said = classify(net, learning, test.images, test.n).map((p) => {
+    const most = Math.max(...p);
+    return p.indexOf(most) === p.lastIndexOf(most) ? p.indexOf(most) : -1;
+  });
+  return { said, accuracy: mean(said.map((digit, i) => Number(digit === test.labels[i]))) };
+}
 
 // Everything that the page shows of a run.
 function measure(run) {
@@ -311,23 +321,28 @@ function measure(run) {
   return {
     taught: teacher.steps,
     toTeach: run.teacherSteps,
-    teacher: mean(right(run, teacher)),
+    teacher: tested(run, teacher),
     step: run.students[0].steps,
     seen: run.seen,
     students: run.students.map((student) => {
-      const hits = right(run, student);
       const z = outputs(net, student.params, measured, N_MEASURED);
       const { loss } = kl(net, z, targets, N_MEASURED);
-      return { right: hits, accuracy: mean(hits), loss, progress: progress(net, student, teacher) };
+      return { ...tested(run, student), imitation_loss: loss, progress: progress(net, student, teacher) };
     }),
   };
 }
 
 if (typeof WorkerGlobalScope !== "undefined") {
-  let run;
-  // {begin: settings} makes a run; {teach: n} and {imitate: n} do up to n steps of it.
+  let run = null;
+  // {begin: settings} makes a run; {teach: n} and {imitate: n} do up to n steps of it; {read: image}
+  // asks teacher and students for the probabilities of the ten digits.
   self.onmessage = ({ data: message }) => {
-    if (message.begin) run = begin(message.begin);
+    if (message.read) {
+      const asked = [run.teacher, ...run.students];
+      self.postMessage(asked.map((learning) => classify(run.net, learning, message.read, 1)[0]));
+      return;
+    }
+    if (message.begin) run = begin({ ...message.begin, keep: message.begin.keep ? run : null });
     for (let i = 0; i < message.teach && run.teacher.steps < run.teacherSteps; i++) teach(run);
     for (let i = 0; i < message.imitate; i++) imitate(run);
     self.postMessage(measure(run));
