@@ -82,7 +82,8 @@ def setting(record: Record) -> str:
     attrs, sizes = record.data.attrs, record.data.sizes
     words = [DATA.get(attrs["dataset"], attrs["dataset"])]
     if "architecture" in attrs:
-        words.append(f"{attrs['architecture'].upper()} {attrs['hidden_sizes']}")
+        layers = "–".join(map(str, attrs["hidden_sizes"]))
+        words.append(f"{attrs['architecture'].upper()} {layers}")
     if "replicate" in sizes:
         words.append(f"n = {sizes['replicate']}")
     return ", ".join(words)
@@ -124,7 +125,7 @@ def claims_block(records: Records) -> str:
         here = sentences.HERE[id](Measured(record))
         also = [f"{row.setting.split(', n')[0]}: {row.verdict}" for row in others]
         here += f"; also {'; '.join(also)}" if also else ""
-        cells = (f"{id} {claim.sentence}", here, claim.paper, f"**{reference.verdict}**")
+        cells = (f"{id} {claim.sentence}", here, claim.paper, reference.verdict)
         lines.append(f"| {' | '.join(map(markdown, cells))} |")
     return "\n".join(lines)
 

@@ -88,8 +88,8 @@ def only_rounding(data: xr.Dataset) -> xr.DataArray:
 
 T1 = Claim(
     "T1",
-    "One small imitation step on any inputs never moves a student of the same start away from the "
-    "teacher to first order, in the teacher's own loss",
+    "One small imitation step never moves a student of the same start away from its teacher, to "
+    "first order",
     "theorem 1",
     (
         Condition(
