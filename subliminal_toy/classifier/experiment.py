@@ -7,14 +7,14 @@ from functools import cache, partial
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, PyTree
 
 from subliminal_toy.classifier import training
 from subliminal_toy.classifier.arms import TEACHER, UNTRAINED, Student, Teacher, table
 from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.data import Dataset
 from subliminal_toy.distill import ensemble
-from subliminal_toy.models import Params, from_named_leaves, named_leaves
+from subliminal_toy.models import from_named_leaves, named_leaves
 from subliminal_toy.record import Arrays, Experiment, Part, Result
 
 AT_ONCE = 4
@@ -103,7 +103,7 @@ def of_table(
         measures, params = train(run, group, index, taught)
         return _by_name(measures) | kept(params, index)
 
-    def kept(params: Mapping[str, Params], index: np.ndarray) -> Arrays:
+    def kept(params: Mapping[str, PyTree], index: np.ndarray) -> Arrays:
         if index[0] > 0:
             return {}
         named = [named_leaves(tree, f"params/{arm}") for arm, tree in params.items()]
