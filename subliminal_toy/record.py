@@ -226,16 +226,14 @@ class Store(dict[str, Arrays]):
             path = self._folder / f"{quote(name, safe=' ,')}.part"
             write(path, _sha256(rest).encode() + b"\n" + rest)
 
-    @property
-    def origins(self) -> list[dict[str, Any]]:
-        """Each origin once, with its parts and the seconds that they took."""
-        origins: dict[str, dict[str, Any]] = {}
+    def provenance(self) -> dict[str, Any]:
+        """Return what the manifest says of all parts: their seconds, and every origin once."""
+        origins = []
         for about in self._about.values():
-            same = {**about["origin"], "seconds": 0.0, "parts": []}
-            same = origins.setdefault(json.dumps(about["origin"]), same)
-            same["seconds"] += about["seconds"]
-            same["parts"].append(about["name"])
-        return list(origins.values())
+            if about["origin"] not in origins:
+                origins.append(about["origin"])
+        seconds = sum(about["seconds"] for about in self._about.values())
+        return {"wall_s": seconds, "origins": origins}
 
 
 # ---------- a record ----------

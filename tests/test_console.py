@@ -47,7 +47,7 @@ def test_piped_progress_is_a_line_for_each_twentieth_of_all_the_work(capsys, qui
 
 def test_the_time_left_counts_what_was_computed_and_not_what_was_stored(capsys, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("rich.progress.Progress.get_time", lambda bar: now[0])
+    monkeypatch.setattr("rich.console.monotonic", lambda: now[0])
     with console.progress({"lm": 1.0}, quiet=False) as statuses:
         for fraction in (0.5, 0.6, 0.8):
             statuses["lm"](fraction, "part")

@@ -12,14 +12,15 @@ import numpy as np
 import toy
 import xarray as xr
 
+JOB = {"SLURM_JOB_ID": "1", "SLURM_LOCALID": "0", "SLURM_STEP_NODELIST": "localhost",
+       "SLURM_NTASKS": "2", "SLURM_PROCID": "1"}  # fmt: skip
 
-def run(out, processes, kill="", **variables):
+
+def run(out, processes, kill=""):
     """Return the processes, ended, of one command; the last one kills itself at a part."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    job = {"JAX_COORDINATOR_ADDRESS": address, "SLURM_JOB_ID": "1", "SLURM_LOCALID": "0",
-           "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}  # fmt: skip
+        job = JOB | {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{probe.getsockname()[1]}"}
     command = [sys.executable, toy.__file__, "toy", "--distributed", "--resume", "--out", str(out)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     started = [
@@ -49,11 +50,9 @@ def test_two_processes_are_one_to_rounding_and_go_on_when_one_was_killed(tmp_pat
     np.testing.assert_allclose(one.x, two.x, rtol=1e-6)
 
 
-def test_who_waits_for_the_others_in_vain_says_so(tmp_path, monkeypatch):
-    waiting = "import sys; sys.argv[0] = 'x'; from subliminal_toy import cli; "
-    code = f"{waiting} cli.SECONDS_TO_JOIN = 1; cli.main()"
-    job = {"JAX_COORDINATOR_ADDRESS": "127.0.0.1:1", "SLURM_JOB_ID": "1", "SLURM_PROCID": "1",
-           "SLURM_LOCALID": "0", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}  # fmt: skip
+def test_who_waits_for_the_others_in_vain_says_so(tmp_path):
+    code = "from subliminal_toy import cli; cli.SECONDS_TO_JOIN = 1; cli.main()"
+    job = JOB | {"JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"}
     command = [sys.executable, "-c", code, "theorem", "--distributed", "--out", str(tmp_path / "o")]
     done = subprocess.run(command, env=os.environ | job, capture_output=True, text=True)
     assert done.returncode == 1
