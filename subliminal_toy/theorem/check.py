@@ -46,9 +46,10 @@ def measure(
     measured: Measured = {}
     if "slope" in wanted or "rounding" in wanted:
         slope = one_step.slope_and_rounding(f, loss, theta, x, v)
-        measured |= {"slope": slope.slope, "slope_rounding": slope.rounding}
-        # As long as αF ≤ 2 no error of an earlier step grows.
-        measured |= {"rounding": n_steps * slope.inner_rounding}
+        if "slope" in wanted:
+            measured |= {"slope": slope.slope, "slope_rounding": slope.rounding}
+        if "rounding" in wanted:  # as long as αF ≤ 2 no error of an earlier step grows
+            measured |= {"rounding": n_steps * slope.inner_rounding}
     if "form" in wanted:
         product = one_step.response(f, loss, theta, x)
         (predicted,) = predicted_path(product, v, learning_rate, (n_steps,))
@@ -60,8 +61,10 @@ def measure(
             return student_path(f, loss, start, x, y, learning_rate, (n_steps,))[0]
 
         moves = jax.lax.map(move, epsilons)
-        measured |= {"inner": moves @ v / learning_rate}
-        measured |= {"change": one_step.trait_changes(trait, start, moves)}
+        if "inner" in wanted:
+            measured |= {"inner": moves @ v / learning_rate}
+        if "change" in wanted:
+            measured |= {"change": one_step.trait_changes(trait, start, moves)}
     if "cross_slope" in wanted:
         cross_slope = partial(one_step.cross_slope, f, loss, theta, x, v, start)
         measured |= {"cross_slope": jax.lax.map(cross_slope, epsilons)}

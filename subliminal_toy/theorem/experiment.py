@@ -51,11 +51,9 @@ METRIC = ("metric", "metric_problem")
 LABEL = ("label_loss", "label_problem", "label_epsilon")
 VARIABLES = {
     "grid_slope": (CELL, "A, the predicted slope"),
-    "grid_slope_by_step": (CELL, "B·v, the same number in another way"),
     "grid_slope_rounding": (CELL, "what rounding may add to A"),
     "grid_inner": ((*CELL, "epsilon"), "Δ_S·v"),
     "grid_rounding": ((*CELL, "epsilon"), "what rounding may add to (Δ_S·v)/ε"),
-    "grid_change": ((*CELL, "epsilon"), "L_T(θ_S) − L_T(θ⁰)"),
     "grid_kink": ((*CELL, "epsilon"), "whether a ReLU crossed its kink between θ⁰ and θ_T(ε)"),
     "near_slope": (NEAR, "d/dε (Δ_S·v) at ε times the node"),
     "near_kink": (NEAR, "as grid_kink"),
@@ -174,16 +172,14 @@ def grid(source: Source, name: str) -> Arrays:
 
             return jax.lax.map(kink, epsilons)
 
-        wanted = ("slope", "form", "inner", "rounding", "change")
+        wanted = ("slope", "rounding", "inner")
         far = measure(wanted, trait, *setting, v, theta, one_step.EPSILONS, rate)
         close = measure(("cross_slope",), trait, *setting, v, theta, near.ravel(), rate)
         return {
             "grid_slope": far["slope"],
-            "grid_slope_by_step": far["form"],
             "grid_slope_rounding": far["slope_rounding"],
             "grid_inner": far["inner"],
             "grid_rounding": far["rounding"] / one_step.EPSILONS,
-            "grid_change": far["change"],
             "grid_kink": kinks(one_step.EPSILONS),
             "near_slope": close["cross_slope"].reshape(near.shape),
             "near_kink": kinks(near.ravel()).reshape(near.shape),
