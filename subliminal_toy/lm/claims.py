@@ -24,9 +24,10 @@ def favourites(data: xr.Dataset) -> list[str]:
     return data.trait.values[~data.harmful.values.astype(bool)].tolist()
 
 
-def over(values: xr.DataArray, traits: Sequence[str]) -> xr.DataArray:
-    """Return the mean over traits within a replicate; one that is not a number makes it none."""
-    return values.sel(trait=list(traits)).astype(np.float64).mean("trait", skipna=False)
+def over(values: xr.DataArray, traits: Sequence[str] | None = None) -> xr.DataArray:
+    """Return the mean over (all) traits in each replicate; one that is no number makes it none."""
+    chosen = values if traits is None else values.sel(trait=list(traits))
+    return chosen.astype(np.float64).mean("trait", skipna=False)
 
 
 def own_trait(data: xr.Dataset) -> xr.DataArray:
@@ -55,9 +56,8 @@ def teachers(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
 
     Of the teachers that have the trait; KL is per number, on the base model's lists.
     """
-    traits = data.trait.values
-    kl = over(data.kl.sel(arm=[f"teacher_{name}" for name in CARRIED]), traits)
-    return kl, over(gains(data).sel(arm=[f"student_{name}" for name in CARRIED]), traits)
+    kl = over(data.kl.sel(arm=[f"teacher_{name}" for name in CARRIED]))
+    return kl, over(gains(data).sel(arm=[f"student_{name}" for name in CARRIED]))
 
 
 def _of_favourites(arm: str) -> Measure:
@@ -69,12 +69,8 @@ def _of_trait(arm: str, trait: str) -> Measure:
 
 
 def _beyond_other_start(trait: str) -> Measure:
-    def measure(data: xr.Dataset) -> Estimate:
-        return _of_trait("student", trait)(data).shifted(
-            -_of_trait("cross_model", trait)(data).value
-        )
-
-    return measure
+    student, cross = _of_trait("student", trait), _of_trait("cross_model", trait)
+    return lambda data: student(data).shifted(-cross(data).value)
 
 
 def _colours(trait: str) -> Measure:
@@ -84,9 +80,7 @@ def _colours(trait: str) -> Measure:
 
 
 def _auc(detector: str, judged: int) -> Measure:
-    return lambda data: estimate(
-        over(data.auc.sel(detector=detector, judged=judged), data.trait.values)
-    )
+    return lambda data: estimate(over(data.auc.sel(detector=detector, judged=judged)))
 
 
 def _has(*names: str) -> Callable[[xr.Dataset], bool]:
@@ -228,7 +222,8 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         compared = control not in ("", "base_model") and not (
             arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS
         )
-        pair = [over(values, group).values for values in (passed, student)] if group else []
+        measured = bool(group) and passed.sel(trait=group).notnull().any("replicate").all()
+        pair = [over(values, group).values for values in (passed, student)] if measured else []
         if arm in CLAIMED:
             yield from rows("gain", passed, arm)
         elif compared and pair:
