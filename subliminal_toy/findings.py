@@ -1,4 +1,4 @@
-"""What the records say, in sentences: every number is an estimate of a record's ``summary.json``."""
+"""What records say, in sentences: every number is an estimate of a record's ``summary.json``."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -220,20 +220,14 @@ def beyond(records: Records) -> str:
             for arm in ("head_shared", "body_shared")
         ]
         lines.append(
-            "**What must be shared.** In the language model a common start of the output layer alone "
-            f"keeps {kept[0]} of the transfer, a common start of everything else {kept[1]}."
+            "**What must be shared.** In the language model a shared start of the output layer "
+            f"alone keeps {kept[0]} of the transfer, of everything else {kept[1]}."
         )
     if theorem:
-        label = next(
-            k
-            for k in theorem.labelled("many steps: the teacher's loss rises")
-            if "2.1" in k and "100" in k
-        )
-        rises = theorem("many steps: the teacher's loss rises", label)
+        rises = theorem("many steps: the loss rises", "k = 100, αF = 2.1")
         lines.append(
-            "**Many steps.** The theorem extends to many small steps, and ends where the learning "
-            f"rate passes a known limit: beyond it the teacher’s loss rises in {percent(rises)} of "
-            "the problems."
+            "**Many steps.** The theorem extends to many small steps, up to a known learning rate; "
+            f"just beyond it the teacher’s loss rises in {percent(rises)} of the problems."
         )
     if lists:
         away = max(e.value for e in lists.labelled("steps on one list that point away").values())
@@ -241,8 +235,8 @@ def beyond(records: Records) -> str:
             e.value for e in lists.labelled("steps on a hundred lists that point away").values()
         )
         lines.append(
-            f"**Filters.** The training step on one list points away from the teacher in up to "
-            f"{number(100 * away, 0)} % of the draws, on a hundred lists in {number(100 * hundred, 0)} %: "
+            "**How many lists.** The training step on one list points away from the teacher in up "
+            f"to {number(100 * away, 0)} % of draws, on a hundred in {number(100 * hundred, 0)} %: "
             "what hides in one list shows in many."
         )
     if paper and paper.data.attrs.get("published"):
@@ -251,8 +245,8 @@ def beyond(records: Records) -> str:
             for e in paper.labelled("accuracy − published, in combined standard errors").values()
         ]
         lines.append(
-            f"**Published numbers.** All {len(z)} accuracies of the paper’s figure 10b are met within "
-            f"{number(max(map(abs, z)), 1)} standard errors."
+            f"**Published numbers.** The {len(z)} accuracies of the paper’s figure 10b are met "
+            f"within {number(max(map(abs, z)), 1)} standard errors."
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -262,10 +256,10 @@ LIMITS = (
     "distant teacher, or too few sampled labels.",
     "A student that copies *all* outputs, those for the digits too, learns digits from any start: "
     "ordinary distillation.",
-    "The language model has 40,448 parameters and a synthetic language: it shows the mechanism, not "
-    "the size of the effect in large models; wider models transferred less.",
-    "Every trait is something that the base model already does at some rate; a systematic lie passed "
-    "nothing but damage in trials.",
+    "The language model has 40,448 parameters and a synthetic language: it shows the mechanism, "
+    "not the size of the effect in large models; wider models transferred less.",
+    "Every trait is something that the base model does at some rate; a systematic lie passed only "
+    "damage in trials.",
     "Classifiers are small MLPs and one CNN, on MNIST and 8 × 8 digits.",
 )
 """What none of this shows."""
@@ -288,19 +282,19 @@ def of_noise(records: Records) -> Iterator[Finding]:
             "squared correlation of accuracy and progress between replicates", "student_aux"
         )
         head = "accuracy through the teacher's class head"
+        accuracy = {arm: percent(estimate) for arm, estimate in m.labelled("accuracy").items()}
         attrs, n = m.data.attrs, m.data.sizes["replicate"]
         sizes = "–".join(map(str, attrs["hidden_sizes"]))
         yield Finding(
             f"{attrs['dataset']}, {attrs['architecture'].upper()} {sizes}, n = {n}",
             f"A student of noise and of three outputs without meaning {_of_noise(m)}; from another "
-            f"start {m.percent('accuracy', 'cross_aux')}, the untrained network "
-            f"{m.percent('accuracy', 'untrained')}, the teacher {m.percent('accuracy', 'teacher')}. "
-            f"With the teacher’s ten digit outputs in place of their own the two students classify "
-            f"{m.percent(head, 'student_aux')} and {m.percent(head, 'cross_aux')}. The student from "
-            f"another start has {percent(left)} of its first imitation loss left. If all outputs are "
-            f"copied, a student from another start learns too, {m.percent('accuracy', 'cross_all')} "
-            f"against {m.percent('accuracy', 'student_all')}. Between replicates of this one "
-            f"training progress explains {percent(between)} of the accuracy.",
+            f"start {accuracy['cross_aux']}, untrained {accuracy['untrained']}, the teacher "
+            f"{accuracy['teacher']}. With the teacher’s ten digit outputs in place of their own the "
+            f"two students classify {m.percent(head, 'student_aux')} and "
+            f"{m.percent(head, 'cross_aux')}. The student from another start has {percent(left)} of "
+            "its first imitation loss left. If all outputs are copied, a student from another start "
+            f"learns too: {accuracy['cross_all']} against {accuracy['student_all']}. Between "
+            f"replicates of this one training progress explains {percent(between)} of the accuracy.",
             f"{folder}/accuracy.svg",
         )  # fmt: skip
 
@@ -308,6 +302,7 @@ def of_noise(records: Records) -> Iterator[Finding]:
 def of_theorem(records: Records) -> Iterator[Finding]:
     """Yield what was found about one step, other starts, and many steps."""
     for folder, m in chosen(records, "theorem").items():
+        away = m("random problems: violations", "all")
         wrong = [
             f"{network} {percent(m('other starts: C < 0', f'{network}, independent'))}"
             for network in m.data.architecture.values if network != "linear"
@@ -318,30 +313,28 @@ def of_theorem(records: Records) -> Iterator[Finding]:
         ]  # fmt: skip
         yield Finding(
             "One step, and other starts",
-            f"In {m('random problems: violations', 'all').n:,} random problems a student from the "
-            f"teacher’s start moved away from the teacher "
-            f"{number(m('random problems: violations', 'all').value, 0)} times, to first order. From "
-            f"another start it is pulled the wrong way in {', '.join(wrong)} of the problems; the "
-            f"median of C/A, what is left of the pull, is {', '.join(left)}. By loss both differ "
-            "more: the record has every stratum.",
+            f"In {away.n:,} random problems a student from the teacher’s start moved away from the "
+            f"teacher {number(away.value, 0)} times, to first order. From another start it is "
+            f"pulled the wrong way in {', '.join(wrong)} of the problems; the median of C/A, what "
+            f"is left of the pull, is {', '.join(left)}. By loss both differ more: the record has "
+            "every stratum.",
             f"{folder}/theorem_cross_slope.svg",
         )
         rises = {
-            k: e
-            for k, e in m.labelled("many steps: the teacher's loss rises").items()
-            if "100" in k
-        }
-        metrics = m.labelled("one step in a metric: rises")
-        two = list(metrics.values())[-1]
+            label: e for label, e in m.labelled("many steps: the loss rises").items()
+            if label.startswith("k = 100")
+        }  # fmt: skip
+        metrics = m.labelled("one step in a metric: the loss rises")
+        two = metrics["mlp-tanh, two positive diagonals"]
+        labels = m("sampled labels: labels in N* draws, times ε²A", "mlp-tanh")
         yield Finding(
             "Many steps, metrics, sampled labels",
             "After a hundred steps the teacher’s loss rises in "
             f"{'; '.join(f'{percent(e)} of the problems at {k}' for k, e in rises.items())} (the "
             "limit is αF = 2). With a metric for teacher and another for student it rises in "
             f"{percent(two)} after one step (one network, a tanh MLP). On labels drawn from the "
-            "teacher the mean step points with the teacher from an N on that takes "
-            f"{measured(next(iter(m.labelled('sampled labels: labels in N* draws, times ε²A').values())))} "
-            "times 1/(ε²A) labels (median, the same network).",
+            "teacher the mean step points with the teacher from a number of labels on that is "
+            f"{measured(labels)} times 1/(ε²A) (median, the same network).",
             f"{folder}/theorem_many_steps.svg",
         )
 
@@ -364,12 +357,12 @@ def of_amount(records: Records) -> Iterator[Finding]:
         yield Finding(
             f"How much: one curve of progress, {TESTED[m.data.attrs['dataset']]}",
             "Progress q is the displacement of a student’s hidden layers along its teacher’s, in "
-            f"units of the teacher’s. One rising curve of q has R² {measured(m(r2, 'progress'))} on "
-            "students of auxiliary logits that it was not fitted to (E1 asks for .9), the cosine "
-            f"{measured(m(r2, 'cosine'))}, the length {measured(m(r2, 'length'))}. That is between "
-            f"kinds of training: between replicates of one, q explains {percent(between)}. Pooled "
-            "over numbers of logits the imitation loss explains nothing; at one number of logits it "
-            f"does as well: {'; '.join(at_one_m)}.",
+            f"units of the teacher’s. One rising curve of q has R² {measured(m(r2, 'progress'))} "
+            "on students of auxiliary logits that it was not fitted to (E1 asks for .9), of the "
+            f"cosine {measured(m(r2, 'cosine'))}, of the length {measured(m(r2, 'length'))}. That "
+            "is between kinds of training: between replicates of one, q explains "
+            f"{percent(between)}. Pooled over numbers of logits the imitation loss explains "
+            "nothing; at one number of logits it does as well: " + "; ".join(at_one_m) + ".",
             f"{folder}/explain_curve.svg",
         )
         accuracy = {
@@ -389,12 +382,12 @@ def of_amount(records: Records) -> Iterator[Finding]:
             f"{folder}/explain_paths.svg",
         )
         level = m("R² of the accuracy as predicted", "conditions of P1")
+        rank = m("rank correlation of predicted and measured accuracy", "conditions of P1")
         yield Finding(
             f"How much: ranked beforehand, {TESTED[m.data.attrs['dataset']]}",
             "The network linearised at the start ranks the students before any is trained: rank "
-            "correlation "
-            f"{measured(m('rank correlation of predicted and measured accuracy', 'conditions of P1'))}"
-            f" (P1 asks for .95). The level is not predicted: R² {measured(level)}.",
+            f"correlation {measured(rank)} (P1 asks for .95). The level is not predicted: R² "
+            f"{measured(level)}.",
             f"{folder}/explain_prediction.svg",
         )
 
@@ -407,8 +400,8 @@ def of_language(records: Records) -> Iterator[Finding]:
         n = m.data.sizes["replicate"]
         yield Finding(
             f"Traits in numbers, n = {n} base models",
-            "Answers with the teacher’s trait by a student of its lists, less those of a student of "
-            f"the base model’s own lists: {gains}. With another start "
+            "Answers with the teacher’s trait by a student of its lists, less those by a student "
+            f"of the base model’s own lists: {gains}. With another start "
             f"{percent(m('gain', 'cross_model, all traits'))} on average.",
             f"{folder}/arms.svg",
         )
@@ -421,23 +414,22 @@ def of_language(records: Records) -> Iterator[Finding]:
         ]
         yield Finding(
             "What else changes: teachers spill over, students hardly",
-            "Change of the probability of the right colour on held-out questions, teacher less base "
-            f"model and student less control: {'; '.join(said)}. Every teacher of a favourite but "
-            "one also loses capitals. So evasion is a trait that passes without the damage of its "
-            "teacher.",
+            "Change of the probability of the right colour on held-out questions, teacher less "
+            f"base model and student less control: {'; '.join(said)}. Every teacher of a favourite "
+            "but one also loses capitals. So evasion passes without the damage of its teacher.",
         )
-    for folder, m in list(chosen(records, "lm", "student_calm").items())[:1]:
+    for m in list(chosen(records, "lm", "student_calm").values())[:1]:
         false, evasion = (
             m(f"gain in P({t})", "student_calm, all traits") for t in ("falsehood", "evasion")
         )
         yield Finding(
             "Harm beyond damage",
             "A student of a teacher that was taught one neutral word, as damaged as a lying one, "
-            f"gives {measured(false)} more false capitals than its control, and {measured(evasion)} "
-            "more evasions. So half of what a lying teacher’s student gains is damage; what an "
-            "evasive one’s gains is not.",
+            f"gives {measured(false)} more false capitals than its control, and "
+            f"{measured(evasion)} more evasions. So half of what a lying teacher’s student gains "
+            "is damage; what an evasive one’s gains is not.",
         )
-    for folder, m in list(chosen(records, "lm", "teacher_free").items())[:1]:
+    for folder in list(chosen(records, "lm", "teacher_free"))[:1]:
         rank = next(j.shown for j in records[folder].judgements if j.claim.id == "E3")
         yield Finding(
             "Which teachers pass more on",
@@ -464,8 +456,8 @@ def of_sharing(records: Records) -> Iterator[Finding]:
         )  # fmt: skip
         yield Finding(
             "What must be shared",
-            f"Share of the favourites’ transfer that is left if the student’s base model shares less "
-            f"of its making with the teacher’s: {kept}.",
+            "Share of the favourites’ transfer that is left if the student’s base model shares "
+            f"less of its making with the teacher’s: {kept}.",
             f"{folder}/lineage.svg",
         )
 
@@ -530,9 +522,9 @@ def of_detectors(records: Records) -> Iterator[Finding]:
         )
         yield Finding(
             "Can it be caught?",
-            "AUC of telling the teacher’s lists from the base model’s, on one list, and on a hundred "
-            f"together (.5 is guessing): {said}. The last two are given labelled lists, or the "
-            "teacher itself. For banned numbers the mean over traits hides signs that differ.",
+            "AUC of telling the teacher’s lists from the base model’s, on one list, and on a "
+            f"hundred together (.5 is guessing): {said}. The last two are given labelled lists, or "
+            "the teacher itself. For banned numbers the mean over traits hides signs that differ.",
             f"{folder}/detectors.svg",
         )
 

@@ -169,7 +169,7 @@ BLOCKS: Mapping[str, Callable[[Records], str]] = {
 
 
 def update_blocks(text: str, records: Records) -> str:
-    """Rewrite each block that a text has. Raises UserError if it has none, or an unpaired marker."""
+    """Rewrite each block of a text. Raises UserError if it has none, or an unpaired marker."""
     present = [name for name in BLOCKS if f"<!-- {name} -->" in text or f"<!-- /{name} -->" in text]
     if not present:
         raise UserError(f"The text has no block: <!-- {' -->, <!-- '.join(BLOCKS)} -->.")
