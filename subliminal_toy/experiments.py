@@ -37,7 +37,7 @@ EXPERIMENTS = {
     "theorem": Entry(
         "Check the one-step theorem numerically, and measure where it ends.",
         theorem.PRESETS,
-        getattr(theorem, "ABOUT", {}),
+        theorem.ABOUT,
         "subliminal_toy.theorem",
     ),
     "classifier": Entry(
@@ -49,7 +49,7 @@ EXPERIMENTS = {
     "lm": Entry(
         "The owl that travels in numbers: a language model from scratch, with every control.",
         lm.PRESETS,
-        getattr(lm, "ABOUT", {}),
+        lm.ABOUT,
         "subliminal_toy.lm",
         needs_data=False,
     ),
