@@ -214,8 +214,8 @@ def remainder_falls(data: xr.Dataset) -> xr.DataArray:
     """
     at_zero = data.steps_error.isel(step_epsilon=0)
     beyond = data.steps_error.isel(step_epsilon=slice(1, None))
-    found = along("step_epsilon", order, beyond.step_epsilon, beyond, at_zero)
-    return (found >= SMOOTH_ORDER) | (data.steps_error.max("step_epsilon") < EXACT)
+    orders = along("step_epsilon", order, beyond.step_epsilon, beyond, at_zero)
+    return (orders >= SMOOTH_ORDER) | (data.steps_error.max("step_epsilon") < EXACT)
 
 
 def fall_error(data: xr.Dataset) -> xr.DataArray:

@@ -145,16 +145,20 @@ class Source(NamedTuple):
         return problems.flat_network(name, self.data.image_shape)
 
 
-def for_all(fn: Callable[..., Measured], *rows: Any, shape: tuple[int, ...]) -> Arrays:
-    """Return a function of one row computed for many, one after the other, in float64.
+def for_all(fn: Callable[..., Measured]) -> Callable[..., Arrays]:
+    """Return a function of one row, compiled for many, one after the other, in float64.
 
-    ``shape`` takes the place of the axis of rows. Under vmap every row has its own weights, and
-    convolutions with an axis of weights are hundreds of times slower on a CPU.
+    The first argument, a shape, takes the place of the axis of rows. Under vmap every row has its
+    own weights, and convolutions with an axis of weights are hundreds of times slower on a CPU.
     """
-    with on_cpu(), jax.enable_x64(True):
-        program = jax.jit(lambda *rows: jax.lax.map(lambda row: fn(*row), rows))
-        measured = jax.device_get(program(*rows))
-    return {name: array.reshape(*shape, *array.shape[1:]) for name, array in measured.items()}
+    program = jax.jit(lambda *rows: jax.lax.map(lambda row: fn(*row), rows))
+
+    def measured(shape: tuple[int, ...], *rows: Any) -> Arrays:
+        with on_cpu(), jax.enable_x64(True):
+            arrays = jax.device_get(program(*rows))
+        return {name: array.reshape(*shape, *array.shape[1:]) for name, array in arrays.items()}
+
+    return measured
 
 
 def grid(source: Source, name: str) -> Arrays:
@@ -185,7 +189,7 @@ def grid(source: Source, name: str) -> Arrays:
             "near_kink": kinks(near.ravel()).reshape(near.shape),
         }
 
-    return for_all(cell, source.draw("grid", name, 1), shape=N_COMBINATIONS)
+    return for_all(cell)(N_COMBINATIONS, source.draw("grid", name, 1))
 
 
 def trials(source: Source, name: str) -> Arrays:
@@ -197,17 +201,18 @@ def trials(source: Source, name: str) -> Arrays:
         epsilon = jnp.array([config.epsilon])
         wanted = ("slope", "inner", "change")
         at = problem.theta, epsilon, config.learning_rate
-        found = measure(wanted, trait, *setting, v, *at)
+        measured = measure(wanted, trait, *setting, v, *at)
         return {
-            "trial_slope": found["slope"],
-            "trial_inner": found["inner"][0],
-            "trial_change": found["change"][0],
+            "trial_slope": measured["slope"],
+            "trial_inner": measured["inner"][0],
+            "trial_change": measured["change"][0],
         }
 
+    measure_all = for_all(trial)
     for first in range(0, config.n_trials, BLOCK):
         n_each = min(BLOCK, config.n_trials - first)
         drawn = source.draw("trials", name, n_each, first)
-        blocks.append(for_all(trial, drawn, shape=(*N_COMBINATIONS, n_each)))
+        blocks.append(measure_all((*N_COMBINATIONS, n_each), drawn))
     return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=-1), *blocks)
 
 
@@ -229,7 +234,7 @@ def cross(source: Source, name: str) -> Arrays:
         }
 
     drawn = source.draw("cross", name, n_each)
-    arrays = for_all(slopes, drawn, shape=(*N_COMBINATIONS, n_each))
+    arrays = for_all(slopes)((*N_COMBINATIONS, n_each), drawn)
     return arrays | {"cross_slope": np.moveaxis(arrays["cross_slope"], -1, 0)}
 
 
@@ -239,7 +244,7 @@ def steps(source: Source, name: str) -> Arrays:
     loss, trait = np.indices((n_losses, n_traits)).reshape(2, -1)
     drawn = source.draw("steps", name, 1).rows(ROWS[loss, (loss + trait) % n_inputs, trait])
     follow = partial(follow_many_steps, source.network(name).f)
-    return for_all(follow, drawn, shape=(n_losses, n_traits))
+    return for_all(follow)((n_losses, n_traits), drawn)
 
 
 def follow_many_steps(f: one_step.Function, problem: Problem) -> Measured:
@@ -305,7 +310,7 @@ def progress(source: Source) -> Arrays:
         }
 
     drawn = source.draw("steps", MAIN, 1).rows(ROWS[:, 0, 0])
-    return for_all(follow, drawn, shape=(len(COVERED),))
+    return for_all(follow)((len(COVERED),), drawn)
 
 
 def metrics(source: Source) -> Arrays:
@@ -336,7 +341,7 @@ def metrics(source: Source) -> Arrays:
         }
 
     rows = drawn.rows(np.tile(np.arange(shape[0]), len(problems.METRICS)))
-    return for_all(step, rows, pairs, shape=(len(problems.METRICS), shape[0]))
+    return for_all(step)((len(problems.METRICS), shape[0]), rows, pairs)
 
 
 def labels(source: Source, name: str) -> Arrays:
@@ -345,7 +350,7 @@ def labels(source: Source, name: str) -> Arrays:
     shape = len(rows), len(LABEL_EPSILONS)
     drawn = source.draw("labels", MAIN, 1).rows(np.repeat(rows, shape[1]))
     moments = partial(label_moments, source.network(MAIN).f, LABELS[name])
-    arrays = for_all(moments, drawn, np.tile(LABEL_EPSILONS, shape[0]), shape=shape)
+    arrays = for_all(moments)(shape, drawn, np.tile(LABEL_EPSILONS, shape[0]))
     rng = source.generator("labels", MAIN, 1 + list(LABELS).index(name))
     return draw_labels(arrays, rng)
 
