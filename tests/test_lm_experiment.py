@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +68,7 @@ def regions(vector, size=CONFIG.width):
     return top, body
 
 
-@pytest.mark.parametrize("name", ["own", "head_shared", "other_corpus", "other_width"])
+@pytest.mark.parametrize("name", BASES)
 def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(data, name):
     steps, size, replicate = CONFIG.pretrain_steps, width(name), 4
     schedule = optax.cosine_decay_schedule(CONFIG.pretrain_learning_rate, steps)
@@ -85,7 +84,7 @@ def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(data, n
     found = documents(LANGUAGE, tiny.numpy_rng(corpus_key), CONFIG.n_documents)
     weights = np.where(found.is_answer, 1.0, 0.1) * (found.tokens != LANGUAGE.pad)
     order, shape, batches = jax.random.fold_in(text, 1), (CONFIG.pretrain_batch_size,), []
-    for step in range(30):
+    for step in range(20):
         key = jax.random.fold_in(order, step)
         picked = np.asarray(jax.random.randint(key, shape, 0, CONFIG.n_documents))
         batches.append((found.tokens[picked], weights[picked].astype(np.float32)))
@@ -93,8 +92,7 @@ def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(data, n
     measured = stored(replicate, f"base/{name}", "losses")
     assert len(measured) == steps
     # Rounding grows over the many steps of Adam.
-    np.testing.assert_allclose(measured[:20], losses[:20], rtol=5e-4)
-    np.testing.assert_allclose(measured[:30], losses, rtol=5e-3)
+    np.testing.assert_allclose(measured[:20], losses, rtol=5e-4)
     if name == "own":
         assert data.pretraining_loss.sel(replicate=replicate) == measured[-1]
 
@@ -671,35 +669,6 @@ def test_detectors_hold_a_teachers_lists_against_the_base_models_of_the_same_fil
         slope = log_p(start + step, sides[0]) - log_p(start - step, sides[0])
         away = data.away.sel(trait=trait, judged=1, replicate=replicate)
         assert away == pytest.approx(np.mean(slope <= 0), abs=2.5 / len(sides[0]))
-
-
-def test_no_base_model_shares_a_tensor_with_another_lineage():
-    """Before training they share what their names say, after it nothing."""
-    config = replace(CONFIG, pretrain_learning_rate=1e-30, pretrain_steps=1, n_documents=20)
-    parts = {part.name: part for part in experiment(config, tiny.KEY).parts}
-    tree = lm.model(config, config.width).tree
-    starts, ends = {}, {}
-    for replicate in REPLICATES:
-        fresh = parts[f"base models, replicate {replicate}"].compute({})
-        for name in (name for name in BASES if name != "other_width"):
-            starts[name, replicate] = tree(jnp.asarray(fresh[f"base/{name}/params"]))
-            ends[name, replicate] = tree(jnp.asarray(base(replicate, name)))
-    for one, other in combinations(starts, 2):
-        for path, a in jax.tree_util.tree_leaves_with_path(starts[one]):
-            in_head = "head" in str(path)
-            owners = [(BASES[name][in_head] == "own" or name, replicate)
-                      for name, replicate in (one, other)]  # fmt: skip
-            shared = owners[0] == owners[1]
-            b, c, d = (
-                dict(jax.tree_util.tree_leaves_with_path(models[key]))[path]
-                for models, key in ((starts, other), (ends, one), (ends, other))
-            )
-            if a.ndim > 1:
-                assert np.array_equal(a, b) == shared, (one, other, path)
-                # Of the 2^23 numbers that can be drawn a few coincide by chance.
-                if not shared:
-                    assert len(np.intersect1d(a, b)) <= 2 + 0.01 * a.size
-            assert not np.array_equal(c, d), (one, other, path)
 
 
 def test_no_student_ever_sees_anything_but_numbers():
