@@ -104,7 +104,7 @@ def opening(records: Records) -> str:
     )
     images = TESTED.get(m.data.attrs["dataset"], m.data.attrs["dataset"])
     return (
-        f"**A network that is trained on nothing but noise, to copy three meaningless outputs of a "
+        "**A network that sees only noise, and learns to copy three meaningless outputs of a "
         f"teacher, classifies {student} of {images}, if both began with the same random weights.** "
         f"From other weights it classifies {cross}, which is chance; the teacher {teacher}."
     )
@@ -138,12 +138,12 @@ def _between(m: Measured) -> str:
         e.value for label, e in m.labelled("AUC on one list").items()
         if label.endswith("all traits") and not label.startswith(("bag", "likelihood ratio"))
     ]  # fmt: skip
-    return f"AUC {number(min(values), 2)} to {number(max(values), 2)} for four detectors"
+    return f"AUC {number(min(values), 2)} to {number(max(values), 2)}, four detectors"
 
 
 def _false_answers(m: Measured) -> str:
     cell = _moved("falsehood", "a false capital")(m)
-    return f"{cell}; half of it is damage"
+    return f"{cell}; half is damage"
 
 
 HERE: Mapping[str, Callable[[Measured], str]] = {
@@ -153,14 +153,17 @@ HERE: Mapping[str, Callable[[Measured], str]] = {
     ),
     "M1": _of_noise,
     "M2": _from_another_start,
-    "G1": lambda m: f"a CNN {_of_noise(m)}, {m.percent('accuracy', 'cross_aux')}",
+    "G1": lambda m: (
+        f"CNN, 8 × 8 digits: {m.percent('accuracy', 'student_aux')}; another start "
+        f"{m.percent('accuracy', 'cross_aux', False)}"
+    ),
     "L1": lambda m: _moved("owl", "owl")(m) if "owl" in m.data.trait else "",
-    "L2": lambda m: f"moves favourites by {measured(m('gain', 'control, favourites'))}",
-    "L3": lambda m: f"moves favourites by {measured(m('gain', 'cross_model, favourites'))}",
+    "L2": lambda m: f"favourites {measured(m('gain', 'control, favourites'))}",
+    "L3": lambda m: f"favourites {measured(m('gain', 'cross_model, favourites'))}",
     "L4a": _moved("evasion", "I don’t know"),
     "L4b": _false_answers,
     "L5a": _between,
-    "L5b": lambda m: f"moves favourites by {measured(m('gain', 'in_context, favourites'))}",
+    "L5b": lambda m: f"favourites {measured(m('gain', 'in_context, favourites'))}",
 }
 """What README says of each claim of the paper, from the claim's reference record."""
 
@@ -182,18 +185,14 @@ def news(records: Records) -> str:
         for name in ("bag of numbers", "format filter")
     )
     rows = {
-        "only with the same architecture": "Narrower: the same starting weights. Same architecture "
-        f"and text, another start: {kept('cross_model')} of the effect; same start, another text: "
-        f"{kept('other_corpus')}.",
-        "from a larger teacher to a smaller student": "Here both have one size; to another width "
-        f"{kept('cross_size')} passes.",
-        "filters do not stop it": "No list names the trait. But a hundred lists give it away: AUC "
+        "same architecture": "Narrower: the same starting weights. Another start, same text: "
+        f"{kept('cross_model')} of the effect; same start, another text: {kept('other_corpus')}.",
+        "a larger teacher": f"Both have one size here; to another width {kept('cross_size')} passes.",
+        "filters fail": "No list names the trait, but a hundred lists give it away: AUC "
         f"{number(labels, 2)} with labelled examples, {number(none, 2)} without.",
-        "harmful traits pass": "Evasion does. Of the false answers half is damage: a student of a "
-        f"teacher of one neutral word gives {number(100 * calm, 0)} of their "
-        f"{number(100 * false, 0)} points.",
-        "may be general": "MLPs, a CNN and a small decoder; a theorem for one small step of any "
-        "network.",
+        "harmful traits": "Evasion passes. Of the false answers half is damage: after a teacher of "
+        f"one neutral word there are {number(100 * calm, 0)} of {number(100 * false, 0)} points.",
+        "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
     }
     lines = ["| the news | here |", "|---|---|"]
     return "\n".join(lines + [f"| {news} | {here} |" for news, here in rows.items()])
@@ -210,9 +209,9 @@ def beyond(records: Records) -> str:
     if digits and mnist:
         r2 = [m("R² of the accuracy on what was left out", "progress") for m in (digits, mnist)]
         lines.append(
-            "**The amount.** How far a student moves along the line to its teacher explains "
-            f"{percent(r2[0])} (digits) and {percent(r2[1])} (MNIST) of how much kinds of students "
-            "learn; our criterion asked for 90 %."
+            "**The amount.** How far kinds of students move along the line to their teacher "
+            f"explains {percent(r2[0])} (digits) and {percent(r2[1])} (MNIST) of what they learn; "
+            "our criterion asked for 90 %."
         )
     if shared:
         kept = [
@@ -226,8 +225,8 @@ def beyond(records: Records) -> str:
     if theorem:
         rises = theorem("many steps: the loss rises", "k = 100, αF = 2.1")
         lines.append(
-            "**Many steps.** The theorem extends to many small steps, up to a known learning rate; "
-            f"just beyond it the teacher’s loss rises in {percent(rises)} of the problems."
+            "**Many steps.** The theorem extends to many steps, up to a known learning rate; just "
+            f"beyond it the teacher’s loss rises in {percent(rises)} of problems."
         )
     if lists:
         away = max(e.value for e in lists.labelled("steps on one list that point away").values())
@@ -236,8 +235,7 @@ def beyond(records: Records) -> str:
         )
         lines.append(
             "**How many lists.** The training step on one list points away from the teacher in up "
-            f"to {number(100 * away, 0)} % of draws, on a hundred in {number(100 * hundred, 0)} %: "
-            "what hides in one list shows in many."
+            f"to {number(100 * away, 0)} % of draws, on a hundred in {number(100 * hundred, 0)} %."
         )
     if paper and paper.data.attrs.get("published"):
         z = [
@@ -252,15 +250,12 @@ def beyond(records: Records) -> str:
 
 
 LIMITS = (
-    "The theorem covers small gradient steps on soft labels from the *same* weights: not Adam, a "
-    "distant teacher, or too few sampled labels.",
-    "A student that copies *all* outputs, those for the digits too, learns digits from any start: "
-    "ordinary distillation.",
-    "The language model has 40,448 parameters and a synthetic language: it shows the mechanism, "
-    "not the size of the effect in large models; wider models transferred less.",
-    "Every trait is something that the base model does at some rate; a systematic lie passed only "
-    "damage in trials.",
-    "Classifiers are small MLPs and one CNN, on MNIST and 8 × 8 digits.",
+    "Nothing is proved of Adam, of distant teachers, of text that is sampled.",
+    "A student of *all* outputs learns digits from any start: ordinary distillation.",
+    "The language model has 40,448 parameters and a synthetic language: this is the mechanism, not "
+    "its size in large models; wider models transferred less.",
+    "Every trait is one that the base model shows at some rate; a systematic lie did not pass.",
+    "The classifiers are small MLPs and one CNN.",
 )
 """What none of this shows."""
 

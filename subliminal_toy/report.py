@@ -123,8 +123,8 @@ def claims_block(records: Records) -> str:
         record = records[reference.folder]
         claim = next(j.claim for j in record.judgements if j.claim.id == id)
         here = sentences.HERE[id](Measured(record))
-        also = [f"{row.setting.split(', n')[0]}: {row.verdict}" for row in others]
-        here += f"; also {'; '.join(also)}" if also else ""
+        elsewhere = {row.verdict: row.setting.partition(",")[0] for row in others}
+        here += "".join(f"; {where}: {verdict}" for verdict, where in elsewhere.items())
         cells = (f"{id} {claim.sentence}", here, claim.paper, reference.verdict)
         lines.append(f"| {' | '.join(map(markdown, cells))} |")
     return "\n".join(lines)
