@@ -211,7 +211,7 @@ def beyond(records: Records) -> str:
         lines.append(
             "**The amount.** How far kinds of students move along the line to their teacher "
             f"explains {percent(r2[0])} (digits) and {percent(r2[1])} (MNIST) of what they learn; "
-            "our criterion asked for 90 %."
+            "we asked for 90 %."
         )
     if shared:
         kept = [
