@@ -367,11 +367,11 @@ def parse(arguments: Sequence[str]) -> Any:
     preset = first.parse_known_args(arguments)[0].preset
     commands: Any = Annotated[Reproduce, subcommand("reproduce")]
     for name, entry in EXPERIMENTS.items():
-        config = entry.presets.get(preset, entry.presets["quick"])
+        chosen = preset if preset in entry.presets else "quick"
         about = arg(help="; ".join(f"{name}: {what}" for name, what in entry.about.items()))
         known = Annotated[Literal[tuple(entry.presets)], about]  # pyright: ignore
-        command = Run[type(config), known]  # pyright: ignore
-        default = Run(name, config, preset)
+        default = Run(name, entry.presets[chosen], chosen)
+        command = Run[type(default.config), known]  # pyright: ignore
         commands |= Annotated[command, subcommand(name, default=default, description=entry.purpose)]
     commands |= Annotated[Report, subcommand("report")]
     commands |= Annotated[Lessons, subcommand("lessons")]
