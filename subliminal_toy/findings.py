@@ -104,9 +104,9 @@ def opening(records: Records) -> str:
     )
     images = TESTED.get(m.data.attrs["dataset"], m.data.attrs["dataset"])
     return (
-        "**A network that sees only noise, and learns to copy three meaningless outputs of a "
-        f"teacher, classifies {student} of {images}, if both began with the same random weights.** "
-        f"From other weights it classifies {cross}, which is chance; the teacher {teacher}."
+        "**A network that sees only noise, and copies three meaningless outputs of a teacher, "
+        f"classifies {student} of {images}, if both began with the same random weights.** "
+        f"From other weights it classifies {cross}, chance; the teacher {teacher}."
     )
 
 
@@ -251,7 +251,7 @@ def beyond(records: Records) -> str:
 
 LIMITS = (
     "Nothing is proved of Adam, of distant teachers, of text that is sampled.",
-    "A student of *all* outputs learns digits from any start: ordinary distillation.",
+    "A student of *all* outputs learns digits from any start: distillation.",
     "The language model has 40,448 parameters and a synthetic language: this is the mechanism, not "
     "its size in large models; wider models transferred less.",
     "Every trait is one that the base model shows at some rate; a systematic lie did not pass.",
