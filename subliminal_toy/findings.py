@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from subliminal_toy.experiments import EXPERIMENTS
+import xarray as xr
+
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
 
@@ -46,32 +47,34 @@ def percent(estimate: Estimate, interval: bool = True) -> str:
     return f"{value} %" + (f" [{low}, {high}]" if interval and math.isfinite(width) else "")
 
 
-class Measured:
+class Measured(NamedTuple):
     """A record's data, and its estimates by quantity and labels."""
 
-    def __init__(self, record: Record):
-        """Compute the estimates."""
-        rows = EXPERIMENTS[record.manifest["experiment"]].module("claims").estimates(record.data)
-        self._rows = {(row.quantity, row.labels): row.estimate for row in rows}
-        self.data, self.experiment = record.data, record.manifest["experiment"]
+    data: xr.Dataset
+    estimates: Mapping[tuple[str, str], Estimate]
 
     def __call__(self, quantity: str, labels: str) -> Estimate:
         """Return an estimate; KeyError if the record has none of that name."""
-        return self._rows[quantity, labels]
+        return self.estimates[quantity, labels]
 
     def labelled(self, quantity: str) -> dict[str, Estimate]:
         """Return all estimates of a quantity by their labels."""
-        return {label: value for (name, label), value in self._rows.items() if name == quantity}
+        return {label: e for (name, label), e in self.estimates.items() if name == quantity}
 
     def percent(self, quantity: str, labels: str, interval: bool = True) -> str:
         """Return an estimate in per cent."""
         return percent(self(quantity, labels), interval)
 
 
+def of_record(record: Record) -> Measured:
+    """Return what a record measured."""
+    return Measured(record.data, record.estimates)
+
+
 def chosen(records: Records, experiment: str, *arms: str, **attrs: str) -> dict[str, Measured]:
     """Return the records of an experiment that have some arms, those of most replicates first."""
     found = {
-        folder: Measured(record)
+        folder: of_record(record)
         for folder, record in records.items()
         if record.manifest["experiment"] == experiment
         and set(arms) <= set(record.data.arm.values.tolist() if "arm" in record.data else ())

@@ -12,7 +12,7 @@ from subliminal_toy import findings as sentences
 from subliminal_toy.claims import Claim, Judgement
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.experiments import EXPERIMENTS
-from subliminal_toy.findings import LIMITS, Finding, Measured, Records, measured
+from subliminal_toy.findings import LIMITS, Finding, Records, measured, of_record
 from subliminal_toy.record import Record, write
 
 limits = LIMITS
@@ -122,7 +122,7 @@ def claims_block(records: Records) -> str:
         reference, *others = [row for row in rows if row.id == id]
         record = records[reference.folder]
         claim = next(j.claim for j in record.judgements if j.claim.id == id)
-        here = sentences.HERE[id](Measured(record))
+        here = sentences.HERE[id](of_record(record))
         elsewhere = {row.verdict: row.setting.partition(",")[0] for row in others}
         here += "".join(f"; {where}: {verdict}" for verdict, where in elsewhere.items())
         cells = (f"{id} {claim.sentence}", here, claim.paper, reference.verdict)
