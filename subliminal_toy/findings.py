@@ -93,8 +93,9 @@ def first(records: Records, experiment: str, *arms: str, **attrs: str) -> Measur
     return next(iter(chosen(records, experiment, *arms, **attrs).values()), None)
 
 
+DATA = {"digits": "8 × 8 digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 TESTED = {"digits": "test images of 8 × 8 digits", "mnist": "MNIST test images"}
-"""What networks classify, by data set."""
+"""Data sets in words, and what networks classify of them."""
 
 
 def opening(records: Records) -> str:
@@ -189,7 +190,8 @@ def news(records: Records) -> str:
     )
     rows = {
         "same architecture": "Narrower: the same starting weights. Another start, same text: "
-        f"{kept('cross_model')} of the effect; same start, another text: {kept('other_corpus')}.",
+        f"{kept('cross_model')} of the effect; same start, another text: "
+        f"{kept('other_corpus')}.",
         "a larger teacher": f"Both have one size here; to another width {kept('cross_size')} passes.",
         "filters fail": "No list names the trait, but a hundred lists give it away: AUC "
         f"{number(labels, 2)} with labelled examples, {number(none, 2)} without.",
@@ -283,18 +285,19 @@ def of_noise(records: Records) -> Iterator[Finding]:
         accuracy = {arm: percent(estimate) for arm, estimate in m.labelled("accuracy").items()}
         attrs, n = m.data.attrs, m.data.sizes["replicate"]
         sizes = "–".join(map(str, attrs["hidden_sizes"]))
+        swapped = {arm: m.percent(head, arm) for arm in ("student_aux", "cross_aux")}
         yield Finding(
-            f"{attrs['dataset']}, {attrs['architecture'].upper()} {sizes}, n = {n}",
+            f"{DATA[attrs['dataset']]}, {attrs['architecture'].upper()} {sizes}, n = {n}",
             f"A student of noise and of three outputs without meaning {_of_noise(m)}; from another "
             f"start {accuracy['cross_aux']}, untrained {accuracy['untrained']}, the teacher "
-            f"{accuracy['teacher']}. With the teacher’s ten digit outputs in place of their own the "
-            f"two students classify {m.percent(head, 'student_aux')} and "
-            f"{m.percent(head, 'cross_aux')}. The student from another start has {percent(left)} of "
-            "its first imitation loss left. If all outputs are copied, a student from another start "
-            f"learns too: {accuracy['cross_all']} against {accuracy['student_all']}. Between "
-            f"replicates of this one training progress explains {percent(between)} of the accuracy.",
+            f"{accuracy['teacher']}. With the teacher’s ten digit outputs in place of their own "
+            f"the two students classify {swapped['student_aux']} and {swapped['cross_aux']}. The "
+            f"student from another start has {percent(left)} of its first imitation loss left. If "
+            "all outputs are copied, a student from another start learns too: "
+            f"{accuracy['cross_all']} against {accuracy['student_all']}. Between replicates of "
+            f"this one training progress explains {percent(between)} of the accuracy.",
             f"{folder}/accuracy.svg",
-        )  # fmt: skip
+        )
 
 
 def of_theorem(records: Records) -> Iterator[Finding]:
@@ -403,12 +406,14 @@ def of_language(records: Records) -> Iterator[Finding]:
             f"{percent(m('gain', 'cross_model, all traits'))} on average.",
             f"{folder}/arms.svg",
         )
-        other = "on other questions, {}"
+        teachers, students = (
+            m.labelled(f"on other questions, {pair}")
+            for pair in ("teacher − base model", "student − control")
+        )
         said = [
-            f"{trait} {measured(m(other.format('teacher − base model'), f'colours right, {trait}'))}"
-            f" and {measured(m(other.format('student − control'), f'colours right, {trait}'))}"
+            f"{trait} {measured(teachers[label])} and {measured(students[label])}"
             for trait in traits
-            if f"colours right, {trait}" in m.labelled(other.format("teacher − base model"))
+            if (label := f"colours right, {trait}") in teachers
         ]
         yield Finding(
             "What else changes: teachers spill over, students hardly",

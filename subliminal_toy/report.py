@@ -12,13 +12,12 @@ from subliminal_toy import findings as sentences
 from subliminal_toy.claims import Claim, Judgement
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.experiments import EXPERIMENTS
-from subliminal_toy.findings import LIMITS, Finding, Records, measured, of_record
+from subliminal_toy.findings import DATA, LIMITS, Finding, Records, measured, of_record
 from subliminal_toy.record import Record, write
 
 limits = LIMITS
 ORDER = "TMGLEP"
 """First letters of the claims' ids, as tables are sorted."""
-DATA = {"digits": "8 × 8 digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 class ClaimRow(NamedTuple):

@@ -1,4 +1,4 @@
-"""Sentences say what their records show, stratum by stratum; tables and blocks are what they say."""
+"""Sentences say what their records show, stratum by stratum; tables say what was judged."""
 
 from pathlib import Path
 
