@@ -192,7 +192,8 @@ def news(records: Records) -> str:
         "same architecture": "Narrower: the same starting weights. Another start, same text: "
         f"{kept('cross_model')} of the effect; same start, another text: "
         f"{kept('other_corpus')}.",
-        "a larger teacher": f"Both have one size here; to another width {kept('cross_size')} passes.",
+        "a larger teacher": "Both have one size here; to another width "
+        f"{kept('cross_size')} passes.",
         "filters fail": "No list names the trait, but a hundred lists give it away: AUC "
         f"{number(labels, 2)} with labelled examples, {number(none, 2)} without.",
         "harmful traits": "Evasion passes. Of the false answers half is damage: after a teacher of "
