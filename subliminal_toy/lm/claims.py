@@ -4,6 +4,7 @@ Replicates are the unit: what is measured on several traits is first averaged wi
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -15,6 +16,7 @@ from subliminal_toy.lm.traits import COLOURS_RIGHT, EVASION, FACTS, FALSEHOOD
 from subliminal_toy.stats import Estimate, estimate, rank_correlation, ratio
 
 Measure = Callable[[xr.Dataset], Estimate]
+Fixed = Literal["yes", "in part", "no"]
 CARRIED = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
 """Teachers that have the trait: E3 is about them."""
 
@@ -88,7 +90,7 @@ def _has(*names: str) -> Callable[[xr.Dataset], bool]:
     return lambda data: bool(favourites(data)) and {*names} <= {*data.arm.values.tolist()}
 
 
-def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed) -> Claim:
+def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fixed) -> Claim:
     what, student = "student − control", _of_trait("student", trait)
     conditions = [] if least is None else [Condition(what, student, Mean(at_least=least))]
     return Claim(
@@ -222,16 +224,20 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         passed = gain_RAT.sel(arm=arm)
         if arm in CLAIMED:
             yield from rows("gain", passed, arm)
-        elif control not in ("", "base_model") and not (
-            arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS
+        if control not in ("", "base_model") and not (
+            arm in {*CLAIMED} - {"cross_model"}
+            or arm in fewer
+            or arm.endswith("_control")
+            or arm.partition("_")[2] in TEACHINGS
         ):
             # What must be shared is asked of favourites, as claim L3 is.
             group = names if base != "own" else traits
             label = f"{arm}, {'favourites' if base != 'own' else 'all traits'}"
             if group and passed.sel(trait=group).notnull().any("replicate").all():
                 pair = over(passed, group).values, over(student, group).values
-                yield Row("gain", label, estimate(pair[0]))
                 yield Row("share of the student's gain", label, ratio(*pair))
+                if arm not in CLAIMED:
+                    yield Row("gain", label, estimate(pair[0]))
             if arm.startswith("update"):
                 yield from rows("gain less the student's", passed - student, arm)
     for percent in (5, 10, 20):
