@@ -4,6 +4,7 @@ Replicates are the unit: what is measured on several traits is first averaged wi
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -15,6 +16,7 @@ from subliminal_toy.lm.traits import COLOURS_RIGHT, EVASION, FACTS, FALSEHOOD
 from subliminal_toy.stats import Estimate, estimate, rank_correlation, ratio
 
 Measure = Callable[[xr.Dataset], Estimate]
+Fixed = Literal["yes", "in part", "no"]
 CARRIED = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
 """Teachers that have the trait: E3 is about them."""
 
@@ -88,7 +90,7 @@ def _has(*names: str) -> Callable[[xr.Dataset], bool]:
     return lambda data: bool(favourites(data)) and {*names} <= {*data.arm.values.tolist()}
 
 
-def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed) -> Claim:
+def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fixed) -> Claim:
     what, student = "student − control", _of_trait("student", trait)
     conditions = [] if least is None else [Condition(what, student, Mean(at_least=least))]
     return Claim(
