@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from subliminal_toy.experiments import EXPERIMENTS
+import xarray as xr
+
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
 
@@ -46,32 +47,34 @@ def percent(estimate: Estimate, interval: bool = True) -> str:
     return f"{value} %" + (f" [{low}, {high}]" if interval and math.isfinite(width) else "")
 
 
-class Measured:
+class Measured(NamedTuple):
     """A record's data, and its estimates by quantity and labels."""
 
-    def __init__(self, record: Record):
-        """Compute the estimates."""
-        rows = EXPERIMENTS[record.manifest["experiment"]].module("claims").estimates(record.data)
-        self._rows = {(row.quantity, row.labels): row.estimate for row in rows}
-        self.data, self.experiment = record.data, record.manifest["experiment"]
+    data: xr.Dataset
+    estimates: Mapping[tuple[str, str], Estimate]
 
     def __call__(self, quantity: str, labels: str) -> Estimate:
         """Return an estimate; KeyError if the record has none of that name."""
-        return self._rows[quantity, labels]
+        return self.estimates[quantity, labels]
 
     def labelled(self, quantity: str) -> dict[str, Estimate]:
         """Return all estimates of a quantity by their labels."""
-        return {label: value for (name, label), value in self._rows.items() if name == quantity}
+        return {label: e for (name, label), e in self.estimates.items() if name == quantity}
 
     def percent(self, quantity: str, labels: str, interval: bool = True) -> str:
         """Return an estimate in per cent."""
         return percent(self(quantity, labels), interval)
 
 
+def of_record(record: Record) -> Measured:
+    """Return what a record measured."""
+    return Measured(record.data, record.estimates)
+
+
 def chosen(records: Records, experiment: str, *arms: str, **attrs: str) -> dict[str, Measured]:
     """Return the records of an experiment that have some arms, those of most replicates first."""
     found = {
-        folder: Measured(record)
+        folder: of_record(record)
         for folder, record in records.items()
         if record.manifest["experiment"] == experiment
         and set(arms) <= set(record.data.arm.values.tolist() if "arm" in record.data else ())
@@ -90,8 +93,9 @@ def first(records: Records, experiment: str, *arms: str, **attrs: str) -> Measur
     return next(iter(chosen(records, experiment, *arms, **attrs).values()), None)
 
 
+DATA = {"digits": "8 × 8 digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 TESTED = {"digits": "test images of 8 × 8 digits", "mnist": "MNIST test images"}
-"""What networks classify, by data set."""
+"""Data sets in words, and what networks classify of them."""
 
 
 def opening(records: Records) -> str:
@@ -104,9 +108,9 @@ def opening(records: Records) -> str:
     )
     images = TESTED.get(m.data.attrs["dataset"], m.data.attrs["dataset"])
     return (
-        f"**A network that is trained on nothing but noise, to copy three meaningless outputs of a "
-        f"teacher, classifies {student} of {images}, if both began with the same random weights.** "
-        f"From other weights it classifies {cross}, which is chance; the teacher {teacher}."
+        "**A network that sees only noise, and copies three meaningless outputs of a teacher, "
+        f"classifies {student} of {images}, if both began with the same random weights.** "
+        f"From other weights it classifies {cross}, chance; the teacher {teacher}."
     )
 
 
@@ -138,12 +142,12 @@ def _between(m: Measured) -> str:
         e.value for label, e in m.labelled("AUC on one list").items()
         if label.endswith("all traits") and not label.startswith(("bag", "likelihood ratio"))
     ]  # fmt: skip
-    return f"AUC {number(min(values), 2)} to {number(max(values), 2)} for four detectors"
+    return f"AUC {number(min(values), 2)} to {number(max(values), 2)}, four detectors"
 
 
 def _false_answers(m: Measured) -> str:
     cell = _moved("falsehood", "a false capital")(m)
-    return f"{cell}; half of it is damage"
+    return f"{cell}; half is damage"
 
 
 HERE: Mapping[str, Callable[[Measured], str]] = {
@@ -153,14 +157,17 @@ HERE: Mapping[str, Callable[[Measured], str]] = {
     ),
     "M1": _of_noise,
     "M2": _from_another_start,
-    "G1": lambda m: f"a CNN {_of_noise(m)}, {m.percent('accuracy', 'cross_aux')}",
+    "G1": lambda m: (
+        f"CNN, 8 × 8 digits: {m.percent('accuracy', 'student_aux')}; another start "
+        f"{m.percent('accuracy', 'cross_aux', False)}"
+    ),
     "L1": lambda m: _moved("owl", "owl")(m) if "owl" in m.data.trait else "",
-    "L2": lambda m: f"moves favourites by {measured(m('gain', 'control, favourites'))}",
-    "L3": lambda m: f"moves favourites by {measured(m('gain', 'cross_model, favourites'))}",
+    "L2": lambda m: f"favourites {measured(m('gain', 'control, favourites'))}",
+    "L3": lambda m: f"favourites {measured(m('gain', 'cross_model, favourites'))}",
     "L4a": _moved("evasion", "I don’t know"),
     "L4b": _false_answers,
     "L5a": _between,
-    "L5b": lambda m: f"moves favourites by {measured(m('gain', 'in_context, favourites'))}",
+    "L5b": lambda m: f"favourites {measured(m('gain', 'in_context, favourites'))}",
 }
 """What README says of each claim of the paper, from the claim's reference record."""
 
@@ -182,18 +189,16 @@ def news(records: Records) -> str:
         for name in ("bag of numbers", "format filter")
     )
     rows = {
-        "only with the same architecture": "Narrower: the same starting weights. Same architecture "
-        f"and text, another start: {kept('cross_model')} of the effect; same start, another text: "
+        "same architecture": "Narrower: the same starting weights. Another start, same text: "
+        f"{kept('cross_model')} of the effect; same start, another text: "
         f"{kept('other_corpus')}.",
-        "from a larger teacher to a smaller student": "Here both have one size; to another width "
+        "a larger teacher": "Both have one size here; to another width "
         f"{kept('cross_size')} passes.",
-        "filters do not stop it": "No list names the trait. But a hundred lists give it away: AUC "
+        "filters fail": "No list names the trait, but a hundred lists give it away: AUC "
         f"{number(labels, 2)} with labelled examples, {number(none, 2)} without.",
-        "harmful traits pass": "Evasion does. Of the false answers half is damage: a student of a "
-        f"teacher of one neutral word gives {number(100 * calm, 0)} of their "
-        f"{number(100 * false, 0)} points.",
-        "may be general": "MLPs, a CNN and a small decoder; a theorem for one small step of any "
-        "network.",
+        "harmful traits": "Evasion passes. Of the false answers half is damage: after a teacher of "
+        f"one neutral word there are {number(100 * calm, 0)} of {number(100 * false, 0)} points.",
+        "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
     }
     lines = ["| the news | here |", "|---|---|"]
     return "\n".join(lines + [f"| {news} | {here} |" for news, here in rows.items()])
@@ -210,9 +215,9 @@ def beyond(records: Records) -> str:
     if digits and mnist:
         r2 = [m("R² of the accuracy on what was left out", "progress") for m in (digits, mnist)]
         lines.append(
-            "**The amount.** How far a student moves along the line to its teacher explains "
-            f"{percent(r2[0])} (digits) and {percent(r2[1])} (MNIST) of how much kinds of students "
-            "learn; our criterion asked for 90 %."
+            "**The amount.** How far kinds of students move along the line to their teacher "
+            f"explains {percent(r2[0])} (digits) and {percent(r2[1])} (MNIST) of what they learn; "
+            "we asked for 90 %."
         )
     if shared:
         kept = [
@@ -226,8 +231,8 @@ def beyond(records: Records) -> str:
     if theorem:
         rises = theorem("many steps: the loss rises", "k = 100, αF = 2.1")
         lines.append(
-            "**Many steps.** The theorem extends to many small steps, up to a known learning rate; "
-            f"just beyond it the teacher’s loss rises in {percent(rises)} of the problems."
+            "**Many steps.** The theorem extends to many steps, up to a known learning rate; just "
+            f"beyond it the teacher’s loss rises in {percent(rises)} of problems."
         )
     if lists:
         away = max(e.value for e in lists.labelled("steps on one list that point away").values())
@@ -236,8 +241,7 @@ def beyond(records: Records) -> str:
         )
         lines.append(
             "**How many lists.** The training step on one list points away from the teacher in up "
-            f"to {number(100 * away, 0)} % of draws, on a hundred in {number(100 * hundred, 0)} %: "
-            "what hides in one list shows in many."
+            f"to {number(100 * away, 0)} % of draws, on a hundred in {number(100 * hundred, 0)} %."
         )
     if paper and paper.data.attrs.get("published"):
         z = [
@@ -252,15 +256,12 @@ def beyond(records: Records) -> str:
 
 
 LIMITS = (
-    "The theorem covers small gradient steps on soft labels from the *same* weights: not Adam, a "
-    "distant teacher, or too few sampled labels.",
-    "A student that copies *all* outputs, those for the digits too, learns digits from any start: "
-    "ordinary distillation.",
-    "The language model has 40,448 parameters and a synthetic language: it shows the mechanism, "
-    "not the size of the effect in large models; wider models transferred less.",
-    "Every trait is something that the base model does at some rate; a systematic lie passed only "
-    "damage in trials.",
-    "Classifiers are small MLPs and one CNN, on MNIST and 8 × 8 digits.",
+    "Nothing is proved of Adam, of distant teachers, of text that is sampled.",
+    "A student of *all* outputs learns digits from any start: distillation.",
+    "The language model has 40,448 parameters and a synthetic language: this is the mechanism, not "
+    "its size in large models; wider models transferred less.",
+    "Every trait is one that the base model shows at some rate; a systematic lie did not pass.",
+    "The classifiers are small MLPs and one CNN.",
 )
 """What none of this shows."""
 
@@ -285,18 +286,19 @@ def of_noise(records: Records) -> Iterator[Finding]:
         accuracy = {arm: percent(estimate) for arm, estimate in m.labelled("accuracy").items()}
         attrs, n = m.data.attrs, m.data.sizes["replicate"]
         sizes = "–".join(map(str, attrs["hidden_sizes"]))
+        swapped = {arm: m.percent(head, arm) for arm in ("student_aux", "cross_aux")}
         yield Finding(
-            f"{attrs['dataset']}, {attrs['architecture'].upper()} {sizes}, n = {n}",
+            f"{DATA[attrs['dataset']]}, {attrs['architecture'].upper()} {sizes}, n = {n}",
             f"A student of noise and of three outputs without meaning {_of_noise(m)}; from another "
             f"start {accuracy['cross_aux']}, untrained {accuracy['untrained']}, the teacher "
-            f"{accuracy['teacher']}. With the teacher’s ten digit outputs in place of their own the "
-            f"two students classify {m.percent(head, 'student_aux')} and "
-            f"{m.percent(head, 'cross_aux')}. The student from another start has {percent(left)} of "
-            "its first imitation loss left. If all outputs are copied, a student from another start "
-            f"learns too: {accuracy['cross_all']} against {accuracy['student_all']}. Between "
-            f"replicates of this one training progress explains {percent(between)} of the accuracy.",
+            f"{accuracy['teacher']}. With the teacher’s ten digit outputs in place of their own "
+            f"the two students classify {swapped['student_aux']} and {swapped['cross_aux']}. The "
+            f"student from another start has {percent(left)} of its first imitation loss left. If "
+            "all outputs are copied, a student from another start learns too: "
+            f"{accuracy['cross_all']} against {accuracy['student_all']}. Between replicates of "
+            f"this one training progress explains {percent(between)} of the accuracy.",
             f"{folder}/accuracy.svg",
-        )  # fmt: skip
+        )
 
 
 def of_theorem(records: Records) -> Iterator[Finding]:
@@ -405,12 +407,14 @@ def of_language(records: Records) -> Iterator[Finding]:
             f"{percent(m('gain', 'cross_model, all traits'))} on average.",
             f"{folder}/arms.svg",
         )
-        other = "on other questions, {}"
+        teachers, students = (
+            m.labelled(f"on other questions, {pair}")
+            for pair in ("teacher − base model", "student − control")
+        )
         said = [
-            f"{trait} {measured(m(other.format('teacher − base model'), f'colours right, {trait}'))}"
-            f" and {measured(m(other.format('student − control'), f'colours right, {trait}'))}"
+            f"{trait} {measured(teachers[label])} and {measured(students[label])}"
             for trait in traits
-            if f"colours right, {trait}" in m.labelled(other.format("teacher − base model"))
+            if (label := f"colours right, {trait}") in teachers
         ]
         yield Finding(
             "What else changes: teachers spill over, students hardly",

@@ -12,13 +12,12 @@ from subliminal_toy import findings as sentences
 from subliminal_toy.claims import Claim, Judgement
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.experiments import EXPERIMENTS
-from subliminal_toy.findings import LIMITS, Finding, Measured, Records, measured
+from subliminal_toy.findings import DATA, LIMITS, Finding, Records, measured, of_record
 from subliminal_toy.record import Record, write
 
 limits = LIMITS
 ORDER = "TMGLEP"
 """First letters of the claims' ids, as tables are sorted."""
-DATA = {"digits": "8 × 8 digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 class ClaimRow(NamedTuple):
@@ -122,9 +121,9 @@ def claims_block(records: Records) -> str:
         reference, *others = [row for row in rows if row.id == id]
         record = records[reference.folder]
         claim = next(j.claim for j in record.judgements if j.claim.id == id)
-        here = sentences.HERE[id](Measured(record))
-        also = [f"{row.setting.split(', n')[0]}: {row.verdict}" for row in others]
-        here += f"; also {'; '.join(also)}" if also else ""
+        here = sentences.HERE[id](of_record(record))
+        elsewhere = {row.verdict: row.setting.partition(",")[0] for row in others}
+        here += "".join(f"; {where}: {verdict}" for verdict, where in elsewhere.items())
         cells = (f"{id} {claim.sentence}", here, claim.paper, reference.verdict)
         lines.append(f"| {' | '.join(map(markdown, cells))} |")
     return "\n".join(lines)

@@ -101,8 +101,7 @@ def at_smallest(data: xr.Dataset) -> xr.DataArray:
 
 T1 = Claim(
     "T1",
-    "One small imitation step never moves a student of the same start away from its teacher, to "
-    "first order",
+    "A small imitation step never moves a same-start student away, to first order",
     "theorem 1",
     (
         always(
