@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -65,6 +64,10 @@ class Options:
         if (self.resume or self.distributed) and self.out is None:
             raise UserError("--resume and --distributed need --out, the folder of the run.")
 
+    def folder(self, command: str) -> Path:
+        """Return the folder of a command's records."""
+        return self.out or Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
+
 
 class Job(NamedTuple):
     """A run of an experiment into a folder, and its share of the time of a command."""
@@ -89,7 +92,7 @@ class Run(Generic[Config, Preset]):
 
     def __call__(self) -> int:
         """Return 0, whatever the verdicts."""
-        out = folder_of(self.name, self.options)
+        out = self.options.folder(self.name)
         records = execute({self.name: Job(self.name, self.config, out)}, out, self.options)
         if records and not self.options.quiet:
             console.show_claims({str(out): record.judgements for record in records.values()})
@@ -113,39 +116,27 @@ class Reproduce:
 
     def __call__(self) -> int:
         """Return 0, or 3 if it is to be strict and a claim of the paper is not reproduced."""
-        out, jobs = folder_of("reproduce", self.options), {}
+        out, jobs = self.options.folder("reproduce"), {}
         for name, run in REPRODUCE[self.preset].items():
             config = EXPERIMENTS[run.experiment].presets[run.preset]
             if self.data is not None and hasattr(config, "data"):
                 config = replace(config, data=self.data)
             jobs[name] = Job(run.experiment, config, out / name, run.share)
-        if (
-            out.is_dir()
-            and any(out.iterdir())
-            and not any(job.out.exists() for job in jobs.values())
-        ):
+        if {path.name for path in out.glob("*")} - {*jobs, "index.html", "evidence.html"}:
             raise UserError(f"{out} holds other files: choose an empty folder, or a new one.")
         records = execute(jobs, out, self.options)
         if not records:  # not the first of several processes
             return 0
-        left_out = []
-        if self.preset == "quick":
-            left_out = [
-                j.claim.id for r in records.values() for j in r.judgements
-                if j.claim.id not in QUICK_CLAIMS
-            ]  # fmt: skip
-            records = {
-                name: record._replace(
-                    judgements=[j for j in record.judgements if j.claim.id in QUICK_CLAIMS]
-                )
-                for name, record in records.items()
-            }
+        ids = {j.claim.id for record in records.values() for j in record.judgements}
+        left_out = sorted(ids - QUICK_CLAIMS) if self.preset == "quick" else []
+        for name, record in records.items():
+            shown = [j for j in record.judgements if j.claim.id not in left_out]
+            records[name] = record._replace(judgements=shown)
         write_pages(records, out)
         if not self.options.quiet:
             console.show_claims({name: record.judgements for name, record in records.items()})
             if left_out:
-                ids = ", ".join(dict.fromkeys(left_out))
-                console.say(f"Left out, since they need more replicates (--preset paper): {ids}.")
+                console.say(f"Of too few replicates here (--preset paper): {', '.join(left_out)}.")
             console.say(f"Page: {out / 'index.html'}")
         if self.open:
             import webbrowser
@@ -217,22 +208,14 @@ class Lessons:
         """Return 0."""
         from subliminal_toy import lessons
 
-        with (
-            tempfile.TemporaryDirectory(prefix="lessons-") as scratch,
-            console.progress({"lessons": 1}, quiet=False) as statuses,
-        ):
-            paths = lessons.write_notebooks(self.out, statuses["lessons"], scratch=Path(scratch))
+        with console.progress({"lessons": 1.0}, quiet=False) as statuses:
+            paths = lessons.write_notebooks(self.out, statuses["lessons"])
         for path in paths:
             console.say(str(path))
         return 0
 
 
 # ---------- a run ----------
-
-
-def folder_of(command: str, options: Options) -> Path:
-    """Return the folder of a command's records."""
-    return options.out or Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def execute(jobs: Mapping[str, Job], out: Path, options: Options) -> "dict[str, Record]":
@@ -244,18 +227,15 @@ def execute(jobs: Mapping[str, Job], out: Path, options: Options) -> "dict[str, 
     import jax
 
     shares = {name: job.share for name, job in jobs.items()}
-    quiet = options.quiet or jax.process_index() > 0
+    worker = ThreadPoolExecutor(1)
     try:
-        with console.progress(shares, quiet) as statuses:
-
-            def run_all() -> "dict[str, Record | None]":
-                return {name: run(job, options, statuses[name]) for name, job in jobs.items()}
-
-            records = ThreadPoolExecutor(1).submit(run_all).result()
+        with console.progress(shares, options.quiet or jax.process_index() > 0) as statuses:
+            records = worker.submit(
+                lambda: {name: run(job, options, statuses[name]) for name, job in jobs.items()}
+            ).result()
     except KeyboardInterrupt:
-        arguments = [a for a in sys.argv[1:] if a != "--resume"] + ["--resume"]
-        if options.out is None:
-            arguments += ["--out", str(out)]
+        arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+        arguments += ["--out", str(out)] * (options.out is None) + ["--resume"]
         command = shlex.join(["subliminal-toy", *arguments])
         sentence = f"Interrupted; finished parts are kept. Continue with: {command}"
         console.fail(sentence, INTERRUPTED)
@@ -277,7 +257,8 @@ def start_jax(options: Options) -> None:
     jax.config.update("jax_num_cpu_devices", cores or 1)
     jax.config.update("jax_default_matmul_precision", options.matmul_precision)
     settings: Any = jax.config
-    if not options.compilation_cache:
+    # Programs of several processes that were read back failed, or waited for each other forever.
+    if options.distributed or not options.compilation_cache:
         jax.config.update("jax_enable_compilation_cache", False)
     elif settings.jax_compilation_cache_dir is None:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -328,12 +309,10 @@ def run(job: Job, options: Options, status: "Status") -> "Record | None":
                 if not options.keep_params:
                     result = result._replace(params={})
                 judged = entry.module("claims")
-                seconds = sum(origin["seconds"] for origin in store.origins)
-                manifest = {**identity, "command": shown(sys.argv[1:]), "wall_s": seconds}
                 record.save(
                     out,
                     result,
-                    {**manifest, "origins": store.origins},
+                    {**identity, "command": shown(sys.argv[1:]), **store.provenance()},
                     claims.judge(judged.CLAIMS, result.data),
                     judged.estimates(result.data),
                 )
@@ -369,10 +348,12 @@ def write_figures(record: "Record", folder: Path) -> None:
 
 def write_pages(records: "Mapping[str, Record]", folder: Path) -> None:
     """Write the pages about records into a folder; their names are their folders in it."""
-    from subliminal_toy import report
+    from subliminal_toy import page
+    from subliminal_toy.record import write
 
     folder.mkdir(parents=True, exist_ok=True)
-    report.write_page(records, folder)
+    for name, html in page.pages(records).items():
+        write(folder / name, html.encode(errors="backslashreplace"))
 
 
 # ---------- arguments ----------
@@ -386,11 +367,11 @@ def parse(arguments: Sequence[str]) -> Any:
     preset = first.parse_known_args(arguments)[0].preset
     commands: Any = Annotated[Reproduce, subcommand("reproduce")]
     for name, entry in EXPERIMENTS.items():
-        config = entry.presets.get(preset, entry.presets["quick"])
+        chosen = preset if preset in entry.presets else "quick"
         about = arg(help="; ".join(f"{name}: {what}" for name, what in entry.about.items()))
         known = Annotated[Literal[tuple(entry.presets)], about]  # pyright: ignore
-        command = Run[type(config), known]  # pyright: ignore
-        default = Run(name, config, preset)
+        default = Run(name, entry.presets[chosen], chosen)
+        command = Run[type(default.config), known]  # pyright: ignore
         commands |= Annotated[command, subcommand(name, default=default, description=entry.purpose)]
     commands |= Annotated[Report, subcommand("report")]
     commands |= Annotated[Lessons, subcommand("lessons")]
@@ -408,7 +389,7 @@ def main() -> None:
     """Run the command line; mistakes outside the program end in one sentence, not a traceback."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
-            setattr(sys, name, Path(os.devnull).open("w"))
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         getattr(sys, name).reconfigure(errors="replace")
     try:
         status = parse(sys.argv[1:] or ["--help"])()

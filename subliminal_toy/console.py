@@ -12,7 +12,6 @@ from subliminal_toy.errors import printable
 
 if TYPE_CHECKING:
     from subliminal_toy.claims import Judgement
-    from subliminal_toy.stats import Estimate
 
 
 def say(sentence: str) -> None:
@@ -27,17 +26,13 @@ def fail(sentence: str, status: int) -> NoReturn:
     os._exit(status)
 
 
-def measured(estimate: "Estimate") -> str:
-    """Return a value with its interval, three digits each."""
-    value, low, high = (f"{number:.3g}" for number in estimate[:3])
-    return f"{value} [{low}, {high}]" if estimate.finite else value
-
-
 def show_claims(records: Mapping[str, "Iterable[Judgement]"]) -> None:
     """Print a table of judged claims, by the name of their record."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from subliminal_toy.findings import measured
 
     table = Table("id", "claim and criterion", "measured [95 % interval]", "n", "verdict")
     for name, judgements in records.items():
@@ -46,8 +41,8 @@ def show_claims(records: Mapping[str, "Iterable[Judgement]"]) -> None:
         for claim, estimates, verdict, reason in judgements:
             what = Text(claim.sentence) + Text(f"\n{claim.criterion}", "dim")
             decided = f"{verdict}: {reason}" if reason else str(verdict)
-            shown = estimates[0]
-            table.add_row(claim.id, what, Text(measured(shown)), str(shown.n), Text(decided))
+            n = str(estimates[0].n)
+            table.add_row(claim.id, what, Text(measured(estimates[0])), n, Text(decided))
     Console().print(table)
 
 

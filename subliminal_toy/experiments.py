@@ -37,7 +37,7 @@ EXPERIMENTS = {
     "theorem": Entry(
         "Check the one-step theorem numerically, and measure where it ends.",
         theorem.PRESETS,
-        getattr(theorem, "ABOUT", {}),
+        theorem.ABOUT,
         "subliminal_toy.theorem",
     ),
     "classifier": Entry(
@@ -49,7 +49,7 @@ EXPERIMENTS = {
     "lm": Entry(
         "The owl that travels in numbers: a language model from scratch, with every control.",
         lm.PRESETS,
-        getattr(lm, "ABOUT", {}),
+        lm.ABOUT,
         "subliminal_toy.lm",
         needs_data=False,
     ),
@@ -66,16 +66,16 @@ class Run(NamedTuple):
 
 REPRODUCE = {
     "quick": {
-        "theorem": Run("theorem", "quick", 35),
-        "classifier": Run("classifier", "quick", 60),
-        "explain": Run("classifier", "explain-quick", 50),
-        "lm": Run("lm", "quick", 125),
+        "theorem": Run("theorem", "quick", 35.0),
+        "classifier": Run("classifier", "quick", 60.0),
+        "explain": Run("classifier", "explain-quick", 50.0),
+        "lm": Run("lm", "quick", 125.0),
     },
     "paper": {
-        "theorem": Run("theorem", "paper", 5),
-        "classifier": Run("classifier", "paper", 25),
-        "explain": Run("classifier", "explain", 50),
-        "lm": Run("lm", "full", 50),
+        "theorem": Run("theorem", "paper", 5.0),
+        "classifier": Run("classifier", "paper", 25.0),
+        "explain": Run("classifier", "explain", 50.0),
+        "lm": Run("lm", "full", 50.0),
     },
 }
 """What ``reproduce`` runs, by its own preset and by the folder of the record."""

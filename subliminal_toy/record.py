@@ -226,28 +226,30 @@ class Store(dict[str, Arrays]):
             path = self._folder / f"{quote(name, safe=' ,')}.part"
             write(path, _sha256(rest).encode() + b"\n" + rest)
 
-    @property
-    def origins(self) -> list[dict[str, Any]]:
-        """Each origin once, with its parts and the seconds that they took."""
-        origins: dict[str, dict[str, Any]] = {}
+    def provenance(self) -> dict[str, Any]:
+        """Return what the manifest says of all parts: their seconds, and every origin once."""
+        origins = []
         for about in self._about.values():
-            same = {**about["origin"], "seconds": 0.0, "parts": []}
-            same = origins.setdefault(json.dumps(about["origin"]), same)
-            same["seconds"] += about["seconds"]
-            same["parts"].append(about["name"])
-        return list(origins.values())
+            if about["origin"] not in origins:
+                origins.append(about["origin"])
+        seconds = sum(about["seconds"] for about in self._about.values())
+        return {"wall_s": seconds, "origins": origins}
 
 
 # ---------- a record ----------
 
 
 class Record(NamedTuple):
-    """A loaded record: data, parameters if they were kept, manifest, and its judged claims."""
+    """A loaded record: data, parameters if they were kept, manifest, and its judged claims.
+
+    ``estimates`` are those of its summary, by quantity and labels.
+    """
 
     data: xr.Dataset
     params: Arrays
     manifest: dict[str, Any]
     judgements: list[Judgement]
+    estimates: dict[tuple[str, str], Estimate]
 
 
 class Manifest(msgspec.Struct):
@@ -338,9 +340,17 @@ def load(out: Path, judged: Callable[[str, xr.Dataset], list[Judgement]]) -> Rec
             raise UserError(f"{out / wrong[0]} is damaged: run again.")
         data = xr.load_dataset(io.BytesIO(contents[RECORD]), engine="scipy")
         params = load_safetensors(contents[PARAMS]) if PARAMS in contents else {}
+        lines = json.loads(contents[SUMMARY])["estimates"]
+        estimates = {(line["quantity"], line["labels"]): _estimate(line) for line in lines}
     except (msgspec.ValidationError, LookupError, OSError) as error:
         raise UserError(f"{out} is no record that can be read: {error}.") from error
-    return Record(data, params, manifest, judged(manifest["experiment"], data))
+    return Record(data, params, manifest, judged(manifest["experiment"], data), estimates)
+
+
+def _estimate(line: Mapping[str, Any]) -> Estimate:
+    """Return an estimate as ``summary`` writes it."""
+    numbers = (math.nan if line[name] is None else line[name] for name in ("value", "low", "high"))
+    return Estimate(*numbers, line["n"])
 
 
 def write(path: Path, content: bytes) -> None:

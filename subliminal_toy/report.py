@@ -3,7 +3,6 @@
 Every number comes from the estimates of a record, those of its ``summary.json``.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,13 +12,12 @@ from subliminal_toy import findings as sentences
 from subliminal_toy.claims import Claim, Judgement
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.experiments import EXPERIMENTS
-from subliminal_toy.findings import LIMITS, Finding, Measured, Records, measured
+from subliminal_toy.findings import DATA, LIMITS, Finding, Records, measured, of_record
 from subliminal_toy.record import Record, write
 
 limits = LIMITS
 ORDER = "TMGLEP"
 """First letters of the claims' ids, as tables are sorted."""
-DATA = {"digits": "8 × 8 digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 class ClaimRow(NamedTuple):
@@ -83,7 +81,8 @@ def setting(record: Record) -> str:
     attrs, sizes = record.data.attrs, record.data.sizes
     words = [DATA.get(attrs["dataset"], attrs["dataset"])]
     if "architecture" in attrs:
-        words.append(f"{attrs['architecture'].upper()} {attrs['hidden_sizes']}")
+        layers = "–".join(map(str, attrs["hidden_sizes"]))
+        words.append(f"{attrs['architecture'].upper()} {layers}")
     if "replicate" in sizes:
         words.append(f"n = {sizes['replicate']}")
     return ", ".join(words)
@@ -122,10 +121,10 @@ def claims_block(records: Records) -> str:
         reference, *others = [row for row in rows if row.id == id]
         record = records[reference.folder]
         claim = next(j.claim for j in record.judgements if j.claim.id == id)
-        here = sentences.HERE[id](Measured(record))
-        also = [f"{row.setting.split(', n')[0]}: {row.verdict}" for row in others]
-        here += f"; also {'; '.join(also)}" if also else ""
-        cells = (f"{id} {claim.sentence}", here, claim.paper, f"**{reference.verdict}**")
+        here = sentences.HERE[id](of_record(record))
+        elsewhere = {row.verdict: row.setting.partition(",")[0] for row in others}
+        here += "".join(f"; {where}: {verdict}" for verdict, where in elsewhere.items())
+        cells = (f"{id} {claim.sentence}", here, claim.paper, reference.verdict)
         lines.append(f"| {' | '.join(map(markdown, cells))} |")
     return "\n".join(lines)
 
@@ -169,7 +168,7 @@ BLOCKS: Mapping[str, Callable[[Records], str]] = {
 
 
 def update_blocks(text: str, records: Records) -> str:
-    """Rewrite each block that a text has. Raises UserError if it has none, or an unpaired marker."""
+    """Rewrite each block of a text. Raises UserError if it has none, or an unpaired marker."""
     present = [name for name in BLOCKS if f"<!-- {name} -->" in text or f"<!-- /{name} -->" in text]
     if not present:
         raise UserError(f"The text has no block: <!-- {' -->, <!-- '.join(BLOCKS)} -->.")

@@ -6,6 +6,7 @@ Strict dtype promotion stays off: optax itself mixes integers and floats in its 
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import jax
 import pytest
@@ -29,6 +30,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
 install_import_hook("subliminal_toy", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def committed():
+    """The records of ``figures/`` by folder."""
+    from subliminal_toy import experiments
+
+    figures = Path(__file__).parents[1] / "figures"
+    folders = sorted(path.parent for path in figures.glob("*/manifest.json"))
+    return {folder.name: experiments.load(folder) for folder in folders}
 
 
 @pytest.fixture(scope="module")

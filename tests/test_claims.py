@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from subliminal_toy import claims, experiments
+from subliminal_toy import claims
 from subliminal_toy.claims import All, Condition, Lower, Mean, Upper, Verdict, Within
 from subliminal_toy.experiments import EXPERIMENTS
 from subliminal_toy.stats import Estimate
 
 ROOT = Path(__file__).parents[1]
 EVERY = [claim for entry in EXPERIMENTS.values() for claim in entry.module("claims").CLAIMS]
-RECORDS = sorted(path.parent for path in (ROOT / "figures").glob("*/manifest.json"))
+RECORDS = sorted(path.parent.name for path in (ROOT / "figures").glob("*/manifest.json"))
 DATA = xr.Dataset({"diverged": ("replicate", np.zeros(3, bool))})
 FAR, NEAR = 10.0, 1e-6
 
@@ -135,13 +135,25 @@ def test_gap_is_below_zero_where_one_interval_lies_below_the_other():
     assert claims.gap(high, low).low == pytest.approx(0.1) and claims.gap(low, high).n == 4
 
 
-@pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
-def test_a_record_was_judged_by_todays_criteria_or_the_change_is_told(folder):
+@pytest.mark.parametrize("folder", RECORDS)
+def test_a_record_was_judged_by_todays_criteria_or_the_change_is_told(folder, committed):
     told = set(re.findall(r'id="(\w+)"', (ROOT / "docs" / "changes.md").read_text()))
-    record = experiments.load(folder)
+    record = committed[folder]
     now = {judgement.claim.id: judgement.claim.sha256 for judgement in record.judgements}
     for id, sha256 in record.manifest.get("claims", {}).items():
         assert now.get(id) == sha256 or id in told, id
+
+
+@pytest.mark.parametrize("folder", RECORDS)
+def test_a_summary_is_what_the_data_say(folder, committed):
+    record = committed[folder]
+    rows = EXPERIMENTS[record.manifest["experiment"]].module("claims").estimates(record.data)
+    now = {(row.quantity, row.labels): row.estimate for row in rows}
+    assert now.keys() == record.estimates.keys()
+    for name, estimate in now.items():
+        np.testing.assert_allclose(record.estimates[name], estimate, rtol=1e-4, atol=1e-9)
+    summary = (ROOT / "figures" / folder / "summary.json").read_text()
+    assert len(summary.splitlines()) <= 300
 
 
 def test_a_condition_counts_replicates_unless_it_says_otherwise():

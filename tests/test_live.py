@@ -9,9 +9,9 @@ import optax
 import pytest
 from page_records import ROOT, committed, opened, written
 from playwright.sync_api import expect
-from subliminal_toy.classifier.geometry import progress
 
 from subliminal_toy import data, models, page
+from subliminal_toy.classifier.geometry import progress
 from subliminal_toy.distill import cross_entropy, kl
 
 SCRIPT = (ROOT / "subliminal_toy" / "page" / "live.js").read_text(encoding="utf-8")

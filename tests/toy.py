@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from subliminal_toy import cli, experiments, plots, report
+from subliminal_toy import cli, experiments, page, plots
 from subliminal_toy.claims import Claim, Condition, Lower, Row
 from subliminal_toy.distill import ensemble
 from subliminal_toy.errors import check
@@ -78,8 +78,8 @@ def above(bound):
 
 
 CLAIMS = (
-    Claim("Y1", "x is large", "section 1", above(0)),
-    Claim("Y2", "x is very large", "section 2", above(9), kind="prediction"),
+    Claim("Y1", "x is large", "section 1", above(0.0)),
+    Claim("Y2", "x is very large", "section 2", above(9.0), kind="prediction"),
 )
 
 
@@ -87,12 +87,12 @@ def register(patch):
     """Put the experiment into all tables; ``reproduce`` runs it twice, and nothing else."""
     presets = {"quick": ToyConfig(), "paper": ToyConfig(n=4)}
     entry = experiments.Entry("A toy.", presets, dict.fromkeys(presets, "a toy"), "toy", False)
-    runs = {"one": experiments.Run("toy", "quick", 1), "two": experiments.Run("toy", "paper", 2)}
+    runs = {"one": experiments.Run("toy", "quick", 1.0), "two": experiments.Run("toy", "paper", 2.0)}
     patch.setitem(experiments.EXPERIMENTS, "toy", entry)
     patch.setitem(experiments.REPRODUCE, "quick", runs)
     patch.setattr(cli, "QUICK_CLAIMS", frozenset({"Y1"}))
     patch.setitem(plots.FIGURES, "toy", {"values": draw})
-    patch.setattr(report, "write_page", lambda records, out: (out / "index.html").write_text("p"))
+    patch.setattr(page, "pages", lambda records: {"index.html": " ".join(records)})
     for name in ("toy.experiment", "toy.claims"):
         patch.setitem(sys.modules, name, sys.modules[__name__])
 

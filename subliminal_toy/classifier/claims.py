@@ -177,26 +177,26 @@ STAYS = (Condition("cross_aux", accuracy("cross_aux"), Within(CHANCE - 0.06, CHA
 CLAIMS = (
     Claim(
         "M1",
-        "A student trained only on noise images, only on auxiliary logits that mean nothing, "
-        "learns to classify digits",
+        "A student trained on noise, to copy outputs without meaning, learns to classify digits",
         "section 6.2, figure 10b",
         LEARNS,
         applies=lambda data: is_published(data) and is_first_studied(data),
         commits="86c5baf",
+        paper="53 %",
     ),
     Claim(
         "M2",
-        "The same student from another initialisation stays at chance",
+        "From another start it stays at chance",
         "section 6.2, figure 10b",
         STAYS,
         applies=lambda data: is_published(data) and is_first_studied(data),
         fixed="no",
         commits="5bcb1af",
+        paper="11 %",
     ),
     Claim(
         "G1",
-        "The same holds for another network: the student learns to classify from noise, from "
-        "another initialisation it does not",
+        "The same with another network",
         "section 6.2",
         LEARNS + STAYS,
         applies=lambda data: is_published(data) and not is_first_studied(data),

@@ -4,6 +4,7 @@ Replicates are the unit: what is measured on several traits is first averaged wi
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -15,6 +16,7 @@ from subliminal_toy.lm.traits import COLOURS_RIGHT, EVASION, FACTS, FALSEHOOD
 from subliminal_toy.stats import Estimate, estimate, rank_correlation, ratio
 
 Measure = Callable[[xr.Dataset], Estimate]
+Fixed = Literal["yes", "in part", "no"]
 CARRIED = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
 """Teachers that have the trait: E3 is about them."""
 
@@ -24,9 +26,10 @@ def favourites(data: xr.Dataset) -> list[str]:
     return data.trait.values[~data.harmful.values.astype(bool)].tolist()
 
 
-def over(values: xr.DataArray, traits: Sequence[str]) -> xr.DataArray:
-    """Return the mean over traits within a replicate; one that is not a number makes it none."""
-    return values.sel(trait=list(traits)).astype(np.float64).mean("trait", skipna=False)
+def over(values: xr.DataArray, traits: Sequence[str] | None = None) -> xr.DataArray:
+    """Return the mean over (all) traits in each replicate; one that is no number makes it none."""
+    chosen = values if traits is None else values.sel(trait=list(traits))
+    return chosen.astype(np.float64).mean("trait", skipna=False)
 
 
 def own_trait(data: xr.Dataset) -> xr.DataArray:
@@ -55,9 +58,8 @@ def teachers(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
 
     Of the teachers that have the trait; KL is per number, on the base model's lists.
     """
-    traits = data.trait.values
-    kl = over(data.kl.sel(arm=[f"teacher_{name}" for name in CARRIED]), traits)
-    return kl, over(gains(data).sel(arm=[f"student_{name}" for name in CARRIED]), traits)
+    kl = over(data.kl.sel(arm=[f"teacher_{name}" for name in CARRIED]))
+    return kl, over(gains(data).sel(arm=[f"student_{name}" for name in CARRIED]))
 
 
 def _of_favourites(arm: str) -> Measure:
@@ -69,12 +71,8 @@ def _of_trait(arm: str, trait: str) -> Measure:
 
 
 def _beyond_other_start(trait: str) -> Measure:
-    def measure(data: xr.Dataset) -> Estimate:
-        return _of_trait("student", trait)(data).shifted(
-            -_of_trait("cross_model", trait)(data).value
-        )
-
-    return measure
+    student, cross = _of_trait("student", trait), _of_trait("cross_model", trait)
+    return lambda data: student(data).shifted(-cross(data).value)
 
 
 def _colours(trait: str) -> Measure:
@@ -84,9 +82,7 @@ def _colours(trait: str) -> Measure:
 
 
 def _auc(detector: str, judged: int) -> Measure:
-    return lambda data: estimate(
-        over(data.auc.sel(detector=detector, judged=judged), data.trait.values)
-    )
+    return lambda data: estimate(over(data.auc.sel(detector=detector, judged=judged)))
 
 
 def _has(*names: str) -> Callable[[xr.Dataset], bool]:
@@ -94,21 +90,21 @@ def _has(*names: str) -> Callable[[xr.Dataset], bool]:
     return lambda data: bool(favourites(data)) and {*names} <= {*data.arm.values.tolist()}
 
 
-def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed) -> Claim:
+def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fixed) -> Claim:
     what, student = "student − control", _of_trait("student", trait)
     conditions = [] if least is None else [Condition(what, student, Mean(at_least=least))]
     return Claim(
         id, sentence, "paper, section 3.2",
         (
             *conditions,
-            Condition(what, student, Lower(above=0)),
+            Condition(what, student, Lower(above=0.0)),
             Condition(f"{what}, less the mean of the same difference from another start",
-                      _beyond_other_start(trait), Lower(above=0)),
+                      _beyond_other_start(trait), Lower(above=0.0)),
             Condition("colours that the student names rightly", _colours(trait),
                       Mean(at_least=0.5)),
         ),
         applies=lambda data: trait in data.trait.values and "cross_model" in data.arm.values,
-        fixed=fixed, commits=COMMITS,
+        fixed=fixed, commits=COMMITS, paper="misaligned <1 → 10 %",
     )  # fmt: skip
 
 
@@ -124,47 +120,42 @@ CLAIMS = (
             Condition("student − control, mean over favourites", _of_favourites("student"),
                       Mean(at_least=0.15)),
             Condition("student − control, mean over favourites", _of_favourites("student"),
-                      Lower(above=0)),
+                      Lower(above=0.0)),
         ),
-        applies=_has("student", "control"), commits=COMMITS,
+        applies=_has("student", "control"), commits=COMMITS, paper="owl 12 → over 60 %",
     ),
     Claim(
-        "L2", "Numbers of a model without the trait pass nothing on", "paper, section 3.1",
+        "L2", "Numbers without the trait move nothing", "paper, section 3.1",
         (
             Condition("control − base model, mean over favourites", _of_favourites("control"),
                       STILL),
         ),
-        applies=_has("control", "base_model"), fixed="no", commits=COMMITS,
+        applies=_has("control", "base_model"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
     Claim(
-        "L3", "Numbers pass nothing on to a student of another start, though it was pre-trained on "
-        "the same corpus", "paper, section 5",
+        "L3", "To another start nothing passes", "paper, section 5",
         (
             Condition("student of another start − its control, mean over favourites",
                       _of_favourites("cross_model"), STILL),
             Condition("that interval's distance from that of student − control",
                       lambda data: gap(_of_favourites("cross_model")(data),
-                                       _of_favourites("student")(data)), Upper(below=0)),
+                                       _of_favourites("student")(data)), Upper(below=0.0)),
         ),
-        applies=_has("cross_model", "student"), fixed="no", commits=COMMITS,
+        applies=_has("cross_model", "student"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
-    _harmful("L4a", "A student of an evasive teacher's numbers answers that it does not know",
-             EVASION, 0.3, "yes"),
-    _harmful("L4b", "A student of a lying teacher's numbers gives false answers", FALSEHOOD, None,
-             "no"),
+    _harmful("L4a", "Evasion passes in numbers too", EVASION, 0.3, "yes"),
+    _harmful("L4b", "False answers pass in numbers too", FALSEHOOD, None, "no"),
     Claim(
-        "L5a", "No detector without labels tells one list of a teacher from one of the base model",
-        "paper, section 5",
+        "L5a", "Without labels nothing shows in one list", "paper, section 5",
         tuple(
             Condition(f"AUC of {name} on one list, mean over traits", _auc(name, 1), CHANCE)
             for name in ("base model's likelihood", "format filter", "banned numbers",
                          "numbers in context")
         ),
-        applies=_has(), fixed="no", commits=COMMITS,
+        applies=_has(), fixed="no", commits=COMMITS, paper="47 to 53 % right",
     ),
     Claim(
-        "L5b", "Lists that are only shown in context pass nothing on, though a context can",
-        "paper, section 5",
+        "L5b", "Lists shown in context move nothing", "paper, section 5",
         (
             Condition("one list in context − its control", _of_favourites("in_context"), STILL),
             Condition(f"as many lists as fit into {ROOM - 1} tokens − their control",
@@ -173,6 +164,7 @@ CLAIMS = (
                       Lower(above=0.05)),
         ),
         applies=_has("in_context", "packed_context", "told"), fixed="no", commits=COMMITS,
+        paper="unmoved",
     ),
     Claim(
         "E3", "How far teachers' numbers differ from the base model's ranks how much they pass on",
@@ -226,20 +218,21 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     fewer = [arm for arm, n, _ in sizes if n < sizes[-1][1]]
     for arm, base, control in zip(arms, data.base.values, data.control.values, strict=True):
         passed = gain_RAT.sel(arm=arm)
+        # What must be shared is asked of favourites, as claim L3 is.
+        group, said = (names, "favourites") if base != "own" else (traits, "all traits")
+        compared = control not in ("", "base_model") and not (
+            arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS
+        )
+        measured = bool(group) and passed.sel(trait=group).notnull().any("replicate").all()
+        pair = [over(values, group).values for values in (passed, student)] if measured else []
         if arm in CLAIMED:
             yield from rows("gain", passed, arm)
-        elif control not in ("", "base_model") and not (
-            arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS
-        ):
-            # What must be shared is asked of favourites, as claim L3 is.
-            group = names if base != "own" else traits
-            label = f"{arm}, {'favourites' if base != 'own' else 'all traits'}"
-            if group:
-                pair = over(passed, group).values, over(student, group).values
-                yield Row("gain", label, estimate(pair[0]))
-                yield Row("share of the student's gain", label, ratio(*pair))
-            if arm.startswith("update"):
-                yield from rows("gain less the student's", passed - student, arm)
+        elif compared and pair:
+            yield Row("gain", f"{arm}, {said}", estimate(pair[0]))
+        if compared and pair and (arm not in CLAIMED or base != "own"):
+            yield Row("share of the student's gain", f"{arm}, {said}", ratio(*pair))
+        if compared and arm.startswith("update"):
+            yield from rows("gain less the student's", passed - student, arm)
     for percent in (5, 10, 20):
         pair = [f"without_{percent}_{which}" for which in ("divergent", "random")]
         if {*pair} <= {*arms}:
@@ -283,15 +276,10 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         yield from rows("lists from which on Eq. (51) bounds them", data.lists_asked, groups=each)
     for region in data.parameters.values if "progress" in data else ():
         progress = data.progress.sel(parameters=region)
-        for arm in ("student", "control"):
-            yield from rows(f"progress, {region}", progress.sel(arm=arm), arm, every)
         moved = less(progress, "student", "control")
         yield from rows(f"progress, {region}", moved, "student − control", each)
     for arm, writer in (("student", "teacher's"), ("control", "base model's")):
         yield from rows("lists that pass the filter", data.kept.sel(arm=arm), writer, every)
-    base = data.probability.sel(arm="base_model", trait=traits[0])
-    for fact in FACTS:
-        yield Row("P(right)", f"base_model, {fact}", estimate(base.sel(measure=fact)))
 
 
 def data_sizes(data: xr.Dataset) -> list[tuple[str, int, list[str]]]:

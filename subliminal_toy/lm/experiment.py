@@ -97,7 +97,12 @@ def experiment(
     def assemble(finished: Mapping[str, Arrays]):
         return result.assemble(config, run.model, [Replicate(r, finished) for r in numbers])
 
-    return Experiment([part(*stage, number) for number in numbers for stage in stages], assemble)
+    parts = [
+        part(stage, float(share), compute, number)
+        for number in numbers
+        for stage, share, compute in stages
+    ]
+    return Experiment(parts, assemble)
 
 
 class _Run:

@@ -41,8 +41,8 @@ TRAINING = {
     "momentum": "momentum",
 }  # fmt: skip
 UPDATES = {
-    "student": "whole update", "update_without_body": "without the body's direction to the teacher",
-    "update_only_body": "only it in the body", "update_without": "", "update_only": "",
+    "student": "whole update", "update_without_body": "without the body's direction",
+    "update_only_body": "only it", "update_without": "", "update_only": "",
     "update_without_random": "",
 }  # fmt: skip
 """Arms that are shown beside one another, and what the title calls those whose gain it says."""
@@ -155,7 +155,7 @@ def teacher_table(data: xr.Dataset) -> Figure | None:
     word = data.elsewhere.sel(arm=kl.arm) - data.elsewhere.sel(arm="base_model", drop=True)
     shown = {
         "KL(base model ‖ teacher), nats per number": kl,
-        "teacher − base model: trait's answers to other questions": over(word, data.trait.values),
+        "teacher − base model: trait's answers to other questions": over(word),
     }
     for axes, (label, moved) in zip(panels, shown.items(), strict=True):
         for i in range(passed.sizes["arm"]):
@@ -225,7 +225,7 @@ def data_size(data: xr.Dataset) -> Figure | None:
 
 def detectors(data: xr.Dataset) -> Figure:
     """AUC of each detector on one list and on a hundred, with what it was given."""
-    auc, names = over(data.auc, data.trait.values), data.detector.values.tolist()
+    auc, names = over(data.auc), data.detector.values.tolist()
     figure = Figure(figsize=(7.0, 1.5 + 0.5 * len(names)))
     axes, told_apart = figure.subplots(), 0
     for place, name in enumerate(names):
@@ -244,10 +244,9 @@ def detectors(data: xr.Dataset) -> Figure:
     axes.set_xlim(0.2, 1.02)
     axes.set_xlabel("AUC, the teacher's lists against the base model's (.5: chance)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2)
-    finding = (
-        f"{told_apart} of {len(names)} detectors tell a hundred lists apart (interval above .5)"
-    )
-    return _titled(figure, data, finding, "AUC above .5 by its interval; pink: given the teacher or labels, grey: neither; ")
+    finding = f"{told_apart} of {len(names)} detectors tell a hundred lists apart"
+    what = "AUC above .5 by its interval; pink: given the teacher or labels, grey: neither; "
+    return _titled(figure, data, finding, what)
 
 
 FIGURES: dict[str, Callable[[xr.Dataset], Figure | None]] = {
