@@ -85,7 +85,7 @@ def between_replicates(data: xr.Dataset) -> Estimate:
     deviations = (chosen - chosen.mean("replicate")).fillna(0)
     y, q = (deviations[name].values.reshape(len(data.replicate), -1) for name in deviations)
 
-    def squared(products: np.ndarray) -> np.ndarray:
+    def squared(products: np.ndarray):
         yq, yy, qq = np.moveaxis(products, -1, 0)
         return yq**2 / (yy * qq)
 
@@ -160,7 +160,7 @@ def identity(data: xr.Dataset) -> Estimate:
     """Return R² of the accuracy as predicted, replicate means."""
     chosen = conditions(data)
 
-    def r2(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    def r2(measured: np.ndarray, predicted: np.ndarray):
         spread = (measured - measured.mean(-1, keepdims=True)) ** 2
         return 1 - ((measured - predicted) ** 2).sum(-1) / spread.sum(-1)
 

@@ -33,7 +33,7 @@ class Fit(NamedTuple):
         terms = np.stack([np.ones_like(y), y, y**2, error], axis=1)
         sums = [terms[self.replicate == r].sum(0) for r in np.unique(self.replicate)]
 
-        def r2(means: np.ndarray) -> np.ndarray:
+        def r2(means: np.ndarray):
             n, y, squares, error = np.moveaxis(means, -1, 0)
             return 1 - error / (squares - y**2 / n)
 

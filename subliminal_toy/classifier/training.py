@@ -280,11 +280,12 @@ def train_students(
         losses = [imitation_loss(s, z, targets) for s, z in zip(group, outputs, strict=True)]
         return jnp.stack(losses).sum()
 
-    optimisers = {
-        s.name: optax.chain(optimiser(s), change_update(s, rep, taught, starts[s.name]))
-        for s in group
-    }
-    tx = optax.partition(optimisers, {name: name for name in optimisers})
+    tx = by_student(
+        {
+            s.name: optax.chain(optimiser(s), change_update(s, rep, taught, starts[s.name]))
+            for s in group
+        }
+    )
     checkpoints = sorted({step for s in group for step in s.measured_at})
     saved = snapshots(loss, dict(starts), tx, batch_fn, checkpoints)
 
@@ -293,6 +294,21 @@ def train_students(
         return jax.tree.map(lambda leaf: leaf[rows], saved[s.name])
 
     return {s.name: at_checkpoints(s) for s in group}
+
+
+def by_student(
+    transformations: Mapping[str, optax.GradientTransformation],
+) -> optax.GradientTransformation:
+    """Return one transformation of ``{student: parameters}`` that gives each student its own."""
+
+    def init(params):
+        return {name: tx.init(params[name]) for name, tx in transformations.items()}
+
+    def update(updates, state, params: Any = None):
+        pairs = {n: tx.update(updates[n], state[n], params[n]) for n, tx in transformations.items()}
+        return {n: new for n, (new, _) in pairs.items()}, {n: own for n, (_, own) in pairs.items()}
+
+    return optax.GradientTransformation(init, update)
 
 
 def component(moved: Params, along: Params) -> Array:

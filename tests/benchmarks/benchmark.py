@@ -51,7 +51,7 @@ def config_of(benchmark: Benchmark, n_replicates: int) -> ClassifierConfig:
     """Return the paper's config with the benchmark's sizes."""
     return replace(
         PRESETS["paper"], n_replicates=n_replicates, n_inputs=benchmark.n_images,
-        teacher_epochs=benchmark.epochs, student_epochs=benchmark.epochs, keep_params=False,
+        teacher_epochs=benchmark.epochs, student_epochs=benchmark.epochs,
     )  # fmt: skip
 
 
@@ -98,10 +98,10 @@ def measure_jax(config: ClassifierConfig, data: Dataset, _: str) -> list[float]:
     import jax
 
     jax.config.update("jax_num_cpu_devices", joblib.cpu_count())
-    from subliminal_toy import runs
+    from subliminal_toy import record
     from subliminal_toy.classifier.experiment import experiment
 
-    return twice(lambda: runs.run(experiment(config, jax.random.key(0), data)))
+    return twice(lambda: record.run(experiment(config, jax.random.key(0), data)))
 
 
 def measure_torch(
