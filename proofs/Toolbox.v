@@ -199,6 +199,18 @@ Qed.
 
 End Coordinates.
 
+(* A fixed matrix after a path. *)
+Lemma is_diff_mulmxr (R : realType) (p q : nat) (f : R -> 'rV[R]_p.+1) (d : 'rV[R]_p.+1)
+    (A : 'M[R]_(p.+1, q.+1)) a :
+  is_diff a f (fun h => h *: d) -> is_diff a (fun t => f t *m A) (fun h => h *: (d *m A)).
+Proof.
+move=> fd; apply: is_diff_row => k.
+apply: (@is_diff_ext _ _ _ (fun t => dot (f t) (basis k *m A^T))) => [t|].
+  by rewrite -dot_mulmx dot_basis.
+apply: is_diff_eqf (is_diff_dotl _ fd) _ => h.
+by rewrite dotZl -dot_mulmx dot_basis [in RHS]mxE.
+Qed.
+
 Section Gradients.
 Variables (R : realType) (p : nat).
 Implicit Types (F : 'rV[R]_p.+1 -> R) (a g : 'rV[R]_p.+1).

@@ -78,7 +78,8 @@ class Job(NamedTuple):
     share: float = 1.0
 
 
-Config, Preset = TypeVar("Config"), TypeVar("Preset")
+Config = TypeVar("Config")
+Preset = TypeVar("Preset")
 
 
 @dataclass(frozen=True)

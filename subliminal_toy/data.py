@@ -6,6 +6,7 @@ import math
 import shutil
 import urllib.request
 import zlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,8 +91,7 @@ def _digits() -> Dataset:
 
 
 def _from_idx(name: str, directory: Path) -> Dataset:
-    import tensorflow_datasets as tfds  # takes a second
-
+    tfds: Any = import_module("tensorflow_datasets")  # takes a second
     infos = tfds.builder_cls(name).url_infos
     published = {Path(url).name: info.checksum for url, info in infos.items()}
     raw, verified = {}, True
@@ -151,8 +151,7 @@ def _parse_idx(path: Path, content: bytes, ndim: int) -> np.ndarray:
 
 def _download(name: str) -> Path:
     """Return the folder of the four downloaded files; the network is used the first time only."""
-    import tensorflow_datasets as tfds
-
+    tfds: Any = import_module("tensorflow_datasets")
     folder = Path(tfds.core.constants.DATA_DIR).expanduser() / "subliminal_toy" / name
     if all((folder / f"{stem}.gz").is_file() for stem in IDX_FILES.values()):
         return folder

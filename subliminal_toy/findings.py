@@ -194,8 +194,8 @@ def news(records: Records) -> str:
         f"{kept('other_corpus')}.",
         "a larger teacher": "Both have one size here; to another width "
         f"{kept('cross_size')} passes.",
-        "filters fail": "No list names the trait, but a hundred lists give it away: AUC "
-        f"{number(labels, 2)} with labelled examples, {number(none, 2)} without.",
+        "filters fail": "No list names the trait, but a hundred give it away: AUC "
+        f"{number(labels, 2)} with labels, {number(none, 2)} without.",
         "harmful traits": "Evasion passes. Of the false answers half is damage: after a teacher of "
         f"one neutral word there are {number(100 * calm, 0)} of {number(100 * false, 0)} points.",
         "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
@@ -256,7 +256,7 @@ def beyond(records: Records) -> str:
 
 
 LIMITS = (
-    "Nothing is proved of Adam, of distant teachers, of text that is sampled.",
+    "Nothing is proved of Adam, of distant teachers, of sampled text.",
     "A student of *all* outputs learns digits from any start: distillation.",
     "The language model has 40,448 parameters and a synthetic language: this is the mechanism, not "
     "its size in large models; wider models transferred less.",

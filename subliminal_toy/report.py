@@ -5,7 +5,6 @@ Every number comes from the estimates of a record, those of its ``summary.json``
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from subliminal_toy import findings as sentences
@@ -13,7 +12,7 @@ from subliminal_toy.claims import Claim, Judgement
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.experiments import EXPERIMENTS
 from subliminal_toy.findings import DATA, LIMITS, Finding, Records, measured, of_record
-from subliminal_toy.record import Record, write
+from subliminal_toy.record import Record
 
 limits = LIMITS
 ORDER = "TMGLEP"
@@ -179,14 +178,6 @@ def update_blocks(text: str, records: Records) -> str:
         before, after = text.partition(begin)[0], text.partition(end)[2]
         text = f"{before}{begin}\n{BLOCKS[name](records)}\n{end}{after}"
     return text
-
-
-def write_page(records: Records, out: Path) -> None:
-    """Write the pages of records into a folder."""
-    from subliminal_toy.page import pages
-
-    for name, html in pages(records).items():
-        write(out / name, html.encode(errors="backslashreplace"))
 
 
 def findings(records: Records) -> list[Finding]:

@@ -157,4 +157,4 @@ def test_a_summary_is_what_the_data_say(folder, committed):
 
 
 def test_a_condition_counts_replicates_unless_it_says_otherwise():
-    assert Condition("x", lambda data: Estimate(0, 0, 0, 1), Lower(0)).fewest == 2
+    assert Condition("x", lambda data: Estimate(0.0, 0.0, 0.0, 1), Lower(0.0)).fewest == 2

@@ -167,8 +167,8 @@ def worst_network(
 
 T2 = Claim(
     "T2",
-    "With the shared start the teacher's move never pulls the student the wrong way; with another "
-    "start it has no guaranteed sign, and in the median what is left of it is small",
+    "From another start the teacher's move pulls a student with no fixed sign and, in the median, "
+    "weakly; from the shared start never the wrong way",
     "proofs/README.md, Eq. (55)",
     (
         Condition(
@@ -311,9 +311,8 @@ def fall_as_predicted(data: xr.Dataset) -> xr.DataArray:
 MEASURED_IN_METRICS = "metric_slope", "metric_inner", "metric_change"
 T4 = Claim(
     "T4",
-    "With one symmetric metric for teacher and student, of whatever signs, the teacher's loss "
-    "falls to first order; with a metric for each it can rise (measured on one network, a tanh "
-    "MLP)",
+    "In one symmetric metric for teacher and student the teacher's loss falls; with a metric for "
+    "each it can rise (one network, a tanh MLP)",
     "proofs/README.md, Eq. (35), (36) and (38)",
     (
         always(
@@ -357,9 +356,8 @@ def labels_needed(data: xr.Dataset) -> Estimate:
 
 T5 = Claim(
     "T5",
-    "On labels sampled from the teacher the expected step is that on soft labels, but about "
-    "1/(ε²A) labels are needed before their mean step points with the teacher (measured on one "
-    "network, a tanh MLP)",
+    "On sampled labels the expected step is that on soft ones, but about 1/(ε²A) are needed before "
+    "their mean points with the teacher (one network, a tanh MLP)",
     "proofs/README.md, Eq. (48) to (52)",
     (
         Condition(
