@@ -467,22 +467,6 @@ def test_students_are_trained_together_if_they_see_the_same_batches(change, alon
     assert training.together(rows) == ([rows[:1], rows[1:]] if alone else [rows])
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.update != "all"], ids=lambda row: row.name)
-def test_an_update_that_is_changed_has_the_direction_that_it_is_left(row, digits, table):
-    """The whole displacement, too: 0 along what is removed, 0 across what alone is kept."""
-    teacher, start = table["teacher"], rows_start(row)
-    goal = hidden(jax.tree.map(jnp.subtract, teacher, start))
-    end = jax.tree.map(lambda leaf: leaf[-1], table[row.name])
-    moved = hidden(jax.tree.map(jnp.subtract, end, start))
-    q, length = moved @ goal / (goal @ goal), np.linalg.norm(moved)
-    if row.update == "only":
-        assert np.linalg.norm(moved - q * goal) < 1e-3 * length
-    else:
-        assert (abs(moved @ goal) < 1e-4 * length * np.linalg.norm(goal)) == (
-            row.along == "teacher"
-        )
-
-
 def test_the_heads_add_exactly_nothing_to_the_inner_product(table):
     """At a shared start two heads stay: the teacher's auxiliary and the student's class head."""
     first = table["untrained"]["layers"][2]

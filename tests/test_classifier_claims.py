@@ -9,7 +9,15 @@ from scipy import stats as scipy_stats
 from sklearn.isotonic import IsotonicRegression
 
 from subliminal_toy.claims import Verdict, judge
-from subliminal_toy.classifier.arms import ABLATIONS, FREE, ONLY, PUBLISHED, WITHOUT, WITHOUT_OWN
+from subliminal_toy.classifier.arms import (
+    ABLATIONS,
+    FREE,
+    ONLY,
+    PUBLISHED,
+    WITHOUT,
+    WITHOUT_OWN,
+    WITHOUT_RANDOM,
+)
 from subliminal_toy.classifier.claims import CLAIMS, at_equal_progress, estimates, rank
 from subliminal_toy.classifier.curve import PREDICTORS, explained, left_out, points
 from subliminal_toy.plots import classifier as plots
@@ -95,35 +103,18 @@ def test_the_papers_claims_are_reproduced_on_all_records(published):
     assert {j.verdict for j in judged.values()} == {Verdict.REPRODUCED}
 
 
-# The half-width of the gain's interval with the spread below is .0109, of an arm's .0055.
-@pytest.mark.parametrize(
-    ("means", "failed"),
-    [
-        ({}, set()),
-        ({"student_aux": 0.213}, set()),
-        ({"student_aux": 0.207}, {"M1"}),  # the lower end of the gain is below .1
-        ({"student_aux": 0.201, "cross_aux": 0.06}, set()),
-        ({"student_aux": 0.199, "cross_aux": 0.06}, {"M1"}),  # mean below .2
-        ({"cross_aux": 0.153}, set()),
-        ({"cross_aux": 0.157}, {"M2"}),  # the mean is within .06, the interval is not
-        ({"cross_aux": 0.047}, set()),
-        ({"cross_aux": 0.043}, {"M2"}),
-    ],
-)
-def test_both_sides_of_the_bounds_of_m1_m2_and_g1(means, failed):
-    data = load("digits")
-    spread = (0.001 if "student_aux" in means and "cross_aux" in means else 0.01) * np.linspace(
-        -1, 1, 8
-    )
-    for arm, sign in (("student_aux", 1), ("cross_aux", -1)):
-        mean = means.get(arm, {"student_aux": 0.6, "cross_aux": 0.1}[arm])
-        data.accuracy.loc[{"arm": arm, "step": 1_180}] = mean + sign * spread
-    judged = {j.claim.id: j.verdict for j in judge(CLAIMS, data)}
-    assert {id for id, verdict in judged.items() if verdict == Verdict.NOT_REPRODUCED} == failed
-    data.attrs["architecture"] = "cnn"
-    (general,) = judge(CLAIMS, data)
-    assert general.claim.id == "G1"
-    assert general.verdict == (Verdict.NOT_REPRODUCED if failed else Verdict.REPRODUCED)
+def test_the_bounds_are_those_that_were_fixed():
+    """Beside each other, since a bound is written nowhere else; they are proved in test_claims."""
+    assert {claim.id: [str(c.bound) for c in claim.conditions] for claim in CLAIMS} == {
+        "M1": ["interval above 0.1", "at least 0.2"],
+        "M2": ["interval within 0.04 to 0.16"],
+        "G1": ["interval above 0.1", "at least 0.2", "interval within 0.04 to 0.16"],
+        "E1": ["at least 0.9", "at most 0.06"],
+        "E2": ["interval below 0", "interval above -0.1", *["interval within ±0.05"] * 2],
+        "P1": ["at least 0.95", "at most 0.333333"],
+    }
+    fewest = {claim.id: [c.fewest for c in claim.conditions] for claim in CLAIMS[3:]}
+    assert fewest == {"E1": [8, 20], "E2": [8] * 4, "P1": [8, 24]}
 
 
 def test_divergence_and_few_replicates_test_nothing():
@@ -200,123 +191,34 @@ def test_accuracy_should_fall_with_the_imitation_loss():
     assert [name for name, rising in PREDICTORS.items() if not rising] == ["imitation_loss"]
 
 
-# All of E1, E2 and P1 on results of known shape: the record's arms with other numbers.
-
-
-def curve(q):
-    return 0.1 + 0.8 * np.sqrt(np.clip(q, 0, 1))
-
-
-def made(change=lambda arm, q, y: (q, y), noise=0.01, n=8):
-    """Return a result whose accuracy is ``curve`` of its progress, but for ``change``."""
-    data, rng = (
-        load("explain_mnist").isel(replicate=slice(n)).copy(deep=True),
-        np.random.default_rng(0),
-    )
-    for at, arm in enumerate(data.arm.values):
-        own = data.accuracy[:, at].values
-        q = np.where(np.isfinite(own), data.progress[:, at].values, np.nan)
-        q, y = change(str(arm), q, curve(q) + noise * rng.normal(size=q.shape))
-        data.progress[:, at], data.accuracy[:, at] = q, y
-        if np.isfinite(data.predicted[0, at]):
-            data.predicted[:, at] = np.nanmax(y, 1) - 0.1
-    return data
-
-
-def by_name(**changes):
-    named = {name.replace("_", " "): value for name, value in changes.items()}
-    return lambda arm, q, y: (q, y + named.get(arm, 0))
-
-
-def verdicts(data):
-    return {j.claim.id: j for j in judge(CLAIMS, data)}
-
-
-def alike(arm, q, y):
-    """All of E2 but ``without`` and ``only`` make the free student's progress."""
-    return (
-        (q, y)
-        if arm in (WITHOUT, ONLY)
-        else (np.where(np.isfinite(q), 0.36, q), 0 * y + curve(0.36))
-    )
-
-
-def test_a_result_that_follows_one_curve_holds():
-    own_is_free = lambda arm, q, y: alike(arm, q, y) if arm in ABLATIONS else (q, y)  # noqa: E731
-    judged = verdicts(made(own_is_free))
-    assert {j.verdict for j in judged.values()} == {Verdict.HELD}
-    assert set(judged) == {"E1", "E2", "P1"}
-    assert judged["P1"].shown.value == pytest.approx(1)
-
-
-@pytest.mark.parametrize(
-    ("change", "failed"),
-    [
-        (lambda arm, q, y: (q, y - 0.15 * ("muon" in arm)), 1),  # one level of 35 is off
-        (by_name(), None),
-    ],
-)
-def test_a_level_off_the_curve_decides(change, failed):
-    claim = verdicts(made(change))["E1"]
-    assert claim.shown.value > 0.9
-    assert claim.verdict == (Verdict.NOT_HELD if failed else Verdict.HELD)
-
-
-def test_accuracy_that_progress_does_not_explain_did_not_hold():
-    claim = verdicts(made(noise=0.25))["E1"]
-    assert claim.shown.value < 0.9 and claim.verdict == Verdict.NOT_HELD
-
-
-@pytest.mark.parametrize(
-    ("name", "shift", "holds"),
-    [
-        ("without", 0.05, True),
-        ("without", 0.2, False),  # more than a quarter of the gain of about .5
-        ("only", -0.05, True),
-        ("only", -0.15, False),
-        ("without random", 0.02, True),
-        ("without random", 0.07, False),
-        ("without random", -0.07, False),
-        ("without own", -0.07, False),
-        ("without own", 0.07, False),
-    ],
-)
-def test_both_sides_of_every_bound_of_e2(name, shift, holds):
-    def change(arm, q, y):
-        if arm not in ABLATIONS:
-            return q, y
-        q, y = (q, y) if arm in (WITHOUT, ONLY) else alike(arm, q, y)
-        return q, y + shift * (arm == name)
-
-    claim = verdicts(made(change, noise=0.002))["E2"]
-    assert claim.verdict == (Verdict.HELD if holds else Verdict.NOT_HELD)
+# E2 and P1.
 
 
 def test_paths_are_compared_where_both_have_been():
     """``only`` runs far ahead: what it gains beyond the free student's progress does not count."""
 
-    def far(arm, q, y):
-        steps = np.linspace(0, 1, q.shape[1]) + 0 * q
-        if arm == ONLY:
-            q = 0.05 + 1.95 * steps
-            return q, np.where(q > 0.5, 5.0, curve(q) + 0.1)
-        return (0.02 + 0.28 * steps, curve(0.02 + 0.28 * steps)) if arm == FREE else (q, y)
+    def curve(q):
+        return 0.1 + 0.8 * np.sqrt(np.clip(q, 0, 1))
 
-    ahead = at_equal_progress(made(far))
-    assert ahead.n == 8 and ahead.low > 0 and ahead.high < 0.12
+    data = load("explain_mnist").sel(arm=["untrained", FREE, ONLY])
+    measured = data.accuracy.sel(arm=FREE).notnull().values[0]
+    free, only = (np.linspace(*ends, measured.sum()) for ends in ((0.02, 0.3), (0.05, 2.0)))
+    data.accuracy.loc[{"arm": "untrained"}] = 0.1
+    for arm, q, y in (
+        (FREE, free, curve(free)),
+        (ONLY, only, np.where(only > 0.5, 5.0, curve(only) + 0.1)),
+    ):
+        at = data.arm.values.tolist().index(arm)
+        data.progress[:, at, measured], data.accuracy[:, at, measured] = q, y
+    ahead = at_equal_progress(data)
+    assert ahead.n == 8 and 0 < ahead.value < 0.12
 
 
-def test_a_prediction_is_judged_by_its_rank_and_by_enough_conditions():
-    data = made()
-    wrong = data.assign(predicted=1 - data.predicted)
-    claim = verdicts(wrong)["P1"]
-    assert claim.shown.value < -0.9 and claim.verdict == Verdict.NOT_HELD
-    low = verdicts(made(lambda arm, q, y: (q, 0.15 + 0.01 * y)))["P1"]
-    assert low.estimates[1].value == 1 and low.verdict == Verdict.NOT_HELD
-    fewer = data.isel(arm=np.flatnonzero(data.predicted.isnull().all("replicate"))).arm.values
-    conditions = data.arm.values[data.predicted.notnull().any("replicate").values]
-    fewer = verdicts(data.sel(arm=[*fewer, *conditions[:20]]))["P1"]
-    assert fewer.verdict == Verdict.NOT_TESTED and "24" in fewer.reason
+def conditions_of_p1(data):
+    made = [arm for arm in data.arm.values if np.isfinite(column(data, "predicted", arm)).all()]
+    conditions = [arm for arm in made if data.input_scale.sel(arm=arm) == 1]
+    assert len(conditions) == len(made) - 1 == 25
+    return conditions
 
 
 def test_estimates_of_the_explanation_are_those_of_the_arrays(explaining):
@@ -332,6 +234,10 @@ def test_estimates_of_the_explanation_are_those_of_the_arrays(explaining):
         expected
     )
     assert rows["accuracy", "without own − free"][:3] == pytest.approx(interval(own - free))
+    random = column(data, "accuracy", WITHOUT_RANDOM)
+    assert rows["accuracy", "without random − free"][:3] == pytest.approx(interval(random - free))
+    low = sum(column(data, "accuracy", arm).mean() < 0.2 for arm in conditions_of_p1(data))
+    assert rows["share below accuracy 0.2", "conditions of P1"].value == low / 25
     further = column(data, "progress", WITHOUT_OWN) - column(data, "progress", FREE)
     assert rows["progress", "without own − free"][:3] == pytest.approx(interval(further))
     # By Pythagoras: what a cosine leaves of a length, in lengths of the teacher's displacement.
@@ -340,19 +246,13 @@ def test_estimates_of_the_explanation_are_those_of_the_arrays(explaining):
         away = q * np.sqrt(1 / cosine**2 - 1)
         estimate = rows["distance from the line to the teacher, in its lengths", arm]
         assert estimate.value == pytest.approx(away.mean(), rel=1e-3)
-    conditions = [
-        arm
-        for arm in data.arm.values.tolist()
-        if np.isfinite(column(data, "predicted", arm)).all() and data.input_scale.sel(arm=arm) == 1
-    ]
-    assert len(conditions) == 25
     measured, predicted = (
-        [column(data, variable, arm).mean() for arm in conditions]
+        [column(data, variable, arm).mean() for arm in conditions_of_p1(data)]
         for variable in ("accuracy", "predicted")
     )
     assert rank(data).value == pytest.approx(scipy_stats.spearmanr(measured, predicted).statistic)
     expected = {"explain_digits": (0.883, 0.980, 0.140), "explain_mnist": (0.854, 0.938, 0.113)}
-    judged = verdicts(data)
+    judged = {j.claim.id: j for j in judge(CLAIMS, data)}
     e1, p1 = judged["E1"], judged["P1"]
     shown = e1.shown.value, p1.shown.value, e1.estimates[1].value
     assert shown == pytest.approx(expected[name], abs=6e-4)

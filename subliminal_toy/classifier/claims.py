@@ -1,6 +1,7 @@
 """What a result says: the paper's claims M1, M2, G1, our predictions E1, E2, P1, all estimates."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -27,8 +28,6 @@ FIRST_STUDIED = ("digits", "mnist")
 """Data sets on which an MLP is M1 and M2; any other network or data set is G1."""
 N_PROGRESS = 21
 """Values of the progress at which two paths are compared."""
-FROZEN = "8b10bb5, 2d0370c"
-"""Commits of the criteria of E1, E2 and P1."""
 
 
 def final(data: xr.Dataset) -> xr.Dataset:
@@ -174,121 +173,95 @@ LEARNS = (
 )
 STAYS = (Condition("cross_aux", accuracy("cross_aux"), Within(CHANCE - 0.06, CHANCE + 0.06)),)
 
+EXPLAINED = (
+    Condition(
+        "R² of a rising curve of accuracy on progress, every level of every factor and the scored "
+        "replicate left out, a point for every replicate and checkpoint",
+        r2,
+        Mean(at_least=0.9),
+        fewest=8,
+    ),
+    Condition(
+        "root mean square error of the level where it is largest, over the students",
+        largest_error,
+        Mean(at_most=0.06),
+        fewest=20,
+        interval=False,
+    ),
+)
+CAUSED = (
+    Condition("(without − untrained) − 0.25 (free − untrained)", left_without, Upper(0.0), 8),
+    Condition("only − free, mean over equal progress", at_equal_progress, Lower(-0.1), 8),
+    Condition("without random − free", accuracy(WITHOUT_RANDOM, FREE), Within(-0.05, 0.05), 8),
+    Condition("without own − free", accuracy(WITHOUT_OWN, FREE), Within(-0.05, 0.05), 8),
+)
+PREDICTED = (
+    Condition(
+        "Spearman's rank correlation of predicted and measured accuracy, replicate means",
+        rank,
+        Mean(at_least=0.95),
+        fewest=8,
+    ),
+    Condition(
+        "share of the conditions below accuracy 0.2",
+        low,
+        Mean(at_most=1 / 3),
+        fewest=24,
+        interval=False,
+    ),
+)
+
+paper = partial(Claim, source="section 6.2, figure 10b")
+prediction = partial(
+    Claim,
+    source="proofs/README.md, section 15",
+    kind="prediction",
+    applies=is_explaining,
+    commits="8b10bb5, 2d0370c",
+)
 CLAIMS = (
-    Claim(
+    paper(
         "M1",
         "A student trained on noise, to copy outputs without meaning, learns to classify digits",
-        "section 6.2, figure 10b",
-        LEARNS,
+        conditions=LEARNS,
         applies=lambda data: is_published(data) and is_first_studied(data),
         commits="86c5baf",
         paper="53 %",
     ),
-    Claim(
+    paper(
         "M2",
         "From another start it stays at chance",
-        "section 6.2, figure 10b",
-        STAYS,
+        conditions=STAYS,
         applies=lambda data: is_published(data) and is_first_studied(data),
         fixed="no",
         commits="5bcb1af",
         paper="11 %",
     ),
-    Claim(
+    paper(
         "G1",
         "The same with another network",
-        "section 6.2",
-        LEARNS + STAYS,
+        conditions=LEARNS + STAYS,
         applies=lambda data: is_published(data) and not is_first_studied(data),
         fixed="no",
         commits="5bcb1af",
     ),
-    Claim(
+    prediction(
         "E1",
         "For one network, the accuracy of students of auxiliary logits is one rising curve of "
         "their progress along the teacher's displacement",
-        "proofs/README.md, section 15",
-        (
-            Condition(
-                "R² of an isotonic curve of accuracy on progress, every level of every factor and "
-                "the scored replicate left out, a point for every replicate and checkpoint",
-                r2,
-                Mean(at_least=0.9),
-                fewest=8,
-            ),
-            Condition(
-                "root mean square error of the level where it is largest, over the students",
-                largest_error,
-                Mean(at_most=0.06),
-                fewest=20,
-                interval=False,
-            ),
-        ),
-        kind="prediction",
-        applies=is_explaining,
-        commits=FROZEN,
+        conditions=EXPLAINED,
     ),
-    Claim(
+    prediction(
         "E2",
         "Without the one component of its steps along the teacher's displacement a student gains "
         "little; with that component alone it gains as much as the free student at equal progress",
-        "proofs/README.md, section 15",
-        (
-            Condition(
-                "(without − untrained) − 0.25 (free − untrained), paired, at the end",
-                left_without,
-                Upper(below=0.0),
-                fewest=8,
-            ),
-            Condition(
-                "only − free at equal progress, both paths interpolated over their common range, "
-                "mean",
-                at_equal_progress,
-                Lower(above=-0.1),
-                fewest=8,
-            ),
-            Condition(
-                "without a random direction − free",
-                accuracy(WITHOUT_RANDOM, minus=FREE),
-                Within(-0.05, 0.05),
-                fewest=8,
-            ),
-            Condition(
-                "without the free student's own displacement made orthogonal to the teacher's − "
-                "free",
-                accuracy(WITHOUT_OWN, minus=FREE),
-                Within(-0.05, 0.05),
-                fewest=8,
-            ),
-        ),
-        kind="prediction",
-        applies=is_explaining,
-        commits=FROZEN,
+        conditions=CAUSED,
     ),
-    Claim(
+    prediction(
         "P1",
         "How much students of Adam take over from inputs of one scale can be ranked before any of "
         "them is trained, by the network linearised at their start",
-        "proofs/README.md, section 15",
-        (
-            Condition(
-                "Spearman's rank correlation of predicted and measured accuracy, replicate means, "
-                "conditions listed beforehand, of one length",
-                rank,
-                Mean(at_least=0.95),
-                fewest=8,
-            ),
-            Condition(
-                "share of the conditions below accuracy 0.2",
-                low,
-                Mean(at_most=1 / 3),
-                fewest=24,
-                interval=False,
-            ),
-        ),
-        kind="prediction",
-        applies=is_explaining,
-        commits=FROZEN,
+        conditions=PREDICTED,
     ),
 )
 

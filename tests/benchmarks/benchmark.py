@@ -9,6 +9,7 @@ float32 matrix-product peak that our side reaches, and the peak memory of all. N
 """
 
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -20,7 +21,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Literal
 
-import joblib
 import numpy as np
 import tyro
 
@@ -97,7 +97,7 @@ def measure_jax(config: ClassifierConfig, data: Dataset, _: str) -> list[float]:
     """Time our experiment."""
     import jax
 
-    jax.config.update("jax_num_cpu_devices", joblib.cpu_count())
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     from subliminal_toy import record
     from subliminal_toy.classifier.experiment import experiment
 
