@@ -115,7 +115,7 @@ apply: is_diff_near near_grad _.
 suff slope_diff : is_diff 0 (fun ε => \row_k slope_k ε k) (fun h => h *: ((D - v) *m F j)).
   have moved := is_diff_mulmxr Q slope_diff.
   apply: is_diff_eqf (is_diff_add θD (is_diff_opp (is_diff_scale (α j) moved))) _ => h.
-  by rewrite -scalemxAl scalerBr !scalerA mulrC.
+  by rewrite scalerBr !scalerA mulrC.
 apply: is_diff_row => k.
 apply: (@is_diff_ext _ _ _ (slope_k^~ k)) => [ε|]; first by rewrite mxE.
 have gap i : is_diff 0 (fun ε => r (f (θ_ j ε) (x i)) - r (y i ε))
