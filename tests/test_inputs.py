@@ -35,7 +35,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("command", "flag"), CASES, ids=" ".join)
+@pytest.mark.parametrize(("command", "flag"), CASES)
 def test_a_value_is_refused_in_a_sentence_or_makes_a_command(command, flag, capsys):
     records = ["record"] if command == "report" else []
 
