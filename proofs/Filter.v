@@ -555,7 +555,8 @@ Theorem list_chance_sum θ i : \sum_(ω | ω.1 == i) list_filter (fun=> 1) ω * 
 Proof.
 pose q s := softmax_row (allowed s) (f θ (x i) s) 0.
 have q1 s : \sum_a q s a = 1.
-  by rewrite softmax_row_sum; have [k ks] := allowed_some s; rewrite (_ : _ != _) //; apply/set0Pn; exists k.
+  rewrite softmax_row_sum; have [k ks] := allowed_some s.
+  by rewrite (_ : _ != _) //; apply/set0Pn; exists k.
 rewrite -[RHS](tuple_sum N q1) (reindex (fun u : N.-tuple token => (i, u))) /=; last first.
   exists snd => [//|[j u]]; by rewrite inE /= => /eqP ->.
 apply: eq_big => [u|u _]; first by rewrite eqxx.
