@@ -78,7 +78,8 @@ def fixed(record: Record, claim: Claim) -> str:
 def setting(record: Record) -> str:
     """Return the data, the network and the number of replicates of a record in words."""
     attrs, sizes = record.data.attrs, record.data.sizes
-    words = [DATA.get(attrs["dataset"], attrs["dataset"])]
+    name: str = attrs["dataset"]
+    words = [DATA.get(name, name)]
     if "architecture" in attrs:
         layers = "–".join(map(str, attrs["hidden_sizes"]))
         words.append(f"{attrs['architecture'].upper()} {layers}")

@@ -264,7 +264,9 @@ MEASURED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("place", "values"), MEASURED.items(), ids=lambda x: str(x)[:70])
+@pytest.mark.parametrize(
+    ("place", "values"), MEASURED.items(), ids=[" | ".join(place)[:90] for place in MEASURED]
+)
 def test_measurements_are_what_their_rows_say(place, values):
     folder, quantity, labels = place
     found = rows(folder)[quantity, labels]

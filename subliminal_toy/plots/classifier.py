@@ -1,5 +1,7 @@
 """The classifier learned from noise: accuracy by arm, and how much is learned, and why."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -75,7 +77,7 @@ def accuracy(data: xr.Dataset) -> Figure | None:
         values = at_end.accuracy.sel(arm=arm).values
         dots(axes, row, values, colour)
         axes.text(1.03, row, f"{values.mean():.3f}", va="center", fontsize=9)
-        label = {} if row > 2 else {"label": "with the teacher’s class head"}
+        label: Any = {} if row > 2 else {"label": "with the teacher’s class head"}
         if row > 1:
             through = float(at_end.teacher_head_accuracy.sel(arm=arm).mean())
             axes.plot(through, row - 0.3, "o", color="white", mec="black", ms=4.5, **label)

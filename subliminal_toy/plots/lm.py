@@ -78,7 +78,9 @@ def _in_panels(data: xr.Dataset, arms: Iterable[str], finding: str) -> Figure | 
     starts |= {"teacher": colours.TEACHER}
     for axes, trait in zip(panels, traits, strict=True):
         values = own.sel(trait=trait)
-        axes.axvline(values.sel(arm="base_model").mean(), color="0.6", linestyle=":", linewidth=1)
+        axes.axvline(
+            float(values.sel(arm="base_model").mean()), color="0.6", linestyle=":", linewidth=1
+        )
         for place, name in enumerate(shown):
             dots(axes, place - 0.13, values.sel(arm=name), starts[name])
             control = data.control.sel(arm=name).item()
