@@ -98,7 +98,7 @@ have := ler_add (moment_odd g k./2.+1) (K_ge0 (g *m K ^+ k./2 - g *m K ^+ k./2.+
 rewrite mulmxBl !mul_power !(dotDl, dotDr, dotNl, dotNr) !moment_add !addSn !addnS addnn.
 move: (moment g _) (moment g _) (moment g _) => a b c.
 rewrite opprK addr0 !addrA => le; rewrite -subr_ge0; move: le.
-by rewrite -[X in X <= _]add0r -ler_subr_addr; congr (0 <= _).
+by rewrite ler_addr (addrC b) addrK.
 Qed.
 
 End Nonnegative.

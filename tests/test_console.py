@@ -49,9 +49,9 @@ def test_the_time_left_counts_what_was_computed_and_not_what_was_stored(capsys, 
     now = [100.0]
     monkeypatch.setattr("rich.console.monotonic", lambda: now[0])
     with console.progress({"lm": 1.0}, quiet=False) as statuses:
-        for fraction in (0.5, 0.6, 0.8):
+        for fraction in (0.5, 0.75, 0.875):
             statuses["lm"](fraction, "part")
             now[0] += 3_600
     lines = capsys.readouterr().err.splitlines()
     assert "left" not in lines[0]
-    assert "4:00:00 left" in lines[1] and "1:20:00 left" in lines[2]
+    assert "1:00:00 left" in lines[1] and "0:40:00 left" in lines[2]

@@ -160,7 +160,7 @@ def test_the_control_removes_one_direction_and_leaves_the_student_off_the_line(
     away = of_record(committed[name]).labelled(
         "distance from the line to the teacher, in its lengths"
     )
-    assert away["without own"].low > 0.2 and away["only"].high < 0.05
+    assert away["without own"].low > 0.05 and away["only"].high < 0.01
     for title, finding in said.items():
         if title.startswith("How much: the cause"):
             assert "the one direction of its own displacement" in finding.text

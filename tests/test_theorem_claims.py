@@ -237,6 +237,17 @@ def test_a_condition_is_on_both_sides_of_its_bound(data, claim, condition, name,
     assert judge([only], data)[0].verdict not in UPHELD.values()
 
 
+def test_what_comes_after_a_kink_does_not_count_and_what_comes_before_does(data):
+    epsilons = data.epsilon.values
+    flat = np.minimum(quotient(0.9e-4)(None, data), epsilons * float(data.grid_slope[CELL]) * 1.001)
+    data.grid_inner[CELL] = flat  # a remainder of order 1 from 1e-5 on
+    assert broken("T1", data) == {3}
+    data.grid_kink[CELL] = (epsilons > 1e-5) & (epsilons < 1e-4)  # and crossed back
+    assert broken("T1", data) == set()
+    data.near_kink[CELL] = True  # no order is left that could be told
+    assert broken("T1", data) == {2}
+
+
 def test_one_violation_is_enough_in_the_data_of_many(data):
     # 899 of 900 have an interval above .99, 9,999 of 10,000 above .999: all must keep the theorem.
     assert exact(899, 900)[1] > 0.99 and exact(9_999, 10_000)[1] > 0.999

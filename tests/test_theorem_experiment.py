@@ -410,7 +410,8 @@ def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, sourc
 
 def test_every_block_of_trials_is_drawn_anew(source, monkeypatch):
     monkeypatch.setattr(theorem_experiment, "BLOCK", 1)
-    slopes = theorem_experiment.trials(source, "linear")["trial_slope"]
+    rows = theorem_experiment.one_step_rows(source, "linear")
+    slopes = theorem_experiment.trials(source, "linear", rows)["trial_slope"]
     assert slopes.shape[-1] == CONFIG.n_trials == 2
     where = slopes[..., 0] > 0
     assert where.any() and not (slopes[..., 0] == slopes[..., 1])[where].any()
@@ -418,7 +419,7 @@ def test_every_block_of_trials_is_drawn_anew(source, monkeypatch):
 
 def test_resuming_gives_the_same_result_to_the_bit(whole, digits):
     result, store, _ = whole
-    kept = {name: part for name, part in store.items() if name not in ("trials", "metrics")}
+    kept = {name: part for name, part in store.items() if name not in ("one step", "metrics")}
     assert len(kept) == len(store) - 2
     again = record.run(experiment(CONFIG, jax.random.key(0), digits), kept)
     xr.testing.assert_identical(result, again.data)

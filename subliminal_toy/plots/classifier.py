@@ -56,8 +56,9 @@ PATHS = {
 
 def setting(data: xr.Dataset) -> str:
     """Return data set, network and number of replicates."""
-    network = data.attrs["architecture"].upper()
-    return f"{data.attrs['dataset']}, {network}, n = {data.sizes['replicate']}"
+    name, network = data.attrs["dataset"], data.attrs["architecture"].upper()
+    name = {"mnist": "MNIST", "digits": "8 × 8 digits"}.get(name, name)
+    return f"{name}, {network}, n = {data.sizes['replicate']}"
 
 
 def accuracy(data: xr.Dataset) -> Figure | None:

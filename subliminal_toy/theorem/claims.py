@@ -249,8 +249,8 @@ def rises(data: xr.Dataset) -> Estimate:
 
 T3 = Claim(
     "T3",
-    "Many small imitation steps move a student of the same start by ε(I − (I − αF)ᵏ)v to first "
-    "order; the teacher's loss falls if αF < 2 or k is odd, and can rise beyond",
+    "k small steps move a same-start student by ε(I − (I − αF)ᵏ)v; the teacher's loss falls if "
+    "αF < 2 or k is odd, and can rise beyond",
     "proofs/README.md, Eq. (41) to (44) and (47)",
     (
         keeping(
