@@ -75,7 +75,7 @@ def accuracy(data: xr.Dataset) -> Figure | None:
     axes = figure.add_subplot()
     for row, (arm, (_, colour)) in enumerate(ARMS.items()):
         values = at_end.accuracy.sel(arm=arm).values
-        dots(axes, row, values, colour)
+        dots(axes, float(row), values, colour)
         axes.text(1.03, row, f"{values.mean():.3f}", va="center", fontsize=9)
         label: Any = {} if row > 2 else {"label": "with the teacher’s class head"}
         if row > 1:
