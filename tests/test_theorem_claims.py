@@ -137,7 +137,7 @@ def put(value):
     return lambda values, data: np.broadcast_to(value, values.shape)
 
 
-def quotient(error, order=2):
+def quotient(error, order=2.0):
     """Return Δ_S·v with a relative error of the quotient at ε = 1e-6, of a remainder's order."""
 
     def change(values, data):
