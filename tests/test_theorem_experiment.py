@@ -1,6 +1,7 @@
 """The theorem's experiment against separate computations of what each of its numbers is."""
 
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -472,9 +473,9 @@ def test_problems_are_drawn_as_their_names_say(source, digits):
 
 @pytest.mark.parametrize("architecture", ["linear", "mlp-relu", "cnn-relu", "decoder"])
 def test_a_start_has_the_spread_of_the_networks_own_and_the_output_layer_is_found(architecture):
-    made = ARCHITECTURES[architecture]
+    build, activation = ARCHITECTURES[architecture]
     with jax.enable_x64(False):
-        net = made.build((8, 8), made.activation)
+        net = build((8, 8), activation)
         params = net.init(jax.random.key(0))
     mean, sd = start_distribution(params)
     of_head, of_auxiliary = output_layer(params), output_layer(params, slice(10, None))
@@ -512,6 +513,7 @@ def test_the_config_refuses_what_cannot_be_run():
     for field in ("n_trials", "epsilon", "learning_rate", "n_cross", "n_metrics"):
         with pytest.raises(UserError, match="--" + field.replace("_", "-")):
             TheoremConfig(**{field: 0 * getattr(CONFIG, field)})
-    for architectures in ((), ("linear", "linear"), ("tree",)):
+    refused: Any = (), ("linear", "linear"), ("tree",)
+    for architectures in refused:
         with pytest.raises(UserError, match="--architectures"):
             TheoremConfig(architectures=architectures)
