@@ -256,7 +256,7 @@ def beyond(records: Records) -> str:
 
 
 LIMITS = (
-    "Nothing is proved of Adam, of distant teachers, of sampled text.",
+    "Nothing is proved of Adam, or of many steps on sampled text.",
     "A student of *all* outputs learns digits from any start: distillation.",
     "The language model has 40,448 parameters and a synthetic language: this is the mechanism, not "
     "its size in large models; wider models transferred less.",
