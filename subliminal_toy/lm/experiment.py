@@ -120,7 +120,7 @@ class _Run:
         self.pretrain = {w: many(lm.pretrain, model, config) for w, model in models.items()}
         self.learn = {w: many(learning.learn, m, config, n_shared=1) for w, m in models.items()}
         self.teach = many(teaching.teach, self.model, config)
-        self.write = many(lm.write, self.model, np.float32(config.temperature))
+        self.write = many(lm.write, self.model, jnp.float32(config.temperature))
         self.read = many(detectors.read, self.model)
         self.kl = many(self._kl, n_shared=3)
         self.ask = many(lm.ask, self.model, n_shared=1)
