@@ -539,7 +539,7 @@ def test_a_prediction_is_that_of_the_network_at_the_students_start(digits):
     """Not at the teacher's start, where a student at a distance began elsewhere."""
     row = replace(SMALL, name="far", start=OTHER, n_aux=2, temperature=2.0, predicted=True)
     result = record.run(of_table(TEACHER, (row,), 1, jax.random.key(KEY), digits))
-    teacher = params_of(result, "teacher")
+    teacher = jax.tree.map(jnp.asarray, params_of(result, "teacher"))
     noise = data.uniform_noise(stream(2, 0), jnp.arange(200), (8, 8))
     loss = lambda z, y: kl(z, y, slice(10, 12), 2.0)  # noqa: E731
 
@@ -638,7 +638,7 @@ def test_the_explaining_students_are_those_of_the_records(folder):
         column = main.sel(arm=student.name)
         for field in COORDINATES:
             expected = getattr(student, field)
-            expected = expected if isinstance(expected, str) else pytest.approx(expected)
+            expected = expected if isinstance(expected, str) else pytest.approx(float(expected))
             assert column[field].item() == expected, field
         steps = column.accuracy.dropna("step").step.values.tolist()
         assert steps == list(student.measured_at) and column.final_step == steps[-1]
