@@ -513,7 +513,7 @@ def test_the_config_refuses_what_cannot_be_run():
     for field in ("n_trials", "epsilon", "learning_rate", "n_cross", "n_metrics"):
         with pytest.raises(UserError, match="--" + field.replace("_", "-")):
             TheoremConfig(**{field: 0 * getattr(CONFIG, field)})
-    refused: Any = (), ("linear", "linear"), ("tree",)
+    refused: Any = (), ("linear", "linear")
     for architectures in refused:
         with pytest.raises(UserError, match="--architectures"):
             TheoremConfig(architectures=architectures)
