@@ -115,7 +115,7 @@ def ratio(over: Values, under: Values) -> Estimate:
         return bootstrap(np.divide, np.asarray(over, float), np.asarray(under, float))
 
 
-def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray | float:
+def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the rank correlation along the last axis, 0 where all values are alike."""
     a, b = (scipy_stats.rankdata(array, axis=-1) for array in (x, y))
     a, b = (array - array.mean(-1, keepdims=True) for array in (a, b))
