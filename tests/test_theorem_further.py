@@ -39,20 +39,26 @@ def rate_of(case, relative):
     return relative / np.linalg.eigvalsh(dense(case))[-1]
 
 
+def network_of(case):
+    return case.f, case.loss, case.theta, case.x
+
+
 def product_of(case):
-    return one_step.response(case.f, case.loss, case.theta, case.x)
+    return one_step.response(*network_of(case))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_response_and_its_largest_eigenvalue_are_those_of_the_dense_matrix(loss):
     case = case_of(loss)
     matrix, product = dense(case), product_of(case)
-    found = product(case.v)
+    found, dense_found = product(case.v), many_steps.dense_response(*network_of(case))(case.v)
     start = np.random.default_rng(1).normal(size=len(case.v))
     largest = float(many_steps.largest_eigenvalue(product, start, 2000))
     rough = float(many_steps.largest_eigenvalue(product, start))
     top = np.linalg.eigvalsh(matrix)[-1]
-    np.testing.assert_allclose(found, matrix @ case.v, atol=1e-11 * top * np.linalg.norm(case.v))
+    for image in (found, dense_found):
+        close = 1e-11 * top * np.linalg.norm(case.v)
+        np.testing.assert_allclose(image, matrix @ case.v, atol=close)
     assert largest == pytest.approx(top, rel=1e-3)
     assert 0.9 * top < rough <= top * (1 + 1e-12)
 

@@ -14,7 +14,7 @@ from subliminal_toy.errors import UserError
 from subliminal_toy.models import mlp
 from subliminal_toy.plots import check as pictures
 from subliminal_toy.theorem import one_step
-from subliminal_toy.theorem.check import Measure, Verdict, check_one_step, measure
+from subliminal_toy.theorem.check import Verdict, check_one_step, measure
 from subliminal_toy.theorem.many_steps import student_path
 from subliminal_toy.theorem.one_step import EPSILONS, ROUNDOFF
 from subliminal_toy.transformer import DecoderShape, decoder
@@ -482,37 +482,30 @@ def test_at_the_edge_no_step_has_a_component_along_v_and_the_loss_rises(epsilon,
 
 @FEW
 @given(SIZES)
-def test_a_measurement_computes_what_is_wanted_alone_and_the_same(sizes):
+def test_a_measurement_is_that_of_its_parts(sizes):
     with jax.enable_x64(True):
         case = Case(**sizes)
         start = case.theta + 0.1 * np.random.default_rng(1).normal(size=len(case.theta))
-        epsilons = jnp.array([0.0, 0.3])
 
         def trait(theta):
             return jnp.sin(theta).sum()
 
-        at = trait, case.f, case.loss, case.theta, case.x, case.v, start, epsilons, 0.05
-        alone = {}
-        expected: dict[Measure, set[str]] = {
-            "slope": {"slope", "slope_rounding"}, "rounding": {"rounding"}, "form": {"form"},
-            "inner": {"inner"}, "change": {"change"}, "cross_slope": {"cross_slope"},
-        }  # fmt: skip
-        for wanted, names in expected.items():
-            measured = measure((wanted,), *at)
-            assert set(measured) == names
-            alone |= measured
-        steps = [
-            one_step.student_step(
-                case.f, case.loss, start, case.x, case.f(case.theta + e * case.v, case.x)
-            )
-            for e in (0.0, 0.3)
-        ]
-        slope = one_step.predicted_slope(case.f, case.loss, case.theta, case.x, case.v)
-        change = [float(trait(start + 0.05 * step) - trait(start)) for step in steps]
-        cross = one_step.cross_slope(case.f, case.loss, *at[3:7], 0.3)
-    scale = float(max(jnp.abs(step).max() for step in steps)) + 1
-    np.testing.assert_allclose(alone["inner"], [s @ case.v for s in steps], atol=1e-10 * scale)
-    np.testing.assert_allclose(alone["change"], change, atol=1e-12 * scale)
-    assert float(alone["form"]) == pytest.approx(float(slope), rel=1e-9, abs=1e-12)
-    assert float(alone["slope"]) == float(slope)
-    assert float(alone["cross_slope"][1]) == pytest.approx(float(cross), rel=1e-12)
+        setting = case.f, case.loss, case.theta, case.x, case.v
+        found = measure(trait, *setting, start, 0.05, 1, 0.3)
+        y = case.f(case.theta + 0.3 * case.v, case.x)
+        step = one_step.student_step(case.f, case.loss, start, case.x, y)
+        slope = one_step.slope_and_rounding(*setting)
+        change = float(trait(start + 0.05 * step) - trait(start))
+        cross = one_step.cross_slope(*setting, start, 0.3)
+        many = measure(trait, *setting, start, 0.05, 3, 0.3)
+        (path,) = student_path(case.f, case.loss, start, case.x, y, 0.05, (3,))
+    scale = float(jnp.abs(step).max()) + 1
+    assert float(found["inner"]) == pytest.approx(float(step @ case.v), abs=1e-10 * scale)
+    assert float(found["change"]) == pytest.approx(change, abs=1e-12 * scale)
+    assert float(found["slope"]) == pytest.approx(float(slope.slope), rel=1e-12)
+    assert float(found["cross_slope"]) == pytest.approx(float(cross), rel=1e-12)
+    for rounding, expected in ((found["slope_rounding"], slope.rounding),
+                               (found["rounding"], slope.inner_rounding),
+                               (many["rounding"], 3 * slope.inner_rounding)):  # fmt: skip
+        assert float(rounding) == pytest.approx(float(expected))
+    assert float(many["inner"]) == pytest.approx(float(path @ case.v / 0.05), rel=1e-9)

@@ -3,10 +3,10 @@
 The experiment calls the same ``measure``, on many random problems.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,9 @@ from subliminal_toy.theorem.many_steps import predicted_path, student_path
 from subliminal_toy.theorem.one_step import Function, Number, StudentLoss, TraitLoss, Vector
 
 Measured = dict[str, Any]
-Measure = Literal["slope", "form", "inner", "rounding", "change", "cross_slope"]
 
 
 def measure(
-    wanted: Collection[Measure],
     trait: TraitLoss,
     f: Function,
     loss: StudentLoss,
@@ -32,43 +30,28 @@ def measure(
     x: Any,
     v: Vector,
     start: Vector,
-    epsilons: Float[Any, " epsilons"],
     learning_rate: Number,
-    n_steps: int = 1,
+    n_steps: int,
+    epsilon: Number,
 ) -> Measured:
-    """Measure one student that starts at ``start``; what is not ``wanted`` is not computed.
+    """Measure one student that starts at ``start``; a compiled program computes what it returns.
 
-    "slope": A by Eq. (8), with "slope_rounding", what rounding may add to it; "form": vᵀFv, the
-    same number in reverse mode, for k steps s_k/α by Eq. (42). For each ε: "inner" Δ_S·v (for k
-    steps the displacement over α, times v), "change" of the trait loss, and "cross_slope"
-    d/dε (Δ_S·v). "rounding": what rounding may add to "inner".
+    ``slope`` A by Eq. (8); ``inner`` Δ_S·v (for k steps the displacement over α, times v);
+    ``slope_rounding`` and ``rounding``, what rounding may add to them; ``change`` of the trait
+    loss; ``cross_slope`` d/dε (Δ_S·v) of one step.
     """
-    measured: Measured = {}
-    if "slope" in wanted or "rounding" in wanted:
-        slope = one_step.slope_and_rounding(f, loss, theta, x, v)
-        if "slope" in wanted:
-            measured |= {"slope": slope.slope, "slope_rounding": slope.rounding}
-        if "rounding" in wanted:  # as long as αF ≤ 2 no error of an earlier step grows
-            measured |= {"rounding": n_steps * slope.inner_rounding}
-    if "form" in wanted:
-        product = one_step.response(f, loss, theta, x)
-        (predicted,) = predicted_path(product, v, learning_rate, (n_steps,))
-        measured |= {"form": jnp.vdot(predicted, v) / learning_rate}
-    if "inner" in wanted or "change" in wanted:
-
-        def move(epsilon):
-            y = f(one_step.teacher(theta, v, epsilon), x)
-            return student_path(f, loss, start, x, y, learning_rate, (n_steps,))[0]
-
-        moves = jax.lax.map(move, epsilons)
-        if "inner" in wanted:
-            measured |= {"inner": moves @ v / learning_rate}
-        if "change" in wanted:
-            measured |= {"change": one_step.trait_changes(trait, start, moves)}
-    if "cross_slope" in wanted:
-        cross_slope = partial(one_step.cross_slope, f, loss, theta, x, v, start)
-        measured |= {"cross_slope": jax.lax.map(cross_slope, epsilons)}
-    return measured
+    slope = one_step.slope_and_rounding(f, loss, theta, x, v)
+    y = f(one_step.teacher(theta, v, epsilon), x)
+    (moved,) = student_path(f, loss, start, x, y, learning_rate, (n_steps,))
+    return {
+        "slope": slope.slope,
+        "slope_rounding": slope.rounding,
+        "inner": moved @ v / learning_rate,
+        # As long as αF ≤ 2 no error of an earlier step grows.
+        "rounding": n_steps * slope.inner_rounding,
+        "change": one_step.trait_changes(trait, start, moved[None])[0],
+        "cross_slope": one_step.cross_slope(f, loss, theta, x, v, start, epsilon),
+    }
 
 
 class Verdict(StrEnum):
@@ -83,7 +66,6 @@ class Verdict(StrEnum):
 
 
 CLOSE = 0.01  # relative error of the quotient at the smallest ε that "holds" allows
-WANTED: tuple[Measure, ...] = ("form", "inner", "rounding", "change")
 
 
 class Check(NamedTuple):
@@ -136,9 +118,13 @@ def check_one_step(
     epsilons = np.sort(np.asarray(epsilons, dtype=np.float64))
     numbers = epsilons.ndim == 1 and epsilons.size and (epsilons > 0).all() and learning_rate > 0
     _require(bool(numbers and n_steps > 0), "epsilons, learning_rate and n_steps must be above 0.")
+    starts = params if student_params is None else student_params
+    leaves = jax.tree.leaves((params, starts))
+    floating = all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves)
+    _require(bool(leaves) and floating, "Parameters must be a tree of floating-point arrays.")
     with jax.enable_x64(True):
-        theta, unravel = ravel_pytree(_doubles(params))
-        start = theta if student_params is None else ravel_pytree(_doubles(student_params))[0]
+        theta, unravel = ravel_pytree(jax.tree.map(_double, params))
+        start = ravel_pytree(jax.tree.map(_double, starts))[0]
         _require(start.shape == theta.shape, "student_params must have the shapes of params.")
         x = jax.tree.map(_double, inputs)
 
@@ -149,23 +135,31 @@ def check_one_step(
             return trait_loss(unravel(t))
 
         z = f(theta, x)
-        _require_finite("student_loss", student_loss(z, z))
-        _require_finite("trait_loss", trait(theta))
+        for name, loss in (("student_loss", student_loss(z, z)), ("trait_loss", trait(theta))):
+            shape = jnp.shape(loss)
+            _require(not shape, f"{name} must return a finite scalar, not one of shape {shape}.")
+            _require(bool(jnp.isfinite(loss)), f"{name} must be finite at the start, not {loss}.")
 
         @jax.jit
-        def program(theta, x, *student):
-            v = one_step.direction(trait, theta)
-            return measure(WANTED, trait, f, student_loss, theta, x, v, *student, n_steps=n_steps)
+        def program(theta, x, start, epsilons, rate):
+            v, setting = one_step.direction(trait, theta), (f, student_loss, theta, x)
+            (predicted,) = predicted_path(one_step.response(*setting), v, rate, (n_steps,))
+            at = partial(measure, trait, *setting, v, start, rate, n_steps)
 
-        measured = program(theta, x, start, jnp.asarray(epsilons), learning_rate)
-        return _check(epsilons, learning_rate, jax.device_get(measured))
+            def wanted(epsilon):
+                measured = at(epsilon)
+                return tuple(measured[name] for name in ("inner", "change", "rounding"))
+
+            return jnp.vdot(predicted, v) / rate, *jax.lax.map(wanted, epsilons)
+
+        slope, *measured = jax.device_get(program(theta, x, start, epsilons, learning_rate))
+        return _check(epsilons, learning_rate, float(slope), *measured)
 
 
-def _check(epsilons, learning_rate, measured: Measured) -> Check:
+def _check(epsilons, learning_rate, slope, inner, changes, by_rounding) -> Check:
     """Return the check with its verdict."""
-    slope, inner, changes = measured["form"], measured["inner"], measured["change"]
-    by_rounding, errors = measured["rounding"], np.abs(inner / epsilons - slope)
-    if abs(slope) <= by_rounding:
+    errors = np.abs(inner / epsilons - slope)
+    if abs(slope) <= by_rounding[0]:
         verdict = Verdict.NULL if (np.abs(inner) <= by_rounding).all() else Verdict.FAILS
     else:
         follows = inner[0] > 0 and changes[0] < 0 and errors[0] <= CLOSE * slope
@@ -173,7 +167,7 @@ def _check(epsilons, learning_rate, measured: Measured) -> Check:
     scale = slope if slope > 0 else np.inf
     return Check(
         epsilons=epsilons,
-        predicted_slope=float(slope),
+        predicted_slope=slope,
         inner_products=inner,
         relative_errors=errors / scale,
         rounding=by_rounding / epsilons / scale,
@@ -185,14 +179,6 @@ def _check(epsilons, learning_rate, measured: Measured) -> Check:
     )
 
 
-def _doubles(params: Any) -> Any:
-    """Return parameters as float64; UserError if they are not floating-point arrays."""
-    leaves = jax.tree.leaves(params)
-    floating = all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves)
-    _require(bool(leaves) and floating, "Parameters must be a tree of floating-point arrays.")
-    return jax.tree.map(_double, params)
-
-
 def _double(array: Any) -> Array:
     """Return floating-point arrays as float64 and all others, such as tokens, as they are."""
     array = jnp.asarray(array)
@@ -202,9 +188,3 @@ def _double(array: Any) -> Array:
 def _require(condition: bool, sentence: str) -> None:
     if not condition:
         raise UserError(sentence)
-
-
-def _require_finite(name: str, loss: Any) -> None:
-    shape = jnp.shape(loss)
-    _require(shape == (), f"{name} must return a finite scalar, not an array of shape {shape}.")
-    _require(bool(jnp.isfinite(loss)), f"{name} must be finite at the start, not {loss}.")

@@ -14,30 +14,34 @@ from subliminal_toy.theorem.problems import AFFINE, N_IMAGES
 
 SMOOTH_ORDER = 1.9  # of a remainder that is quadratic
 EXACT = 1e-8  # training against its prediction where only rounding is between them
+NOTHING = 1e-6  # of E[s² | passes]: the slope of a filter that is 0 but for rounding
+SAME = 1e-9  # two ways to the same number
+PUSHLESS = ("none", "at random", "of inputs")
 Hits = Callable[[xr.Dataset], xr.DataArray]
-
-
-def share(hits: Hits, *measured: str) -> Callable[[xr.Dataset], Estimate]:
-    """Return a function of a result: the fraction of hits, NaN unless ``measured`` is finite.
-
-    A comparison with what is not a number would be a miss.
-    """
-
-    def estimate(data):
-        finite = all(bool(np.isfinite(data[name]).all()) for name in measured)
-        return fraction(hits(data)) if finite else number(math.nan, hits(data).size)
-
-    return estimate
-
-
-def always(what: str, hits: Hits, *measured: str, above: float = -math.inf) -> Condition:
-    """Return the condition that all are hits, the interval of their fraction above a number."""
-    return Condition(what, share(hits, *measured), All(above))
 
 
 def number(value: object, n: int) -> Estimate:
     """Return a number without an interval: a count, or an extreme of n."""
     return Estimate(float(np.asarray(value)), math.nan, math.nan, n)
+
+
+def finite(data: xr.Dataset) -> bool:
+    """Return whether all numbers of a result are finite: a comparison with another is a miss."""
+    return all(bool(np.isfinite(variable).all()) for variable in data.data_vars.values())
+
+
+def share(hits: Hits) -> Callable[[xr.Dataset], Estimate]:
+    """Return a function of a result: the fraction of hits, NaN unless the result is finite."""
+
+    def estimate(data):
+        return fraction(hits(data)) if finite(data) else number(math.nan, hits(data).size)
+
+    return estimate
+
+
+def always(what: str, hits: Hits, above: float = -math.inf) -> Condition:
+    """Return the condition that all are hits, the interval of their fraction above a number."""
+    return Condition(what, share(hits), All(above))
 
 
 def along(axis: str, fn: Callable[..., float], *arrays: xr.DataArray) -> xr.DataArray:
@@ -83,20 +87,15 @@ def affine(data: xr.Dataset) -> xr.DataArray:
     return (data.architecture == "linear") & data.loss.isin(AFFINE) & (data.grid_slope > 0)
 
 
-def curved(data: xr.Dataset) -> xr.DataArray:
-    """Return which cells have a slope and a remainder."""
-    return (data.grid_slope > 0) & ~affine(data)
+def smooth_order(order: Hits) -> Hits:
+    """Return a function that says where a remainder is quadratic, of cells that have one."""
+    return lambda data: (order(data) >= SMOOTH_ORDER) | ~(data.grid_slope > 0) | affine(data)
 
 
 def only_rounding(data: xr.Dataset) -> xr.DataArray:
     """Return in which cells (Δ_S·v)/ε differs from A by no more than rounding."""
     within = errors(data) <= data.grid_rounding
     return (within | (data.epsilon > LARGEST_FITTED)).all("epsilon")
-
-
-def at_smallest(data: xr.Dataset) -> xr.DataArray:
-    """Return the relative error of (Δ_S·v)/ε at the smallest ε, NaN where A = 0."""
-    return errors(data).isel(epsilon=0) / data.grid_slope.where(data.grid_slope > 0)
 
 
 T1 = Claim(
@@ -107,21 +106,22 @@ T1 = Claim(
         always(
             "random problems (of our distribution) without violation",
             lambda data: ~violations(data),
-            *("trial_slope", "trial_inner", "trial_change", "grid_inner"),
             above=0.999,
         ),
         always(
             "cells of the grid with A > 0: (Δ_S·v)/ε within 0.0001 of A at the smallest ε",
-            lambda data: (at_smallest(data) < 1e-4) | ~(data.grid_slope > 0),
+            lambda data: (
+                (errors(data).isel(epsilon=0) < 1e-4 * data.grid_slope) | ~(data.grid_slope > 0)
+            ),
         ),
         always(
             "those not affine: order of the remainder at least 1.9, up to the first kink of a "
             "ReLU, by the integral of the cross-slope",
-            lambda data: (order_by_integral(data) >= SMOOTH_ORDER) | ~curved(data),
+            smooth_order(order_by_integral),
         ),
         always(
             "and directly, where it stands out from rounding",
-            lambda data: ~(curved(data) & (direct_order(data) < SMOOTH_ORDER)),
+            smooth_order(lambda data: direct_order(data).fillna(2.0)),
         ),
         always(
             "those with network and loss gradient affine: no remainder but rounding",
@@ -158,7 +158,7 @@ def worst_network(
         nonlinear = data.sel(start="independent", architecture=data.architecture != "linear")
         by_network = [statistic(*pulls(part)) for _, part in each(nonlinear, "architecture")]
         n = min((estimate.n for estimate in by_network), default=0)
-        if not n or not np.isfinite(data.cross_slope).all():
+        if not n or not finite(data):
             return number(math.nan, n)
         return max(by_network, key=worst)._replace(n=n)
 
@@ -187,7 +187,6 @@ T2 = Claim(
         always(
             "shared start, problems with A > 0: C > 0",
             lambda data: (data.cross_slope.sel(start="shared") > 0) | ~(data.cross_predicted > 0),
-            "cross_slope",
         ),
     ),
     kind="prediction",
@@ -201,7 +200,6 @@ def keeping(what: str, hits: Hits) -> Condition:
     return always(
         what,
         lambda data: hits(data).all(("rate", "k")) | ~(data.steps_slope > 0),
-        *("steps_error", "steps_form", "steps_quotient_change", "progress_measured"),
         above=0.95,
     )
 
@@ -293,43 +291,30 @@ T3 = Claim(
 )
 
 
-def shared_metric(data: xr.Dataset) -> xr.Dataset:
-    """Return the part with one metric for teacher and student."""
-    return data.isel(metric=slice(-1))
+def in_one_metric(what: str, hits: Hits) -> Condition:
+    """Return the condition that all problems keep something, in every metric that is shared."""
+    return always(what, lambda data: hits(data.isel(metric=slice(-1))), above=0.99)
 
 
-def goes_along(data: xr.Dataset) -> xr.DataArray:
-    """Return where gᵀQ_S F Q_T g > 0, the student steps with the teacher, and the loss falls."""
-    return (data.metric_slope > 0) & (data.metric_inner > 0) & (data.metric_change < 0)
-
-
-def fall_as_predicted(data: xr.Dataset) -> xr.DataArray:
-    """Return where the fall of the loss over εα is within 0.01 of gᵀQ_S F Q_T g."""
-    return np.abs(data.metric_fall - data.metric_slope) < 0.01 * data.metric_slope
-
-
-MEASURED_IN_METRICS = "metric_slope", "metric_inner", "metric_change"
 T4 = Claim(
     "T4",
     "In one symmetric metric for teacher and student the teacher's loss falls; with a metric for "
     "each it can rise (one network, a tanh MLP)",
     "proofs/README.md, Eq. (35), (36) and (38)",
     (
-        always(
+        in_one_metric(
             "one metric, problems with gᵀQFQg > 0, −Δ_S·g > 0 and a fall of the loss",
-            lambda data: goes_along(shared_metric(data)),
-            *MEASURED_IN_METRICS,
-            above=0.99,
+            lambda data: (
+                (data.metric_slope > 0) & (data.metric_inner > 0) & (data.metric_change < 0)
+            ),
         ),
-        always(
+        in_one_metric(
             "one metric: by εαgᵀQFQg within 0.01",
-            lambda data: fall_as_predicted(shared_metric(data)),
-            *MEASURED_IN_METRICS,
-            above=0.99,
+            lambda data: np.abs(data.metric_fall - data.metric_slope) < 0.01 * data.metric_slope,
         ),
         Condition(
             "two metrics: fraction of problems in which the loss rises",
-            share(lambda data: data.metric_change.isel(metric=-1) > 0, *MEASURED_IN_METRICS),
+            share(lambda data: data.metric_change.isel(metric=-1) > 0),
             Lower(0.01),
         ),
     ),
@@ -341,7 +326,7 @@ T4 = Claim(
 def wrong_means(data: xr.Dataset) -> Estimate:
     """Return the fraction of means without component along v, all problems together."""
     n = data.label_wrong.size * N_REPEATS
-    if not np.isfinite(data.label_wrong).all():
+    if not finite(data):
         return number(math.nan, n)
     return fraction(np.arange(n) < round(float(data.label_wrong.sum()) * N_REPEATS))
 
@@ -370,7 +355,6 @@ T5 = Claim(
         always(
             "every problem and ε: expected step within 1e-12 of the step on soft labels",
             lambda data: data.label_error < 1e-12,
-            *("label_soft", "label_variance"),
         ),
         always(
             "variance within 1e-09 of its formula",
@@ -389,7 +373,59 @@ T5 = Claim(
     commits="4a2e6ab; record b969c8e",
 )
 
-CLAIMS = (T1, T2, T3, T4, T5)
+
+def keeps_side(data: xr.Dataset) -> xr.DataArray:
+    """Return where student and control differ as they must.
+
+    Where the slope is above 0, but for rounding, the student is on the teacher's side in step and
+    loss; where it is not, the two do not differ along v, but for rounding.
+    """
+    adds = data.filter_slope > NOTHING * data.filter_scale
+    ahead = (data.filter_inner > 0) & (data.filter_change < 0)
+    still = (
+        np.abs(data.filter_inner) <= 2 * NOTHING * data.attrs["filter_epsilon"] * data.filter_scale
+    )
+    return xr.where(adds, ahead, still).all(("form", "filter"))
+
+
+def pushes(data: xr.Dataset, pushes: xr.DataArray) -> xr.DataArray:
+    """Return a length over that of the largest push of the same problem."""
+    return (pushes / data.filter_push.max("filter")).max("filter")
+
+
+T6 = Claim(
+    "T6",
+    "No filter of whole samples turns what a teacher adds to its student, compared with a control "
+    "that is filtered alike, and the share that it leaves is that of the squared score",
+    "proofs/README.md, Eq. (61) to (66)",
+    (
+        always(
+            "problems without violation (every filter, samples counted or a set of fixed size): "
+            "student beyond control along v and lower in L_T, or no difference where s is constant",
+            keeps_side,
+            above=0.998,
+        ),
+        always(
+            "slope of (step − control's)·v within 1e-09 of E[φs²], and of Var(s | passes), of "
+            "E[s² | passes]",
+            lambda data: (
+                np.abs(data.filter_derivative - data.filter_slope) <= SAME * data.filter_scale
+            ).all(("form", "filter")),
+        ),
+        always(
+            "control's step within 1e-09 of the gradient of the pass rate",
+            lambda data: pushes(data, data.filter_push_error) < SAME,
+        ),
+        always(
+            "no filter, at random, or of inputs: no push beyond 1e-09",
+            lambda data: pushes(data, data.filter_push.sel(filter=list(PUSHLESS))) < SAME,
+        ),
+    ),
+    kind="prediction",
+    applies=lambda data: "filter_slope" in data,
+)
+
+CLAIMS = (T1, T2, T3, T4, T5, T6)
 
 
 def each(data: xr.Dataset, *axes: str) -> Iterator[tuple[str, xr.Dataset]]:
@@ -405,22 +441,6 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     """Yield every number of a record that is shown."""
     for name, hits in (("A > 0", data.trial_slope > 0), ("violations", violations(data))):
         yield Row(f"random problems: {name}", "all", number(hits.sum(), hits.size))
-    by_cell = {
-        "affine": affine(data),
-        "A = 0": data.grid_slope == 0,
-        "order by the integral": order_by_integral(data),
-        "order": direct_order(data),
-        "relative error at the smallest ε": at_smallest(data),
-    }
-    for name, cells in by_cell.items():
-        for network in cells.architecture.values:
-            part = cells.sel(architecture=network)
-            if part.dtype == bool:
-                yield Row(f"grid: cells with {name}", network, number(part.sum(), part.size))
-                continue
-            for end, value in (("smallest", part.min()), ("largest", part.max())):
-                n = int(part.notnull().sum())
-                yield Row(f"grid: {end} {name}", network, number(value, n))
     other = data.sel(start="independent")
     for stratum, axis in ((data, "start"), (other, "loss"), (other, "trait")):
         for labels, part in each(stratum, "architecture", axis):
@@ -433,18 +453,18 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         yield Row(
             "many steps: the loss rises", "k = {}, αF = {}".format(*labels.split(", ")), rises(part)
         )
-    for labels, part in each(data, "loss"):
-        yield Row("progress at the end", labels, number(part.progress_measured[-1], 1))
-        yield Row("coverage", labels, number(part.progress_coverage, 1))
     network = data.metric_change.attrs["network"]
     for labels, part in each(data, "metric"):
-        for name, hits in (("falls", part.metric_change < 0), ("rises", part.metric_change > 0)):
-            yield Row(
-                f"one step in a metric: the loss {name}", f"{network}, {labels}", fraction(hits)
-            )
+        estimate = fraction(part.metric_change > 0)
+        yield Row("one step in a metric: the loss rises", f"{network}, {labels}", estimate)
     for labels, part in each(data, "multiple"):
         yield Row("sampled labels: wrong means", f"{network}, {labels} N*", wrong_means(part))
-        for names, stratum in each(part, "label_epsilon", "label_loss"):
-            at = f"{network}, {labels} N*, ε = {names}"
-            yield Row("sampled labels: wrong means", at, wrong_means(stratum))
     yield Row("sampled labels: labels in N* draws, times ε²A", network, labels_needed(data))
+    if T6.applies(data):
+        left = data.filter_slope / data.filter_slope.sel(filter="none")
+        for labels, part in each(
+            left.where(data.filter_scale > 0).to_dataset(name="left"), "form", "filter"
+        ):
+            values = part.left.values.ravel()
+            values = values[np.isfinite(values)]
+            yield Row("filters: what the teacher adds, of that without one", labels, median(values))

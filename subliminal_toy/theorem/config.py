@@ -32,6 +32,8 @@ class TheoremConfig:
     """Random problems of each combination whose cross-slope is measured, for every start."""
     n_metrics: Problems = 3
     """Random problems of each combination that are measured in every metric."""
+    n_filters: Problems = 10
+    """Random problems of each combination under softmax that are measured with every filter."""
 
     def __post_init__(self):
         """Check every field."""
@@ -42,7 +44,7 @@ class TheoremConfig:
 
 PRESETS = {
     "quick": TheoremConfig(),
-    "paper": replace(TheoremConfig(), n_trials=200, n_cross=20, n_metrics=20),
+    "paper": replace(TheoremConfig(), n_trials=200, n_cross=20, n_metrics=20, n_filters=50),
 }
 ABOUT = {
     "quick": "10,000 random problems on five networks, a minute on two cores",

@@ -9,6 +9,7 @@ on the CPU.
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -18,13 +19,21 @@ import xarray as xr
 from jaxtyping import Array, Key
 
 from subliminal_toy.data import Dataset
-from subliminal_toy.distill import cross_entropy, kl, on_cpu
+from subliminal_toy.distill import cross_entropy, on_cpu
 from subliminal_toy.record import Arrays, Experiment, Part, Result
-from subliminal_toy.theorem import many_steps, one_step, problems
-from subliminal_toy.theorem.check import Measure, Measured, measure
+from subliminal_toy.theorem import filter, many_steps, one_step, problems
+from subliminal_toy.theorem.check import Measured, measure
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.many_steps import Component
-from subliminal_toy.theorem.problems import AUXILIARY, COVERED, N_COMBINATIONS, Problem, situation
+from subliminal_toy.theorem.problems import (
+    COVERED,
+    N_COMBINATIONS,
+    N_IMAGES,
+    N_OUTPUTS,
+    Problem,
+    imitated,
+    situation,
+)
 
 MAIN = "mlp-tanh"
 """The network of progress, metrics and sampled labels."""
@@ -36,12 +45,14 @@ STEP_EPSILONS = np.array([0.0, 3e-8, 3e-7, 3e-6])
 the difference between training and prediction is rounding alone."""
 PROGRESS_STEPS = np.unique(np.logspace(0, 4, 25).round()).astype(int).tolist()
 PROGRESS_EPSILON = 1e-6
-LABELS = {"softmax": slice(None), "softmax, auxiliary": AUXILIARY}
-"""Losses whose soft labels are replaced by classes drawn from them, and their logits."""
+LABELS = [name for name, (softmax, _) in COVERED.items() if softmax]
+"""Losses whose soft labels are replaced by classes drawn from them."""
 LABEL_EPSILONS = np.array([0.01, 0.1])
 MULTIPLES = np.array([0.01, 1.0, 10.0])
 """How many labels are drawn, in units of the number at which the bound of Eq. (51) is 1."""
 N_REPEATS = 500
+FILTER_EPSILON, FILTER_RATE = 1e-4, 1e-3
+"""Both small: student and control are compared near the start, Eq. (65)."""
 
 CELL = ("architecture", "loss", "inputs", "trait")
 NEAR = (*CELL, "small_epsilon", "node")
@@ -49,6 +60,8 @@ STEP_CELL = ("architecture", "loss", "trait")
 STEP = (*STEP_CELL, "rate", "k")
 METRIC = ("metric", "metric_problem")
 LABEL = ("label_loss", "label_problem", "label_epsilon")
+FILTERED = ("architecture", "label_loss", "inputs", "trait", "filter_problem")
+FORMED = (*FILTERED, "form", "filter")
 VARIABLES = {
     "grid_slope": (CELL, "A, the predicted slope"),
     "grid_slope_rounding": (CELL, "what rounding may add to A"),
@@ -88,6 +101,13 @@ VARIABLES = {
     "label_draws": ((*LABEL, "multiple"), "N, draws in a mean"),
     "label_wrong": ((*LABEL, "multiple"), "fraction of means with no component along v"),
     "label_bound": ((*LABEL, "multiple"), "what Eq. (51) allows"),
+    "filter_slope": (FORMED, "E[φs²] of samples that are counted, Var(s | passes) of a fixed size"),
+    "filter_derivative": (FORMED, "d/dε ((step − control's step)·v), by Jacobian products"),
+    "filter_inner": (FORMED, "(step − control's step)·v at a small ε"),
+    "filter_change": (FORMED, "L_T(student) − L_T(control) there"),
+    "filter_scale": ((*FILTERED, "filter"), "E[s² | passes]"),
+    "filter_push": ((*FILTERED, "filter"), "‖∇Z‖, Z the rate that passes"),
+    "filter_push_error": ((*FILTERED, "filter"), "‖control's step − ∇Z‖"),
 }
 """Every variable of the result: its axes and what it is; all are float64, the kinks bool."""
 
@@ -107,13 +127,15 @@ def coordinates(config: TheoremConfig) -> dict[str, Any]:
         "step_epsilon": STEP_EPSILONS,
         "progress_step": PROGRESS_STEPS,
         "metric": list(problems.METRICS),
-        "label_loss": list(LABELS),
+        "label_loss": LABELS,
         "label_epsilon": LABEL_EPSILONS,
         "multiple": MULTIPLES,
+        "form": list(filter.FORMS),
+        "filter": list(filter.FILTERS),
     }
 
 
-STREAMS = {"grid": 0, "trials": 1, "cross": 2, "steps": 6, "metrics": 7, "labels": 8}
+STREAMS = {"grid": 0, "trials": 1, "cross": 2, "filters": 3, "steps": 6, "metrics": 7, "labels": 8}
 """Of random numbers, by their number: those of the committed record."""
 BLOCK = 25  # trials of each combination that are drawn and measured together
 ROWS = np.arange(np.prod(N_COMBINATIONS)).reshape(N_COMBINATIONS)
@@ -161,103 +183,82 @@ def for_all(fn: Callable[..., Measured]) -> Callable[..., Arrays]:
     return measured
 
 
-FAR: tuple[Measure, ...] = ("slope", "rounding", "inner", "change")
-ROWS_AT_ONCE = 250
+def single_steps(source: Source, name: str) -> Arrays:
+    """Measure students of one step: a grid of ε, random trials, and students of other starts."""
+    measure_rows = one_step_rows(source, name)
+    return (
+        grid(source, name, measure_rows)
+        | trials(source, name, measure_rows)
+        | cross(source, name, measure_rows)
+    )
 
 
 def one_step_rows(source: Source, name: str) -> Callable[..., Arrays]:
-    """Return a function of problems, students' starts, ε and ``near``, a row each, compiled once.
+    """Return a function of problems, students' starts and ε, a row each: one compiled program.
 
-    It measures the slope and the student's step, for rows that are ``near`` the cross-slope
-    instead, and for both whether the teacher crossed a kink. Most of the time goes into compiling,
-    hence one program for all rows of a network, so many at once.
+    It takes a multiple of the number of combinations, so many at once. Most of the time goes into
+    compiling: hence all is measured of all.
     """
     network, rate = source.network(name), source.config.learning_rate
 
-    def measure_row(problem, start, epsilon, near):
+    def of_row(problem, start, epsilon):
         trait, setting, v = situation(network.f, problem)
-        theta, x = setting[2:]
-        at = trait, *setting, v, start, epsilon[None], rate
-
-        def far():
-            return measure(FAR, *at) | {"cross_slope": jnp.zeros(1)}
-
-        def close():
-            unwanted = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(far))
-            return unwanted | measure(("cross_slope",), *at)
-
-        measured = jax.lax.cond(near, close, far)
+        _, _, theta, x = setting
         kink = network.crosses_kink(theta, one_step.teacher(theta, v, epsilon), x)
-        return {name: array.squeeze() for name, array in measured.items()} | {"kink": kink}
+        return measure(trait, *setting, v, start, rate, 1, epsilon) | {"kink": kink}
 
-    program = for_all(measure_row)
+    program = for_all(of_row)
 
-    def rows(drawn, starts, epsilons, near):
-        parts = []
-        for first in range(0, len(epsilons), ROWS_AT_ONCE):
-            # The last rows are filled up, so that there is one program.
-            at = np.minimum(np.arange(first, first + ROWS_AT_ONCE), len(epsilons) - 1)
-            whole = drawn.rows(at), starts[at], epsilons[at], np.full(len(at), near)
-            parts.append(program((len(at),), *whole))
-        return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(epsilons)], *parts)
+    def measure_rows(*rows):
+        blocks = np.arange(len(rows[-1])).reshape(-1, ROWS.size)
+        parts = [program((ROWS.size,), *jax.tree.map(itemgetter(at), rows)) for at in blocks]
+        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
-    return rows
+    return measure_rows
 
 
-def single_steps(source: Source, name: str) -> Arrays:
-    """Measure students of one step: a grid of ε, random trials, and students of other starts."""
-    rows = one_step_rows(source, name)
-    return grid(source, name, rows) | trials(source, name, rows) | cross(source, name, rows)
-
-
-def grid(source: Source, name: str, rows: Callable[..., Arrays]) -> Arrays:
+def grid(source: Source, name: str, measure_rows: Callable[..., Arrays]) -> Arrays:
     """Measure a problem of every combination at all ε, and its slope near ε = 0."""
-    drawn, near = source.draw("grid", name, 1), np.outer(one_step.SMALL_EPSILONS, one_step.NODES)
-
-    def at_all(epsilons, is_near):
-        problem, place = (a.ravel() for a in np.indices((ROWS.size, epsilons.size)))
-        many = drawn.rows(problem)
-        arrays = rows(many, many.theta, epsilons.ravel()[place], is_near)
-        return {k: a.reshape(*N_COMBINATIONS, *epsilons.shape) for k, a in arrays.items()}
-
-    far, close = at_all(one_step.EPSILONS, False), at_all(near, True)
+    near = np.outer(one_step.SMALL_EPSILONS, one_step.NODES)
+    epsilons = np.append(one_step.EPSILONS, near)
+    drawn = source.draw("grid", name, 1).rows(np.repeat(ROWS.ravel(), epsilons.size))
+    arrays = measure_rows(drawn, drawn.theta, np.tile(epsilons, ROWS.size))
+    arrays = {k: a.reshape(*N_COMBINATIONS, epsilons.size) for k, a in arrays.items()}
+    far, close = slice(len(one_step.EPSILONS)), slice(len(one_step.EPSILONS), None)
     return {
-        "grid_slope": far["slope"][..., 0],
-        "grid_slope_rounding": far["slope_rounding"][..., 0],
-        "grid_inner": far["inner"],
-        "grid_rounding": far["rounding"] / one_step.EPSILONS,
-        "grid_kink": far["kink"],
-        "near_slope": close["cross_slope"],
-        "near_kink": close["kink"],
+        "grid_slope": arrays["slope"][..., 0],
+        "grid_slope_rounding": arrays["slope_rounding"][..., 0],
+        "grid_inner": arrays["inner"][..., far],
+        "grid_rounding": arrays["rounding"][..., far] / one_step.EPSILONS,
+        "grid_kink": arrays["kink"][..., far],
+        "near_slope": arrays["cross_slope"][..., close].reshape(*N_COMBINATIONS, *near.shape),
+        "near_kink": arrays["kink"][..., close].reshape(*N_COMBINATIONS, *near.shape),
     }
 
 
-def trials(source: Source, name: str, rows: Callable[..., Arrays]) -> Arrays:
+def trials(source: Source, name: str, measure_rows: Callable[..., Arrays]) -> Arrays:
     """Measure random problems at one small ε."""
     config, blocks = source.config, []
     for first in range(0, config.n_trials, BLOCK):
         n_each = min(BLOCK, config.n_trials - first)
         drawn = source.draw("trials", name, n_each, first)
-        arrays = rows(drawn, drawn.theta, np.full(len(drawn.theta), config.epsilon), False)
-        blocks.append(
-            {
-                f"trial_{kind}": arrays[kind].reshape(*N_COMBINATIONS, n_each)
-                for kind in ("slope", "inner", "change")
-            }
-        )
+        arrays = measure_rows(drawn, drawn.theta, np.full(len(drawn.theta), config.epsilon))
+        kinds = ("slope", "inner", "change")
+        blocks.append({f"trial_{k}": arrays[k].reshape(*N_COMBINATIONS, n_each) for k in kinds})
     return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=-1), *blocks)
 
 
-def cross(source: Source, name: str, rows: Callable[..., Arrays]) -> Arrays:
+def cross(source: Source, name: str, measure_rows: Callable[..., Arrays]) -> Arrays:
     """Measure the slope A at the teacher's start and the cross-slope C of every start."""
     shapes, n_each = source.network(name).shapes, source.config.n_cross
     drawn, shape = source.draw("cross", name, n_each), (*N_COMBINATIONS, n_each)
-    at_zero = np.zeros(len(drawn.theta))
-    starts = [problems.student_start(start, drawn, shapes) for start in problems.STARTS]
-    slopes = [rows(drawn, start, at_zero, True)["cross_slope"] for start in starts]
+    at_zero, by_start = np.zeros(len(drawn.theta)), []
+    for start in problems.STARTS:
+        arrays = measure_rows(drawn, problems.student_start(start, drawn, shapes), at_zero)
+        by_start.append({k: arrays[k].reshape(shape) for k in ("slope", "cross_slope")})
     return {
-        "cross_predicted": rows(drawn, drawn.theta, at_zero, False)["slope"].reshape(shape),
-        "cross_slope": np.stack([slope.reshape(shape) for slope in slopes]),
+        "cross_predicted": by_start[0]["slope"],
+        "cross_slope": np.stack([arrays["cross_slope"] for arrays in by_start]),
     }
 
 
@@ -277,7 +278,7 @@ def follow_many_steps(f: one_step.Function, problem: Problem) -> Measured:
     proofs/README.md, section 12.
     """
     trait, setting, v = situation(f, problem)
-    theta, product = problem.theta, one_step.response(*setting)
+    theta, product = problem.theta, many_steps.dense_response(*setting)
     largest = many_steps.largest_eigenvalue(product, problem.trait_r)
 
     def at_rate(relative):
@@ -306,7 +307,7 @@ def follow_many_steps(f: one_step.Function, problem: Problem) -> Measured:
         return jax.lax.map(lambda row: after(*row), (jnp.asarray(STEPS), predicted))
 
     return {
-        "steps_slope": one_step.predicted_slope(*setting, v),
+        "steps_slope": jnp.vdot(v, product(v)),
         "steps_direction": jnp.linalg.norm(v),
         "steps_eigenvalue": largest,
         **jax.lax.map(at_rate, jnp.asarray(RATES)),
@@ -367,20 +368,21 @@ def metrics(source: Source) -> Arrays:
     return for_all(step)((len(problems.METRICS), shape[0]), rows, pairs)
 
 
-def labels(source: Source, name: str) -> Arrays:
-    """Measure steps on labels that are drawn from the teacher, for one of ``LABELS``."""
-    rows = ROWS[list(COVERED).index(name)].ravel()
-    shape = len(rows), len(LABEL_EPSILONS)
-    drawn = source.draw("labels", MAIN, 1).rows(np.repeat(rows, shape[1]))
-    moments = partial(label_moments, source.network(MAIN).f, LABELS[name])
-    arrays = for_all(moments)(shape, drawn, np.tile(LABEL_EPSILONS, shape[0]))
-    rng = source.generator("labels", MAIN, 1 + list(LABELS).index(name))
-    return draw_labels(arrays, rng)
+def labels(source: Source) -> Arrays:
+    """Measure steps on labels that are drawn from the teacher."""
+    rows = ROWS[[list(COVERED).index(name) for name in LABELS]]
+    shape = len(LABELS), rows[0].size, len(LABEL_EPSILONS)
+    drawn = source.draw("labels", MAIN, 1).rows(np.repeat(rows.ravel(), shape[2]))
+    moments = partial(label_moments, source.network(MAIN).f)
+    arrays = for_all(moments)(shape, drawn, np.resize(LABEL_EPSILONS, len(drawn.theta)))
+    by_loss = []
+    for place in range(len(LABELS)):
+        rng = source.generator("labels", MAIN, 1 + place)
+        by_loss.append(draw_labels({k: a[place] for k, a in arrays.items()}, rng))
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *by_loss)
 
 
-def label_moments(
-    f: one_step.Function, columns: slice, problem: Problem, epsilon: one_step.Scalar
-) -> Measured:
+def label_moments(f: one_step.Function, problem: Problem, epsilon: one_step.Scalar) -> Measured:
     """Return mean and variance over all labels that can be drawn. Source: Eq. (48) to (50).
 
     The expected step is added up label by label; its error is relative to the sum of its terms'
@@ -388,26 +390,27 @@ def label_moments(
     label adds to Δ̂(a)·v.
     """
 
-    def loss(z, y):
-        return kl(z, y, columns)
-
-    _, (_, _, theta, x), v = situation(f, problem)
+    _, (_, loss, theta, x), v = situation(f, problem)
     n = len(x)
     z, jv, _ = one_step.outputs_along(f, loss, theta, x, v)
     y = f(one_step.teacher(theta, v, epsilon), x)
-    chances, weights = jax.nn.softmax(y[:, columns]), jnp.full(n, 1 / n)
-    single = many_steps.component(z[:, columns], y[:, columns], jv[:, columns], weights)
+    z_in, y_in = imitated(problem, z), imitated(problem, y)
+    chances, single = jax.nn.softmax(y_in), many_steps.component(z_in, y_in, jv, jnp.full(n, 1 / n))
 
     def of_label(label, chance):
         def drawn(t):
             targets = jnp.full(n, label)
-            return cross_entropy(f(t, x), targets, columns, chance) * chance.sum() / n
+            return (
+                cross_entropy(imitated(problem, f(t, x)), targets, weights=chance)
+                * chance.sum()
+                / n
+            )
 
         return -jax.grad(drawn)(theta)
 
     terms = jax.lax.map(lambda row: of_label(*row), (jnp.arange(chances.shape[1]), chances.T))
     soft = one_step.student_step(f, loss, theta, x, y)
-    along = jnp.sum(jax.nn.softmax(z[:, columns]) * jv[:, columns], axis=-1)
+    along = jnp.sum(jax.nn.softmax(z_in) * jv, axis=-1)
     lengths = jnp.linalg.norm(terms, axis=1).sum()
     return {
         "label_soft": jnp.vdot(soft, v),
@@ -416,7 +419,7 @@ def label_moments(
         "label_error": jnp.linalg.norm(terms.sum(0) - soft) / lengths,
         "label_slope": one_step.predicted_slope(f, loss, theta, x, v),
         "probabilities": chances,
-        "moves": (jv[:, columns] - along[:, None]) / n,
+        "moves": (jv - along[:, None]) / n,
     }
 
 
@@ -438,6 +441,32 @@ def draw_labels(moments: Arrays, rng: np.random.Generator) -> Arrays:
     return arrays | {"label_draws": draws, "label_wrong": wrong, "label_bound": bound}
 
 
+def filters(source: Source, name: str) -> Arrays:
+    """Measure a step on samples that a filter lets pass, against the control's.
+
+    Source: proofs/README.md, Eq. (60) to (65).
+    """
+    f, n_each = source.network(name).f, source.config.n_filters
+    shape = len(LABELS), *N_COMBINATIONS[1:], n_each
+    drawn = source.draw("filters", name, n_each)
+    places = np.arange(len(drawn.theta)).reshape(len(COVERED), -1)
+    drawn = drawn.rows(places[[list(COVERED).index(loss) for loss in LABELS]].ravel())
+    rng, n = source.generator("filters", name, 1), len(drawn.theta)
+    by_input, by_label = rng.uniform(size=(n, N_IMAGES)), rng.uniform(size=(n, N_OUTPUTS))
+
+    def of_row(problem, by_input, by_label):
+        trait, (_, _, theta, x), v = situation(f, problem)
+
+        def log_chances(t):
+            return jax.nn.log_softmax(imitated(problem, f(t, x))) - np.log(N_IMAGES)
+
+        chosen = partial(filter.filters_of, by_input=by_input, by_label=by_label)
+        steps = jnp.array(FILTER_EPSILON), FILTER_RATE
+        return filter.measure_filters(trait, log_chances, theta, v, chosen, *steps)
+
+    return for_all(of_row)(shape, drawn, by_input, by_label)
+
+
 def experiment(
     config: TheoremConfig,
     key: Key[Array, ""],
@@ -449,24 +478,21 @@ def experiment(
     Nothing is spread over devices: ``replicates_per_device`` has no effect.
     """
     source, axes = Source(config, key, data), coordinates(config)
-    networks, losses = axes["architecture"], axes["label_loss"]
 
-    def of_each(fn: Callable[[Source, str], Arrays], names: list[str], _: object) -> Arrays:
+    def of_each_network(fn: Callable[[Source, str], Arrays], _: object) -> Arrays:
         # Two at once, since compiling uses one core; the last, which takes longest, first.
         with ThreadPoolExecutor(2) as pool:
-            rows = list(pool.map(partial(fn, source), names[::-1]))[::-1]
+            rows = list(pool.map(partial(fn, source), axes["architecture"][::-1]))[::-1]
         return jax.tree.map(lambda *arrays: np.stack(arrays), *rows)
 
+    first = 40.0 + config.n_cross + config.n_trials / 5
     parts = (
-        Part(
-            "one step",
-            40.0 + config.n_cross + config.n_trials / 5,
-            partial(of_each, single_steps, networks),
-        ),
-        Part("many steps", 50.0, partial(of_each, steps, networks)),
+        Part("one step", first, partial(of_each_network, single_steps)),
+        Part("many steps", 50.0, partial(of_each_network, steps)),
         Part("progress", 10.0, lambda _: progress(source)),
         Part("metrics", 5.0 + config.n_metrics / 2, lambda _: metrics(source)),
-        Part("sampled labels", 8.0, partial(of_each, labels, losses)),
+        Part("sampled labels", 8.0, lambda _: labels(source)),
+        Part("filters", 20.0 + config.n_filters / 2, partial(of_each_network, filters)),
     )
     return Experiment(parts, partial(assemble, config, data.name))
 
@@ -482,5 +508,10 @@ def assemble(config: TheoremConfig, dataset: str, parts: Mapping[str, Arrays]) -
     for name, variable in data.data_vars.items():
         if str(name).startswith(("progress", "metric", "label")):
             variable.attrs["network"] = MAIN
-    attrs = {"dataset": dataset, "epsilon": config.epsilon, "learning_rate": config.learning_rate}
+    attrs = {
+        "dataset": dataset,
+        "epsilon": config.epsilon,
+        "learning_rate": config.learning_rate,
+        "filter_epsilon": FILTER_EPSILON,
+    }
     return Result(data.assign_attrs(attrs), {})

@@ -87,21 +87,37 @@ def largest_eigenvalue(product: Product, start: Vector, n_products: int = 50) ->
     return jax.lax.fori_loop(0, n_products + 1, iterate, begin)[1]
 
 
+def jacobian(f: Function, theta: Vector, x: Array) -> tuple[Outputs, Float[Array, "all p"]]:
+    """Return f_θ(x) and its Jacobian, a row an output: for networks of few outputs."""
+    z, back = jax.vjp(lambda t: f(t, x), theta)
+    rows = jax.lax.map(lambda row: back(row.reshape(z.shape))[0], jnp.eye(z.size, dtype=z.dtype))
+    return z, rows
+
+
+def dense_response(f: Function, loss: StudentLoss, theta: Vector, x: Array) -> Product:
+    """Return ``one_step.response`` by the dense Jacobian: many products, little to compile."""
+    z, rows = jacobian(f, theta, x)
+
+    def product(u):
+        along = (rows @ u).reshape(z.shape)
+        return jax.jvp(lambda outputs: jax.grad(loss)(outputs, z), (z,), (along,))[1].ravel() @ rows
+
+    return product
+
+
 def spectrum(
     f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector
 ) -> tuple[Float[Array, " outputs"], Float[Array, " outputs"]]:
     """Return eigenvalues of F and the share of ‖v‖² along each eigenvector, without the null space.
 
-    By the dense Jacobian, for small networks only. What rounding makes of a zero, in M or in F,
-    counts as one.
+    What rounding makes of a zero, in M or in F, counts as one.
     """
-    z = f(theta, x)
-    jacobian = jax.jacobian(f)(theta, x).reshape(z.size, -1)
+    z, rows = jacobian(f, theta, x)
     matrix = jax.hessian(lambda outputs: loss(outputs, z))(z).reshape(z.size, z.size)
     values, vectors = jnp.linalg.eigh(matrix)
     least = z.size * jnp.finfo(theta.dtype).eps
     root = vectors * jnp.sqrt(jnp.where(values > least * values[-1], values, 0))[None]
-    _, roots, basis = jnp.linalg.svd(root.T @ jacobian, full_matrices=False)
+    _, roots, basis = jnp.linalg.svd(root.T @ rows, full_matrices=False)
     seen = roots > least * roots[0]
     return jnp.where(seen, roots**2, 0), jnp.where(seen, (basis @ v) ** 2 / jnp.vdot(v, v), 0)
 

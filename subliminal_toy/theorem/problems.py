@@ -5,21 +5,20 @@ problems of a network.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from subliminal_toy.data import N_CLASSES, Dataset
-from subliminal_toy.distill import cross_entropy, kl, squared_error
+from subliminal_toy.distill import ALL, cross_entropy, kl, squared_error
 from subliminal_toy.models import Network, cnn, mlp
 from subliminal_toy.theorem.one_step import (
     Function,
-    Scalar,
+    Outputs,
     StudentLoss,
     TraitLoss,
     Vector,
@@ -111,8 +110,8 @@ class Problem(NamedTuple):
     theta: Vector  # θ⁰
     other: Vector  # an independent start
     x: Float[Any, "batch height width"]
-    loss: Int[Any, ""]  # position in ``COVERED``
-    weights: Float[Any, " outputs"]  # of the weighted squared error
+    softmax: Bool[Any, ""]  # whether the loss is that, and not the squared error
+    weights: Float[Any, " outputs"]  # of the squared error; above 0 where softmax is taken
     trait: Int[Any, ""]  # position in ``TRAITS``
     trait_x: Float[Any, "batch height width"]  # images and labels of a trait about classes
     trait_labels: Int[Any, " batch"]
@@ -123,35 +122,23 @@ class Problem(NamedTuple):
         return jax.tree.map(lambda a: a[at], self)
 
 
-Loss = Callable[[Problem, Array, Array], Scalar]
-
-AFFINE = ("squared error", "weighted squared error", "squared error, auxiliary")
-"""Losses with an affine gradient: with one linear layer the expansion has no remainder."""
-
-
-def _squared(problem: Problem, z: Array, y: Array) -> Scalar:
-    """Return the squared error of ``AFFINE``, whose rows are one branch: it compiles sooner."""
-    weights = jnp.stack([jnp.ones(N_OUTPUTS), problem.weights, jnp.arange(N_OUTPUTS) >= N_CLASSES])
-    row = jnp.array([AFFINE.index(name) if name in AFFINE else 0 for name in COVERED])
-    return squared_error(z, y, weights=weights[row[problem.loss]])
-
-
-COVERED: dict[str, Loss] = {
-    "squared error": _squared,
-    "weighted squared error": _squared,
-    "softmax": lambda _, z, y: kl(z, y),
-    "softmax, auxiliary": lambda _, z, y: kl(z, y, AUXILIARY),
-    "squared error, auxiliary": _squared,
+COVERED = {
+    "squared error": (False, ALL),
+    "weighted squared error": (False, ALL),
+    "softmax": (True, ALL),
+    "softmax, auxiliary": (True, AUXILIARY),
+    "squared error, auxiliary": (False, AUXILIARY),
 }
-"""Student losses that the theorem covers: proofs/README.md, Eq. (17), (18) and (21)."""
+"""Student losses that the theorem covers, whether each is softmax, and its outputs.
+
+Source: proofs/README.md, Eq. (17), (18) and (21).
+"""
+AFFINE = [name for name, (softmax, _) in COVERED.items() if not softmax]
+"""Losses with an affine gradient: with one linear layer the expansion has no remainder."""
 
 INPUTS = ("uniform noise", "Gaussian noise", "digits", "constant image", "single image")
 
-TRAITS: dict[str, Callable[[Function, Problem, Vector], Scalar]] = {
-    "classes": lambda f, p, t: cross_entropy(f(t, p.trait_x), p.trait_labels, CLASSES),
-    "norm": lambda _f, _p, t: jnp.linalg.norm(t),
-    "linear": lambda _f, p, t: jnp.vdot(p.trait_r, t),
-}
+TRAITS = ("classes", "norm", "linear")
 GRID_TRAITS = {"digit labels": "classes", "favour a class": "classes", "norm": "norm",
                "linear": "linear"}  # fmt: skip
 """The traits that are tried, and their loss: two are about classes, with different images."""
@@ -159,20 +146,27 @@ GRID_TRAITS = {"digit labels": "classes", "favour a class": "classes", "norm": "
 N_COMBINATIONS = (len(COVERED), len(INPUTS), len(GRID_TRAITS))
 
 
+def imitated(problem: Problem, z: Outputs) -> Outputs:
+    """Return logits of the outputs that a student imitates; no other has any probability."""
+    return jnp.where((problem.weights > 0)[None], z, -1e9)
+
+
 def situation(
     f: Function, problem: Problem
 ) -> tuple[TraitLoss, tuple[Function, StudentLoss, Vector, Array], Vector]:
-    """Return a problem's trait loss, (f, loss, θ⁰, x), and v, for one network f."""
-    branches = list(dict.fromkeys(COVERED.values()))
-    branch = jnp.array([branches.index(loss) for loss in COVERED.values()])[problem.loss]
-    losses = [partial(loss, problem) for loss in branches]
-    traits = [partial(trait, f, problem) for trait in TRAITS.values()]
+    """Return a problem's trait loss, (f, loss, θ⁰, x), and v, for one network f.
+
+    All losses and traits are computed, and one of them is taken: branches take long to compile.
+    """
 
     def loss(z, y):
-        return jax.lax.switch(branch, losses, z, y)
+        divergence = kl(imitated(problem, z), imitated(problem, y))
+        return jnp.where(problem.softmax, divergence, squared_error(z, y, weights=problem.weights))
 
     def trait(theta):
-        return jax.lax.switch(problem.trait, traits, theta)
+        classes = cross_entropy(f(theta, problem.trait_x), problem.trait_labels, CLASSES)
+        linear = jnp.vdot(problem.trait_r, theta)
+        return jax.lax.select_n(problem.trait, classes, jnp.linalg.norm(theta), linear)
 
     return trait, (f, loss, problem.theta, problem.x), direction(trait, problem.theta)
 
@@ -188,16 +182,15 @@ def start_distribution(shapes: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(mean), np.concatenate(sd)
 
 
-def output_layer(shapes: Any, columns: slice = slice(None)) -> np.ndarray:
-    """Return which parameters (p) belong to the output layer, or to some of its outputs."""
-    parts = []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
-        part = np.zeros(leaf.shape, bool)
-        # No hidden layer is as wide as the output; the table of tokens has that length.
-        if N_OUTPUTS in leaf.shape and path[-1].key != "embedding":
-            np.moveaxis(part, leaf.shape.index(N_OUTPUTS), 0)[columns] = True
-        parts.append(part.ravel())
-    return np.concatenate(parts)
+def output_layer(shapes: Any) -> np.ndarray:
+    """Return which parameters (p) belong to the output layer.
+
+    No hidden layer is as wide as the output; the table of tokens has that length.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(shapes)
+    parts = [(N_OUTPUTS in leaf.shape and path[-1].key != "embedding", leaf.size)
+             for path, leaf in leaves]  # fmt: skip
+    return np.concatenate([np.full(size, is_output) for is_output, size in parts])
 
 
 def draw(shapes: Any, data: Dataset, n_each: int, rng: np.random.Generator) -> Problem:
@@ -225,13 +218,17 @@ def draw(shapes: Any, data: Dataset, n_each: int, rng: np.random.Generator) -> P
     about_digits = trait == list(GRID_TRAITS).index("digit labels")
     favoured = np.broadcast_to(rng.integers(N_CLASSES, size=(n, 1)), batch)
     weights = rng.uniform(size=(n, N_OUTPUTS))
-    positions = np.array([list(TRAITS).index(name) for name in GRID_TRAITS.values()], np.int32)
+    weighted = loss == list(COVERED).index("weighted squared error")
+    inside = np.zeros((len(COVERED), N_OUTPUTS))
+    for row, (_, columns) in zip(inside, COVERED.values(), strict=True):
+        row[columns] = 1.0
+    positions = np.array([TRAITS.index(name) for name in GRID_TRAITS.values()], np.int32)
     return Problem(
         theta=theta,
         other=other,
         x=x,
-        loss=loss,
-        weights=np.where(weights < ZERO_WEIGHT, 0.0, weights),
+        softmax=np.array([softmax for softmax, _ in COVERED.values()])[loss],
+        weights=np.where(weighted[:, None], weights * (weights >= ZERO_WEIGHT), inside[loss]),
         trait=positions[trait],
         trait_x=np.where(
             about_digits[:, None, None, None], data.train_images[trait_rows], favouring
@@ -277,31 +274,22 @@ class Metric(NamedTuple):
         return self.diagonal * u + self.vector * jnp.vdot(self.vector, u)
 
 
-def _diagonal(rng: np.random.Generator, shape: tuple[int, int]) -> Metric:
-    return Metric(10 ** rng.uniform(-1, 1, shape), np.zeros(shape))
-
-
-def _signed(rng: np.random.Generator, shape: tuple[int, int]) -> Metric:
-    return Metric(rng.normal(size=shape), np.zeros(shape))
-
-
-def _rank_one(rng: np.random.Generator, shape: tuple[int, int]) -> Metric:
-    return Metric(rng.normal(size=shape), 3 * rng.normal(size=shape) / shape[1] ** 0.5)
-
-
-METRICS: dict[str, tuple[Callable[..., Metric], bool]] = {
-    "positive diagonal": (_diagonal, True),
-    "diagonal of both signs": (_signed, True),
-    "diagonal plus rank one": (_rank_one, True),
-    "two positive diagonals": (_diagonal, False),
-}
-"""How a problem's metric is drawn, and whether teacher and student share it."""
+METRICS = ("positive diagonal", "diagonal of both signs", "diagonal plus rank one",
+           "two positive diagonals")  # fmt: skip
+"""The metrics of teacher and student, the same but for the last."""
 
 
 def draw_metrics(
     name: str, rng: np.random.Generator, shape: tuple[int, int]
 ) -> tuple[Metric, Metric]:
     """Return the teachers' and the students' metrics, by a name of ``METRICS``."""
-    draw_metric, shared = METRICS[name]
-    teachers = draw_metric(rng, shape)
-    return teachers, teachers if shared else draw_metric(rng, shape)
+
+    def metric():
+        if "positive" in name:
+            return Metric(10 ** rng.uniform(-1, 1, shape), np.zeros(shape))
+        diagonal = rng.normal(size=shape)
+        vector = rng.normal(size=shape) if "rank one" in name else np.zeros(shape)
+        return Metric(diagonal, 3 * vector / shape[1] ** 0.5)
+
+    teachers = metric()
+    return teachers, metric() if name.startswith("two") else teachers
