@@ -80,7 +80,7 @@ REPRODUCE = {
 }
 """What ``reproduce`` runs, by its own preset and by the folder of the record."""
 
-QUICK_CLAIMS = frozenset({"T1", "T2", "T3", "T4", "T5", "M1", "L1", "L5b"})
+QUICK_CLAIMS = frozenset({"T1", "T2", "T3", "T4", "T5", "T6", "M1", "L1", "L5b"})
 """What the quick preset of ``reproduce`` decides: the others need more replicates than it has."""
 
 

@@ -1,5 +1,6 @@
 """The theorem's experiment against separate computations of what each of its numbers is."""
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -8,11 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import special as scipy_special
 from scipy import stats as scipy_stats
 
 from subliminal_toy import data, record
+from subliminal_toy.distill import cross_entropy, kl, squared_error
 from subliminal_toy.errors import UserError
 from subliminal_toy.theorem import experiment as theorem_experiment
+from subliminal_toy.theorem import one_step
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.experiment import LABELS, Source, experiment
 from subliminal_toy.theorem.one_step import NODES
@@ -23,6 +27,7 @@ from subliminal_toy.theorem.problems import (
     INPUTS,
     STARTS,
     draw_metrics,
+    flat_network,
     output_layer,
     start_distribution,
 )
@@ -91,7 +96,7 @@ def double():
 
 
 def layers(theta, widths):
-    """Split parameters into (bias, weight) of each layer, by hand."""
+    """Split parameters into (bias, weight) of each layer, by alone."""
     found, at = [], 0
     for n_in, n_out in pairwise(widths):
         bias, weight = theta[at : at + n_out], theta[at + n_out : at + n_out * (n_in + 1)]
@@ -101,112 +106,53 @@ def layers(theta, widths):
     return found
 
 
-def network(name):
-    """Return f(θ, x) and the inputs of all hidden units, written out."""
-    act = {"linear": None, "mlp-relu": lambda h: jnp.maximum(h, 0), "mlp-tanh": jnp.tanh}[name]
-
-    def hidden(theta, x):
-        h, seen = x.reshape(len(x), -1), []
-        for bias, weight in layers(theta, WIDTHS[name])[:-1]:
-            seen.append(h @ weight.T + bias[None])
-            h = act(seen[-1])
-        return h, seen
-
-    def f(theta, x):
-        bias, weight = layers(theta, WIDTHS[name])[-1]
-        return hidden(theta, x)[0] @ weight.T + bias[None]
-
-    return f, lambda theta, x: hidden(theta, x)[1]
+def hidden(theta, x):
+    """Return the inputs of all units of the ReLU network, by alone."""
+    h, seen = x.reshape(len(x), -1), []
+    for bias, weight in layers(theta, WIDTHS["mlp-relu"])[:-1]:
+        seen.append(h @ weight.T + bias)
+        h = np.maximum(seen[-1], 0)
+    return np.concatenate([inputs.ravel() for inputs in seen])
 
 
-def softmax(z):
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+class Alone:
+    """One problem by itself, with its loss and trait as they are named: a student from any start.
 
-
-def push(loss, problem):
-    """Return G(z, y), the gradient of a loss in the outputs, by its formula, per input."""
-    inside = np.ones(13) if "auxiliary" not in loss else np.arange(13) >= 10
-
-    def p(z):
-        return softmax(np.where(inside, z, -np.inf))
-
-    return {
-        "squared error": lambda z, y: 2 * (z - y),
-        "weighted squared error": lambda z, y: 2 * problem.weights * (z - y),
-        "squared error, auxiliary": lambda z, y: 2 * inside * (z - y),
-        "softmax": lambda z, y: p(z) - p(y),
-        "softmax, auxiliary": lambda z, y: p(z) - p(y),
-    }[loss]
-
-
-def pull(loss, problem, y, u):
-    """Return M u by its formula, per input."""
-    inside = np.ones(13) if "auxiliary" not in loss else np.arange(13) >= 10
-    if "softmax" in loss:
-        p = softmax(np.where(inside, y, -np.inf))
-        return p * (u - (p * u).sum(-1, keepdims=True))
-    return 2 * (problem.weights if "weighted" in loss else inside) * u
-
-
-def trait_loss(trait, f, problem):
-    if trait == "norm":
-        return lambda theta: jnp.sqrt(jnp.sum(theta**2))
-    if trait == "linear":
-        return lambda theta: theta @ problem.trait_r
-
-    def classes(theta):
-        z = f(theta, jnp.asarray(problem.trait_x))[:, :10]
-        right = z[jnp.arange(len(z)), problem.trait_labels]
-        top = jax.lax.stop_gradient(z.max(-1))
-        return jnp.mean(jnp.log(jnp.sum(jnp.exp(z - top[:, None]), -1)) + top - right)
-
-    return classes
-
-
-class ByHand:
-    """One problem, its teacher's direction, and a student's step from any start."""
+    What the functions of ``one_step`` compute is tested elsewhere.
+    """
 
     def __init__(self, architecture, problems, row, loss, trait):
-        self.problem = jax.tree.map(lambda a: a[row], problems)
-        self.theta, self.x = jnp.asarray(self.problem.theta), jnp.asarray(self.problem.x)
-        self.f, self.hidden = network(architecture)
-        self.trait = trait_loss(trait, self.f, self.problem)
-        self.v = -jax.grad(self.trait)(self.theta)
-        self.loss, self.z = loss, np.asarray(self.f(self.theta, self.x))
-        self.jv = np.asarray(self.along(self.theta))
-
-    def along(self, theta):
-        return jax.jvp(lambda t: self.f(t, self.x), (theta,), (self.v,))[1]
+        problem = self.problem = jax.tree.map(lambda a: jnp.asarray(a[row]), problems)
+        self.theta, self.x = problem.theta, problem.x
+        self.f = flat_network(architecture, (8, 8)).f
+        columns = slice(10 if "auxiliary" in loss else 0, None)
+        self.loss = partial(kl if "softmax" in loss else squared_error, columns=columns)
+        if "weighted" in loss:
+            self.loss = partial(squared_error, weights=problem.weights)
+        self.trait = {"norm": jnp.linalg.norm, "linear": lambda t: t @ problem.trait_r}.get(
+            trait,
+            lambda t: cross_entropy(self.f(t, problem.trait_x), problem.trait_labels, slice(10)),
+        )
+        self.v = one_step.direction(self.trait, self.theta)
+        self.setting = self.f, self.loss, self.theta, self.x
+        self.response = one_step.response(*self.setting)
 
     def teacher(self, epsilon):
         return self.theta + epsilon * self.v
 
     def step(self, epsilon):
-        y = np.asarray(self.f(self.teacher(epsilon), self.x))
-        gradient = push(self.loss, self.problem)(self.z, y) / len(self.x)
-        return -jax.vjp(lambda t: self.f(t, self.x), self.theta)[1](jnp.asarray(gradient))[0]
-
-    def response(self, u):
-        """Return F u."""
-        ju = jax.jvp(lambda t: self.f(t, self.x), (self.theta,), (u,))[1]
-        pulled = pull(self.loss, self.problem, self.z, np.asarray(ju)) / len(self.x)
-        return jax.vjp(lambda t: self.f(t, self.x), self.theta)[1](jnp.asarray(pulled))[0]
+        y = self.f(self.teacher(epsilon), self.x)
+        return one_step.student_step(self.f, self.loss, self.theta, self.x, y)
 
     def descend(self, epsilon, rate, n):
         """Return θ⁽ⁿ⁾."""
-        y, theta = np.asarray(self.f(self.teacher(epsilon), self.x)), self.theta
+        y, theta = self.f(self.teacher(epsilon), self.x), self.theta
         for _ in range(n):
-            z, back = jax.vjp(lambda t: self.f(t, self.x), theta)
-            gradient = push(self.loss, self.problem)(np.asarray(z), y) / len(self.x)
-            theta = theta - rate * back(jnp.asarray(gradient))[0]
+            theta += rate * one_step.student_step(self.f, self.loss, theta, self.x, y)
         return theta
 
     def slope(self, start, epsilon=0.0):
-        there = np.asarray(self.along(start))
-        at = self.teacher(epsilon)
-        y, moving = np.asarray(self.f(at, self.x)), np.asarray(self.along(at))
-        return float((there * pull(self.loss, self.problem, y, moving)).sum() / len(self.x))
+        return float(one_step.cross_slope(*self.setting, self.v, start, epsilon))
 
     def change(self, step):
         return float(self.trait(self.theta + step) - self.trait(self.theta))
@@ -215,20 +161,20 @@ class ByHand:
 def each_of_some(architecture, problems, n_each=1, member=0):
     for row in SOME:
         loss, inputs, trait = COMBINATIONS[row]
-        hand = ByHand(architecture, problems, row * n_each + member, loss, trait)
-        yield {"loss": loss, "inputs": inputs, "trait": trait}, hand
+        alone = Alone(architecture, problems, row * n_each + member, loss, trait)
+        yield {"loss": loss, "inputs": inputs, "trait": trait}, alone
 
 
 @pytest.mark.parametrize("architecture", CONFIG.architectures)
 def test_a_trial_is_one_step_of_the_student_at_the_shared_start(result, source, architecture):
     problems = source.draw("trials", architecture, CONFIG.n_trials)
-    for names, hand in each_of_some(architecture, problems, CONFIG.n_trials, member=1):
+    for names, alone in each_of_some(architecture, problems, CONFIG.n_trials, member=1):
         trial = result.sel(architecture=architecture, **names).isel(trial=1)
-        step = hand.step(CONFIG.epsilon)
-        size = float(jnp.linalg.norm(step) * jnp.linalg.norm(hand.v))
-        assert float(trial.trial_slope) == pytest.approx(hand.slope(hand.theta), rel=1e-9)
-        assert float(trial.trial_inner) == pytest.approx(float(step @ hand.v), abs=1e-9 * size)
-        change = hand.change(CONFIG.learning_rate * step)
+        step = alone.step(CONFIG.epsilon)
+        size = float(jnp.linalg.norm(step) * jnp.linalg.norm(alone.v))
+        assert float(trial.trial_slope) == pytest.approx(alone.slope(alone.theta), rel=1e-9)
+        assert float(trial.trial_inner) == pytest.approx(float(step @ alone.v), abs=1e-9 * size)
+        change = alone.change(CONFIG.learning_rate * step)
         assert float(trial.trial_change) == pytest.approx(change, rel=1e-4, abs=1e-13)
 
 
@@ -236,21 +182,24 @@ def test_a_trial_is_one_step_of_the_student_at_the_shared_start(result, source, 
 def test_a_cell_of_the_grid_moves_its_teacher_by_epsilon(result, source, architecture):
     problems = source.draw("grid", architecture, 1)
     crossed = 0
-    for names, hand in each_of_some(architecture, problems):
+    for names, alone in each_of_some(architecture, problems):
         cell = result.sel(architecture=architecture, **names)
-        assert float(cell.grid_slope) == pytest.approx(hand.slope(hand.theta), rel=1e-9)
+        assert float(cell.grid_slope) == pytest.approx(alone.slope(alone.theta), rel=1e-9)
         for epsilon in (1e-2, 10.0):
             at = cell.sel(epsilon=epsilon, method="nearest")
-            step = hand.step(epsilon)
-            inner, size = float(step @ hand.v), float(jnp.linalg.norm(step))
+            step = alone.step(epsilon)
+            inner, size = float(step @ alone.v), float(jnp.linalg.norm(step))
             assert float(at.grid_inner) == pytest.approx(inner, rel=1e-8, abs=1e-12 * size)
-            here, there = (hand.hidden(t, hand.x) for t in (hand.theta, hand.teacher(epsilon)))
-            kink = any(bool((a * b <= 0).any()) for a, b in zip(here, there, strict=True))
+            kink = False
+            if architecture == "mlp-relu":
+                ends = alone.theta, alone.teacher(epsilon)
+                here, there = (hidden(np.asarray(t), np.asarray(alone.x)) for t in ends)
+                kink = bool((here * there <= 0).any())
             assert bool(at.grid_kink) is kink
             crossed += kink
         epsilon = float(cell.small_epsilon[-1])
         near = cell.near_slope.isel(small_epsilon=-1, node=1)
-        assert float(near) == pytest.approx(hand.slope(hand.theta, epsilon * NODES[1]), rel=1e-9)
+        assert float(near) == pytest.approx(alone.slope(alone.theta, epsilon * NODES[1]), rel=1e-9)
         assert not cell.near_kink.any()
     assert crossed > 4 if architecture == "mlp-relu" else crossed == 0
 
@@ -277,13 +226,13 @@ def test_a_cross_slope_is_that_of_a_student_with_the_start_of_its_name(
     result, source, architecture
 ):
     problems = source.draw("cross", architecture, CONFIG.n_cross)
-    for names, hand in each_of_some(architecture, problems):
+    for names, alone in each_of_some(architecture, problems):
         stratum = result.sel(architecture=architecture, **names).isel(problem=0)
-        slope = hand.slope(hand.theta)
+        slope = alone.slope(alone.theta)
         assert float(stratum.cross_predicted) == pytest.approx(slope, rel=1e-9)
-        for start, at in starts_by_hand(hand.problem, architecture).items():
+        for start, at in starts_by_hand(alone.problem, architecture).items():
             found = float(stratum.cross_slope.sel(start=start))
-            assert found == pytest.approx(hand.slope(at), rel=1e-8, abs=1e-12 * slope), start
+            assert found == pytest.approx(alone.slope(at), rel=1e-8, abs=1e-12 * slope), start
 
 
 def test_the_cross_slope_is_the_slope_at_the_shared_start_and_for_one_linear_layer(result):
@@ -309,29 +258,29 @@ def test_many_steps_are_those_of_their_rate_and_number(result, source, architect
     for i, j in ((0, 0), (2, 2), (4, 3)):
         loss, trait = list(COVERED)[i], list(GRID_TRAITS)[j]
         row = COMBINATIONS.index((loss, INPUTS[(i + j) % len(INPUTS)], trait))
-        hand = ByHand(architecture, problems, row, loss, trait)
+        alone = Alone(architecture, problems, row, loss, trait)
         cell = result.sel(architecture=architecture, loss=loss, trait=trait)
-        assert float(cell.steps_slope) == pytest.approx(hand.slope(hand.theta), rel=1e-9)
-        assert float(cell.steps_direction) == pytest.approx(float(jnp.linalg.norm(hand.v)))
+        assert float(cell.steps_slope) == pytest.approx(alone.slope(alone.theta), rel=1e-9)
+        assert float(cell.steps_direction) == pytest.approx(float(jnp.linalg.norm(alone.v)))
         # Of any direction the form is at most the largest eigenvalue.
         top = float(cell.steps_eigenvalue)
-        image = hand.response(hand.v)
-        assert float(jnp.linalg.norm(image)) <= 1.1 * top * float(jnp.linalg.norm(hand.v))
+        image = alone.response(alone.v)
+        assert float(jnp.linalg.norm(image)) <= 1.1 * top * float(jnp.linalg.norm(alone.v))
         for relative, k in ((0.5, 5), (1.9, 2), (2.1, 1)):
-            rate, d = relative / top, jnp.zeros_like(hand.v)
+            rate, d = relative / top, jnp.zeros_like(alone.v)
             for _ in range(k):
-                d = d + rate * hand.response(hand.v - d)
+                d = d + rate * alone.response(alone.v - d)
             at = cell.sel(rate=relative, k=k)
             size = float(jnp.linalg.norm(d))
-            scale = size * float(jnp.linalg.norm(hand.v))
-            assert float(at.steps_form) == pytest.approx(float(hand.v @ d), abs=1e-9 * scale)
+            scale = size * float(jnp.linalg.norm(alone.v))
+            assert float(at.steps_form) == pytest.approx(float(alone.v @ d), abs=1e-9 * scale)
             assert float(at.steps_length) == pytest.approx(size, rel=1e-9)
             epsilon = float(cell.step_epsilon[-1]) / max(1.0, abs(relative - 1) ** k)
-            end = hand.descend(epsilon, rate, k)
-            change = (hand.trait(end) - hand.trait(hand.theta)) / epsilon
+            end = alone.descend(epsilon, rate, k)
+            change = (alone.trait(end) - alone.trait(alone.theta)) / epsilon
             found = float(at.steps_quotient_change)
             assert found == pytest.approx(float(change), abs=1e-7 * scale + 1e-8)
-            error = float(jnp.linalg.norm((end - hand.theta) / epsilon - d)) / size
+            error = float(jnp.linalg.norm((end - alone.theta) / epsilon - d)) / size
             assert float(at.steps_quotient_error) == pytest.approx(error, rel=0.05, abs=1e-8)
 
 
@@ -344,18 +293,18 @@ def test_a_step_in_metrics_multiplies_both_gradients(result, source):
         assert (of_teacher is of_student) is (metric != "two positive diagonals")
         for row in SOME[::4]:
             loss, _, trait = COMBINATIONS[row]
-            hand = ByHand("mlp-tanh", problems, row, loss, trait)
+            alone = Alone("mlp-tanh", problems, row, loss, trait)
             q_t, q_s = (np.diag(q.diagonal[row]) + np.outer(q.vector[row], q.vector[row])
                         for q in (of_teacher, of_student))  # fmt: skip
             assert np.linalg.matrix_rank(q_t[:20, :20]) == 20 and q_t.shape == (p, p)
-            g, hand.v = -hand.v, q_t @ hand.v
-            step = q_s @ np.asarray(hand.step(CONFIG.epsilon))
+            g, alone.v = -alone.v, q_t @ alone.v
+            step = q_s @ np.asarray(alone.step(CONFIG.epsilon))
             found = result.sel(metric=metric).isel(metric_problem=row)
-            slope = -float(g @ (q_s @ np.asarray(hand.response(jnp.asarray(hand.v)))))
+            slope = -float(g @ (q_s @ np.asarray(alone.response(jnp.asarray(alone.v)))))
             size = float(np.linalg.norm(step) * np.linalg.norm(g))
             assert float(found.metric_slope) == pytest.approx(slope, rel=1e-8)
             assert float(found.metric_inner) == pytest.approx(-float(g @ step), abs=1e-8 * size)
-            change = hand.change(CONFIG.learning_rate * step)
+            change = alone.change(CONFIG.learning_rate * step)
             assert float(found.metric_change) == pytest.approx(change, rel=1e-5, abs=1e-13)
             fall = -float(found.metric_change) / (CONFIG.learning_rate * CONFIG.epsilon)
             assert float(found.metric_fall) == pytest.approx(fall)
@@ -368,17 +317,17 @@ def test_sampled_labels_are_those_of_the_teacher_at_epsilon(result, source, loss
     inside = np.ones(13, bool) if loss == "softmax" else np.arange(13) >= 10
     for problem in (0, 7):
         names = COMBINATIONS[first + problem]
-        hand = ByHand("mlp-tanh", problems, first + problem, loss, names[2])
+        alone = Alone("mlp-tanh", problems, first + problem, loss, names[2])
         for epsilon in result.label_epsilon.values:
             at = result.sel(label_loss=loss, label_epsilon=epsilon).isel(label_problem=problem)
-            soft = float(hand.step(epsilon) @ hand.v)
-            p = softmax(
-                np.where(inside, np.asarray(hand.f(hand.teacher(epsilon), hand.x)), -np.inf)
-            )
-            spread = (p * hand.jv**2).sum(-1) - (p * hand.jv).sum(-1) ** 2
+            soft = float(alone.step(epsilon) @ alone.v)
+            y = np.asarray(alone.f(alone.teacher(epsilon), alone.x))
+            p = scipy_special.softmax(np.where(inside, y, -np.inf), axis=-1)
+            jv = np.asarray(one_step.outputs_along(*alone.setting, alone.v)[1])
+            spread = (p * jv**2).sum(-1) - (p * jv).sum(-1) ** 2
             variance = spread.sum() / 16**2
             assert float(at.label_soft) == pytest.approx(soft, rel=1e-9)
-            assert float(at.label_slope) == pytest.approx(hand.slope(hand.theta), rel=1e-9)
+            assert float(at.label_slope) == pytest.approx(alone.slope(alone.theta), rel=1e-9)
             assert float(at.label_variance) == pytest.approx(variance, rel=1e-9)
             assert float(at.label_variance_by_matrix) == pytest.approx(variance, rel=1e-9)
             assert float(at.label_error) < 1e-14
@@ -392,13 +341,50 @@ def test_sampled_labels_are_those_of_the_teacher_at_epsilon(result, source, loss
     np.testing.assert_allclose(many, exact, atol=0.03)
 
 
+def test_a_filter_is_that_of_its_name_and_its_step_is_measured(result, source):
+    problems = source.draw("filters", "mlp-relu", CONFIG.n_filters)
+    rng, n = source.generator("filters", "mlp-relu", 1), 2 * 20
+    by_input, by_label = rng.uniform(size=(n, 16)), rng.uniform(size=(n, 13))
+    for place, loss in enumerate(LABELS):
+        for row in (3, 8):
+            _, inputs, trait = names = COMBINATIONS[list(COVERED).index(loss) * 20 + row]
+            alone = Alone("mlp-relu", problems, COMBINATIONS.index(names), loss, trait)
+            inside = slice(10 if "auxiliary" in loss else 0, None)
+
+            def log_p(t, alone=alone, inside=inside):
+                return jax.nn.log_softmax(alone.f(t, alone.x)[:, inside]) - np.log(16)
+
+            at = result.sel(architecture="mlp-relu", label_loss=loss, inputs=inputs, trait=trait)
+            at = at.isel(filter_problem=0)
+            log_chances, scores = jax.jvp(log_p, (alone.theta,), (alone.v,))
+            chances, member = np.exp(log_chances), 20 * place + row
+            labels = np.tile(by_label[member][inside], (16, 1))
+            given = {"none": np.ones_like(labels), "at random": np.full_like(labels, 0.5),
+                     "of inputs": np.tile(by_input[member][:, None], labels.shape[1]),
+                     "by label": labels}  # fmt: skip
+            for name, phi in given.items():
+                passes, moment = (phi * chances).sum(), (phi * chances * scores**2).sum()
+                mean = (phi * chances * scores).sum() / passes
+                expected = moment, moment / passes - mean**2
+                slopes = at.filter_slope.sel(filter=name)
+                np.testing.assert_allclose(slopes, expected, rtol=1e-8, atol=1e-14)
+            # Without a filter it is the slope of the soft labels, Eq. (66).
+            plain = at.sel(filter="none")
+            assert float(plain.filter_slope[0]) == pytest.approx(alone.slope(alone.theta))
+            gap = (alone.step(theorem_experiment.FILTER_EPSILON) - alone.step(0.0)) @ alone.v
+            assert float(plain.filter_inner[0]) == pytest.approx(float(gap), rel=1e-6)
+            fall = float(plain.filter_slope[0]) * theorem_experiment.FILTER_RATE
+            fall *= theorem_experiment.FILTER_EPSILON
+            assert float(plain.filter_change[0]) == pytest.approx(-fall, rel=0.1)
+
+
 def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, source):
     problem = source.draw("steps", "mlp-tanh", 1)
-    hand = ByHand("mlp-tanh", problem, 0, *COMBINATIONS[0][::2])
-    top, size = hand.v, float(hand.v @ hand.v)
+    alone = Alone("mlp-tanh", problem, 0, *COMBINATIONS[0][::2])
+    top, size = alone.v, float(alone.v @ alone.v)
     for _ in range(50):
-        top = hand.response(top / jnp.linalg.norm(top))
-    first = hand.slope(hand.theta) / float(jnp.linalg.norm(top)) / size  # α = 1/‖F‖
+        top = alone.response(top / jnp.linalg.norm(top))
+    first = alone.slope(alone.theta) / float(jnp.linalg.norm(top)) / size  # α = 1/‖F‖
     assert float(result.progress_predicted[0, 0]) == pytest.approx(first, rel=1e-2)
     measured, predicted = result.progress_measured, result.progress_predicted
     np.testing.assert_allclose(measured, predicted, rtol=0, atol=1e-5)
