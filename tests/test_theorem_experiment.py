@@ -375,7 +375,7 @@ def test_a_filter_is_that_of_its_name_and_its_step_is_measured(result, source):
             assert float(plain.filter_inner[0]) == pytest.approx(float(gap), rel=1e-6)
             fall = float(plain.filter_slope[0]) * theorem_experiment.FILTER_RATE
             fall *= theorem_experiment.FILTER_EPSILON
-            assert float(plain.filter_change[0]) == pytest.approx(-fall, rel=0.1)
+            assert float(plain.filter_change[0]) == pytest.approx(-fall, rel=1e-3)
 
 
 def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, source):

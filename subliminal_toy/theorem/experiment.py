@@ -51,7 +51,7 @@ LABEL_EPSILONS = np.array([0.01, 0.1])
 MULTIPLES = np.array([0.01, 1.0, 10.0])
 """How many labels are drawn, in units of the number at which the bound of Eq. (51) is 1."""
 N_REPEATS = 500
-FILTER_EPSILON, FILTER_RATE = 1e-4, 1e-3
+FILTER_EPSILON, FILTER_RATE = 1e-4, 1e-6
 """Both small: student and control are compared near the start, Eq. (65)."""
 
 CELL = ("architecture", "loss", "inputs", "trait")
