@@ -1,4 +1,4 @@
-"""The claims T1 to T5 on the committed record: by formulas by hand, and where it is mutated."""
+"""The claims T1 to T6 on the committed record: by formulas by hand, and where it is mutated."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +104,8 @@ def test_the_verdicts_and_their_numbers_are_those_of_formulas_by_hand(record):
     close("T5", 2, median_of((16 * draws * epsilon**2 * v["label_slope"][..., 0]).ravel()))
     for condition, n in ((3, 80), (4, 80), (5, 80), (6, 240)):
         close("T5", condition, exact(n, n))
+    for condition in range(4):
+        close("T6", condition, exact(2000, 2000))
 
 
 def test_the_orders_are_slopes_of_the_remainder_in_the_middle_of_its_range(record):
@@ -125,6 +127,15 @@ NO_STEP = {"architecture": 0, "loss": 3, "trait": 0}  # A = 0
 LABEL = {"label_loss": 1, "label_problem": 2, "label_epsilon": 1}
 ODD, EVEN, BELOW, BEYOND = {"k": 2}, {"k": 3}, {"rate": 1}, {"rate": 2}
 WITHIN = {"architecture": 1, "start": 1}  # all problems of a network, independent starts
+
+
+SAMPLE = {"architecture": 2, "label_loss": 0, "inputs": 0, "trait": 0, "filter_problem": 3}
+PLAIN = {**SAMPLE, "form": 0, "filter": 0}
+WITHOUT = {**PLAIN, "architecture": 0, "label_loss": 1}  # A = 0
+
+
+def of_largest_push(factor):
+    return lambda values, data: factor * float(data.filter_push[SAMPLE].max())
 
 
 def times(factor):
@@ -219,6 +230,28 @@ MUTATIONS = [
     ("T5", 4, "label_variance_by_matrix", LABEL, times(1 - 0.9e-9), times(1 - 1.1e-9)),
     ("T5", 5, "label_soft", LABEL, put(1e-30), put(0.0)),
     ("T5", 6, "label_bound", {**LABEL, "multiple": 1}, put(1.0), put(0.01)),
+    ("T6", 0, "filter_inner", PLAIN, put(1e-30), put(-1e-30)),
+    ("T6", 0, "filter_inner", {**PLAIN, "form": 1, "filter": 5}, put(1e-30), put(0.0)),
+    ("T6", 0, "filter_change", PLAIN, put(-1e-30), put(0.0)),
+    ("T6", 0, "filter_inner", WITHOUT, put(0.0), put(1e-30)),
+    ("T6", 1, "filter_derivative", PLAIN, times(1 + 0.9e-9), times(1 + 1.1e-9)),
+    ("T6", 1, "filter_derivative", {**PLAIN, "form": 1}, times(1 - 0.9e-9), times(1 - 1.1e-9)),
+    (
+        "T6",
+        2,
+        "filter_push_error",
+        {**SAMPLE, "filter": 3},
+        of_largest_push(0.9e-9),
+        of_largest_push(1.1e-9),
+    ),
+    (
+        "T6",
+        3,
+        "filter_push",
+        {**SAMPLE, "filter": 2},
+        of_largest_push(0.9e-9),
+        of_largest_push(1.1e-9),
+    ),
 ]
 
 
@@ -264,6 +297,7 @@ def test_enough_problems_are_needed_for_their_interval(data):
         ("T3", {"trait": slice(2)}, Verdict.NOT_HELD),
         ("T4", {"metric_problem": slice(123)}, Verdict.HELD),  # 369, needed are 368
         ("T4", {"metric_problem": slice(122)}, Verdict.NOT_HELD),
+        ("T6", {"filter_problem": slice(9)}, Verdict.NOT_HELD),  # 1,800, needed are 1,843
         ("T2", {"problem": slice(5)}, Verdict.HELD),  # 500
         ("T2", {"problem": slice(4)}, Verdict.NOT_TESTED),
         ("T2", {"architecture": [0]}, Verdict.NOT_TESTED),
@@ -357,7 +391,7 @@ def test_the_labels_that_the_bound_asks_for_are_about_one_over_epsilon_squared_a
     [("T1", "trial_slope"), ("T1", "trial_inner"), ("T1", "trial_change"), ("T1", "grid_inner"),
      ("T2", "cross_slope"), ("T3", "steps_error"), ("T3", "progress_measured"),
      ("T4", "metric_change"), ("T4", "metric_slope"), ("T5", "label_soft"),
-     ("T5", "label_variance")],
+     ("T5", "label_variance"), ("T6", "filter_inner"), ("T6", "filter_scale")],
 )  # fmt: skip
 def test_a_claim_is_not_tested_on_values_that_are_not_finite(data, claim, name):
     data[name][(0,) * data[name].ndim] = np.nan
@@ -397,3 +431,14 @@ def test_the_rows_are_few_and_those_of_their_labels(record):
     )
     wrong = round(v["label_wrong"][..., 0].sum() * 500)
     close("sampled labels: wrong means", "mlp-tanh, 0.01 N*", exact(wrong, 40_000))
+    v = record.sel(form="fixed size")
+    some = (v.filter_scale.sel(filter="by label") > 0).values
+    shares = (v.filter_slope.sel(filter="by label") / v.filter_slope.sel(filter="none")).values
+    close("filters: what the teacher adds, of that without one", "fixed size, by label",
+          median_of(shares[some]))  # fmt: skip
+
+
+def test_a_record_of_before_the_filters_has_the_other_claims(record):
+    before = record.drop_vars([name for name in record.data_vars if "filter" in str(name)])
+    assert {judgement.claim.id for judgement in judge(CLAIMS, before)} == set(UPHELD) - {"T6"}
+    assert not any("filters" in row.quantity for row in estimates(before))

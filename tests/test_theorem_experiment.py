@@ -235,23 +235,6 @@ def test_a_cross_slope_is_that_of_a_student_with_the_start_of_its_name(
             assert found == pytest.approx(alone.slope(at), rel=1e-8, abs=1e-12 * slope), start
 
 
-def test_the_cross_slope_is_the_slope_at_the_shared_start_and_for_one_linear_layer(result):
-    def agree(slopes, predicted):
-        return bool((np.abs(slopes - predicted) <= 1e-9 * predicted).all())
-
-    assert agree(result.cross_slope.sel(start="shared"), result.cross_predicted)
-    linear = result.sel(architecture="linear")
-    assert agree(linear.cross_slope, linear.cross_predicted)
-    relu = result.sel(architecture="mlp-relu")
-    for start in set(STARTS) - {"shared"}:
-        assert not agree(relu.cross_slope.sel(start=start), relu.cross_predicted), start
-    medians = (relu.cross_slope / relu.cross_predicted).median(
-        ["loss", "inputs", "trait", "problem"]
-    )
-    order = ["shared", "distance 0.1", "distance 0.3", "distance 1", "independent"]
-    assert (np.diff(medians.sel(start=order)) < 0).all()
-
-
 @pytest.mark.parametrize("architecture", CONFIG.architectures)
 def test_many_steps_are_those_of_their_rate_and_number(result, source, architecture):
     problems = source.draw("steps", architecture, 1)

@@ -66,7 +66,7 @@ def test_half_of_what_there_is_passes_the_filters_of_the_score():
     log_chances, theta, v, rng = softmax_model()
     log_p, scores = jax.jvp(log_chances, (theta,), (v,))
     chances = jnp.exp(log_p)
-    by_input, by_label = rng.uniform(size=3), rng.uniform(size=4)
+    by_input, by_label = jnp.asarray(rng.uniform(size=3)), jnp.asarray(rng.uniform(size=4))
     filters = dict(zip(FILTERS, filters_of(chances, scores, by_input, by_label), strict=True))
     assert (filters["none"] == 1).all() and (filters["at random"] == 0.5).all()
     np.testing.assert_array_equal(filters["of inputs"], np.tile(by_input[:, None], (1, 4)))

@@ -1,4 +1,4 @@
-"""The claims T1 to T5, and every number that is shown of a record of the theorem."""
+"""The claims T1 to T6, and every number that is shown of a record of the theorem."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -375,22 +375,19 @@ T5 = Claim(
 
 
 def keeps_side(data: xr.Dataset) -> xr.DataArray:
-    """Return where student and control differ as they must.
+    """Return where the student is on the teacher's side of the control, in step and in loss.
 
-    Where the slope is above 0, but for rounding, the student is on the teacher's side in step and
-    loss; where it is not, the two do not differ along v, but for rounding.
+    Where the slope is 0, but for rounding, the two must not differ along v, but for rounding.
     """
-    adds = data.filter_slope > NOTHING * data.filter_scale
+    least = NOTHING * data.filter_scale
     ahead = (data.filter_inner > 0) & (data.filter_change < 0)
-    still = (
-        np.abs(data.filter_inner) <= 2 * NOTHING * data.attrs["filter_epsilon"] * data.filter_scale
-    )
-    return xr.where(adds, ahead, still).all(("form", "filter"))
+    still = np.abs(data.filter_inner) <= 2 * least * data.attrs["filter_epsilon"]
+    return xr.where(data.filter_slope > least, ahead, still).all(("form", "filter"))
 
 
-def pushes(data: xr.Dataset, pushes: xr.DataArray) -> xr.DataArray:
-    """Return a length over that of the largest push of the same problem."""
-    return (pushes / data.filter_push.max("filter")).max("filter")
+def of_largest_push(data: xr.Dataset, lengths: xr.DataArray) -> xr.DataArray:
+    """Return the largest of some lengths over that of the problem's largest push."""
+    return lengths.max("filter") / data.filter_push.max("filter")
 
 
 T6 = Claim(
@@ -414,11 +411,11 @@ T6 = Claim(
         ),
         always(
             "control's step within 1e-09 of the gradient of the pass rate",
-            lambda data: pushes(data, data.filter_push_error) < SAME,
+            lambda data: of_largest_push(data, data.filter_push_error) < SAME,
         ),
         always(
             "no filter, at random, or of inputs: no push beyond 1e-09",
-            lambda data: pushes(data, data.filter_push.sel(filter=list(PUSHLESS))) < SAME,
+            lambda data: of_largest_push(data, data.filter_push.sel(filter=list(PUSHLESS))) < SAME,
         ),
     ),
     kind="prediction",
@@ -460,11 +457,10 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     for labels, part in each(data, "multiple"):
         yield Row("sampled labels: wrong means", f"{network}, {labels} N*", wrong_means(part))
     yield Row("sampled labels: labels in N* draws, times ε²A", network, labels_needed(data))
-    if T6.applies(data):
-        left = data.filter_slope / data.filter_slope.sel(filter="none")
-        for labels, part in each(
-            left.where(data.filter_scale > 0).to_dataset(name="left"), "form", "filter"
-        ):
-            values = part.left.values.ravel()
-            values = values[np.isfinite(values)]
-            yield Row("filters: what the teacher adds, of that without one", labels, median(values))
+    if not T6.applies(data):
+        return
+    left = data.filter_slope / data.filter_slope.sel(filter="none")
+    left = left.where(data.filter_scale > 0).to_dataset(name="left")
+    for labels, part in each(left, "form", "filter"):
+        shares = part.left.values[np.isfinite(part.left.values)]
+        yield Row("filters: what the teacher adds, of that without one", labels, median(shares))

@@ -59,7 +59,12 @@ def half_of_smallest(chances: Samples, scores: Samples) -> Samples:
     return jnp.zeros_like(flat).at[order].set(jnp.clip(pass_sorted, 0, 1)).reshape(chances.shape)
 
 
-def filters_of(chances: Samples, scores: Samples, by_input: Array, by_label: Array) -> Filters:
+def filters_of(
+    chances: Samples,
+    scores: Samples,
+    by_input: Float[Any, " inputs"],
+    by_label: Float[Any, " labels"],
+) -> Filters:
     """Return ``FILTERS`` for samples (inputs, labels), two of them from chances that are given."""
     smallest, all_pass = half_of_smallest(chances, scores), jnp.ones_like(chances)
     by_input, by_label = by_input[:, None] * all_pass, by_label[None] * all_pass
