@@ -108,7 +108,90 @@ have le : μ <= μ - X a by rewrite ler_addl oppr_ge0.
 by rewrite ler_sqr ?nnegrE ?(le_trans (ltW μ0) le) // ltW.
 Qed.
 
+Lemma probability_sum : \sum_a probability a = 1.
+Proof.
+by rewrite -[RHS](expected_cst 1); apply: eq_bigr => a _; rewrite mulr1.
+Qed.
+
 End Independent.
+
+(* Mean and variance of X where t has the probability P t, and weighted sums of independent
+   draws of X. *)
+Section Draws.
+Variables (R : realType) (T : finType) (X : T -> R).
+
+Definition mean (P : T -> R) : R := \sum_t P t * X t.
+Definition variance (P : T -> R) : R := \sum_t P t * (X t - mean P) ^+ 2.
+
+Lemma sum_chebyshev (I : finType) (P : I -> T -> R) (k : I -> R) :
+  (forall i t, 0 <= P i t) -> (forall i, \sum_t P i t = 1) -> 0 < \sum_i k i * mean (P i) ->
+  \sum_(a : {ffun I -> T} | \sum_i k i * X (a i) <= 0) probability P a <=
+  (\sum_i k i ^+ 2 * variance (P i)) / (\sum_i k i * mean (P i)) ^+ 2.
+Proof.
+move=> P_ge0 P_sum μ0; apply: le_trans (chebyshev P_ge0 _ μ0) _.
+apply: ler_wpmul2r; first by rewrite invr_ge0 sqr_ge0.
+pose Y i t := k i * (X t - mean (P i)).
+rewrite le_eqVlt; apply/predU1P; left.
+transitivity (expected P (fun a => (\sum_i Y i (a i)) ^+ 2)).
+  apply: eq_bigr => a _; congr (_ * _ ^+ 2); rewrite -sumrB.
+  by apply: eq_bigr => i _; rewrite mulrBr.
+rewrite (expected_square P_sum) => [|i].
+  apply: eq_bigr => i _; rewrite mulr_sumr; apply: eq_bigr => t _.
+  by rewrite exprMn mulrCA.
+rewrite /Y; under eq_bigr do rewrite mulrCA mulrBr.
+by rewrite -mulr_sumr sumrB -[X in _ * (_ - X)]mulr_suml P_sum mul1r subrr mulr0.
+Qed.
+
+(* N draws, and their mean. *)
+Lemma mean_chebyshev (P : T -> R) N :
+  (forall t, 0 <= P t) -> \sum_t P t = 1 -> 0 < mean P ->
+  \sum_(a : {ffun 'I_N.+1 -> T} | N.+1%:R^-1 * (\sum_s X (a s)) <= 0) probability (fun=> P) a <=
+  variance P / (N.+1%:R * mean P ^+ 2).
+Proof.
+move=> P_ge0 P_sum μ0; have N0 : N.+1%:R != 0 :> R by rewrite pnatr_eq0.
+have := @sum_chebyshev _ (fun _ : 'I_N.+1 => P) (fun=> N.+1%:R^-1) (fun=> P_ge0) (fun=> P_sum).
+rewrite !sumr_const card_ord -!mulr_natl !mulVKf // expr2 -(mulrA _^-1) mulVKf //.
+move=> /(_ μ0); under [X in X <= _ -> _]eq_bigl => a do rewrite -mulr_sumr.
+by rewrite invfM [X in _ <= X -> _]mulrAC mulrA [N.+1%:R^-1 * _]mulrC.
+Qed.
+
+(* N draws from P and N from Q: the chance that the means are not in the order of the
+   expectations. *)
+Theorem gap_chebyshev (P Q : T -> R) N :
+  (forall t, 0 <= P t) -> \sum_t P t = 1 -> (forall t, 0 <= Q t) -> \sum_t Q t = 1 ->
+  0 < mean P - mean Q ->
+  \sum_(a : {ffun bool * 'I_N.+1 -> T} | N.+1%:R^-1 * (\sum_s X (a (true, s))) <=
+      N.+1%:R^-1 * (\sum_s X (a (false, s))))
+    probability (fun i => if i.1 then P else Q) a <=
+  (variance P + variance Q) / (N.+1%:R * (mean P - mean Q) ^+ 2).
+Proof.
+move=> P_ge0 P_sum Q_ge0 Q_sum μ0; have N0 : N.+1%:R != 0 :> R by rewrite pnatr_eq0.
+pose D (i : bool * 'I_N.+1) := if i.1 then P else Q.
+pose k (i : bool * 'I_N.+1) : R := if i.1 then N.+1%:R^-1 else - N.+1%:R^-1.
+have pairs (E : bool -> 'I_N.+1 -> R) : \sum_i E i.1 i.2 = \sum_s E true s + \sum_s E false s.
+  by rewrite -(pair_bigA _ E) big_bool.
+have same (c : R) : \sum_(s < N.+1) N.+1%:R^-1 * c = c.
+  by rewrite sumr_const card_ord -mulr_natl mulVKf.
+have means : \sum_i k i * mean (D i) = mean P - mean Q.
+  rewrite (pairs (fun b s => k (b, s) * mean (D (b, s)))) same.
+  by under [X in _ + X]eq_bigr do rewrite mulNr -mulrN; rewrite same.
+have vars : \sum_i k i ^+ 2 * variance (D i) = N.+1%:R^-1 * (variance P + variance Q).
+  rewrite (pairs (fun b s => k (b, s) ^+ 2 * variance (D (b, s)))) /k /= sqrrN mulrDr.
+  by rewrite expr2; congr (_ + _); under eq_bigr do rewrite -mulrA; rewrite same.
+have := @sum_chebyshev _ D k; rewrite means vars => bound.
+under eq_bigl => a.
+  rewrite -subr_le0 !mulr_sumr -sumrN.
+  under [X in _ + X <= _]eq_bigr do rewrite -mulNr.
+  rewrite -(pairs (fun b s => k (b, s) * X (a (b, s)))).
+over.
+rewrite invfM mulrA [_ / N.+1%:R]mulrC.
+have event a : (\sum_i k (i.1, i.2) * X (a (i.1, i.2)) <= 0) = (\sum_i k i * X (a i) <= 0).
+  by congr (_ <= 0); apply: eq_bigr => -[].
+under eq_bigl do rewrite event.
+by apply: bound => // -[[] s].
+Qed.
+
+End Draws.
 
 Section SampledLabels.
 Variables (R : realType) (p n m : nat) (X : Type).
@@ -203,31 +286,10 @@ Theorem drawn_mean_chebyshev ε N : 0 < dot (Δ ε) v ->
   (\sum_i w i ^+ 2 * dot (response f θ0 v (x i) *m cross_entropy_matrix S (y ε i))
     (response f θ0 v (x i))) / (N.+1%:R * dot (Δ ε) v ^+ 2).
 Proof.
-move=> μ0; set μ := dot (Δ ε) v in μ0 *; set P := probability (label_probability ε).
-have P_sum : forall s : 'I_N.+1, \sum_a P a = 1.
-  move=> _; rewrite -[RHS](expected_cst (label_probability_sum ε)).
-  by apply: eq_bigr => a _; rewrite mulr1.
-have P_ge0 : forall (s : 'I_N.+1) a, 0 <= P a.
-  by move=> _ a; apply: probability_ge0; exact: label_probability_ge0.
-apply: le_trans (chebyshev P_ge0 _ μ0) _.
-rewrite [X in _ <= _ * X]invfM [X in _ <= X]mulrA.
-apply: ler_wpmul2r; first by rewrite invr_ge0 sqr_ge0.
-rewrite le_eqVlt; apply/predU1P; left.
-have N0 : N.+1%:R != 0 :> R by rewrite pnatr_eq0.
-pose Y (s : 'I_N.+1) a := N.+1%:R^-1 * (dot (drawn_step a) v - μ).
-transitivity (expected (fun=> P) (fun draws => (\sum_s Y s (draws s)) ^+ 2)).
-  apply: eq_bigr => draws _; congr (_ * _ ^+ 2).
-  rewrite -mulr_sumr sumrB [X in _ - X]sumr_const card_ord mulrBr -[μ *+ _]mulr_natl.
-  by rewrite (mulrA _ _ μ) mulVf // mul1r.
-rewrite (expected_square P_sum) => [|s].
-  rewrite -drawn_step_variance /Y sumr_const card_ord -mulr_natl mulr_suml mulr_sumr.
-  apply: eq_bigr => a _; rewrite exprMn (expr2 _^-1).
-  rewrite mulrCA -[in RHS]mulrA; congr (_ * _).
-  by rewrite -mulrA mulVKf // mulrC.
-rewrite /Y; under eq_bigr do rewrite mulrCA mulrBr.
-rewrite -mulr_sumr sumrB -[X in _ * (_ - X)]mulr_suml P_sum // mul1r.
-by rewrite -[X in X - _]/(expected (label_probability ε) (fun a => dot (drawn_step a) v))
-  expected_drawn_dot subrr mulr0.
+move=> μ0; rewrite -drawn_step_variance -(expected_drawn_dot ε v).
+rewrite -(expected_drawn_dot ε v) in μ0; apply: mean_chebyshev => // [a|].
+  by apply: probability_ge0 => i; exact: label_probability_ge0.
+exact: probability_sum (label_probability_sum ε).
 Qed.
 
 End SampledLabels.
