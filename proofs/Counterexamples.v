@@ -202,12 +202,13 @@ Theorem sign_descent_rises (α ε : R) : 0 < ε ->
   sign_loss (0 + α *: signs Δ) - sign_loss 0 = 2 * α.
 Proof.
 move=> ε0; rewrite /= linear_step sign_direction.
-rewrite dotDl dotNl !(dotC (basis _)) !dot_basis !mxE /= mulr0 addr0 mulr1 add0r.
+rewrite dotDl dotNl !(dotC (basis _)) !dot_basis !mxE /= mulr0 addr0 mulr1 !add0r.
 have -> : 1 - 2 = -1 :> R by rewrite -[2](natrD R 1 1) opprD addrA subrr sub0r.
 have neg : 2 * (ε * -1) < 0 by rewrite mulrN1 mulrN oppr_lt0 mulr_gt0 ?ltr0n.
 rewrite /sign_loss /signs !mxE /= mulr0 addr0 mulr1 !add0r mulr1.
-rewrite !ltr0_sg ?nmulr_rlt0 ?ltr0n //.
-by rewrite !mulrN1 mulr0 subr0 mulrN opprK addrC -{2}[α]mul1r -mulrBl -(natrB _ (isT : 1 <= 3)%N).
+have neg2 : 2 * (ε * -1) * 2 < 0 by rewrite pmulr_llt0 // ltr0n.
+rewrite !ltr0_sg // mulr0 oppr0 subr0 !mulrN1 mulrN opprK addrC.
+by rewrite -{2}[α]mul1r -mulrBl -(natrB _ (isT : 1 <= 3)%N).
 Qed.
 
 End Signs.
@@ -246,7 +247,8 @@ have at1 := is_diff_coord 1 θ; have at0 := is_diff_coord 0 θ; apply: is_diff_r
 have d := is_diff_add (is_diff_add at1 (is_diff_mul at0 at0)) (is_diff_scale b (is_diff_mul at0 at1)).
 apply: is_diff_ext (is_diff_eqf d _) => [t|h]; first by rewrite mxE expr2.
 rewrite mxE dotDl !dotZl !(dotC (basis _)) !dot_basis /GRing.scale /= -mulr2n -mulr_natl.
-by rewrite mulrDr !mulrDl mul1r !mulrA [RHS]addrACA addrAC [RHS]addrC -!addrA.
+rewrite !mulrDl mulrDr !mulrA [b * _ * h 0 1 + _]addrC [RHS]addrCA -addrA.
+by rewrite !mul1r !addrA.
 Qed.
 
 Local Notation loss_at b ε := (student_loss (squared_error c) (edge_network b) x w 0 (basis 0) ε).
@@ -258,15 +260,15 @@ Proof.
 apply: has_grad_grad; rewrite /student_loss.
 apply: (@is_diff_ext _ _ _ (fun t => squared_error c (edge_network b t tt) (const_mx (ε ^+ 2)))) => [t|].
   rewrite big_ord1 mul1r; congr (squared_error c _ _); apply/rowP => j.
-  by rewrite /teacher add0r !mxE /= !mulr0 mulr1 mulr0 add0r addr0.
+  by rewrite /teacher add0r !mxE /= !mulr0 mulr1 add0r addr0.
 apply: is_diff_eqf (is_diff_chain (edge_network_diff b θ) (squared_error_has_grad c _ _)) _ => h.
 by rewrite {1}/dot big_ord1 squared_error_gradE !mxE dotZl mulr1.
 Qed.
 
 Lemma edge_first_step b ε : grad (loss_at b ε) 0 = (- (2 * ε ^+ 2)) *: basis 1.
 Proof.
-rewrite edge_loss_grad /edge_grad !mxE expr0n /= !mulr0 !addr0 scale0r add0r scale1r.
-by rewrite sub0r mulrN.
+rewrite edge_loss_grad /edge_grad !mxE expr0n /= !mulr0 !addr0 scale0r scale1r.
+by rewrite sub0r add0r mulrN.
 Qed.
 
 Theorem edge (ε α : R) : let L := edge_loss 1 in let v := - grad L 0 in
@@ -277,7 +279,7 @@ Proof.
 rewrite /= /student /student_step edge_direction edge_first_step -scaleNr opprK.
 split; first by rewrite dot_basis !mxE mulr0.
 rewrite /edge_loss !mxE /= !mulr0 !mulr1 expr0n add0r !subr0 !mul1r.
-by rewrite subr0 !exprMn -exprD mulrCA mulrA -natrX.
+by rewrite addr0 !subr0 !exprMn -exprD mulrCA mulrA -natrX.
 Qed.
 
 (* Eq. (76): A = 0 and F <= 2, and the second step goes against v. *)

@@ -184,10 +184,9 @@ Definition cross_entropy_grad z y : 'rV[R]_n.+1 := softmax_row S z - softmax_row
 Theorem cross_entropy_has_grad z y :
   has_grad (cross_entropy S ^~ y) z (cross_entropy_grad z y).
 Proof.
-apply: is_diff_eqf.
-  apply/is_diff_opp/is_diff_sum => j jS.
-  exact: (is_diff_scale (softmax S y j) (ln_softmax_diff z j jS)).
-move=> h; rewrite dotDl dotNl (dot_softmax_row y).
+have terms := is_diff_sum (index_enum _) (P := mem S)
+  (fun j jS => is_diff_scale (softmax S y j) (ln_softmax_diff z j jS)).
+apply: is_diff_eqf (is_diff_opp terms) _ => h; rewrite dotDl dotNl (dot_softmax_row y).
 under [in LHS]eq_bigr => j _ do rewrite [_ *: _]mulrBr.
 rewrite sumrB opprB; congr (_ - _); rewrite -mulr_suml.
 have -> : \sum_(j in S) softmax S y j = (S != set0)%:R.

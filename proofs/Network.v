@@ -204,9 +204,9 @@ Proof.
 move=> classC; suff [] : is_diff θ class_loss (fun h => - \sum_i w_T i *
     ('d (tanh_network^~ (x_T i)) θ h 0 (class i) -
      dot (softmax_row C (tanh_network θ (x_T i))) ('d (tanh_network^~ (x_T i)) θ h))) by [].
-apply/is_diff_opp/is_diff_sum => i _; apply: (is_diff_scale (w_T i)).
-have net := differentiableP (@tanh_network_differentiable (x_T i) θ).
-exact: is_diff_chain net (ln_softmax_diff _ (class i) (classC i)).
+have net i := differentiableP (@tanh_network_differentiable (x_T i) θ).
+have term i := is_diff_scale (w_T i) (is_diff_chain (net i) (ln_softmax_diff _ (class i) (classC i))).
+exact (is_diff_opp (is_diff_sum (index_enum _) (P := xpredT) (fun i _ => term i))).
 Qed.
 
 Theorem tanh_lemma1 : (forall i, 0 <= w i) ->
@@ -243,27 +243,27 @@ Theorem tanh_many_steps_loss α k : (forall i, class i \in C) ->
   (fun ε => (class_loss (student_after b tanh_network x (fun=> α) (fun=> w) θ0
     (- grad class_loss θ0) k ε) - class_loss θ0) / ε) @ 0^' --> - s (fun=> α) (fun=> w) k.
 Proof.
-move=> /(class_loss_differentiable θ0).
-exact: (many_steps_loss_expansion b near partial).
+move=> /(class_loss_differentiable θ0) L_diff.
+exact: (many_steps_loss_expansion near partial L_diff).
 Qed.
 
 Theorem tanh_many_steps_sign α k : 0 <= α -> (forall i, 0 <= w i) ->
   (forall u, α * dot (u *m F w) u <= 2 * dot u u) -> 0 <= s (fun=> α) (fun=> w) k.
-Proof. by move=> α0 w0; exact: (many_steps_sign near). Qed.
+Proof. by move=> α0 w0 small; apply: many_steps_sign. Qed.
 
 Theorem tanh_many_steps_strict α k : 0 < α -> (forall i, 0 <= w i) ->
   (forall u, u != 0 -> α * dot (u *m F w) u < 2 * dot u u) ->
   0 < dot (grad class_loss θ0 *m F w) (grad class_loss θ0) -> 0 < s (fun=> α) (fun=> w) k.+1.
-Proof. by move=> α0 w0; exact: (many_steps_strict near (ltW α0)). Qed.
+Proof. by move=> α0 w0 small gFg; apply: many_steps_strict => //; exact: ltW. Qed.
 
 Theorem tanh_many_steps_odd α k : 0 <= α -> (forall i, 0 <= w i) -> odd k ->
   2^-1 * (α * dot (grad class_loss θ0 *m F w) (grad class_loss θ0)) <= s (fun=> α) (fun=> w) k.
-Proof. by move=> α0 w0; exact: (many_steps_odd near). Qed.
+Proof. by move=> α0 w0 k_odd; apply: many_steps_odd. Qed.
 
 Theorem tanh_changing_steps_sign α ws k :
   (forall j, 0 <= α j) -> (forall j i, 0 <= ws j i) ->
   (forall j u, α j * dot (u *m F (ws j)) u <= 2 * dot u u) -> 0 <= s α ws k.
-Proof. exact: (changing_steps_sign near). Qed.
+Proof. by move=> α0 w0 small; apply: changing_steps_sign. Qed.
 
 Theorem tanh_many_steps_theorem1 α k : 0 < α -> (forall i, 0 <= w i) ->
   (forall i, class i \in C) -> (forall u, u != 0 -> α * dot (u *m F w) u < 2 * dot u u) ->
@@ -272,8 +272,8 @@ Theorem tanh_many_steps_theorem1 α k : 0 < α -> (forall i, 0 <= w i) ->
     class_loss (student_after b tanh_network x (fun=> α) (fun=> w) θ0
       (- grad class_loss θ0) k.+1 ε) < class_loss θ0.
 Proof.
-move=> α0 w0 /(class_loss_differentiable θ0) L_diff.
-exact: (many_steps_theorem1 near partial L_diff (ltW α0)).
+move=> α0 w0 /(class_loss_differentiable θ0) L_diff small A0.
+by apply: many_steps_theorem1 => //; exact: ltW.
 Qed.
 
 (* Eq. (33): along an output bias the slope is positive. *)
@@ -335,7 +335,7 @@ have pq i' : 0 < softmax_row S (tanh_network θ0 (x i')) 0 j *
     (1 - softmax_row S (tanh_network θ0 (x i')) 0 j).
   by have /andP[q0 q1] := softmax_row_inside (tanh_network θ0 (x i')) jS kS kj;
     rewrite mulr_gt0 // subr_gt0.
-rewrite (bigD1 i) //= ltr_paddr ?mulr_gt0 //.
+rewrite (bigD1 i) //= ltr_paddr //; last exact: mulr_gt0 (pq i).
 by apply: sumr_ge0 => i' _; rewrite mulr_ge0 // ltW.
 Qed.
 
@@ -362,13 +362,13 @@ have L_along u : dot v u = response net θ0 u (x i) 0 j - dot q (response net θ
   have term := is_diff_chain (differentiableP (net_diff i)) (ln_softmax_diff _ j jC).
   have LE : is_diff θ0 L (fun u => - \sum_(a < 1) 1 * ('d (net^~ (x i)) θ0 u 0 j -
       dot q ('d (net^~ (x i)) θ0 u))).
-    by apply/is_diff_opp/is_diff_sum => a _; exact: is_diff_scale term.
+    exact (is_diff_opp (is_diff_sum (index_enum _) (P := xpredT) (fun _ _ => is_diff_scale 1 term))).
   rewrite dotNl -(is_diff_dir u (has_gradP L_diff)) (is_diff_dir u LE) big_ord1 mul1r opprK.
   by rewrite /response deriveE.
 have seen : response net θ0 v (x i) != 0.
   apply/eqP => u0; have := L_along v; rewrite u0 mxE dotC dot0l subr0 => vv.
   have /eqP v0 : v == 0 by apply: contraT => /dot_gt0; rewrite vv ltxx.
-  have := L_along (basis (output_bias j)); rewrite v0 dot0l response_bias dot_basis mxE !eqxx.
+  have := L_along (basis (output_bias d h j)); rewrite v0 dot0l response_bias dot_basis mxE !eqxx.
   have /andP[_ q1] := softmax_row_inside (net θ0 (x i)) jC kC kj.
   by move/esym/eqP; rewrite subr_eq0 eq_sym lt_eqF.
 have c_ge0 a : 0 <= c a by exact: ltW.
@@ -381,10 +381,7 @@ have A0 : 0 < slope net x w θ0 v (squared_error_matrix c).
   rewrite squared_error_matrixE /dot (bigD1 a) //= ltr_paddr //.
     by apply: sumr_ge0 => a' _; rewrite mxE -mulrA -expr2 mulr_ge0 ?sqr_ge0 // mulr_ge0 ?ler0n.
   by rewrite mxE -mulrA -expr2 mulr_gt0 ?exprn_even_gt0 // mulr_gt0 ?ltr0n.
-have v_def : v = - (grad L θ0 *m 1%:M^T) by rewrite trmx1 mulmx1.
-have [δ δ0 fall] := theorem1_positive net_diff (fun i => squared_error_admissible c_ge0 _)
-  (W := fun=> w) (fun i => @cst_continuous R R (w i) (0 : R)) L_diff v_def A0.
-by exists δ => // ε α εδ α0 αε; have := fall ε α εδ α0 αε; rewrite mulmx1.
+exact (theorem1_positive (l := squared_error_loss c_ge0) net_diff L_diff A0).
 Qed.
 
 End TanhFalls.

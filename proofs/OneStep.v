@@ -102,20 +102,19 @@ Proof. by rewrite gauss_newton_dot; apply: eq_bigr => i _; rewrite responseE. Qe
 (* Eq. (11): the whole step, to first order. *)
 Theorem student_step_diff : is_diff 0 (fun ε => Δ ε) (fun h => h *: (v *m F)).
 Proof.
-apply: is_diff_row => k.
-apply: (@is_diff_ext _ _ _
-  (fun ε => - \sum_i W ε i * dot (G (z i) (y i ε)) (basis k *m J i))) => [ε|].
-  by rewrite -student_step_dot dot_basis.
-apply: is_diff_eqf.
-  apply/is_diff_opp/is_diff_sum => i _.
-  apply: (@is_diff_weight _ (W^~ i) (fun ε => dot (G (z i) (y i ε)) (basis k *m J i))
-    (- dot (v *m J i *m M (z i)) (basis k *m J i))) => //.
+have term k i : is_diff 0 (fun ε => W ε i * dot (G (z i) (y i ε)) (basis k *m J i))
+    (fun h => h * (W 0 i * - dot (v *m J i *m M (z i)) (basis k *m J i))).
+  apply: (is_diff_weight (g := fun ε => dot (G (z i) (y i ε)) (basis k *m J i))) => //.
     by rewrite teacher0 (gradient_at_label (l_first i)) dot0l.
   have Gy : is_diff (y i 0) (G (z i)) (fun h => - (h *m M (z i))).
     by rewrite teacher0; exact: gradient_in_label (l_first i).
   apply: is_diff_eqf (is_diff_dotl _ (is_diff_chain (label_diff i) Gy)) _ => h.
   by rewrite -scalemxAl dotNl dotZl mulrN.
-move=> h /=; rewrite mxE -dot_basis gauss_newton_dot -sumrN mulr_sumr.
+apply: is_diff_row => k; have sum := is_diff_opp (is_diff_sum (index_enum _) (P := xpredT)
+  (fun i _ => term k i)).
+apply: is_diff_ext (is_diff_eqf sum _) => [ε|h].
+  by rewrite -dot_basis student_step_dot.
+rewrite mxE -dot_basis gauss_newton_dot -sumrN mulr_sumr.
 by apply: eq_bigr => i _; rewrite !mulrN opprK.
 Qed.
 
@@ -164,7 +163,7 @@ by apply: (quotient_cvg fall); rewrite start.
 Qed.
 
 (* Eqs. (16) and (37) where A > 0: one threshold for every learning rate. *)
-Theorem theorem1_positive : 0 < A -> exists2 d, 0 < d & forall ε α,
+Theorem theorem1_positive_at : 0 < A -> exists2 d, 0 < d & forall ε α,
   0 < ε < d -> 0 < α -> α * ε < d -> L (θ0 + α *: (Δ ε *m T)) < L θ0.
 Proof.
 move=> A0; apply: (descent (has_gradP L_diff) moved_step_diff).
@@ -235,7 +234,7 @@ Theorem theorem1_at (L : 'rV[R]_p.+1 -> R) (T : 'M[R]_p.+1) :
 Proof.
 move=> L_diff v_def; have := slope_ge0 v l_first W_ge0; rewrite le_eqVlt => /orP[/eqP A0|A0].
   by left; apply: dichotomy_at.
-by right; exact: (theorem1_positive f_diff l_first W_cont L_diff v_def).
+by right; exact: (theorem1_positive_at f_diff l_first W_cont L_diff v_def).
 Qed.
 
 End Dichotomy.
