@@ -213,6 +213,11 @@ Qed.
 
 End Signs.
 
+Lemma coord_sqr_le (R : realType) (p : nat) (u : 'rV[R]_p) j : u 0 j ^+ 2 <= dot u u.
+Proof.
+rewrite expr2 /dot (bigD1 j) //= ler_addl; apply: sumr_ge0 => k _; exact: sqr_ge0.
+Qed.
+
 (* Eqs. (31) and (76): in the first case of Theorem 1 the teacher's loss can still rise, at a
    higher order in ε, and so can what two steps do along v. *)
 Section Edge.
@@ -282,6 +287,18 @@ rewrite /edge_loss !mxE /= !mulr0 !mulr1 expr0n add0r !subr0 !mul1r.
 by rewrite addr0 !subr0 !exprMn -exprD mulrCA mulrA -natrX.
 Qed.
 
+Lemma edge_product (α ε : R) :
+  α * (2 * (α * (2 * ε ^+ 2) - ε ^+ 2) * (α * (2 * ε ^+ 2))) =
+  4 * α ^+ 2 * ε ^+ 4 * (2 * α - 1).
+Proof.
+have -> : α * (2 * ε ^+ 2) - ε ^+ 2 = ε ^+ 2 * (2 * α - 1).
+  by rewrite [RHS]mulrBr mulr1; congr (_ - _); rewrite mulrA mulrC (mulrC α).
+rewrite (exprM ε 2 2) (_ : 4 = 2 * 2 :> R); last by rewrite -natrM.
+move: (ε ^+ 2) (2 * α - 1) => e t.
+rewrite [2 * (e * t) * _]mulrCA [2 * (e * t) * _]mulrACA (mulrAC e t e).
+by rewrite [2 * 2 * α ^+ 2]mulrC !expr2 !mulrA.
+Qed.
+
 (* Eq. (76): A = 0 and F <= 2, and the second step goes against v. *)
 Theorem two_step_edge (ε α : R) : let L := edge_loss 0 in let v := - grad L 0 in
   let θ2 := student_after (squared_error c) (edge_network 1) x (fun=> α) (fun=> w) 0 v 2 ε in
@@ -291,31 +308,25 @@ Theorem two_step_edge (ε α : R) : let L := edge_loss 0 in let v := - grad L 0 
       dot θ2 v = - (4 * α ^+ 2 * ε ^+ 4 * (2 * α - 1)) &
       L θ2 - L 0 = 4 * α ^+ 2 * ε ^+ 4 * (2 * α - 1)].
 Proof.
-rewrite /= edge_direction.
-have slopeE u : slope (edge_network 1) x w 0 u (squared_error_matrix c) = 2 * u 0 1 ^+ 2.
+move=> L v θ2 M; have vE : v = basis 0 := edge_direction 0.
+have slopeE u : slope (edge_network 1) x w 0 u M = 2 * u 0 1 ^+ 2.
   rewrite /slope big_ord1 mul1r {1}/dot big_ord1 /response.
   rewrite (is_diff_dir u (edge_network_diff 1 0)) squared_error_matrixE !mxE.
   rewrite dotDl !dotZl !(dotC (basis _)) !dot_basis !mxE.
   by rewrite !mulr0 !addr0 mul0r add0r mul1r mulr1 -mulrA -expr2.
-pose θ1 : 'rV[R]_2 := (α * (2 * ε ^+ 2)) *: basis 1.
-have first_step : 0 - α *: grad (loss_at 1 ε) 0 = θ1.
-  by rewrite edge_first_step sub0r scaleNr scalerN opprK scalerA.
-set θ2 := _ - _; have along : θ2 0 0 = - (4 * α ^+ 2 * ε ^+ 4 * (2 * α - 1)).
-  rewrite /θ2 first_step edge_loss_grad !mxE /= !mulr0 !mulr1 expr0n /= !mulr0 mul0r !add0r !addr0.
-  have -> : 2 * (α * (2 * ε ^+ 2) - ε ^+ 2) = 2 * ε ^+ 2 * (2 * α - 1).
-    by rewrite -mulrA mulrBr mulr1 !mulrA (mulrAC _ 2) (mulrC α) mulrA -!mulrA mulrCA.
-  rewrite mul1r sub0r; congr (- _).
-  have product (a e t : R) : a * (2 * e * t * (a * (2 * e))) = 4 * a ^+ 2 * e ^+ 2 * t.
-    by rewrite -[4%:R](natrM R 2 2) !expr2 -!mulrA; congr (_ * _); rewrite !(mulrCA _ a) !(mulrCA _ e) (mulrC t).
-  by rewrite product -exprM.
-split=> [|u||].
-- by rewrite slopeE !mxE expr0n mulr0.
+have θ2E : θ2 = (α * (2 * ε ^+ 2)) *: basis 1 - α *: grad (loss_at 1 ε)
+    ((α * (2 * ε ^+ 2)) *: basis 1).
+  by rewrite /θ2 vE /= edge_first_step sub0r scaleNr scalerN opprK scalerA.
+have along : θ2 0 0 = - (4 * α ^+ 2 * ε ^+ 4 * (2 * α - 1)).
+  rewrite θ2E edge_loss_grad !mxE /= !mulr0 !mulr1 expr0n /= !mul0r !mulr0 !addr0 !add0r !mul1r.
+  by rewrite edge_product.
+clear θ2E; clearbody θ2; split=> [|u||].
+- by rewrite vE slopeE !mxE expr0n mulr0.
 - have f_diff i : differentiable ((edge_network 1)^~ (x i)) 0 by have [] := edge_network_diff 1 0.
-  rewrite (gauss_newton_slope (squared_error_matrix c) u f_diff (fun=> w)) slopeE.
-  rewrite ler_pmul2l ?ltr0n // /dot big_ord_recl big_ord1 -!expr2.
-  by rewrite (_ : lift ord0 ord0 = 1) ?ler_addr ?sqr_ge0 //; exact: val_inj.
-- by rewrite dot_basis.
-- by rewrite /edge_loss along !mxE mul0r sub0r opprK mul0r subr0 addr0.
+  rewrite (gauss_newton_slope M u f_diff (fun=> w)) slopeE.
+  by apply: ler_wpmul2l; [exact: ler0n | exact: coord_sqr_le].
+- by rewrite vE dot_basis along.
+- by rewrite /L /edge_loss along !mxE !mul0r !sub0r opprK oppr0 subr0.
 Qed.
 
 End Edge.
@@ -330,6 +341,7 @@ Definition minus_loss (θ : 'rV[R]_1) : R := - θ 0 0.
 Let x (_ : 'I_1) := tt.
 Let w (_ : 'I_1) : R := 1.
 Let c (_ : 'I_1) : R := 1.
+Let c_ge0 j : 0 <= c j. Proof. exact: ler01. Qed.
 
 Local Notation θ_ α := (student_after (squared_error c) identity_network x (fun=> α)
   (fun=> w) 0 (- grad minus_loss 0)).

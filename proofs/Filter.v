@@ -428,7 +428,6 @@ Section Draws.
 Variables (φ : Ω -> R) (θT : 'rV[R]_p.+1) (N : nat).
 
 Local Notation drawn_mean X a b := (N.+1%:R^-1 * (\sum_(i < N.+1) X (a (b, i)))).
-Local Notation model b := (if b then θT else θ0).
 
 Lemma step_gap_mean (P : 'rV[R]_p.+1 -> Ω -> R) :
   dot (step (P θT) - step (P θ0)) v = mean s (P θT) - mean s (P θ0).
@@ -443,14 +442,14 @@ Theorem share_chebyshev : (forall ω, 0 <= φ ω) -> (exists ω, φ ω != 0) ->
   let μ := dot (share_step logp θ0 φ θT - share_step logp θ0 φ θ0) v in
   0 < μ ->
   \sum_(a : {ffun bool * 'I_N.+1 -> Ω} | drawn_mean s a true <= drawn_mean s a false)
-    probability (fun i => P (model i.1)) a <=
+    probability (fun i => if i.1 then P θT else P θ0) a <=
   (variance s (P θT) + variance s (P θ0)) / (N.+1%:R * μ ^+ 2).
 Proof.
 move=> φ0 some P μ; have P_sum θ : \sum_ω P θ ω = 1 by exact: share_sum.
 have P_ge0 θ ω : 0 <= P θ ω.
   by rewrite divr_ge0 ?passing_ge0 ?ltW ?pass_rate_gt0.
 rewrite {}/μ (step_gap_mean P) => μ0.
-have := gap_chebyshev N (P_ge0 θT) (P_sum θT) (P_ge0 θ0) (P_sum θ0) μ0.
+exact: gap_chebyshev (P_ge0 θT) (P_sum θT) (P_ge0 θ0) (P_sum θ0) μ0.
 Qed.
 
 (* Samples that are counted: drawn from all, of which b says how likely their inputs are. *)
@@ -462,14 +461,14 @@ Theorem counted_chebyshev (b : Ω -> R) : (forall ω, 0 <= b ω) ->
   let μ := dot (filtered_step logp θ0 φb θT - filtered_step logp θ0 φb θ0) v in
   0 < μ ->
   \sum_(a : {ffun bool * 'I_N.+1 -> Ω} | drawn_mean X a true <= drawn_mean X a false)
-    probability (fun i => P (model i.1)) a <=
+    probability (fun i => if i.1 then P θT else P θ0) a <=
   (variance X (P θT) + variance X (P θ0)) / (N.+1%:R * μ ^+ 2).
 Proof.
 move=> b0 P_sum P X φb μ; have P_ge0 θ ω : 0 <= P θ ω by exact: passing_ge0.
 have passE θ : mean s (passing logp φb θ) = mean X (P θ).
-  by apply: eq_bigr => ω _; rewrite /P /X /passing /φb -!mulrA mulrC -!mulrA.
+  by apply: eq_bigr => ω _; rewrite /P /X /passing /φb -(mulrA (φ ω)) -mulrA mulrCA.
 rewrite {}/μ (step_gap_mean (passing logp φb)) !passE => μ0.
-have := gap_chebyshev N (P_ge0 θT) (P_sum θT) (P_ge0 θ0) (P_sum θ0) μ0.
+exact: gap_chebyshev (P_ge0 θT) (P_sum θT) (P_ge0 θ0) (P_sum θ0) μ0.
 Qed.
 
 End Draws.
@@ -665,14 +664,16 @@ Theorem list_chebyshev (r : 'I_m -> R) (φ : sample -> R) (θT : 'rV[R]_p.+1) (k
   \sum_(a : {ffun bool * 'I_k.+1 -> sample} |
       k.+1%:R^-1 * (\sum_(i < k.+1) X (a (true, i))) <=
       k.+1%:R^-1 * (\sum_(i < k.+1) X (a (false, i))))
-    probability (fun i => P (if i.1 then θT else θ0)) a <=
+    probability (fun i => if i.1 then P θT else P θ0) a <=
   (variance X (P θT) + variance X (P θ0)) / (k.+1%:R * μ ^+ 2).
 Proof.
-move=> r0 r1 b; apply: (counted_chebyshev list_logp_diff φ θT k) => [ω|θ].
+move=> r0 r1 b gain P φb μ μ0; have b_ge0 ω : 0 <= b ω.
   by rewrite /b /list_filter; case: ifP.
-rewrite (partition_big fst xpredT) //= -r1; apply: eq_bigr => i _.
-rewrite -[RHS]mulr1 -(list_chance_sum θ i) mulr_sumr; apply: eq_bigr => ω /eqP ωi.
-by rewrite /passing /b /list_filter ωi; case: ifP => _; rewrite ?mul1r ?(mul0r, mulr0).
+have total θ : \sum_ω P θ ω = 1.
+  rewrite (partition_big fst xpredT) //= -r1; apply: eq_bigr => i _.
+  rewrite -[RHS]mulr1 -(list_chance_sum θ i) mulr_sumr; apply: eq_bigr => ω /eqP ωi.
+  by rewrite /P /passing /b /list_filter ωi; case: ifP => _; rewrite ?mul1r ?(mul0r, mulr0).
+exact (counted_chebyshev list_logp_diff φ θT k b_ge0 total μ0).
 Qed.
 
 (* A filter of prompts only pushes nothing. *)
@@ -759,7 +760,8 @@ by rewrite -[X in X < _]/(1 *+ 2 : R) mulr2n ltr_add2r expR_gt1.
 Qed.
 
 Theorem filter_against_start ε α : 0 < ε -> 0 < α ->
-  [/\ dot (Δ (teacher 0 v ε)) v < 0,
+  [/\ dot (Δ (teacher 0 v ε)) v = - (2 * (1 + expR ε))^-1,
+      dot (Δ (teacher 0 v ε)) v < 0,
       minus_first 0 < minus_first (0 + α *: Δ (teacher 0 v ε)) &
       minus_first (0 + α *: Δ (teacher 0 v ε)) < minus_first (0 + α *: Δ 0)].
 Proof.
@@ -767,8 +769,11 @@ move=> ε0 α0; rewrite first_direction; have /andP[t0 t1] := two_class_teacher 
 have half0 : 0 < 2^-1 :> R by rewrite invr_gt0 ltr0n.
 have after θ : minus_first (0 + α *: Δ θ) = α * (2^-1 * softmax [set: 'I_2] θ 1).
   by rewrite /minus_first add0r mxE -dot_basis second_only_step mulrN opprK.
-split; first by rewrite second_only_step oppr_lt0 mulr_gt0.
-  rewrite (after (teacher _ _ _)) /minus_first mxE oppr0.
+split.
+- rewrite second_only_step two_logits_softmax /teacher add0r !mxE /= mulr1 mulr0 expR0 mul1r.
+  by rewrite invfM addrC.
+- by rewrite second_only_step oppr_lt0 mulr_gt0.
+- rewrite (after (teacher _ _ _)) /minus_first mxE oppr0.
   by apply: mulr_gt0 => //; exact: mulr_gt0.
 have less : α * (2^-1 * softmax [set: 'I_2] (teacher 0 (basis 0) ε) 1) < α * (2^-1 * 2^-1).
   by rewrite (ltr_pmul2l α0) (ltr_pmul2l half0).
