@@ -394,8 +394,9 @@ have nonzero : dot (- grad minus_loss 0) (- grad minus_loss 0) = 1.
   by rewrite minus_direction dot_basis mxE.
 have f_cont i a j :
     {for 0, continuous (fun θ => 'D_(basis a) (identity_network^~ (x i)) θ 0 j)}.
-  rewrite (_ : (fun θ => _) = fun=> basis a 0 j); first exact: cst_continuous.
-  by apply/funext => θ; rewrite (is_diff_dir _ (f_diff tt θ)).
+  have -> : (fun θ => 'D_(basis a) (identity_network^~ (x i)) θ 0 j) = fun=> basis a 0 j.
+    by apply/funext => θ; rewrite (is_diff_dir _ (f_diff tt θ)).
+  exact: cst_continuous.
 have minus_diff : differentiable minus_loss 0.
   by have [] := is_diff_opp (is_diff_coord 0 (0 : 'rV[R]_1)).
 have f_near i : \forall θ \near 0, differentiable (identity_network^~ (x i)) θ.

@@ -673,7 +673,7 @@ have total θ : \sum_ω P θ ω = 1.
   rewrite (partition_big fst xpredT) //= -r1; apply: eq_bigr => i _.
   rewrite -[RHS]mulr1 -(list_chance_sum θ i) mulr_sumr; apply: eq_bigr => ω /eqP ωi.
   by rewrite /P /passing /b /list_filter ωi; case: ifP => _; rewrite ?mul1r ?(mul0r, mulr0).
-exact (counted_chebyshev list_logp_diff φ θT k b_ge0 total μ0).
+exact (counted_chebyshev list_logp_diff k b_ge0 total μ0).
 Qed.
 
 (* A filter of prompts only pushes nothing. *)
