@@ -213,11 +213,6 @@ Qed.
 
 End Signs.
 
-Lemma coord_sqr_le (R : realType) (p : nat) (u : 'rV[R]_p) j : u 0 j ^+ 2 <= dot u u.
-Proof.
-rewrite expr2 /dot (bigD1 j) //= ler_addl; apply: sumr_ge0 => k _; exact: sqr_ge0.
-Qed.
-
 (* Eqs. (31) and (76): in the first case of Theorem 1 the teacher's loss can still rise, at a
    higher order in ε, and so can what two steps do along v. *)
 Section Edge.
@@ -394,16 +389,17 @@ have nonzero : dot (- grad minus_loss 0) (- grad minus_loss 0) = 1.
   by rewrite minus_direction dot_basis mxE.
 have f_cont i a j :
     {for 0, continuous (fun θ => 'D_(basis a) (identity_network^~ (x i)) θ 0 j)}.
-  have -> : (fun θ => 'D_(basis a) (identity_network^~ (x i)) θ 0 j) = fun=> basis a 0 j.
-    by apply/funext => θ; rewrite (is_diff_dir _ (f_diff tt θ)).
+  pose g θ := 'D_(basis a) (identity_network^~ (x i)) θ 0 j.
+  suff : {for 0, continuous g} by [].
+  have -> : g = fun=> basis a 0 j.
+    by apply/funext => θ; rewrite /g (is_diff_dir _ (f_diff tt θ)).
   exact: cst_continuous.
 have minus_diff : differentiable minus_loss 0.
   by have [] := is_diff_opp (is_diff_coord 0 (0 : 'rV[R]_1)).
 have f_near i : \forall θ \near 0, differentiable (identity_network^~ (x i)) θ.
   by apply: filterE => θ; have [] := f_diff tt θ.
-apply: (many_steps_theorem1 (l := b) f_near f_cont minus_diff) => // [|i|u u0|].
+apply: (many_steps_theorem1 (l := b) f_near f_cont minus_diff) => // [|u u0|].
 - exact: ltW.
-- exact: ler01.
 - rewrite (gauss_newton_slope (loss_matrix b) u f_diff0 (fun=> w)) slopeE mulrCA.
   by rewrite ltr_pmul2l ?ltr0n // gtr_pmull // dot_gt0.
 - by rewrite slopeE nonzero mulr1 ltr0n.
