@@ -244,7 +244,8 @@ Lemma edge_network_diff b θ :
   is_diff θ ((edge_network b)^~ tt) (fun h => const_mx (dot (edge_grad b θ) h)).
 Proof.
 have at1 := is_diff_coord 1 θ; have at0 := is_diff_coord 0 θ; apply: is_diff_row => j.
-have d := is_diff_add (is_diff_add at1 (is_diff_mul at0 at0)) (is_diff_scale b (is_diff_mul at0 at1)).
+have d := is_diff_add (is_diff_add at1 (is_diff_mul at0 at0))
+  (is_diff_scale b (is_diff_mul at0 at1)).
 apply: is_diff_ext (is_diff_eqf d _) => [t|h]; first by rewrite mxE expr2.
 rewrite mxE dotDl !dotZl !(dotC (basis _)) !dot_basis /GRing.scale /= -mulr2n -mulr_natl.
 rewrite !mulrDl mulrDr !mulrA [b * _ * h 0 1 + _]addrC [RHS]addrCA -addrA.
@@ -258,7 +259,8 @@ Lemma edge_loss_grad b ε θ : grad (loss_at b ε) θ =
   (2 * (θ 0 1 + θ 0 0 ^+ 2 + b * (θ 0 0 * θ 0 1) - ε ^+ 2)) *: edge_grad b θ.
 Proof.
 apply: has_grad_grad; rewrite /student_loss.
-apply: (@is_diff_ext _ _ _ (fun t => squared_error c (edge_network b t tt) (const_mx (ε ^+ 2)))) => [t|].
+apply: (@is_diff_ext _ _ _
+  (fun t => squared_error c (edge_network b t tt) (const_mx (ε ^+ 2)))) => [t|].
   rewrite big_ord1 mul1r; congr (squared_error c _ _); apply/rowP => j.
   by rewrite /teacher add0r !mxE /= !mulr0 mulr1 add0r addr0.
 apply: is_diff_eqf (is_diff_chain (edge_network_diff b θ) (squared_error_has_grad c _ _)) _ => h.

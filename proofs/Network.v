@@ -205,7 +205,8 @@ move=> classC; suff [] : is_diff θ class_loss (fun h => - \sum_i w_T i *
     ('d (tanh_network^~ (x_T i)) θ h 0 (class i) -
      dot (softmax_row C (tanh_network θ (x_T i))) ('d (tanh_network^~ (x_T i)) θ h))) by [].
 have net i := differentiableP (@tanh_network_differentiable (x_T i) θ).
-have term i := is_diff_scale (w_T i) (is_diff_chain (net i) (ln_softmax_diff _ (class i) (classC i))).
+have term i := is_diff_scale (w_T i)
+  (is_diff_chain (net i) (ln_softmax_diff _ (class i) (classC i))).
 exact (is_diff_opp (is_diff_sum (index_enum _) (P := xpredT) (fun i _ => term i))).
 Qed.
 
@@ -362,7 +363,8 @@ have L_along u : dot v u = response net θ0 u (x i) 0 j - dot q (response net θ
   have term := is_diff_chain (differentiableP (net_diff i)) (ln_softmax_diff _ j jC).
   have LE : is_diff θ0 L (fun u => - \sum_(a < 1) 1 * ('d (net^~ (x i)) θ0 u 0 j -
       dot q ('d (net^~ (x i)) θ0 u))).
-    exact (is_diff_opp (is_diff_sum (index_enum _) (P := xpredT) (fun _ _ => is_diff_scale 1 term))).
+    exact (is_diff_opp (is_diff_sum (index_enum _) (P := xpredT)
+      (fun _ _ => is_diff_scale 1 term))).
   rewrite dotNl -(is_diff_dir u (has_gradP L_diff)) (is_diff_dir u LE) big_ord1 mul1r opprK.
   by rewrite /response deriveE.
 have seen : response net θ0 v (x i) != 0.

@@ -277,7 +277,8 @@ Theorem drawn_step_variance ε :
 Proof.
 pose Y i j := w i * ((v *m J i) 0 j - dot (q (y ε i)) (v *m J i)).
 have gap a : dot (drawn_step a) v - dot (Δ ε) v = \sum_i Y i (a i).
-  rewrite [X in X - _]drawn_step_dot [X in _ - X]step_dot opprK -big_split; apply: eq_bigr => i _ /=; rewrite -mulrDr.
+  rewrite [X in X - _]drawn_step_dot [X in _ - X]step_dot opprK -big_split.
+  apply: eq_bigr => i _ /=; rewrite -mulrDr.
   by rewrite dotDl dotNl addrA subrK.
 transitivity (expected (label_probability ε) (fun a => (\sum_i Y i (a i)) ^+ 2)).
   by apply: eq_bigr => a _; rewrite gap.
