@@ -92,7 +92,7 @@ def test_a_field_that_is_a_number_compiles_nothing_more(digits):
         ((), "Name a field"),
         ((("n_aux",),), "Name a field"),
         ((("n_auxx", "1"),), "no field 'n_auxx'; the nearest is n_aux"),
-        ((("student.rate", "1"),), "the nearest is student.*rate"),
+        ((("student.learnig_rate", "1"),), "the nearest is student.learning_rate"),
         ((("inputs", "unifrom"),), "no 'unifrom'; the nearest is uniform"),
         ((("learning_rate", "fast"),), "takes float, not 'fast'"),
         ((("n_aux", "0"),), "at least 1, not 0"),
@@ -138,8 +138,9 @@ def test_every_value_stands_in_its_source():
 
 
 def test_set_ups_are_what_they_say():
-    values = {(v.source, v.setup, v.of): v for v in experiment.published()}
-    assert len(values) == 140
+    every = experiment.published()
+    assert len(every) == 140
+    values = {(v.source, v.setup, v.of): v for v in every}
     one = values["agu18dec/subliminal-learning", "n aux 2, start other", "cross"]
     assert (one.student.start, one.student.imitates) == (OTHER, "auxiliary")
     assert (one.student.n_aux, one.student.epochs, one.teacher.epochs) == (2, 5, 5)
