@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from subliminal_toy.classifier import config as classifier
 from subliminal_toy.lm import config as lm
+from subliminal_toy.sweep import config as sweep
 from subliminal_toy.theorem import config as theorem
 
 if TYPE_CHECKING:
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """An experiment: its purpose, its presets and what each sets and costs, its package."""
+    """An experiment: its purpose, its presets and what each sets and costs, its package.
+
+    ``shown``: the quantity of which a run prints the means when it ends.
+    """
 
     purpose: str
     presets: dict[str, Any]
     about: dict[str, str]
     package: str
+    shown: str
     needs_data: bool = True
 
     def module(self, name: str) -> Any:
@@ -39,19 +44,36 @@ EXPERIMENTS = {
         theorem.PRESETS,
         theorem.ABOUT,
         "subliminal_toy.theorem",
+        "other starts: median of C/A",
     ),
     "classifier": Entry(
         "A classifier learned from noise: teachers, students, controls, and what explains them.",
         classifier.PRESETS,
         classifier.ABOUT,
         "subliminal_toy.classifier",
+        "accuracy",
     ),
     "lm": Entry(
         "The owl that travels in numbers: a language model from scratch, with every control.",
         lm.PRESETS,
         lm.ABOUT,
         "subliminal_toy.lm",
+        "P(own trait)",
         needs_data=False,
+    ),
+    "sweep": Entry(
+        "Vary one field or two of an experiment: sweep classifier --over n_aux 1 3 10.",
+        sweep.SWEEP_PRESETS,
+        sweep.SWEEP_ABOUT,
+        "subliminal_toy.sweep",
+        "accuracy",
+    ),
+    "compare": Entry(
+        "Run what others published of this experiment, and hold it against their values.",
+        sweep.COMPARE_PRESETS,
+        sweep.COMPARE_ABOUT,
+        "subliminal_toy.sweep",
+        "here − published, z",
     ),
 }
 
