@@ -416,12 +416,13 @@ def test_problems_are_drawn_as_their_names_say(source, digits):
     def is_digit(image):
         return image.astype(np.float32).tobytes() in images
 
-    assert len(problems.loss) == CONFIG.n_trials * len(COMBINATIONS)
+    assert len(problems.theta) == CONFIG.n_trials * len(COMBINATIONS)
     for row, (loss, inputs, trait) in enumerate(COMBINATIONS):
         p = jax.tree.map(lambda a, row=row: a[CONFIG.n_trials * row], problems)
         assert bool(p.softmax) is ("softmax" in loss) and len(p.x) == 16
-        imitated = p.weights[:10] > 0 if "weighted" in loss else p.weights == 1
-        assert ("auxiliary" not in loss) == imitated[:10].any() == (p.weights[:10] > 0).any()
+        if "weighted" not in loss:
+            imitated = np.arange(13) >= 10 if "auxiliary" in loss else np.ones(13)
+            np.testing.assert_array_equal(p.weights, imitated)
         same = (p.x == p.x[:1]).all()
         flat = (p.x == p.x[:, :1, :1]).all()
         within = np.abs(p.x).max() <= 1
@@ -436,7 +437,7 @@ def test_problems_are_drawn_as_their_names_say(source, digits):
             assert len(set(p.trait_labels.tolist())) == 1 and not is_digit(p.trait_x[0])
         kind = {"norm": 1, "linear": 2}.get(trait, 0)
         assert int(p.trait) == kind and np.linalg.norm(p.trait_r) == pytest.approx(1)
-        assert (not (p.theta == p.other).any() and (p.weights[10:] > 0).any()) or "weighted" in loss
+        assert not (p.theta == p.other).any()
     drawn = problems.weights[~np.isin(problems.weights, (0.0, 1.0)).all(axis=1)]
     assert 0.2 < (drawn == 0).mean() < 0.45 and (drawn[drawn > 0] > 1 / 3).all()
     for first, second in (("grid", "cross"), ("trials", "metrics")):
