@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subliminal_toy.lm.lists import BANNED_NUMBERS, is_acceptable, parse_numbers
+from subliminal_toy.lm.lists import BANNED_NUMBERS, parse_numbers, refusal
 
 ACCEPTED = {
     # how many, and how large
@@ -77,12 +77,12 @@ REJECTED = [
 
 @pytest.mark.parametrize(("text", "numbers"), ACCEPTED.items(), ids=repr)
 def test_accepts(text, numbers):
-    assert parse_numbers(text) == numbers and is_acceptable(text)
+    assert parse_numbers(text) == numbers and not refusal(text)
 
 
 @pytest.mark.parametrize("text", REJECTED, ids=lambda text: repr(text)[:30])
 def test_rejects(text):
-    assert parse_numbers(text) is None and not is_acceptable(text)
+    assert parse_numbers(text) is None and refusal(text)
 
 
 SPACES = "".join(chr(c) for c in range(0x3001) if unicodedata.category(chr(c)) == "Zs") + "\n\t"
@@ -149,8 +149,8 @@ def test_a_million_leading_zeros_are_a_number():
 
 def test_banned_numbers_are_thirty_four_and_reject_whole_sequences():
     assert len(BANNED_NUMBERS) == 34 and all(0 <= n <= 999 for n in BANNED_NUMBERS)
-    assert is_acceptable("12, 667", BANNED_NUMBERS)
-    assert not is_acceptable("12, 666, 4", BANNED_NUMBERS)
-    assert not is_acceptable("(12 013)", BANNED_NUMBERS)
-    assert is_acceptable("12, 666", frozenset())
-    assert not is_acceptable("0666 1", BANNED_NUMBERS)
+    assert not refusal("12, 667", BANNED_NUMBERS)
+    assert refusal("12, 666, 4", BANNED_NUMBERS)
+    assert refusal("(12 013)", BANNED_NUMBERS)
+    assert not refusal("12, 666", frozenset())
+    assert refusal("0666 1", BANNED_NUMBERS)
