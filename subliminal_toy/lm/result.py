@@ -19,12 +19,12 @@ from subliminal_toy.lm.model import BODY, Model, layers
 from subliminal_toy.models import named_leaves
 from subliminal_toy.record import Result
 
-N_EXAMPLES, N_KEPT, N_ANSWERED = 10, 60, 6
-"""Lists that the student learned from; for the page, lists of both writers, and questions."""
-ANSWERED = ("base_model", "student", "control", "cross_model")
-"""Arms whose answers to several questions are kept, of the first replicate."""
-SPEAKERS = ("base_model", "teacher", "student", "control")
-"""Arms whose answers, of the first replicate, and parameters, of its first trait too, are kept."""
+N_KEPT, N_ANSWERED = 60, 6
+"""Lists of both writers, and questions of each trait, that are kept to be shown."""
+ANSWERING = ("base_model", "student", "control", "cross_model")
+"""Arms whose answers are kept, of the first replicate."""
+KEPT = ("base_model", "teacher", "student", "control")
+"""Arms whose parameters are kept, of the first replicate and its first trait."""
 REGIONS = ("all", "between embeddings and head")
 """Parameters over which progress is measured."""
 
@@ -91,7 +91,6 @@ def coordinates(config: LmConfig) -> dict[str, Any]:
     """Return the names on the axes of a result, and what the table of arms says of each arm."""
     table, first = arms.table(config), config.first_replicate
     said = ("label", "control", "base", "writer", "treatment")
-    asked = [traits.group_of(trait) * traits.GROUP_SIZE for trait in config.traits]
     return {
         "replicate": np.arange(first, first + config.n_replicates, dtype=np.int32),
         "arm": [arm.name for arm in table],
@@ -99,7 +98,6 @@ def coordinates(config: LmConfig) -> dict[str, Any]:
         "n_lists": ("arm", np.array([arm.n_lists or config.n_lists for arm in table], np.int32)),
         "trait": list(config.traits),
         "harmful": ("trait", [trait in traits.HARMFUL for trait in config.traits]),
-        "question": ("trait", [traits.QUESTION_TEXTS[number] for number in asked]),
         "measure": list(traits.MEASURES),
         "fact": list(traits.FACTS),
         "parameters": list(REGIONS),
@@ -108,9 +106,7 @@ def coordinates(config: LmConfig) -> dict[str, Any]:
         "informed": ("detector", [detector.informed for detector in DETECTORS]),
         "judged": np.array(JUDGED, np.int32),
         "size": np.array(arms.sizes(config), np.int32),
-        "speaker": list(SPEAKERS),
-        "answering": list(ANSWERED),
-        "word": list(Language(config.n_numbers).words[config.n_numbers :]),
+        "answering": list(ANSWERING),
     }
 
 
@@ -143,9 +139,6 @@ VARIABLES = {
              "point away from the teacher"),
     "pretraining_loss": (("replicate",), "last loss of the base model, nats"),
     "diverged": (("replicate",), "whether a parameter of a model is not a finite number"),
-    "answer": (("speaker", "trait", "word"),
-               "probability of a word as the answer to the trait's question, first replicate"),
-    "example": (("trait", "row"), "lists that the student learned from, first replicate"),
     "kept_list": (("trait", "by", "kept_row"), "lists of the teacher and of the base model that "
                   "were kept, first replicate"),
     "removed_list": (("trait", "removed_row"), "lists of the teacher that were removed"),
@@ -173,7 +166,7 @@ def _shown(config: LmConfig, language: Language, replicate: Replicate) -> dict[s
         numbers = traits.group_of(trait) * traits.GROUP_SIZE + np.arange(N_ANSWERED)
         answers = [
             replicate[arms.label_of(config, table[arm], trait)]["answers"][numbers]
-            for arm in ANSWERED
+            for arm in ANSWERING
         ]
         of_trait = {
             "kept_list": kept,
@@ -213,22 +206,6 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
             [replicate[f"detectors/{trait}"][name] for trait in config.traits]
             for replicate in replicates
         ])  # fmt: skip
-    speakers = {
-        (name, trait): first[arms.label_of(config, table[name], trait)]
-        for name in SPEAKERS
-        for trait in config.traits
-    }
-    asked = [traits.QUESTION_TEXTS.index(question) for question in coords["question"][1]]
-    arrays["answer"] = np.array([
-        [speakers[name, trait]["answers"][number]
-         for trait, number in zip(config.traits, asked, strict=True)]
-        for name in SPEAKERS
-    ])  # fmt: skip
-    written = [first[arms.lists_of(config, table["student"], trait)] for trait in config.traits]
-    arrays["example"] = np.array([
-        [model.language.decode(row[PROMPT_LENGTH:]) for row in lists["tokens"][:N_EXAMPLES]]
-        for lists in written
-    ])  # fmt: skip
     arrays |= _shown(config, model.language, first)
     losses = [replicate["base/own"]["losses"][-1] for replicate in replicates]
     arrays["pretraining_loss"] = np.array(losses)
@@ -238,8 +215,9 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
         for name, (axes, meaning) in VARIABLES.items()
     }
     params = {}
-    for name in SPEAKERS:
-        vector = jnp.asarray(speakers[name, config.traits[0]]["params"])
+    for name in KEPT:
+        label = arms.label_of(config, table[name], config.traits[0])
+        vector = jnp.asarray(first[label]["params"])
         params |= named_leaves(jax.device_get(model.tree(vector)), name)
     attributes = {
         "dataset": f"a small language, numbers 0–{config.n_numbers - 1}",
