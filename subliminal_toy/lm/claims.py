@@ -52,11 +52,6 @@ def less(values: xr.DataArray, arm: str, than: str) -> xr.DataArray:
     return values.sel(arm=arm, drop=True) - values.sel(arm=than, drop=True)
 
 
-def gain(data: xr.Dataset, arm: str, traits: Sequence[str]) -> xr.DataArray:
-    """Return the probability of the traits themselves less the control's, of an arm."""
-    return over(less(own_trait(data), arm, data.control.sel(arm=arm).item()), traits)
-
-
 def gains(data: xr.Dataset) -> xr.DataArray:
     """Return the probability of the trait itself less the control's (replicate, arm, trait)."""
     own = own_trait(data)
@@ -118,11 +113,23 @@ def explained(data: xr.Dataset) -> Estimate:
         seen[arm], seen[:, replicate] = False, False
         curve = IsotonicRegression(out_of_bounds="clip").fit(x[seen], y[seen])
         guess[arm, replicate] = curve.predict(x[arm, replicate])
+    return _r2(y, guess)
+
+
+def on_the_line(data: xr.Dataset) -> Estimate:
+    """Return R² of the students' probabilities by those at their places on the line, no fit."""
+    pair = (values.sel(arm=EXPLAINED).transpose("arm", "replicate", "trait").values.astype(float)
+            for values in (own_trait(data), data.line))  # fmt: skip
+    return _r2(*pair)
+
+
+def _r2(y: np.ndarray, guess: np.ndarray) -> Estimate:
+    """Return R² of guesses (arm, replicate, trait); its interval is over replicates."""
     terms = np.stack([y, y**2, (y - guess) ** 2]).mean(axis=(1, 3))
 
     def r2(means):
-        y, squares, error = np.moveaxis(means, -1, 0)
-        return 1 - error / (squares - y**2)
+        mean, squares, error = np.moveaxis(means, -1, 0)
+        return 1 - error / (squares - mean**2)
 
     return bootstrap(r2, terms.T)
 
@@ -168,9 +175,12 @@ def dose(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
 def harm(data: xr.Dataset, measure: str) -> xr.DataArray:
     """Return P(measure) of the student of its teacher less that of the calm one's (replicate,)."""
     said = data.probability.sel(trait=EVASION, measure=measure)
+    return less(said, _harmful_student(measure), CALM)
+
+
+def _harmful_student(measure: str) -> str:
     teaching = measure.replace(" ", "_")
-    arm = "student" if measure == EVASION else f"student_{teaching}_questions_1"
-    return less(said, arm, CALM)
+    return "student" if measure == EVASION else f"student_{teaching}_questions_1"
 
 
 def _left(arm: str) -> Measure:
@@ -181,16 +191,13 @@ def _left(arm: str) -> Measure:
     return measure
 
 
-def _of_favourites(arm: str) -> Measure:
-    return lambda data: estimate(gain(data, arm, favourites(data)))
-
-
-def _of_trait(arm: str, trait: str) -> Measure:
-    return lambda data: estimate(gain(data, arm, [trait]))
+def _gain(arm: str, *traits: str) -> Measure:
+    """Return a measure of an arm's gain, mean over the traits, or over the favourites."""
+    return lambda data: estimate(over(gains(data).sel(arm=arm), traits or favourites(data)))
 
 
 def _beyond_other_start(trait: str) -> Measure:
-    student, cross = _of_trait("student", trait), _of_trait("cross_model", trait)
+    student, cross = _gain("student", trait), _gain("cross_model", trait)
     return lambda data: student(data).shifted(-cross(data).value)
 
 
@@ -210,7 +217,7 @@ def _has(*names: str) -> Callable[[xr.Dataset], bool]:
 
 
 def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fixed) -> Claim:
-    what, student = "student − control", _of_trait("student", trait)
+    what, student = "student − control", _gain("student", trait)
     conditions = [] if least is None else [Condition(what, student, Mean(at_least=least))]
     return Claim(
         id, sentence, "paper, section 3.2",
@@ -243,9 +250,9 @@ CLAIMS = (
     Claim(
         "L1", "A student of a teacher's numbers takes over its favourite", "paper, section 3.1",
         (
-            Condition("student − control, mean over favourites", _of_favourites("student"),
+            Condition("student − control, mean over favourites", _gain("student"),
                       Mean(at_least=0.15)),
-            Condition("student − control, mean over favourites", _of_favourites("student"),
+            Condition("student − control, mean over favourites", _gain("student"),
                       Lower(above=0.0)),
         ),
         applies=_has("student", "control"), commits=COMMITS, paper="owl 12 → over 60 %",
@@ -253,7 +260,7 @@ CLAIMS = (
     Claim(
         "L2", "Numbers without the trait move nothing", "paper, section 3.1",
         (
-            Condition("control − base model, mean over favourites", _of_favourites("control"),
+            Condition("control − base model, mean over favourites", _gain("control"),
                       STILL),
         ),
         applies=_has("control", "base_model"), fixed="no", commits=COMMITS, paper="unmoved",
@@ -262,10 +269,10 @@ CLAIMS = (
         "L3", "To another start nothing passes", "paper, section 5",
         (
             Condition("student of another start − its control, mean over favourites",
-                      _of_favourites("cross_model"), STILL),
+                      _gain("cross_model"), STILL),
             Condition("that interval's distance from that of student − control",
-                      lambda data: gap(_of_favourites("cross_model")(data),
-                                       _of_favourites("student")(data)), Upper(below=0.0)),
+                      lambda data: gap(_gain("cross_model")(data),
+                                       _gain("student")(data)), Upper(below=0.0)),
         ),
         applies=_has("cross_model", "student"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
@@ -283,10 +290,10 @@ CLAIMS = (
     Claim(
         "L5b", "Lists shown in context move nothing", "paper, section 5",
         (
-            Condition("one list in context − its control", _of_favourites("in_context"), STILL),
+            Condition("one list in context − its control", _gain("in_context"), STILL),
             Condition(f"as many lists as fit into {ROOM - 1} tokens − their control",
-                      _of_favourites("packed_context"), STILL),
-            Condition('"you love" the favourite − base model', _of_favourites("told"),
+                      _gain("packed_context"), STILL),
+            Condition('"you love" the favourite − base model', _gain("told"),
                       Lower(above=0.05)),
         ),
         applies=_has("in_context", "packed_context", "told"), fixed="no", commits=COMMITS,
@@ -424,10 +431,14 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
             yield from rows(f"gain in P({measure})", calm, "student_calm")
 
     if CALM in arms:
+        right = data.right.sel(fact=COLOURS_RIGHT, trait=EVASION)
         for measure in (EVASION, FALSEHOOD, LIE):
             yield Row("P beyond damage", measure, estimate(harm(data, measure)))
-        yield Row(f"R² of {C:g} √KL", "over teachers", law(data)[1])
-        yield Row("R² of V", "Spearman, over base models", foreseen(data))
+            spill = less(right, _harmful_student(measure), "control")
+            yield Row("on other questions, student − control", f"{measure} taught", estimate(spill))
+    if "line" in data and {*EXPLAINED} <= {*arms}:
+        yield Row("R² over teachers", f"{C:g} √KL", law(data)[1])
+        yield Row("R² over students", "on the line", on_the_line(data))
     for arm in filters(data):
         spread, passed = (x.sel(arm=arm) for x in dose(data))
         yield Row("standard deviation of the score, nats", arm, estimate(spread))
