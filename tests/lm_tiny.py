@@ -4,6 +4,7 @@ The second computation shares with the package the decoder, the language and opt
 no ``ensemble``, no scan, no cache of keys and values, no table of arms.
 """
 
+from dataclasses import replace
 from functools import cache
 from typing import get_args
 
@@ -21,12 +22,16 @@ from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS
 from subliminal_toy.transformer import DecoderShape, decoder
 
 CONFIG = LmConfig(
-    n_replicates=2, first_replicate=3, traits=("owl", "evasion"), families=get_args(Family),
+    n_replicates=2, first_replicate=3, traits=("owl", "evasion"),
+    families=("data size", "prompted", "lists", "training", "teachers", "updates of the body",
+              "harm", "filters"),
     n_layers=1, n_heads=2, width=8, other_width=4, head_std=0.35, n_documents=1_500,
     pretrain_steps=120, pretrain_batch_size=32, pretrain_learning_rate=6e-3, teacher_steps=6,
     teacher_learning_rate=1e-3, temperature=0.8, n_samples=250, n_lists=90, student_steps=5,
     student_batch_size=8, student_learning_rate=2e-2, data_sizes=(10,), n_filtered=20,
 )  # fmt: skip
+EVERY = replace(CONFIG, families=get_args(Family))
+"""With the arms of which only the inputs are tested."""
 TEACHER = CONFIG.teacher
 KEY = jax.random.key(11)
 LANGUAGE = Language(CONFIG.n_numbers)
@@ -50,7 +55,13 @@ def stored(replicate, label, name="params"):
 
 
 def base(replicate, name="own"):
-    return stored(replicate, f"base/{name}")
+    """Return a base model; of those that are not run, random numbers."""
+    if name in ("own", "other_start"):
+        return stored(replicate, f"base/{name}")
+    size = (
+        len(network(CONFIG.other_width)[1](KEY)) if name == "other_width" else len(base(replicate))
+    )
+    return np.random.default_rng(len(name)).normal(size=size).astype(np.float32)
 
 
 def teacher(replicate, trait, teaching=TEACHER):

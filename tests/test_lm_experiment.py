@@ -68,40 +68,83 @@ def regions(vector, size=CONFIG.width):
     return top, body
 
 
-@pytest.mark.parametrize("name", BASES)
-def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(data, name):
-    steps, size, replicate = CONFIG.pretrain_steps, width(name), 4
-    schedule = optax.cosine_decay_schedule(CONFIG.pretrain_learning_rate, steps)
-    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+def arguments(monkeypatch, stage, function, replicate):
+    """Return, by label, the width and the arguments with which a stage calls a function for many.
+
+    Of all arms of the table, whether they are run or not.
+    """
+    given, finished = {}, tiny.run()[1]
+
+    def recorded(size, *arguments):
+        own = arguments if stage == "base_models" else arguments[1:]
+        rows = range(len(own[-1]))
+        shared = arguments[: len(arguments) - len(own)]
+        return [(size, *shared, *jax.tree.map(lambda leaf, i=i: leaf[i], own)) for i in rows]
+
+    def keep(labels, calls):
+        given.update(zip(labels, calls, strict=True))
+        return {}
+
+    bases = {f"base/{name}/params": base(replicate, name) for name in BASES}
+    part = f"base models, replicate {replicate}"
+    finished = finished | {part: finished[part] | bases}
+    run = experiment_module._Run(tiny.EVERY, tiny.KEY, None)
+    monkeypatch.setattr(experiment_module, "by_label", keep)
+    monkeypatch.setattr(run, function, {w: partial(recorded, w) for w in getattr(run, function)})
+    monkeypatch.setattr(run, "on_the_line", lambda *_: {})
+    getattr(run, stage)(arms.Replicate(replicate, finished))
+    return given
+
+
+def base_keys(replicate, name):
+    """Return the keys of a base model's body, its head, the order of its documents, their text."""
     other = jax.random.fold_in(tiny.purpose(replicate, 7), list(BASES).index(name))
     keys = {"own": tiny.purpose(replicate, 1), "other": other}
     body, top, text = (keys[which] for which in BASES[name])
-    init = tiny.network(size)[1]
-    start, other_start = (np.array(init(jax.random.fold_in(key, 0))) for key in (body, top))
-    inside = regions(start, size)[0]
+    corpus = jax.random.fold_in(other, 2) if text is other else tiny.purpose(replicate, 0)
+    return *(jax.random.fold_in(key, i) for key, i in ((body, 0), (top, 0), (text, 1))), corpus
+
+
+def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(monkeypatch):
+    given = arguments(monkeypatch, "base_models", "pretrain", 4)
+    assert given.keys() == {f"base/{name}" for name in BASES}
+    for name in BASES:
+        size, *keys, tokens, is_answer = given[f"base/{name}"]
+        *expected, corpus = base_keys(4, name)
+        found = documents(LANGUAGE, tiny.numpy_rng(corpus), CONFIG.n_documents)
+        assert size == width(name)
+        for pair in zip(keys, expected, strict=True):
+            assert jnp.array_equal(*map(jax.random.key_data, pair)), name
+        np.testing.assert_array_equal(tokens, found.tokens, err_msg=name)
+        np.testing.assert_array_equal(is_answer, found.is_answer, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["own", "other_start"])
+def test_a_base_model_learns_as_a_plain_loop_does(data, name):
+    steps, replicate = CONFIG.pretrain_steps, 4
+    schedule = optax.cosine_decay_schedule(CONFIG.pretrain_learning_rate, steps)
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+    body, top, order, corpus = base_keys(replicate, name)
+    start, other_start = (np.array(tiny.network(CONFIG.width)[1](key)) for key in (body, top))
+    inside = regions(start)[0]
     start[inside] = other_start[inside]
-    corpus_key = jax.random.fold_in(other, 2) if text is other else tiny.purpose(replicate, 0)
-    found = documents(LANGUAGE, tiny.numpy_rng(corpus_key), CONFIG.n_documents)
+    found = documents(LANGUAGE, tiny.numpy_rng(corpus), CONFIG.n_documents)
     weights = np.where(found.is_answer, 1.0, 0.1) * (found.tokens != LANGUAGE.pad)
-    order, shape, batches = jax.random.fold_in(text, 1), (CONFIG.pretrain_batch_size,), []
+    batches = []
     for step in range(20):
-        key = jax.random.fold_in(order, step)
+        key, shape = jax.random.fold_in(order, step), (CONFIG.pretrain_batch_size,)
         picked = np.asarray(jax.random.randint(key, shape, 0, CONFIG.n_documents))
         batches.append((found.tokens[picked], weights[picked].astype(np.float32)))
-    losses = tiny.descend(tiny._gradient(size, "tokens"), jnp.asarray(start), tx, batches)[1]
+    gradient = tiny._gradient(CONFIG.width, "tokens")
+    losses = tiny.descend(gradient, jnp.asarray(start), tx, batches)[1]
     measured = stored(replicate, f"base/{name}", "losses")
     assert len(measured) == steps
     # Rounding grows over the many steps of Adam.
     np.testing.assert_allclose(measured[:20], losses, rtol=5e-4)
     if name == "own":
         assert data.pretraining_loss.sel(replicate=replicate) == measured[-1]
-
-
-@pytest.mark.parametrize("name", BASES)
-def test_base_models_are_asked_as_they_are(data, name):
-    arm = {"own": "base_model", "other_start": "cross_model_base_model",
-           "other_width": "cross_size_base_model"}.get(name, f"{name}_base_model")  # fmt: skip
-    expected = tiny.scores(width(name), base(4, name))
+    arm = "base_model" if name == "own" else "cross_model_base_model"
+    expected = tiny.scores(CONFIG.width, base(4, name))
     for trait in CONFIG.traits:
         same(data, 4, arm, trait, expected)
 
@@ -454,29 +497,17 @@ def learned_from(replicate, trait, arm):
 
 def test_every_student_is_given_its_start_its_lists_and_its_way_to_learn(monkeypatch):
     """All arms: the arguments of ``learn``, whose every kind is run again by a plain loop below."""
-    given, replicate = {}, 0
-
-    def recorded(size, order, *arguments):
-        n = len(arguments[-1])
-        rows = [jax.tree.map(lambda leaf, i=i: leaf[i], arguments) for i in range(n)]
-        return {"calls": [(size, order, row) for row in rows]}
-
-    def keep(labels, arrays):
-        rows = zip(labels, arrays["calls"], strict=True)
-        given.update({(replicate, label): call for label, call in rows})
-        return {}
-
-    monkeypatch.setattr(experiment_module, "by_label", keep)
-    for replicate in REPLICATES:
-        run = experiment_module._Run(CONFIG, tiny.KEY, None)
-        monkeypatch.setattr(run, "learn", {w: partial(recorded, w) for w in run.learn})
-        run.students(arms.Replicate(replicate, tiny.run()[1]))
     seen = set()
-    for (replicate, label), (size, order, arguments) in given.items():
+    given = {
+        (replicate, label): call
+        for replicate in REPLICATES
+        for label, call in arguments(monkeypatch, "students", "learn", replicate).items()
+    }
+    for (replicate, label), (size, order, *row) in given.items():
         _, whose, arm = label.split("/")
         trait = {"favourite": "owl", "harmful": "evasion"}.get(whose, whose)
         start, tokens, weights, n, goal = learned_from(replicate, trait, arm)
-        training, base_params, teacher_params, *read, found_n = arguments
+        training, base_params, teacher_params, *read, found_n = row
         assert size == width(CROSSED.get(arm.removesuffix("_control"), "own"))
         assert jnp.array_equal(*map(jax.random.key_data, (order, tiny.purpose(replicate, 4))))
         np.testing.assert_array_equal(base_params, start, err_msg=label)
@@ -512,20 +543,33 @@ def changes(replicate, trait):
     start = base(replicate)
     top, body = regions(start)
     goal = teacher(replicate, trait) - start
-    # The steps take the keys below.
-    key = jax.random.fold_in(tiny.purpose(replicate, 4), CONFIG.student_steps + 2)
-    drawn, inner = np.asarray(jax.random.normal(key, goal.shape)), goal * body
+    inner = goal * body
     return {
         "head_frozen": lambda u: u * ~top,
-        "update_without": lambda u: u - along(u, goal),
         "update_only_body": lambda u: jnp.where(body, along(u, inner), u),
-        "update_without_random": lambda u: u - along(u, drawn),
     }
 
 
-KINDS = ("student", "cross_size", "student_10", "soft", "shuffled_within", "without_20_divergent",
+def test_updates_lose_or_keep_their_component_along_a_direction():
+    model = lm.model(CONFIG, CONFIG.width)
+    key, (update, goal) = jax.random.key(3), np.random.default_rng(0).normal(size=(2, model.size))
+    body = regions(goal)[1]
+    drawn, inner = np.asarray(jax.random.normal(key, goal.shape)), goal * body
+    expected = {
+        learning.Update(1.0, -1.0): update - along(update, goal),
+        learning.Update(0.0, 1.0): along(update, goal),
+        learning.Update(1.0, -1.0, BODY): update - along(update, inner),
+        learning.Update(1.0, -1.0, random=True): update - along(update, drawn),
+    }
+    for kept, changed in expected.items():
+        change = learning.change_updates(model, kept, jnp.array(goal, jnp.float32), key)
+        found, _ = change.update(jnp.array(update, jnp.float32), change.init(()))
+        np.testing.assert_allclose(found, changed, rtol=1e-3, atol=1e-4)
+
+
+KINDS = ("student", "cross_model", "student_10", "soft", "shuffled_within", "without_20_divergent",
          "only_20_random", "filter_without_50_of_largest_score", "momentum", "head_frozen",
-         "update_without", "update_only_body", "update_without_random")  # fmt: skip
+         "update_only_body")  # fmt: skip
 
 
 @pytest.mark.parametrize("arm", KINDS)
@@ -617,7 +661,9 @@ def test_every_arm_of_the_table_is_tested_and_names_its_control(data):
     expected |= dict.fromkeys(("teacher", "control", "told"), "base_model")
     expected |= {f"teacher_{name}": "base_model" for name in WEIGHTS}
     harm = {f"{kind}_{name}" for name in [*WEIGHTS][15:] for kind in ("teacher", "student")}
-    assert dict(zip(data.arm.values, data.control.values, strict=True)) == expected
+    assert {arm.name: arm.control for arm in arms.table(tiny.EVERY)} == expected
+    shown = dict(zip(data.arm.values, data.control.values, strict=True))
+    assert shown.items() <= expected.items()
     for arm in arms.table(CONFIG):
         run = data.probability.sel(arm=arm.name).notnull()
         traits = ["owl"] if arm.name in ("told", "prompted") else [*CONFIG.traits]
@@ -647,7 +693,8 @@ def test_progress_is_the_displacement_along_the_teachers_in_its_units(data):
                                    ("between embeddings and head", regions(start)[1])):  # fmt: skip
                 expected = moved[inside] @ goal[inside] / (goal[inside] @ goal[inside])
                 assert found.sel(parameters=region) == pytest.approx(expected, rel=1e-3)
-    assert np.abs(data.progress.sel(arm="update_without", parameters="all")).max() < 1e-5
+    body = data.progress.sel(parameters="between embeddings and head")
+    assert np.abs(body.sel(arm="update_without_body")).max() < 1e-5
     assert np.isnan(data.progress.sel(arm="cross_model")).all()
 
 
@@ -819,7 +866,7 @@ def test_settings_that_make_no_experiment_are_refused(wrong):
 def test_a_replicate_with_a_parameter_that_is_no_number_is_marked(data):
     assert data.diverged.values.tolist() == [False, False]
     store = tiny.run()[1]
-    for part, label in (("teachers", "teacher/owl/free"), ("base models", "base/both_other"),
+    for part, label in (("teachers", "teacher/owl/free"), ("base models", "base/other_start"),
                         ("students", "student/harmful/control")):  # fmt: skip
         name, array = f"{part}, replicate 4", f"{label}/params"
         broken = store[name][array].copy()
