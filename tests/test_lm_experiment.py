@@ -421,8 +421,7 @@ BY_SCORE = ("without_the_unlikely_half", *(f"without_{x}_of_{which}_score" for x
             for which in ("largest", "smallest")))  # fmt: skip
 FILTERS = ("as_written", "unfiltered", "without_banned_numbers", *BY_SCORE,
            *(f"without_{x}_at_random" for x in DROPPED),
-           *(f"without_{x}_{which}_all" for x in (50, 90)
-             for which in ("at_random", "of_largest_score")))  # fmt: skip
+           "as_written_all", *(f"without_{x}_of_largest_score_all" for x in (50, 90)))  # fmt: skip
 FILTERED = tuple(f"filter_{name}" for name in FILTERS)
 PAIRED = (*CROSSED, *ORDERS, "head_frozen", "body_frozen", "lora", "momentum", "student_10",
           "today", *FILTERED)  # fmt: skip

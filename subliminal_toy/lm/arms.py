@@ -159,8 +159,9 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
             *with_control("today", "numbers alone in the loss", n_lists=config.n_filtered),
             *filtered("as written", config.n_filtered),
             *(arm for name in FILTERS for arm in filtered(name, config.n_filtered)),
-            *(arm for percent in (50, 90) for which in ("of largest score", "at random")
-              for arm in filtered(f"without {percent} % {which}")),
+            *filtered("as written"),
+            *(arm for percent in (50, 90)
+              for arm in filtered(f"without {percent} % of largest score")),
         ],
     }  # fmt: skip
 

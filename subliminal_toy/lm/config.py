@@ -172,7 +172,12 @@ PRESETS = {
     "full": _FULL,
     "probes": _PROBES,
     "filters": replace(
-        _PROBES, first_replicate=600, families=("filters",), n_samples=16_000, n_lists=12_000
+        LmConfig(),
+        n_replicates=10,
+        first_replicate=600,
+        families=("filters",),
+        n_samples=16_000,
+        n_lists=12_000,
     ),
 }
 ABOUT = {
