@@ -87,7 +87,7 @@ def visible_gain(
     tokens: Int[Array, "lists length"],
     weights: Float[Array, "lists length"],
     teacher: lm.Vector,
-    asked: Int[Array, "questions length"],
+    asked: Int[Array, "questions words"],
     lengths: Int[Array, " questions"],
     answers: Bool[Array, "questions vocab"],
     n_steps: int = VISIBLE_STEPS,
