@@ -108,16 +108,18 @@ def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
         static_argnums=1,
     )
 
+    counted = np.flatnonzero(weights[:, 1:])
+
     def log_p(params):
-        return jax.nn.log_softmax(lm.next_logits(model, params, tokens))[weights[:, 1:].ravel() > 0]
+        return jax.nn.log_softmax(lm.next_logits(model, params, tokens))[counted]
 
     slopes = np.array(jax.jit(jax.jacobian(log_p))(base), float)
     p = np.exp(np.array(log_p(base), float))
     fisher = np.einsum("np,npi,npj->ij", p, slopes, slopes) / len(p)
 
     def log_odds(params):
-        said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))[:, answers[0]]
-        return jax.scipy.special.logit(said.mean())
+        said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))
+        return jax.scipy.special.logit(said[:, model.language.encode("owl")[0]].mean())
 
     g, v = np.array(jax.grad(log_odds)(base), float), np.array(teacher - base, float)
     goal = fisher @ v
