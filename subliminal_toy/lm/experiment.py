@@ -313,10 +313,10 @@ class _Run:
             # All sets of a replicate are treated with one key.
             treated = lists.TREATMENTS[arm.treatment](read, self.generator(done, TREAT))
             n = np.int32(min(arm.n_lists or config.n_lists, treated.n))
-            arrays[f"{label}/n"] = n
+            arrays[f"{label}/n"] = np.array(n)
             if treated.scores:
-                arrays[f"{label}/passed"] = np.float32(treated.n / written["n"])
-                arrays[f"{label}/variance"] = treated.scores.ratio.var()
+                arrays[f"{label}/passed"] = np.array(treated.n / written["n"])
+                arrays[f"{label}/variance"] = np.array(treated.scores.ratio.var())
             base = done[f"base/{arm.base}"]["params"]
             teacher = done[arms.teacher_of(config, arm, trait)]["params"]
             return arm.training, base, teacher, treated.tokens, treated.weights, n
