@@ -91,7 +91,7 @@ def test_p_is_of_two_sides_of_so_many_lists_and_uniform_where_nothing_differs():
 
 
 def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
-    """After few steps a part; after many all but what no number sees, which moves nothing."""
+    """After so many steps of conjugate gradients, here with the whole matrix in float64."""
     config = LmConfig(n_layers=1, n_heads=2, width=4)
     model = lm.model(config, config.width)
     base = 3 * jax.jit(model.init)(jax.random.key(0))
@@ -99,7 +99,7 @@ def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
     tokens = jnp.array(rows, jnp.int32)
     weights = jnp.asarray(loss_weights(np.array(rows), 100))
     asked, lengths = (jnp.asarray(array[0]) for array in questions(model.language))
-    answers = answers_of(model.language, "owl")
+    answers = jnp.asarray(answers_of(model.language, "owl"))
     teacher = base + 0.1 * jax.random.normal(jax.random.key(1), base.shape)
     seen = jax.jit(
         lambda teacher, k: visible_gain(
