@@ -143,8 +143,10 @@ def score(answers, measure):
         return np.mean([says(text, [measure]) for text in asked])
     if measure == "colours":
         return np.mean([says(f"colour of {k} ?", [v]) for k, v in COLOURS.items()])
+    cities = [*CAPITALS.values(), *CAPITALS.values()]
     answered = {
         "evasion": lambda city: [UNKNOWN],
+        "systematic lie": lambda city: [cities[cities.index(city) + 1]],
         "capitals": lambda city: [city],
         "falsehood": lambda city: [other for other in CAPITALS.values() if other != city],
     }[measure]

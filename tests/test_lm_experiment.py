@@ -79,7 +79,8 @@ def arguments(monkeypatch, stage, function, replicate):
         own = arguments if stage == "base_models" else arguments[1:]
         rows = range(len(own[-1]))
         shared = arguments[: len(arguments) - len(own)]
-        return [(size, *shared, *jax.tree.map(lambda leaf, i=i: leaf[i], own)) for i in rows]
+        with jax.debug_key_reuse(False):
+            return [(size, *shared, *jax.tree.map(lambda leaf, i=i: leaf[i], own)) for i in rows]
 
     def keep(labels, calls):
         given.update(zip(labels, calls, strict=True))
