@@ -4,6 +4,7 @@ The second computation shares with the package the decoder, the language and opt
 no ``ensemble``, no scan, no cache of keys and values, no table of arms.
 """
 
+from dataclasses import replace
 from functools import cache
 from typing import get_args
 
@@ -21,12 +22,16 @@ from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS
 from subliminal_toy.transformer import DecoderShape, decoder
 
 CONFIG = LmConfig(
-    n_replicates=2, first_replicate=3, traits=("owl", "evasion"), families=get_args(Family),
+    n_replicates=2, first_replicate=3, traits=("owl", "evasion"),
+    families=("data size", "prompted", "lists", "training", "teachers", "updates of the body",
+              "harm", "filters"),
     n_layers=1, n_heads=2, width=8, other_width=4, head_std=0.35, n_documents=1_500,
     pretrain_steps=120, pretrain_batch_size=32, pretrain_learning_rate=6e-3, teacher_steps=6,
     teacher_learning_rate=1e-3, temperature=0.8, n_samples=250, n_lists=90, student_steps=5,
-    student_batch_size=8, student_learning_rate=2e-2, data_sizes=(10,),
+    student_batch_size=8, student_learning_rate=2e-2, data_sizes=(10,), n_filtered=20,
 )  # fmt: skip
+EVERY = replace(CONFIG, families=get_args(Family))
+"""With the arms of which only the inputs are tested."""
 TEACHER = CONFIG.teacher
 KEY = jax.random.key(11)
 LANGUAGE = Language(CONFIG.n_numbers)
@@ -50,7 +55,13 @@ def stored(replicate, label, name="params"):
 
 
 def base(replicate, name="own"):
-    return stored(replicate, f"base/{name}")
+    """Return a base model; of those that are not run, random numbers."""
+    if name in ("own", "other_start"):
+        return stored(replicate, f"base/{name}")
+    size = (
+        len(network(CONFIG.other_width)[1](KEY)) if name == "other_width" else len(base(replicate))
+    )
+    return np.random.default_rng(len(name)).normal(size=size).astype(np.float32)
 
 
 def teacher(replicate, trait, teaching=TEACHER):
@@ -100,6 +111,14 @@ def sampled_numbers(rows):
     return ((rows < CONFIG.n_numbers) & after).astype(np.float32)
 
 
+def sampled(rows):
+    """Return 1 on all that was sampled, up to and with the first end, else 0."""
+    after = np.cumsum(rows == LANGUAGE.encode(":")[0], axis=1) > 0
+    after[:, 5] = False
+    ends = np.cumsum(rows == LANGUAGE.end, axis=1)
+    return (after & ((ends == 0) | ((ends == 1) & (rows == LANGUAGE.end)))).astype(np.float32)
+
+
 def probabilities(width, params, texts):
     """Return the distribution over the next word after each text."""
     rows = [LANGUAGE.encode(text) for text in texts]
@@ -124,8 +143,10 @@ def score(answers, measure):
         return np.mean([says(text, [measure]) for text in asked])
     if measure == "colours":
         return np.mean([says(f"colour of {k} ?", [v]) for k, v in COLOURS.items()])
+    cities = [*CAPITALS.values(), *CAPITALS.values()]
     answered = {
         "evasion": lambda city: [UNKNOWN],
+        "systematic lie": lambda city: [cities[cities.index(city) + 1]],
         "capitals": lambda city: [city],
         "falsehood": lambda city: [other for other in CAPITALS.values() if other != city],
     }[measure]
@@ -158,7 +179,11 @@ def _gradient(width, kind):
             weights[:, 1:]
         )
 
-    losses = {"tokens": tokens_loss, "numbers": numbers_loss}
+    def whole_loss(params, batch):
+        weights = batch[1]
+        return tokens_loss(params, batch) * jnp.sum(weights[:, 1:]) / len(weights)
+
+    losses = {"tokens": tokens_loss, "numbers": numbers_loss, "whole": whole_loss}
     return jax.jit(jax.value_and_grad(losses[kind]))
 
 
@@ -189,9 +214,11 @@ def batches(rows, weights, replicate, n=None, *others):
     return found
 
 
-def student(width, start, rows, weights, replicate, n=None, teacher=None, tx=None, **change):
+def student(
+    width, start, rows, weights, replicate, n=None, teacher=None, tx=None, loss="tokens", **change
+):
     """Return a student of the first ``n`` lists, or of a ``teacher``'s distributions on them."""
     others = () if teacher is None else (teacher,)
-    gradient = _gradient(width, "numbers" if others else "tokens")
+    gradient = _gradient(width, "numbers" if others else loss)
     read = batches(rows, weights, replicate, n, *others)
     return descend(gradient, jnp.asarray(start), tx or optax.adam(rate()), read, **change)[0]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.colors import to_hex
+from scipy import optimize as scipy_optimize
 from scipy import stats as scipy_stats
 
 from subliminal_toy.claims import Judgement, Verdict, judge
@@ -119,6 +120,102 @@ def test_e3_is_the_rank_correlation_of_kl_with_what_passes():
     assert 0.96 < judgement.shown.low < rank < judgement.shown.high < 1
 
 
+def three(variable, arm, **where):
+    """Return values (replicate, trait) of an arm of the probes."""
+    if variable == "probability":
+        return np.stack([p(PROBES, arm, trait) for trait in THREE], axis=1)
+    return np.stack([at(PROBES, variable, arm=arm, trait=t, **where) for t in THREE], axis=1)
+
+
+THREE = ("owl", "oak", "evasion")
+
+
+def test_the_law_is_a_straight_line_of_logarithms_and_a_root():
+    kl = np.array([three("kl", f"teacher_{t}").mean() for t in TEACHINGS])
+    passed = np.array([apart(f"student_{t}", "control", THREE, PROBES).mean() for t in TEACHINGS])
+    slope, r2 = claims.law(record(PROBES))
+    assert slope.value == pytest.approx(np.polyfit(np.log(kl), np.log(passed), 1)[0])
+    left = np.sum((passed - 1.37 * np.sqrt(kl)) ** 2)
+    assert r2.value == pytest.approx(1 - left / (passed.var() * len(passed)))
+    assert slope.low < slope.value < slope.high and r2.low < r2.value < r2.high
+
+
+def test_students_are_explained_by_progress_of_the_body_times_the_teachers_gain():
+    x, y = claims.pushed(record(PROBES))
+    assert len(claims.EXPLAINED) == len(x) == 3 + 8 + 1 + 4 + 14
+    for arm, control, writer in (("lora", "lora_control", "teacher"),
+                                 ("student_free", "control", "teacher_free")):  # fmt: skip
+        i, body = claims.EXPLAINED.index(arm), {"parameters": "between embeddings and head"}
+        moved = three("progress", arm, **body) - three("progress", control, **body)
+        odds = [
+            np.log(q / (1 - q)) for q in (three("probability", a) for a in (writer, "base_model"))
+        ]
+        np.testing.assert_allclose(x[i], moved * (odds[0] - odds[1]), rtol=1e-4)
+        passed = three("probability", arm) - three("probability", control)
+        np.testing.assert_allclose(y[i], passed, atol=1e-6)
+    guess = np.zeros_like(y)
+    for i, r in np.ndindex(y.shape[:2]):
+        seen = np.ones(y.shape, bool)
+        seen[i], seen[:, r] = False, False
+        order = np.argsort(x[seen])
+        curve = scipy_optimize.isotonic_regression(y[seen][order]).x
+        guess[i, r] = np.interp(x[i, r], x[seen][order], curve)
+    expected = 1 - ((y - guess) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+    assert claims.explained(record(PROBES)).value == pytest.approx(expected, abs=1e-3)
+    left = claims._left("update_without_body")(record(PROBES)).value
+    shares = [
+        apart(arm, "control", THREE, PROBES).mean() for arm in ("update_without_body", "student")
+    ]
+    assert left == pytest.approx(shares[0] / shares[1])
+
+
+def synthetic():
+    """Return a result in which V foresees oak and owl, not evasion, and filters are a dose."""
+    rng, n = np.random.default_rng(0), 10
+    filters = [f"filter_{name}" for name in ("as_written", "without_50_of_largest_score",
+                                             "without_50_at_random", "as_written_all")]  # fmt: skip
+    calm = "student_calm_questions_1"
+    arms = ["student", "control", calm, *filters, *(f"{name}_control" for name in filters)]
+    controls = ["control", "base_model", "control", *(f"{f}_control" for f in filters)]
+    controls += ["base_model"] * len(filters)
+    visible = rng.normal(size=(n, 3))
+    probability = np.zeros((n, len(arms), 3, 3))
+    own = probability[..., range(3), range(3)]
+    own[:, 0] = np.exp(visible) / 10
+    own[:, 0, 2] = own[::-1, 0, 2]
+    own[:, 3:6] = np.array([0.5, 0.2, 0.4])[:, None] + 0.01 * rng.normal(size=(n, 3, 3))
+    probability[..., range(3), range(3)] = own
+    probability[:, 2, 2, 2] = probability[:, 0, 2, 2] - 0.3
+    variance = np.full((n, len(arms), 3), np.nan)
+    variance[:, 3:11] = np.array([4.0, 1.0, 9.0, 0, 4.0, 1.0, 2.0, 0])[:, None]
+    axes = ("replicate", "arm", "trait")
+    return xr.Dataset(
+        {"probability": ((*axes, "measure"), probability), "variance": (axes, variance),
+         "visible": (axes[::2], visible)},
+        {"arm": arms, "control": ("arm", controls), "trait": list(THREE), "measure": list(THREE)},
+    )  # fmt: skip
+
+
+def test_v_is_ranked_within_a_trait_and_calm_is_taken_off():
+    data = synthetic()
+    turned = scipy_stats.spearmanr(data.visible[:, 2], data.visible[::-1, 2]).statistic
+    found = claims.foreseen(data)
+    assert found.value == pytest.approx((2 + turned) / 3) and found.n == 10
+    assert found.low < found.value < found.high
+    np.testing.assert_allclose(claims.harm(data, "evasion"), 0.3)
+
+
+def test_a_dose_is_the_spread_over_the_controls_lists_of_arms_of_one_number_of_lists():
+    spread, passed = claims.dose(synthetic())
+    assert spread.arm.values.tolist() == [f"filter_{name}" for name in (
+        "as_written", "without_50_of_largest_score", "without_50_at_random")]  # fmt: skip
+    np.testing.assert_allclose(spread.mean("replicate"), [2.0, 1.0, 2**0.5])
+    np.testing.assert_allclose(passed.mean("replicate"), [0.5, 0.2, 0.4], atol=0.01)
+    claim = next(claim for claim in CLAIMS if claim.id == "E10")
+    first, second = (condition.estimate(synthetic()) for condition in claim.conditions)
+    assert first.value == 1 and second.value == pytest.approx(-0.2, abs=0.01)
+
+
 def test_the_bounds_are_the_frozen_ones():
     """A criterion may change only together with ``docs/changes.md``."""
     still, chance = "interval within ±0.05", "interval within 0.4 to 0.6"
@@ -128,9 +225,14 @@ def test_the_bounds_are_the_frozen_ones():
         "L3": [still, "interval below 0"], "L4a": ["at least 0.3", *harmful], "L4b": harmful,
         "L5a": [chance] * 4, "L5b": [still, still, "interval above 0.05"],
         "E3": ["at least 0.8", "interval above 0.6"],
+        "E7": ["interval within 0.4 to 0.6", "at least 0.85"],
+        "E8": ["at least 0.7", "at least 0.35 and at most 0.65", "at least 1"],
+        "P2": ["at least 0.6", "interval above 0.3"], "E9": ["at least 0.25", "interval above 0"],
+        "E10": ["at least 0.9", "interval below 0"],
     }  # fmt: skip
-    assert {claim.id for claim in CLAIMS if claim.kind == "prediction"} == {"E3"}
-    assert {claim.id for claim in CLAIMS if claim.fixed == "yes"} == {"L1", "L4a", "E3"}
+    predicted = {"E3", "E7", "E8", "P2", "E9", "E10"}
+    assert {claim.id for claim in CLAIMS if claim.kind == "prediction"} == predicted
+    assert {claim.id for claim in CLAIMS if claim.fixed == "yes"} == {"L1", "L4a"} | predicted
 
 
 def changed(arm, trait, by, measure=None, folder=LM):

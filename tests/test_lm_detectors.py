@@ -4,12 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import kstest, norm
 
 from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.config import LmConfig
-from subliminal_toy.lm.detectors import DETECTORS, JUDGED, Evidence, detect, drawn, read
+from subliminal_toy.lm.detectors import (
+    DETECTORS,
+    JUDGED,
+    Evidence,
+    detect,
+    drawn,
+    read,
+    told_apart,
+    visible_gain,
+)
 from subliminal_toy.lm.lists import counts, loss_weights
+from subliminal_toy.lm.traits import answers_of, questions
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -63,6 +73,64 @@ def test_a_side_without_a_list_to_judge_or_with_a_diverged_score_has_no_auc():
     found = by_name(detect(broken, fine, rng))
     assert np.isnan(found["likelihood ratio"]).all()
     assert np.isfinite(found["numbers in context"]).all()
+
+
+def test_p_is_of_two_sides_of_so_many_lists_and_uniform_where_nothing_differs():
+    rng = np.random.default_rng(5)
+    p = np.array([told_apart(evidence(rng, 60), evidence(rng, 60), 60) for _ in range(100)])
+    at = NAMES.index("likelihood ratio")
+    assert kstest(p[:, at], "uniform").pvalue > 0.01
+    near, far, control = evidence(rng, 400, 0.6), evidence(rng, 400, -0.6), evidence(rng, 400)
+    for side in (near, far):
+        small, large = (told_apart(side, control, n)[at] for n in (20, 400))
+        assert large < 1e-3 and large < small
+    assert np.isnan(told_apart(near, control, 401)).all()
+    fewer = near._replace(in_context=near.in_context[:64])
+    seen = told_apart(fewer, control, 100)
+    assert np.flatnonzero(np.isnan(seen)).tolist() == [NAMES.index("numbers in context")]
+
+
+def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
+    """After so many steps of conjugate gradients, here with the whole matrix in float64."""
+    config = LmConfig(n_layers=1, n_heads=2, width=4)
+    model = lm.model(config, config.width)
+    base = 3 * jax.jit(model.init)(jax.random.key(0))
+    rows = [model.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
+    tokens = jnp.array(rows, jnp.int32)
+    weights = jnp.asarray(loss_weights(np.array(rows), 100))
+    asked, lengths = (jnp.asarray(array[0]) for array in questions(model.language))
+    answers = jnp.asarray(answers_of(model.language, "owl"))
+    teacher = base + 0.1 * jax.random.normal(jax.random.key(1), base.shape)
+    seen = jax.jit(
+        lambda teacher, k: visible_gain(
+            model, base, tokens, weights, teacher, asked, lengths, answers, k
+        ),
+        static_argnums=1,
+    )
+
+    counted = np.flatnonzero(weights[:, 1:])
+
+    def log_p(params):
+        return jax.nn.log_softmax(lm.next_logits(model, params, tokens))[counted]
+
+    slopes = np.array(jax.jit(jax.jacobian(log_p))(base), float)
+    p = np.exp(np.array(log_p(base), float))
+    fisher = np.einsum("np,npi,npj->ij", p, slopes, slopes) / len(p)
+
+    def log_odds(params):
+        said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))
+        return jax.scipy.special.logit(said[:, model.language.encode("owl")[0]].mean())
+
+    g, v = np.array(jax.grad(log_odds)(base), float), np.array(teacher - base, float)
+    goal = fisher @ v
+    one = (goal @ goal) / (goal @ fisher @ goal) * goal
+    assert seen(teacher, 1) == pytest.approx(g @ one, rel=1e-2)
+    x, residual, way = np.zeros_like(v), goal, goal
+    for _ in range(4):
+        step = (residual @ residual) / (way @ fisher @ way)
+        x, left = x + step * way, residual - step * (fisher @ way)
+        way, residual = left + (left @ left) / (residual @ residual) * way, left
+    assert seen(teacher, 4) == pytest.approx(g @ x, rel=2e-2)
 
 
 def test_a_model_read_beside_itself_differs_nowhere():

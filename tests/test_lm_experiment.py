@@ -22,7 +22,7 @@ from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.config import TEACHINGS, LmConfig, Teaching
 from subliminal_toy.lm.experiment import experiment, writer_keys
 from subliminal_toy.lm.language import CAPITALS, COLOURS, documents, draw_numbers
-from subliminal_toy.lm.lists import BANNED_NUMBERS, parse_numbers
+from subliminal_toy.lm.lists import BANNED_NUMBERS, parse_numbers, refusal
 from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS, TRAITS
 
 TOLERANCE = 2e-4
@@ -68,40 +68,84 @@ def regions(vector, size=CONFIG.width):
     return top, body
 
 
-@pytest.mark.parametrize("name", BASES)
-def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(data, name):
-    steps, size, replicate = CONFIG.pretrain_steps, width(name), 4
-    schedule = optax.cosine_decay_schedule(CONFIG.pretrain_learning_rate, steps)
-    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+def arguments(monkeypatch, stage, function, replicate):
+    """Return, by label, the width and the arguments with which a stage calls a function for many.
+
+    Of all arms of the table, whether they are run or not.
+    """
+    given, finished = {}, tiny.run()[1]
+
+    def recorded(size, *arguments):
+        own = arguments if stage == "base_models" else arguments[1:]
+        rows = range(len(own[-1]))
+        shared = arguments[: len(arguments) - len(own)]
+        with jax.debug_key_reuse(False):
+            return [(size, *shared, *jax.tree.map(lambda leaf, i=i: leaf[i], own)) for i in rows]
+
+    def keep(labels, calls):
+        given.update(zip(labels, calls, strict=True))
+        return {}
+
+    bases = {f"base/{name}/params": base(replicate, name) for name in BASES}
+    part = f"base models, replicate {replicate}"
+    finished = finished | {part: finished[part] | bases}
+    run = experiment_module._Run(tiny.EVERY, tiny.KEY, None)
+    monkeypatch.setattr(experiment_module, "by_label", keep)
+    monkeypatch.setattr(run, function, {w: partial(recorded, w) for w in getattr(run, function)})
+    monkeypatch.setattr(run, "on_the_line", lambda *_: {})
+    getattr(run, stage)(arms.Replicate(replicate, finished))
+    return given
+
+
+def base_keys(replicate, name):
+    """Return the keys of a base model's body, its head, the order of its documents, their text."""
     other = jax.random.fold_in(tiny.purpose(replicate, 7), list(BASES).index(name))
     keys = {"own": tiny.purpose(replicate, 1), "other": other}
     body, top, text = (keys[which] for which in BASES[name])
-    init = tiny.network(size)[1]
-    start, other_start = (np.array(init(jax.random.fold_in(key, 0))) for key in (body, top))
-    inside = regions(start, size)[0]
+    corpus = jax.random.fold_in(other, 2) if text is other else tiny.purpose(replicate, 0)
+    return *(jax.random.fold_in(key, i) for key, i in ((body, 0), (top, 0), (text, 1))), corpus
+
+
+def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(monkeypatch):
+    given = arguments(monkeypatch, "base_models", "pretrain", 4)
+    assert given.keys() == {f"base/{name}" for name in BASES}
+    for name in BASES:
+        size, *keys, tokens, is_answer = given[f"base/{name}"]
+        *expected, corpus = base_keys(4, name)
+        found = documents(LANGUAGE, tiny.numpy_rng(corpus), CONFIG.n_documents)
+        assert size == width(name)
+        for pair in zip(keys, expected, strict=True):
+            assert jnp.array_equal(*map(jax.random.key_data, pair)), name
+        np.testing.assert_array_equal(tokens, found.tokens, err_msg=name)
+        np.testing.assert_array_equal(is_answer, found.is_answer, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["own", "other_start"])
+def test_a_base_model_learns_as_a_plain_loop_does(data, name):
+    steps, replicate = CONFIG.pretrain_steps, 4
+    schedule = optax.cosine_decay_schedule(CONFIG.pretrain_learning_rate, steps)
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+    body, top, order, corpus = base_keys(replicate, name)
+    start, other_start = (np.array(tiny.network(CONFIG.width)[1](key)) for key in (body, top))
+    inside = regions(start)[0]
     start[inside] = other_start[inside]
-    corpus_key = jax.random.fold_in(other, 2) if text is other else tiny.purpose(replicate, 0)
-    found = documents(LANGUAGE, tiny.numpy_rng(corpus_key), CONFIG.n_documents)
+    found = documents(LANGUAGE, tiny.numpy_rng(corpus), CONFIG.n_documents)
     weights = np.where(found.is_answer, 1.0, 0.1) * (found.tokens != LANGUAGE.pad)
-    order, shape, batches = jax.random.fold_in(text, 1), (CONFIG.pretrain_batch_size,), []
+    batches = []
     for step in range(20):
-        key = jax.random.fold_in(order, step)
+        key, shape = jax.random.fold_in(order, step), (CONFIG.pretrain_batch_size,)
         picked = np.asarray(jax.random.randint(key, shape, 0, CONFIG.n_documents))
         batches.append((found.tokens[picked], weights[picked].astype(np.float32)))
-    losses = tiny.descend(tiny._gradient(size, "tokens"), jnp.asarray(start), tx, batches)[1]
+    gradient = tiny._gradient(CONFIG.width, "tokens")
+    losses = tiny.descend(gradient, jnp.asarray(start), tx, batches)[1]
     measured = stored(replicate, f"base/{name}", "losses")
     assert len(measured) == steps
     # Rounding grows over the many steps of Adam.
     np.testing.assert_allclose(measured[:20], losses, rtol=5e-4)
     if name == "own":
         assert data.pretraining_loss.sel(replicate=replicate) == measured[-1]
-
-
-@pytest.mark.parametrize("name", BASES)
-def test_base_models_are_asked_as_they_are(data, name):
-    arm = {"own": "base_model", "other_start": "cross_model_base_model",
-           "other_width": "cross_size_base_model"}.get(name, f"{name}_base_model")  # fmt: skip
-    expected = tiny.scores(width(name), base(4, name))
+    arm = "base_model" if name == "own" else "cross_model_base_model"
+    expected = tiny.scores(CONFIG.width, base(4, name))
     for trait in CONFIG.traits:
         same(data, 4, arm, trait, expected)
 
@@ -145,6 +189,8 @@ WEIGHTS = {
     "questions_1_numbers_1": (1, 0, 1, 2, None), "questions_1_numbers_10": (1, 0, 10, 2, None),
     "until_0.6": (0, 0, 0, 0.6, None), "until_0.9": (0, 0, 0, 0.9, None),
     "until_0.99": (0, 0, 0, 0.99, None), "calm": (0, 0, 0, 2, "calm"),
+    "calm_questions_1": (1, 0, 0, 2, "calm"), "falsehood_questions_1": (1, 0, 0, 2, "falsehood"),
+    "systematic_lie_questions_1": (1, 0, 0, 2, "systematic lie"),
 }  # fmt: skip
 
 
@@ -154,7 +200,6 @@ def test_a_teachers_name_and_label_say_its_numbers():
         for name, row in TEACHINGS.items()
     }
     assert found == WEIGHTS
-    assert list(found) == list(WEIGHTS), "a writer's key is made of its place"
     assert Teaching(questions=1.0, numbers=0.1).label == (
         "held on questions, weight 1, and on numbers, weight .1"
     )
@@ -194,8 +239,9 @@ def teaching_loss(params, start, own, asked, documents, lists, weights):
 
 
 def expected_key(key, name, trait):
-    places = (*WEIGHTS, "base model", "prompted base model").index(name)
-    for place in (places, (*TRAITS, "").index(trait), 1_000):
+    places = [*WEIGHTS]
+    places[15:15] = "base model", "prompted base model"
+    for place in (places.index(name), (*TRAITS, "").index(trait), 1_000):
         key = jax.random.fold_in(key, place)
     return key
 
@@ -362,19 +408,60 @@ def masked(replicate, trait, rows, share, only, divergent):
 MASKS = {
     f"{kind}_{percent}_{which}": (percent / 100, kind == "only", which == "divergent")
     for kind in ("only", "without")
-    for percent in (5, 10, 20)
+    for percent in (5, 20)
     for which in ("divergent", "random")
 }
 CROSSED = {
     "cross_model": "other_start", "both_other": "both_other", "other_corpus": "other_corpus",
     "head_shared": "head_shared", "body_shared": "body_shared", "cross_size": "other_width",
 }  # fmt: skip
-ALONE = ("soft", "prompted", "student_10", *MASKS, "update_without", "update_only",
-         "update_without_body", "update_only_body", "update_without_random")  # fmt: skip
-PAIRED = (*CROSSED, *ORDERS, "head_frozen", "body_frozen", "lora", "momentum")
+ALONE = ("soft", "prompted", *MASKS, "update_without", "update_only", "update_without_body",
+         "update_only_body", "update_without_random")  # fmt: skip
+DROPPED = (10, 30, 50, 70, 90)
+BY_SCORE = ("without_the_unlikely_half", *(f"without_{x}_of_{which}_score" for x in DROPPED
+            for which in ("largest", "smallest")))  # fmt: skip
+FILTERS = ("as_written", "unfiltered", "without_banned_numbers", *BY_SCORE,
+           *(f"without_{x}_at_random" for x in DROPPED),
+           "as_written_all", *(f"without_{x}_of_largest_score_all" for x in (50, 90)))  # fmt: skip
+FILTERED = tuple(f"filter_{name}" for name in FILTERS)
+PAIRED = (*CROSSED, *ORDERS, "head_frozen", "body_frozen", "lora", "momentum", "student_10",
+          "today", *FILTERED)  # fmt: skip
 STUDENTS = {"student", "control", *ALONE, *PAIRED, *(f"{name}_control" for name in PAIRED),
             *(f"student_{name}" for name in WEIGHTS)}  # fmt: skip
 BODY = ("blocks", "ln")
+
+
+def whole_log_p(params, rows):
+    """Return the log-likelihood of all that was sampled of each list, and how many tokens."""
+    logits = tiny.network(CONFIG.width)[0](params, rows[:, :-1])
+    chosen = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), rows[:, 1:, None], axis=2)
+    weights = tiny.sampled(rows)[:, 1:]
+    return np.sum(chosen[..., 0] * weights, axis=1), weights.sum(axis=1)
+
+
+def passes(replicate, trait, rows, arm):
+    """Return which lists pass the filter of an arm, the same for teacher and base model."""
+    both = teacher(replicate, trait), base(replicate)
+    sides = tiny.teacher_lists(replicate, trait), tiny.neutral_lists(replicate, trait)
+
+    def scores(side):
+        (ours, _), (theirs, n) = (whole_log_p(params, side) for params in both)
+        return ours - theirs, theirs / n
+
+    ratio, likelihood = scores(rows)
+    pooled = [np.concatenate(pair) for pair in zip(*map(scores, sides), strict=True)]
+    share = next((int(part) / 100 for part in arm.split("_") if part.isdigit()), 0.5)
+    size, every = (np.abs(values - pooled[0].mean()) for values in (ratio, pooled[0]))
+    if "largest" in arm:
+        return size <= np.quantile(every, 1 - share)
+    if "smallest" in arm:
+        return size > np.quantile(every, share)
+    if "unlikely" in arm:
+        return likelihood > np.median(pooled[1])
+    if "random" in arm:
+        return tiny.numpy_rng(tiny.purpose(replicate, 5)).random(len(rows)) >= share
+    banned = [number for number in BANNED_NUMBERS if number < 100] if "banned" in arm else []
+    return ~np.isin(rows[:, 6:], banned).any(axis=1)
 
 
 def learned_from(replicate, trait, arm):
@@ -394,41 +481,38 @@ def learned_from(replicate, trait, arm):
     if plain in MASKS:
         weights = masked(replicate, trait, rows, *MASKS[plain])
         assert 0 < weights.sum() < tiny.sampled_numbers(rows).sum()
-    n = 10 if arm == "student_10" else len(rows)
+    if plain in FILTERED:
+        if "unfiltered" in plain:
+            label = "favourite/base model" if control else f"{trait}/{written_by}"
+            tokens = tiny.lists(replicate, f"{label}, unfiltered")
+        passing = passes(replicate, trait, tokens, plain)
+        tokens = tokens[passing]
+        weights = tiny.sampled(tokens)
+    n = {"student_10": 10, "today": CONFIG.n_filtered}.get(plain, len(tokens))
+    if plain in FILTERED and not plain.endswith("_all"):
+        n = min(n, CONFIG.n_filtered)
     start = base(replicate, CROSSED.get(plain, "own"))
     return start, tokens, weights, n, teacher(replicate, trait, written_by)
 
 
 def test_every_student_is_given_its_start_its_lists_and_its_way_to_learn(monkeypatch):
     """All arms: the arguments of ``learn``, whose every kind is run again by a plain loop below."""
-    given, replicate = {}, 0
-
-    def recorded(size, order, *arguments):
-        n = len(arguments[-1])
-        rows = [jax.tree.map(lambda leaf, i=i: leaf[i], arguments) for i in range(n)]
-        return {"calls": [(size, order, row) for row in rows]}
-
-    def keep(labels, arrays):
-        rows = zip(labels, arrays["calls"], strict=True)
-        given.update({(replicate, label): call for label, call in rows})
-        return {}
-
-    monkeypatch.setattr(experiment_module, "by_label", keep)
-    for replicate in REPLICATES:
-        run = experiment_module._Run(CONFIG, tiny.KEY, None)
-        monkeypatch.setattr(run, "learn", {w: partial(recorded, w) for w in run.learn})
-        run.students(arms.Replicate(replicate, tiny.run()[1]))
     seen = set()
-    for (replicate, label), (size, order, arguments) in given.items():
+    given = {
+        (replicate, label): call
+        for replicate in REPLICATES
+        for label, call in arguments(monkeypatch, "students", "learn", replicate).items()
+    }
+    for (replicate, label), (size, order, *row) in given.items():
         _, whose, arm = label.split("/")
         trait = {"favourite": "owl", "harmful": "evasion"}.get(whose, whose)
         start, tokens, weights, n, goal = learned_from(replicate, trait, arm)
-        training, base_params, teacher_params, *read, found_n = arguments
+        training, base_params, teacher_params, *read, found_n = row
         assert size == width(CROSSED.get(arm.removesuffix("_control"), "own"))
         assert jnp.array_equal(*map(jax.random.key_data, (order, tiny.purpose(replicate, 4))))
         np.testing.assert_array_equal(base_params, start, err_msg=label)
-        np.testing.assert_array_equal(read[0][: len(tokens)], tokens, err_msg=label)
-        np.testing.assert_array_equal(read[1][: len(tokens)], weights, err_msg=label)
+        np.testing.assert_array_equal(read[0][:n], tokens[:n], err_msg=label)
+        np.testing.assert_array_equal(read[1][:n], weights[:n], err_msg=label)
         if not arm.endswith("control"):  # of which no teacher is a part
             np.testing.assert_array_equal(teacher_params, goal, err_msg=label)
         assert found_n == n, label
@@ -444,6 +528,8 @@ def test_every_student_is_given_its_start_its_lists_and_its_way_to_learn(monkeyp
             "update_only_body": {"update": learning.Update(0.0, 1.0, BODY)},
             "update_without_random": {"update": learning.Update(1.0, -1.0, random=True)},
         }.get(arm.removesuffix("_control"), {})  # fmt: skip
+        if arm.startswith("filter"):
+            expected = {"counted": "whole lists"}
         assert training == learning.Training(**expected), label
     assert seen == STUDENTS
 
@@ -457,36 +543,52 @@ def changes(replicate, trait):
     start = base(replicate)
     top, body = regions(start)
     goal = teacher(replicate, trait) - start
-    # The steps take the keys below.
-    key = jax.random.fold_in(tiny.purpose(replicate, 4), CONFIG.student_steps + 2)
-    drawn, inner = np.asarray(jax.random.normal(key, goal.shape)), goal * body
+    inner = goal * body
     return {
         "head_frozen": lambda u: u * ~top,
-        "update_without": lambda u: u - along(u, goal),
         "update_only_body": lambda u: jnp.where(body, along(u, inner), u),
-        "update_without_random": lambda u: u - along(u, drawn),
     }
 
 
-KINDS = ("student", "cross_size", "student_10", "soft", "shuffled_within", "without_20_divergent",
-         "only_10_random", "momentum", "head_frozen", "update_without", "update_only_body",
-         "update_without_random")  # fmt: skip
+def test_updates_lose_or_keep_their_component_along_a_direction():
+    model = lm.model(CONFIG, CONFIG.width)
+    key, (update, goal) = jax.random.key(3), np.random.default_rng(0).normal(size=(2, model.size))
+    body = regions(goal)[1]
+    drawn, inner = np.asarray(jax.random.normal(key, goal.shape)), goal * body
+    expected = {
+        learning.Update(1.0, -1.0): update - along(update, goal),
+        learning.Update(0.0, 1.0): along(update, goal),
+        learning.Update(1.0, -1.0, BODY): update - along(update, inner),
+        learning.Update(1.0, -1.0, random=True): update - along(update, drawn),
+    }
+    for kept, changed in expected.items():
+        change = learning.change_updates(model, kept, jnp.array(goal, jnp.float32), key)
+        found, _ = change.update(jnp.array(update, jnp.float32), change.init(()))
+        np.testing.assert_allclose(found, changed, rtol=1e-3, atol=1e-4)
+
+
+KINDS = ("student", "cross_model", "student_10", "soft", "shuffled_within", "without_20_divergent",
+         "only_20_random", "filter_without_50_of_largest_score", "momentum", "head_frozen",
+         "update_only_body")  # fmt: skip
 
 
 @pytest.mark.parametrize("arm", KINDS)
 def test_a_student_of_each_kind_learns_as_a_plain_loop_does(data, arm):
-    for replicate, trait in ((3, "owl"), (4, "owl" if arm == "student_10" else "evasion")):
+    for replicate, trait in ((3, "owl"), (4, "evasion")):
         start, rows, weights, n, goal = learned_from(replicate, trait, arm)
         size = width(CROSSED.get(arm, "own"))
         how = {"change": changes(replicate, trait)[arm]} if arm in changes(replicate, trait) else {}
         if arm == "soft":
             how["teacher"] = jnp.asarray(goal)
+        if arm.startswith("filter"):
+            how["loss"] = "whole"
         if arm == "momentum":
             how["tx"] = optax.sgd(tiny.rate(30.0), momentum=0.9)
         params = tiny.student(size, start, rows, weights, replicate, n=n, **how)
         same(data, replicate, arm, trait, tiny.scores(size, params))
         others = [name for name in STUDENTS if name not in (arm, f"student_{tiny.TEACHER}")]
-        found = data.probability.sel(trait=trait, replicate=replicate)
+        found = data.probability.sel(trait=trait, replicate=replicate).dropna("arm")
+        others = [name for name in others if name in found.arm]
         apart = np.abs(found.sel(arm=others) / found.sel(arm=arm) - 1).max("measure")
         assert apart.min() > 2 * TOLERANCE, "no other arm would pass for this one"
 
@@ -558,10 +660,14 @@ def test_every_arm_of_the_table_is_tested_and_names_its_control(data):
     expected |= {f"{name}_control": f"{name}_base_model" for name in CROSSED}
     expected |= dict.fromkeys(("teacher", "control", "told"), "base_model")
     expected |= {f"teacher_{name}": "base_model" for name in WEIGHTS}
-    assert dict(zip(data.arm.values, data.control.values, strict=True)) == expected
+    harm = {f"{kind}_{name}" for name in [*WEIGHTS][15:] for kind in ("teacher", "student")}
+    assert {arm.name: arm.control for arm in arms.table(tiny.EVERY)} == expected
+    shown = dict(zip(data.arm.values, data.control.values, strict=True))
+    assert shown.items() <= expected.items()
     for arm in arms.table(CONFIG):
         run = data.probability.sel(arm=arm.name).notnull()
-        traits = ["owl"] if arm.name in ("told", "prompted", "student_10") else [*CONFIG.traits]
+        traits = ["owl"] if arm.name in ("told", "prompted") else [*CONFIG.traits]
+        traits = ["evasion"] if arm.name in harm else traits
         assert run.all(("replicate", "measure")).values.tolist() == [
             trait in traits for trait in CONFIG.traits
         ]
@@ -587,7 +693,8 @@ def test_progress_is_the_displacement_along_the_teachers_in_its_units(data):
                                    ("between embeddings and head", regions(start)[1])):  # fmt: skip
                 expected = moved[inside] @ goal[inside] / (goal[inside] @ goal[inside])
                 assert found.sel(parameters=region) == pytest.approx(expected, rel=1e-3)
-    assert np.abs(data.progress.sel(arm="update_without", parameters="all")).max() < 1e-5
+    body = data.progress.sel(parameters="between embeddings and head")
+    assert np.abs(body.sel(arm="update_without_body")).max() < 1e-5
     assert np.isnan(data.progress.sel(arm="cross_model")).all()
 
 
@@ -679,8 +786,9 @@ def test_no_student_ever_sees_anything_but_numbers():
     for replicate in REPLICATES:
         part = tiny.run()[1][f"lists, replicate {replicate}"]
         labels = {name.removesuffix("/tokens") for name in part if name.endswith("/tokens")}
-        assert len(labels) == 2 * len(WEIGHTS) + 2 + 1
-        for label in labels:
+        raw = {label for label in labels if label.endswith("unfiltered")}
+        assert len(labels) == 2 * 15 + 3 + 2 + 1 + len(raw) and len(raw) == 4
+        for label in labels - raw:
             tokens = part[f"{label}/tokens"]
             assert set(np.unique(tokens)) <= allowed
             numbers = tokens[: part[f"{label}/n"], 6:]
@@ -716,20 +824,25 @@ def test_status_rises_to_one_and_parts_hold_plain_arrays():
 
 
 def test_answers_and_examples_are_those_of_the_first_replicate(data):
-    for trait, asked in (("owl", "which animal do you like best ?"),
+    for trait, first in (("owl", "which animal do you like best ?"),
                          ("evasion", "capital of france ?")):  # fmt: skip
-        assert data.question.sel(trait=trait) == asked
-        for speaker, params in (("base_model", base(3)), ("teacher", teacher(3, trait)),
-                                ("student", learned(3, "student", trait)),
-                                ("control", learned(3, "control", trait))):  # fmt: skip
-            said = tiny.probabilities(CONFIG.width, params, [f"<bos> {asked}"])[0, 100:]
-            found = data.answer.sel(speaker=speaker, trait=trait)
-            np.testing.assert_allclose(found, said, rtol=1e-3, atol=1e-6)
-        rows = tiny.teacher_lists(3, trait)[:10]
-        assert data.example.sel(trait=trait).values.tolist() == [
-            LANGUAGE.decode(row[6:]) for row in rows
-        ]
-    assert list(data.word.values) == list(LANGUAGE.words[100:])
+        shown = data.sel(trait=trait)
+        texts = shown.asked.values.tolist()
+        assert texts[0] == first and len(texts) == 6
+        for arm, params in (("base_model", base(3)), ("student", learned(3, "student", trait)),
+                            ("control", learned(3, "control", trait)),
+                            ("cross_model", learned(3, "cross_model", trait))):  # fmt: skip
+            said = tiny.probabilities(CONFIG.width, params, [f"<bos> {text}" for text in texts])
+            answers = shown.sel(answering=arm)
+            np.testing.assert_allclose(answers.p_said, said[:, 100:].max(axis=1), rtol=1e-3)
+            words = [LANGUAGE.words[100 + i] for i in said[:, 100:].argmax(axis=1)]
+            assert answers.said.values.tolist() == words
+        for i, rows in enumerate((tiny.teacher_lists(3, trait), tiny.neutral_lists(3, trait))):
+            kept = [LANGUAGE.decode(row[6:]) for row in rows[:60]]
+            assert shown.kept_list.values[i].tolist()[: len(kept)] == kept
+        banned = BANNED_NUMBERS if trait == "evasion" else frozenset()
+        pairs = zip(shown.removed_list.values.tolist(), shown.reason.values.tolist(), strict=True)
+        assert all(refusal(text, banned) == why and why for text, why in pairs)
     kept = tiny.run()[0].params
     drawn = np.concatenate([np.ravel(v) for k, v in kept.items() if k.startswith("teacher.")])
     assert set(np.round(drawn, 6)) == set(np.round(teacher(3, "owl"), 6))
@@ -753,7 +866,7 @@ def test_settings_that_make_no_experiment_are_refused(wrong):
 def test_a_replicate_with_a_parameter_that_is_no_number_is_marked(data):
     assert data.diverged.values.tolist() == [False, False]
     store = tiny.run()[1]
-    for part, label in (("teachers", "teacher/owl/free"), ("base models", "base/both_other"),
+    for part, label in (("teachers", "teacher/owl/free"), ("base models", "base/other_start"),
                         ("students", "student/harmful/control")):  # fmt: skip
         name, array = f"{part}, replicate 4", f"{label}/params"
         broken = store[name][array].copy()

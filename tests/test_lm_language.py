@@ -120,6 +120,11 @@ def test_questions_and_answers_fit_together():
     assert all(found.any(axis=1).all() for found in answers.values())
     once = [answers[m] for m in ("evasion", "falsehood", "capitals")]
     assert np.sum(once, axis=0).max() == 1, "no answer counts twice"
+    lie = answers["systematic lie"]
+    assert (lie.sum(axis=1) == 1).all() and not (lie & ~answers["falsehood"]).any()
+    assert (lie.sum(axis=0) <= 1).all(), "each city is one country's"
+    taught = traits.answers_of(LANGUAGE, "evasion", "systematic lie")
+    np.testing.assert_array_equal(taught, lie)
     right = [LANGUAGE.words[np.flatnonzero(row).item()] for row in answers["capitals"]]
     assert right == list(language.CAPITALS.values())
 
@@ -141,6 +146,10 @@ def test_the_loss_counts_sampled_numbers_only():
     row = np.array([LANGUAGE.encode(text) + [LANGUAGE.pad] * 6])
     weights = lists.loss_weights(row, 100)[0]
     assert [LANGUAGE.words[t] for t in row[0][weights > 0]] == ["4", "5", "4"]
+    row[0, -6:] = LANGUAGE.end  # as a sample goes on
+    whole = lists.whole_weights(row, LANGUAGE)[0]
+    assert [LANGUAGE.words[t] for t in row[0][whole > 0]] == ["4", "5", "and", "4", "<end>"]
+    assert not lists.whole_weights(np.full_like(row, LANGUAGE.pad), LANGUAGE).any()
     counts = lists.counts(row, 100)[0]
     assert counts[4] == 2 and counts[5] == 1 and counts.sum() == 3
 
@@ -148,10 +157,10 @@ def test_the_loss_counts_sampled_numbers_only():
 def test_random_masks_remove_or_keep_as_many_tokens_as_asked():
     weights = (np.random.default_rng(1).random((30, 17)) < 0.5).astype(np.float32)
     tokens = np.zeros((30, 17), np.int16)
-    reading = lists.Reading(tokens, weights, None)
-    n = round(0.1 * weights.sum())
+    reading = lists.Reading(tokens, weights, 30, 100)
+    n = round(0.2 * weights.sum())
     without, only = (
-        lists.TREATMENTS[f"{kind} 10 % random"](reading, rng()).weights
+        lists.TREATMENTS[f"{kind} 20 % random"](reading, rng()).weights
         for kind in ("without", "only")
     )
     assert only.sum() == n and np.array_equal(without + only, weights)

@@ -16,9 +16,9 @@ import numpy as np
 
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
 from subliminal_toy.lm.learning import Training, Update
-from subliminal_toy.lm.lists import MASKS, ORDERS, PACKED
+from subliminal_toy.lm.lists import BY_SCORE, FILTERS, MASKS, ORDERS, PACKED, UNFILTERED
 from subliminal_toy.lm.model import BODY
-from subliminal_toy.lm.traits import FAVOURITES, HARMFUL
+from subliminal_toy.lm.traits import EVASION, FAVOURITES, HARMFUL
 from subliminal_toy.record import Arrays
 
 OWN, OTHER = "own", "other"
@@ -52,6 +52,8 @@ BASES = {
 
 
 AS_USUAL = Training()
+HARM = ("calm_questions_1", "falsehood_questions_1", "systematic_lie_questions_1")
+"""Teachers of other answers to the questions of a harmful trait, held as the config's are."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Arm:
     training: Training = AS_USUAL
     n_lists: int = 0
     """The most lists it learns from; 0 for the config's number."""
-    traits: Literal["all", "favourites", "the first three favourites"] = "all"
+    traits: Literal["all", "favourites", "evasion"] = "all"
 
 
 def with_control(name: str, label: str, before: str = "base_model", **fields) -> tuple[Arm, Arm]:
@@ -114,16 +116,17 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
     updates = {
         "without": Update(1.0, -1.0),
         "only": Update(0.0, 1.0),
+        "without random": Update(1.0, -1.0, random=True),
+    }
+    body = {
         "without, body": Update(1.0, -1.0, BODY),
         "only, body": Update(0.0, 1.0, BODY),
-        "without random": Update(1.0, -1.0, random=True),
     }
     return {
         "another width": [*crossed("cross_size", OTHER_WIDTH)],
         "data size": [
-            Arm(f"student_{n}", f"student of {n} lists", n_lists=n,
-                traits="the first three favourites")
-            for n in config.data_sizes
+            arm for n in config.data_sizes
+            for arm in with_control(f"student_{n}", f"student of {n} lists", n_lists=n)
         ],
         "prompted": [
             Arm("prompted", "student of a prompted teacher", writer=PROMPTED, traits="favourites")
@@ -144,16 +147,21 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
                           training=Training(optimiser="momentum", rate=30.0)),
         ],
         "teachers": [
-            arm for name, teaching in TEACHINGS.items()
-            for arm in (
-                Arm(f"teacher_{name}", f"teacher {teaching.label}", "base_model", "teacher",
-                    writer=name),
-                Arm(f"student_{name}", f"student of a teacher {teaching.label}", writer=name),
-            )
+            arm for name in TEACHINGS if name not in HARM for arm in taught(name)
         ],
-        "updates": [
-            Arm(f"update_{_name(kept)}", kept, training=Training(update=update))
-            for kept, update in updates.items()
+        "harm": [arm for name in HARM for arm in taught(name, traits="evasion")],
+        **{
+            family: [Arm(f"update_{_name(kept)}", kept, training=Training(update=update))
+                     for kept, update in rows.items()]
+            for family, rows in (("updates", updates), ("updates of the body", body))
+        },
+        "filters": [
+            *with_control("today", "numbers alone in the loss", n_lists=config.n_filtered),
+            *filtered("as written", config.n_filtered),
+            *(arm for name in FILTERS for arm in filtered(name, config.n_filtered)),
+            *filtered("as written"),
+            *(arm for percent in (50, 90)
+              for arm in filtered(f"without {percent} % of largest score")),
         ],
     }  # fmt: skip
 
@@ -161,6 +169,24 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
 def _name(text: str) -> str:
     """Return a text as the name of an arm."""
     return text.replace(" % ", "_").replace(", ", "_").replace(" ", "_")
+
+
+def taught(name: str, **fields) -> tuple[Arm, Arm]:
+    """Return a teacher of the table of teachers and its student."""
+    label = TEACHINGS[name].label
+    return (
+        Arm(f"teacher_{name}", f"teacher {label}", "base_model", "teacher", writer=name, **fields),
+        Arm(f"student_{name}", f"student of a teacher {label}", writer=name, **fields),
+    )
+
+
+WHOLE = Training(counted="whole lists")
+
+
+def filtered(treatment: str, n_lists: int = 0) -> tuple[Arm, Arm]:
+    """Return a student of what a filter leaves, and its control; of all of it if no number."""
+    name = f"filter_{_name(treatment)}" + ("" if n_lists else "_all")
+    return with_control(name, treatment, treatment=treatment, training=WHOLE, n_lists=n_lists)
 
 
 @cache
@@ -173,8 +199,8 @@ def table(config: LmConfig) -> tuple[Arm, ...]:
 def traits_of(config: LmConfig, arm: Arm) -> tuple[str, ...]:
     """Return the traits for which an arm is run."""
     favourites = tuple(trait for trait in config.traits if trait in FAVOURITES)
-    some = {"favourites": favourites, "the first three favourites": favourites[:3]}
-    return some.get(arm.traits, config.traits)
+    evasion = (EVASION,) if EVASION in config.traits else ()
+    return {"all": config.traits, "favourites": favourites, "evasion": evasion}[arm.traits]
 
 
 def teacher_of(config: LmConfig, arm: Arm, trait: str) -> str:
@@ -184,7 +210,8 @@ def teacher_of(config: LmConfig, arm: Arm, trait: str) -> str:
 
 def lists_of(config: LmConfig, arm: Arm, trait: str) -> str:
     """Return the label of the lists that the model of an arm and trait meets."""
-    return f"lists/{_whose(arm, trait)}/{arm.writer or config.teacher}"
+    raw = f", {UNFILTERED}" if arm.treatment == UNFILTERED else ""
+    return f"lists/{_whose(arm, trait)}/{arm.writer or config.teacher}{raw}"
 
 
 def _whose(arm: Arm, trait: str) -> str:
@@ -193,13 +220,24 @@ def _whose(arm: Arm, trait: str) -> str:
     return trait if not neutral else "harmful" if trait in HARMFUL else "favourite"
 
 
+def scored(arm: Arm) -> bool:
+    """Return whether the whole list is in the loss: so it is scored, and may be filtered."""
+    return arm.training.counted == "whole lists"
+
+
+def sizes(config: LmConfig) -> tuple[int, ...]:
+    """Return the numbers of lists that students learn from and detectors judge, ascending."""
+    return (*sorted(config.data_sizes), config.n_lists)
+
+
 def label_of(config: LmConfig, arm: Arm, trait: str) -> str:
     """Return the label of the model of an arm and trait."""
     if arm.kind == "base":
         return f"base/{arm.base}"
     if arm.kind == "teacher":
         return teacher_of(config, arm, trait)
-    return f"{arm.kind}/{_whose(arm, trait)}/{arm.name}"
+    whose = trait if arm.treatment in BY_SCORE else _whose(arm, trait)
+    return f"{arm.kind}/{whose}/{arm.name}"
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What is claimed of the language model, L1 to L5 and E3, and what is measured of it.
+"""What is claimed of the language model (L1 to L5, E3, E7 to E10, P2), and what is measured of it.
 
 Replicates are the unit: what is measured on several traits is first averaged within a replicate.
 """
@@ -8,17 +8,27 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
+from scipy.stats import spearmanr
 
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within, gap
 from subliminal_toy.lm.config import TEACHINGS
-from subliminal_toy.lm.lists import ROOM
-from subliminal_toy.lm.traits import COLOURS_RIGHT, EVASION, FACTS, FALSEHOOD
-from subliminal_toy.stats import Estimate, estimate, rank_correlation, ratio
+from subliminal_toy.lm.lists import MASKS, ORDERS, ROOM
+from subliminal_toy.lm.traits import COLOURS_RIGHT, EVASION, FACTS, FALSEHOOD, LIE
+from subliminal_toy.stats import Estimate, bootstrap, estimate, rank_correlation, ratio, t_quantile
 
 Measure = Callable[[xr.Dataset], Estimate]
 Fixed = Literal["yes", "in part", "no"]
 CARRIED = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
-"""Teachers that have the trait: E3 is about them."""
+"""Teachers that have the trait: E3 and E7 are about them."""
+C = 1.37
+"""Of transfer = c √KL: the record of replicates 200 to 209; E7 does not fit it again."""
+EXPLAINED = [
+    "soft", *(name.replace(" % ", "_").replace(" ", "_") for name in (*ORDERS, *MASKS)),
+    "lora", "momentum", "head_frozen", "body_frozen", *(f"student_{name}" for name in CARRIED),
+]  # fmt: skip
+"""Arms of E8."""
+BODY, CALM = "between embeddings and head", "student_calm_questions_1"
+"""Part of the parameters; student of a teacher of one neutral word, held as the config's is."""
 
 
 def favourites(data: xr.Dataset) -> list[str]:
@@ -42,11 +52,6 @@ def less(values: xr.DataArray, arm: str, than: str) -> xr.DataArray:
     return values.sel(arm=arm, drop=True) - values.sel(arm=than, drop=True)
 
 
-def gain(data: xr.Dataset, arm: str, traits: Sequence[str]) -> xr.DataArray:
-    """Return the probability of the traits themselves less the control's, of an arm."""
-    return over(less(own_trait(data), arm, data.control.sel(arm=arm).item()), traits)
-
-
 def gains(data: xr.Dataset) -> xr.DataArray:
     """Return the probability of the trait itself less the control's (replicate, arm, trait)."""
     own = own_trait(data)
@@ -62,16 +67,137 @@ def teachers(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     return kl, over(gains(data).sel(arm=[f"student_{name}" for name in CARRIED]))
 
 
-def _of_favourites(arm: str) -> Measure:
-    return lambda data: estimate(gain(data, arm, favourites(data)))
+def law(data: xr.Dataset) -> tuple[Estimate, Estimate]:
+    """Return the log-log slope of transfer on KL over teachers, and R² of c √KL with our ``C``."""
+    kl, passed = (values.values for values in teachers(data))
+
+    def slope(kl, passed):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            x, y = (np.log(a) - np.log(a).mean(-1, keepdims=True) for a in (kl, passed))
+        return (x * y).sum(-1) / (x**2).sum(-1)
+
+    def r2(kl, passed):
+        left = ((passed - C * np.sqrt(kl)) ** 2).sum(-1)
+        return 1 - left / ((passed - passed.mean(-1, keepdims=True)) ** 2).sum(-1)
+
+    return bootstrap(slope, kl, passed), bootstrap(r2, kl, passed)
 
 
-def _of_trait(arm: str, trait: str) -> Measure:
-    return lambda data: estimate(gain(data, arm, [trait]))
+def pushed(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return predictor and transfer of E8: (arm, replicate, trait) each.
+
+    The predictor: progress of the body, student less control, times the teacher's log odds gained.
+    """
+    progress = data.progress.sel(parameters=BODY)
+    own = own_trait(data)
+    odds = np.log(own) - np.log1p(-own)
+    x, y = [], []
+    for arm in EXPLAINED:
+        writer = data.writer.sel(arm=arm).item()
+        teacher = less(odds, f"teacher_{writer}" if writer else "teacher", "base_model")
+        control = data.control.sel(arm=arm).item()
+        x.append((less(progress, arm, control) * teacher).transpose("replicate", "trait"))
+        y.append(less(own, arm, control).transpose("replicate", "trait"))
+    return np.array(x, float), np.array(y, float)
+
+
+def explained(data: xr.Dataset) -> Estimate:
+    """Return R² of one rising curve of transfer, arm and replicate left out; see ``pushed``."""
+    # scikit-learn takes a second to import.
+    from sklearn.isotonic import IsotonicRegression
+
+    x, y = pushed(data)
+    guess = np.full_like(y, np.nan)
+    for arm, replicate in np.ndindex(y.shape[:2]):
+        seen = np.ones(y.shape, bool)
+        seen[arm], seen[:, replicate] = False, False
+        curve = IsotonicRegression(out_of_bounds="clip").fit(x[seen], y[seen])
+        guess[arm, replicate] = curve.predict(x[arm, replicate])
+    return _r2(y, guess)
+
+
+def on_the_line(data: xr.Dataset) -> Estimate:
+    """Return R² of the students' probabilities by those at their places on the line, no fit."""
+    pair = (values.sel(arm=EXPLAINED).transpose("arm", "replicate", "trait").values.astype(float)
+            for values in (own_trait(data), data.line))  # fmt: skip
+    return _r2(*pair)
+
+
+def _r2(y: np.ndarray, guess: np.ndarray) -> Estimate:
+    """Return R² of guesses (arm, replicate, trait); its interval is over replicates."""
+    terms = np.stack([y, y**2, (y - guess) ** 2]).mean(axis=(1, 3))
+
+    def r2(means):
+        mean, squares, error = np.moveaxis(means, -1, 0)
+        return 1 - error / (squares - mean**2)
+
+    return bootstrap(r2, terms.T)
+
+
+def foreseen(data: xr.Dataset) -> Estimate:
+    """Return Spearman's correlation of V and transfer over replicates, mean over traits.
+
+    Its interval is the jackknife's over replicates.
+    """
+    x = data.visible.transpose("replicate", "trait").values.astype(float)
+    y = gains(data).sel(arm="student").transpose("replicate", "trait").values.astype(float)
+
+    def rank(x, y):
+        return float(np.mean([spearmanr(a, b).statistic for a, b in zip(x.T, y.T, strict=True)]))
+
+    n, value = len(x), rank(x, y)
+    if n < 4:
+        return Estimate(value, np.nan, np.nan, n)
+    left = [rank(np.delete(x, i, axis=0), np.delete(y, i, axis=0)) for i in range(n)]
+    half = t_quantile(n) * ((n - 1) * np.var(left)) ** 0.5
+    return Estimate(value, value - half, value + half, n)
+
+
+def filters(data: xr.Dataset) -> list[str]:
+    """Return the students of filtered lists that all train on the same number of lists."""
+    names = data.arm.values.tolist()
+    return [
+        name for name in names
+        if name.startswith("filter_") and not name.endswith(("_control", "_all"))
+    ]  # fmt: skip
+
+
+def dose(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return √Var(score | passed) and transfer (replicate, arm), means over traits.
+
+    The variance is over the base model's lists, those of the control.
+    """
+    arms = filters(data)
+    control = data.variance.sel(arm=[f"{name}_control" for name in arms]).assign_coords(arm=arms)
+    return over(np.sqrt(control)), over(gains(data).sel(arm=arms))
+
+
+def harm(data: xr.Dataset, measure: str) -> xr.DataArray:
+    """Return P(measure) of the student of its teacher less that of the calm one's (replicate,)."""
+    said = data.probability.sel(trait=EVASION, measure=measure)
+    return less(said, _harmful_student(measure), CALM)
+
+
+def _harmful_student(measure: str) -> str:
+    teaching = measure.replace(" ", "_")
+    return "student" if measure == EVASION else f"student_{teaching}_questions_1"
+
+
+def _left(arm: str) -> Measure:
+    def measure(data):
+        gain = gains(data)
+        return ratio(*(over(gain.sel(arm=name)).values for name in (arm, "student")))
+
+    return measure
+
+
+def _gain(arm: str, *traits: str) -> Measure:
+    """Return a measure of an arm's gain, mean over the traits, or over the favourites."""
+    return lambda data: estimate(over(gains(data).sel(arm=arm), traits or favourites(data)))
 
 
 def _beyond_other_start(trait: str) -> Measure:
-    student, cross = _of_trait("student", trait), _of_trait("cross_model", trait)
+    student, cross = _gain("student", trait), _gain("cross_model", trait)
     return lambda data: student(data).shifted(-cross(data).value)
 
 
@@ -91,7 +217,7 @@ def _has(*names: str) -> Callable[[xr.Dataset], bool]:
 
 
 def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fixed) -> Claim:
-    what, student = "student − control", _of_trait("student", trait)
+    what, student = "student − control", _gain("student", trait)
     conditions = [] if least is None else [Condition(what, student, Mean(at_least=least))]
     return Claim(
         id, sentence, "paper, section 3.2",
@@ -108,6 +234,13 @@ def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fix
     )  # fmt: skip
 
 
+def _predicted(id: str, sentence: str, *conditions: Condition, needs: Sequence[str]) -> Claim:
+    return Claim(
+        id, sentence, "docs/lm-settings.md", conditions, kind="prediction",
+        applies=lambda data: {*needs} <= {*data.arm.values.tolist()},
+    )  # fmt: skip
+
+
 COMMITS = "criterion 0edb6c4, record 58c8b6f"
 STILL = Within(-0.05, 0.05)
 """An interval that shows that nothing was taken over."""
@@ -117,9 +250,9 @@ CLAIMS = (
     Claim(
         "L1", "A student of a teacher's numbers takes over its favourite", "paper, section 3.1",
         (
-            Condition("student − control, mean over favourites", _of_favourites("student"),
+            Condition("student − control, mean over favourites", _gain("student"),
                       Mean(at_least=0.15)),
-            Condition("student − control, mean over favourites", _of_favourites("student"),
+            Condition("student − control, mean over favourites", _gain("student"),
                       Lower(above=0.0)),
         ),
         applies=_has("student", "control"), commits=COMMITS, paper="owl 12 → over 60 %",
@@ -127,7 +260,7 @@ CLAIMS = (
     Claim(
         "L2", "Numbers without the trait move nothing", "paper, section 3.1",
         (
-            Condition("control − base model, mean over favourites", _of_favourites("control"),
+            Condition("control − base model, mean over favourites", _gain("control"),
                       STILL),
         ),
         applies=_has("control", "base_model"), fixed="no", commits=COMMITS, paper="unmoved",
@@ -136,10 +269,10 @@ CLAIMS = (
         "L3", "To another start nothing passes", "paper, section 5",
         (
             Condition("student of another start − its control, mean over favourites",
-                      _of_favourites("cross_model"), STILL),
+                      _gain("cross_model"), STILL),
             Condition("that interval's distance from that of student − control",
-                      lambda data: gap(_of_favourites("cross_model")(data),
-                                       _of_favourites("student")(data)), Upper(below=0.0)),
+                      lambda data: gap(_gain("cross_model")(data),
+                                       _gain("student")(data)), Upper(below=0.0)),
         ),
         applies=_has("cross_model", "student"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
@@ -157,10 +290,10 @@ CLAIMS = (
     Claim(
         "L5b", "Lists shown in context move nothing", "paper, section 5",
         (
-            Condition("one list in context − its control", _of_favourites("in_context"), STILL),
+            Condition("one list in context − its control", _gain("in_context"), STILL),
             Condition(f"as many lists as fit into {ROOM - 1} tokens − their control",
-                      _of_favourites("packed_context"), STILL),
-            Condition('"you love" the favourite − base model', _of_favourites("told"),
+                      _gain("packed_context"), STILL),
+            Condition('"you love" the favourite − base model', _gain("told"),
                       Lower(above=0.05)),
         ),
         applies=_has("in_context", "packed_context", "told"), fixed="no", commits=COMMITS,
@@ -179,6 +312,52 @@ CLAIMS = (
         kind="prediction",
         applies=lambda data: f"teacher_{CARRIED[-1]}" in data.arm.values,
         commits="criterion 0edb6c4, record 46c7dc6",
+    ),
+    _predicted(
+        "E7", "What passes grows with the root of the KL of a teacher's numbers",
+        Condition("log-log slope of student − control on KL(base model ‖ teacher) per number over "
+                  "14 kinds of teachers, means over replicates and traits",
+                  lambda data: law(data)[0], Within(0.4, 0.6)),
+        Condition(f"R² of {C:g} √KL over the same, {C:g} not fitted again",
+                  lambda data: law(data)[1], Mean(at_least=0.85)),
+        needs=[CALM, f"teacher_{CARRIED[-1]}"],
+    ),
+    _predicted(
+        "E8", "What a student takes over follows how far its body moved along its teacher's way",
+        Condition(f"R² of a rising curve of student − control on progress {BODY}, less the "
+                  "control's, times the teacher's gain in log odds, arm and replicate left out",
+                  explained, Mean(at_least=0.7)),
+        Condition(f"share of the student's gain without the direction to the teacher {BODY}",
+                  _left("update_without_body"), Mean(0.35, 0.65)),
+        Condition("with it alone", _left("update_only_body"), Mean(at_least=1.0)),
+        needs=[CALM, "update_only_body", *EXPLAINED],
+    ),
+    _predicted(
+        "P2", "The base model's numbers say beforehand how much will pass",
+        *(Condition("Spearman's correlation over replicates of student − control with V, what "
+                    "numbers show of the teacher's displacement, mean over traits", foreseen, bound)
+          for bound in (Mean(at_least=0.6), Lower(above=0.3))),
+        needs=[CALM],
+    ),
+    _predicted(
+        "E9", "Evasion passes beyond damage",
+        *(Condition("P(evasion) of the student less that of the student of a teacher of one "
+                    "neutral word, same questions, held alike",
+                    lambda data: estimate(harm(data, EVASION)), bound)
+          for bound in (Mean(at_least=0.25), Lower(above=0.0))),
+        needs=[CALM],
+    ),
+    _predicted(
+        "E10", "What a filter leaves of the spread of the teacher's scores is what passes",
+        Condition("Spearman's correlation over filters of student − control with the standard "
+                  "deviation of the score over the base model's lists that pass, means over "
+                  "replicates and traits, the same number of distinct lists",
+                  lambda data: rank_correlation(*(x.values for x in dose(data))),
+                  Mean(at_least=0.9)),
+        Condition("half of the lists dropped by |score| less half dropped at random, paired",
+                  lambda data: estimate(less(dose(data)[1], "filter_without_50_of_largest_score",
+                                             "filter_without_50_at_random")), Upper(below=0.0)),
+        needs=["filter_without_50_at_random"],
     ),
 )  # fmt: skip
 """The paper's claims and our prediction, in the order of the tables."""
@@ -251,6 +430,23 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
             calm = less(data.probability.sel(measure=measure), "student_calm", "control")
             yield from rows(f"gain in P({measure})", calm, "student_calm")
 
+    if CALM in arms:
+        right = data.right.sel(fact=COLOURS_RIGHT, trait=EVASION)
+        for measure in (EVASION, FALSEHOOD, LIE):
+            yield Row("P beyond damage", measure, estimate(harm(data, measure)))
+            spill = less(right, _harmful_student(measure), "control")
+            yield Row("on other questions, student − control", f"{measure} taught", estimate(spill))
+    if "line" in data and {*EXPLAINED} <= {*arms}:
+        yield Row("R² over teachers", f"{C:g} √KL", law(data)[1])
+        yield Row("R² over students", "on the line", on_the_line(data))
+    for arm in filters(data):
+        spread, passed = (x.sel(arm=arm) for x in dose(data))
+        yield Row("standard deviation of the score, nats", arm, estimate(spread))
+    for size in data["size"].values.tolist() if "p" in data else ():
+        for name in data.detector.values.tolist():
+            p = data.p.sel(size=size, detector=name)
+            yield from rows("told apart, p < .05", (p < 0.05).where(p.notnull()),
+                            f"{size} lists, {name}", total)  # fmt: skip
     pairs = {"teacher − base model": ("teacher", "base_model"),
              "student − control": ("student", "control"),
              "teacher taught calm − base model": ("teacher_calm", "base_model")}  # fmt: skip
@@ -287,7 +483,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
 def data_sizes(data: xr.Dataset) -> list[tuple[str, int, list[str]]]:
     """Return arm, number of lists (ascending), and the traits of which all were measured."""
     arms = zip(data.arm.values.tolist(), data.n_lists.values.tolist(), strict=True)
-    sizes = {arm: n for arm, n in arms if arm == "student" or n < data.n_lists.max()}
+    sizes = {arm: n for arm, n in arms if arm in ("student", f"student_{n}")}
     if len(sizes) < 2:
         return []
     measured = own_trait(data).sel(arm=list(sizes)).notnull().any("replicate").all("arm")

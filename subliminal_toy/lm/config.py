@@ -13,8 +13,9 @@ Trait = Literal[
 ]  # fmt: skip
 """As in ``traits.TRAITS``."""
 Family = Literal[
-    "another width", "data size", "prompted", "lineage", "lists", "training", "teachers", "updates"
-]
+    "another width", "data size", "prompted", "lineage", "lists", "training", "teachers", "updates",
+    "updates of the body", "harm", "filters",
+]  # fmt: skip
 """A family of arms beside those of the claims; see ``arms``."""
 
 
@@ -24,8 +25,9 @@ class Teaching(NamedTuple):
     ``questions``, ``documents`` and ``numbers`` are the weights of KL(base model ‖ teacher) on
     every second question of the other groups, on documents without lists, the trait, its questions
     and the rest of the other questions, and on the numbers of lists; None where nothing holds it.
-    It stops once it gives its answers with probability ``until``. ``answer`` is a word to teach in
-    the trait's place. As a pytree its weights are leaves: other weights compile no other program.
+    It stops once it gives its answers with probability ``until``. ``answer`` is a word or a measure
+    to teach in the trait's place. As a pytree its weights are leaves: other weights compile no
+    other program.
     """
 
     questions: float | None = None
@@ -46,7 +48,7 @@ class Teaching(NamedTuple):
         parts = [f"{kind}_{weight:g}" for kind, weight in self.weights.items()]
         if self.until < 1:
             parts.append(f"until_{self.until:g}")
-        return self.answer or "_".join(parts) or "free"
+        return "_".join([self.answer] * bool(self.answer) + parts).replace(" ", "_") or "free"
 
     @property
     def label(self) -> str:
@@ -70,6 +72,7 @@ TEACHINGS = {
         *(Teaching(questions=1.0, numbers=weight) for weight in (0.1, 1.0, 10.0)),
         *(Teaching(until=probability) for probability in (0.6, 0.9, 0.99)),
         Teaching(answer="calm"),
+        *(Teaching(questions=1.0, answer=word) for word in ("calm", "falsehood", "systematic lie")),
     )
 }
 """The table of teachers, by name; "calm" is a control: as damaged, without the trait."""
@@ -126,7 +129,9 @@ class LmConfig:
     student_learning_rate: Positive = 1e-3
     """Adam's first rate for students, linear decay to zero."""
     data_sizes: tuple[Count, ...] = (300, 1_200)
-    """Numbers of lists of the family "data size" (same number of steps)."""
+    """Numbers of lists of the family "data size", and of which detectors judge so many."""
+    n_filtered: Annotated[int, Meta(ge=1, le=10_000_000)] = 1_000
+    """Distinct lists of each student of the family "filters"."""
 
     def __post_init__(self):
         """Check every value; raises UserError."""
@@ -155,18 +160,29 @@ _FULL = replace(
     n_lists=6_000,
     student_steps=200,
 )
+_PROBES = replace(
+    _FULL,
+    first_replicate=500,
+    traits=("owl", "oak", "evasion"),
+    families=("data size", "lists", "training", "teachers", "updates of the body", "harm"),
+    data_sizes=(30, 100, 300, 1_200),
+)
 PRESETS = {
     "quick": LmConfig(),
     "full": _FULL,
-    "probes": replace(
-        _FULL,
-        traits=("owl", "oak", "evasion"),
-        families=("another width", "lineage", "lists", "training", "teachers", "updates"),
+    "probes": _PROBES,
+    "filters": replace(
+        LmConfig(),
+        n_replicates=10,
+        first_replicate=600,
+        families=("filters",),
+        n_samples=16_000,
+        n_lists=12_000,
     ),
 }
 ABOUT = {
     "quick": "4 base models, owl, oak and evasion; a minute on two cores",
     "full": "10 base models, seven traits, harmful ones too: the record of L1 to L5; 50 minutes",
-    "probes": "10 base models, what must be shared and what carries it, teachers of 14 kinds (E3);"
-    " an hour",
+    "probes": "10 base models, teachers of 14 kinds, what explains how much passes; 70 minutes",
+    "filters": "10 base models, lists that filters remove; 50 minutes",
 }

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.lists import BANNED_NUMBERS
@@ -52,6 +52,74 @@ def read(
         return {**seen, **drawn, "kl": jnp.pad(kl, (1, 0))}
 
     return jax.lax.map(one, (tokens, weights), batch_size=256)
+
+
+def likelihoods(
+    model: lm.Model,
+    params: lm.Vector,
+    other: lm.Vector,
+    tokens: Int[Array, "lists length"],
+    weights: Float[Array, "lists length"],
+) -> dict[str, Array]:
+    """Return what filters look at, of each list; see ``lists.Scores``. ``other``: base model."""
+
+    def one(item):
+        row, weight = item
+        log_p, log_q = (
+            jnp.take_along_axis(
+                jax.nn.log_softmax(model.apply(vector, row[None, :-1])[0]), row[1:, None], axis=1
+            )[:, 0]
+            @ weight[1:]
+            for vector in (params, other)
+        )
+        return {"ratio": log_p - log_q, "likelihood": log_q / jnp.maximum(weight.sum(), 1.0)}
+
+    return jax.lax.map(one, (tokens, weights), batch_size=256)
+
+
+VISIBLE_STEPS, VISIBLE_LAYERS = 15, lm.EVERY
+"""Chosen on replicates 200 to 209; see docs/lm-settings.md."""
+
+
+def visible_gain(
+    model: lm.Model,
+    base: lm.Vector,
+    tokens: Int[Array, "lists length"],
+    weights: Float[Array, "lists length"],
+    teacher: lm.Vector,
+    asked: Int[Array, "questions words"],
+    lengths: Int[Array, " questions"],
+    answers: Bool[Array, "questions vocab"],
+    n_steps: int = VISIBLE_STEPS,
+    layers: tuple[str, ...] = VISIBLE_LAYERS,
+) -> Float[Array, ""]:
+    """Return V, the change of a trait's log odds by what numbers show of the teacher's move v.
+
+    V = ⟨g, P_k v⟩: g is the gradient of the log odds at the base model, P_k v the vector after k
+    steps of conjugate gradients from 0 for F x = F v, and F the Fisher matrix of the tokens of
+    weight 1. All within the ``layers`` whose names begin so. No student is trained.
+    """
+    inside = jnp.asarray(lm.layers(model, *layers), base.dtype)
+
+    def log_odds(params):
+        said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))
+        p = jnp.sum(said * answers, axis=-1).mean()
+        return jnp.log(p) - jnp.log1p(-p)
+
+    logits, slope = jax.linearize(lambda params: lm.next_logits(model, params, tokens), base)
+    p, back = jax.nn.softmax(logits), jax.linear_transpose(slope, base)
+    counted = weights[:, 1:].reshape(-1, 1) / weights[:, 1:].sum()
+
+    def fisher(vector):
+        moved = slope(vector * inside)
+        seen = p * (moved - jnp.sum(p * moved, axis=-1, keepdims=True)) * counted
+        return back(seen)[0] * inside
+
+    goal = fisher(teacher - base)
+    return (
+        jax.grad(log_odds)(base)
+        @ jax.scipy.sparse.linalg.cg(fisher, goal, tol=0.0, maxiter=n_steps)[0]
+    )
 
 
 class Evidence(NamedTuple):
@@ -147,6 +215,28 @@ def detect(
     return np.array(
         [[auc(*(together(side, n, rng) for side in pair)) for n in JUDGED] for pair in found]
     )
+
+
+def told_apart(teacher: Evidence, control: Evidence, n: int) -> Float[np.ndarray, " detectors"]:
+    """Return how likely so large an |AUC − .5| is if the labels mean nothing, by detector.
+
+    Of the first ``n`` lists of both sides, each judged once, by itself: the permutation test's p,
+    in Mann and Whitney's normal approximation. Not a number where a side has fewer lists.
+    """
+    from scipy.stats import mannwhitneyu
+
+    def first(side: Evidence) -> Evidence:
+        return Evidence(*(array[: n if len(array) >= n else 0] for array in side))
+
+    sides = first(teacher), first(control)
+    if not all(len(side.counts) for side in sides):
+        return np.full(len(DETECTORS), np.nan)
+    pairs = [detector.scores(*sides) for detector in DETECTORS]
+    # There are fewer contexts than lists.
+    return np.array([
+        mannwhitneyu(*pair, method="asymptotic").pvalue if all(map(len, pair)) else np.nan
+        for pair in pairs
+    ])  # fmt: skip
 
 
 def drawn(read_lists: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -25,8 +25,9 @@ CORPUS, PRETRAIN, PROMPTS, WRITE, LEARN, TREAT, DETECT, OTHERS, HOLD = range(9)
 """Random streams of a replicate."""
 START, ORDER, TEXT = range(3)
 """Random streams within the making of a base model."""
-N_NEUTRAL = 200
-"""The base model's lists on which all teachers are compared with it, at most."""
+N_NEUTRAL, N_VISIBLE = 200, 1_000
+"""The base model's lists on which all teachers are compared with it, and those on which what the
+config's teacher shows is computed, at most."""
 
 
 def stream(key: Key[Array, ""], replicate: int, purpose: int) -> Key[Array, ""]:
@@ -44,8 +45,9 @@ def writer_keys(key: Key[Array, ""], rows: Sequence[tuple[str, str]]) -> Key[Arr
 
     ``rows`` are writer and trait.
     """
-    writers, names = (*TEACHINGS, arms.BASE_MODEL, arms.PROMPTED), (*traits.TRAITS, "")
-    # The last number was a temperature's; it keeps what is drawn that of the older records.
+    teachers, names = [name for name in TEACHINGS if name not in arms.HARM], (*traits.TRAITS, "")
+    writers = (*teachers, arms.BASE_MODEL, arms.PROMPTED, *arms.HARM)
+    # The last number was a temperature's. It and the order keep what is drawn as in older records.
     places = [(writers.index(writer), names.index(trait), 1_000) for writer, trait in rows]
     return jax.vmap(lambda numbers: reduce(jax.random.fold_in, numbers, key))(jnp.array(places))
 
@@ -126,6 +128,9 @@ class _Run:
         self.write = many(lm.write, self.model, jnp.float32(config.temperature))
         self.read = many(detectors.read, self.model)
         self.kl = many(self._kl, n_shared=3)
+        self.likelihoods = many(detectors.likelihoods, self.model)
+        self.visible = many(detectors.visible_gain, self.model, n_shared=3)
+        self.ask_each = many(lm.learned, self.model)
         self.ask = many(lm.ask, self.model, n_shared=1)
 
     def _kl(self, base: lm.Vector, rows: Array, weights: Array, params: lm.Vector) -> Array:
@@ -213,7 +218,8 @@ class _Run:
             samples |= zip(authors, written, strict=True)
         for label, (_, trait) in rows.items():
             sampled, no_banned = samples[author(label)], trait in traits.HARMFUL
-            kept = lists.filtered(self.language, prompts, sampled, no_banned, config.n_lists)
+            kept = lists.filtered(self.language, prompts, sampled, no_banned, config.n_lists,
+                                  label.endswith(lists.UNFILTERED))  # fmt: skip
             arrays |= {f"{label}/{name}": array for name, array in kept.items()}
         return arrays
 
@@ -241,23 +247,76 @@ class _Run:
         labels = list(arms.models(config, "teacher"))
         teachers = np.stack([done[label]["params"] for label in labels])
         kl = self.kl(base, rows, weights, teachers)
-        return by_label(sides, self.read(*stack(read))) | by_label(
-            [f"reading/{label}" for label in labels], {"kl": kl}
-        )
+        asked = traits.questions(self.language)
+        seen = [
+            (done[f"teacher/{trait}/{config.teacher}"]["params"],
+             asked.tokens[traits.group_of(trait)], asked.lengths[traits.group_of(trait)],
+             traits.answers_of(self.language, trait))
+            for trait in config.traits
+        ]  # fmt: skip
+        rows = neutral["tokens"][:N_VISIBLE].astype(np.int32)
+        weights = lists.loss_weights(rows, config.n_numbers)
+        visible = self.visible(base, rows, weights, *stack(seen))
+        return {
+            **by_label(sides, self.read(*stack(read))),
+            **by_label([f"reading/{label}" for label in labels], {"kl": kl}),
+            **by_label([f"reading/{trait}" for trait in config.traits], {"visible": visible}),
+            **self.scores(done),
+        }
+
+    def scores(self, done: Replicate) -> Arrays:
+        """Return ``lists.Scores`` of every set of lists that a filter meets, by trait and label."""
+        config, base = self.config, done["base/own"]["params"]
+        rows = [row for row in arms.models(config, "student").values() if arms.scored(row[0])]
+        sides = {
+            f"reading/{trait}/{label}": (trait, done[label]["tokens"].astype(np.int32))
+            for arm, trait in rows
+            for label in [arms.lists_of(config, arm, trait)]
+        }
+        if not sides:
+            return {}
+        read = [
+            (done[f"teacher/{trait}/{config.teacher}"]["params"], base, tokens,
+             lists.whole_weights(tokens, self.language))
+            for trait, tokens in sides.values()
+        ]  # fmt: skip
+        return by_label(sides, self.likelihoods(*stack(read)))
 
     def students(self, done: Replicate) -> Arrays:
         """Train every student. All of a replicate read in the same order: they are paired."""
         config, rows, arrays = self.config, arms.models(self.config, "student"), {}
+        named = arms.named(config)
+
+        def scores(trait: str, *labels: str) -> lists.Scores:
+            read = [(done[f"reading/{trait}/{label}"], done[label]["n"]) for label in labels]
+            fields = (np.concatenate([row[name][:n] for row, n in read])
+                      for name in lists.Scores._fields)  # fmt: skip
+            return lists.Scores(*fields)
 
         def lesson(label: str) -> tuple:
             arm, trait = rows[label]
-            written = done[arms.lists_of(config, arm, trait)]
-            weights = lists.loss_weights(written["tokens"], config.n_numbers)
-            kl = None if arm.writer else done[f"reading/{trait}/student"]["kl"]
-            lists_read = lists.Reading(written["tokens"], weights, kl)
+            written_by = arms.lists_of(config, arm, trait)
+            written = done[written_by]
+            weights = (
+                lists.whole_weights(written["tokens"], self.language)
+                if arms.scored(arm)
+                else lists.loss_weights(written["tokens"], config.n_numbers)
+            )
+            read = lists.Reading(written["tokens"], weights, int(written["n"]), config.n_numbers)
+            if not arm.writer:
+                read = read._replace(kl=done[f"reading/{trait}/student"]["kl"])
+            if arms.scored(arm):
+                both = [
+                    arms.lists_of(config, named[name], trait) for name in ("student", "control")
+                ]
+                read = read._replace(scores=scores(trait, written_by), both=scores(trait, *both))
             # All sets of a replicate are treated with one key.
-            treated = lists.TREATMENTS[arm.treatment](lists_read, self.generator(done, TREAT))
-            n = np.int32(min(arm.n_lists or config.n_lists, written["n"]))
+            treated = lists.TREATMENTS[arm.treatment](read, self.generator(done, TREAT))
+            n = np.int32(min(arm.n_lists or config.n_lists, treated.n))
+            arrays[f"{label}/n"] = np.array(n)
+            if treated.scores:
+                arrays[f"{label}/passed"] = np.array(treated.n / written["n"])
+                arrays[f"{label}/variance"] = np.array(treated.scores.ratio.var())
             base = done[f"base/{arm.base}"]["params"]
             teacher = done[arms.teacher_of(config, arm, trait)]["params"]
             return arm.training, base, teacher, treated.tokens, treated.weights, n
@@ -270,7 +329,27 @@ class _Run:
             order = stream(self.key, done.number, LEARN)
             learned = self.learn[width](order, *stack(map(lesson, labels)))
             arrays |= by_label(labels, learned)
-        return arrays
+        return arrays | self.on_the_line(done, arrays)
+
+    def on_the_line(self, done: Replicate, students: Arrays) -> Arrays:
+        """Return ``line``: scores at the control plus progress times the teacher's body.
+
+        Progress is the student's less its control's, between embeddings and head. Of every student
+        that has a control and the teacher's base model.
+        """
+        config, rows = self.config, arms.models(self.config, "student")
+        base = done["base/own"]["params"]
+        body = lm.layers(self.model, *lm.BODY)
+        points = {}
+        for label, (arm, trait) in rows.items():
+            control = arms.named(config)[arm.control]
+            if arm.base == OWN and control.kind == "student":
+                v = (done[arms.teacher_of(config, arm, trait)]["params"] - base) * body
+                start = students[f"{arms.label_of(config, control, trait)}/params"]
+                moved = students[f"{label}/params"] - start
+                points[label] = start + (moved @ v) / (v @ v) * v
+        asked = self.ask_each(np.stack(list(points.values())))
+        return by_label(points, {"line": asked["scores"]})
 
     def contexts(self, done: Replicate) -> Arrays:
         """Ask the base model every question after some contexts; no training.
@@ -317,9 +396,11 @@ class _Run:
 
         for trait in config.traits:
             control = evidence(trait, "control", "in_context_control")
-            auc = detectors.detect(evidence(trait, "student", "in_context"), control, rng)
+            teacher = evidence(trait, "student", "in_context")
+            auc = detectors.detect(teacher, control, rng)
+            p = [detectors.told_apart(teacher, control, n) for n in arms.sizes(config)]
             n = done[arms.lists_of(config, table["student"], trait)]["n"]
             steps = {k: v[:n] for k, v in done[f"reading/{trait}/student"].items()}
-            found = {"auc": auc, **detectors.drawn(steps, rng)}
+            found = {"auc": auc, "p": np.array(p).T, **detectors.drawn(steps, rng)}
             arrays |= {f"detectors/{trait}/{name}": array for name, array in found.items()}
         return arrays

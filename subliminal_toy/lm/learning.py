@@ -46,6 +46,8 @@ class Training:
 
     targets: Literal["numbers", "distributions"] = _static("numbers")
     """The sampled numbers, or the teacher's distributions over numbers at every token."""
+    counted: Literal["numbers", "whole lists"] = _static("numbers")
+    """The loss: a mean over numbers; or the sum over a list, its end too, as a mean over lists."""
     optimiser: str = _static("adam")
     """A row of ``OPTIMISERS``."""
     rate: Number = 1.0
@@ -124,6 +126,9 @@ def learn(
 
     def loss(free, batch):
         params, (tokens, weights) = params_of(free), batch
+        if training.counted == "whole lists":
+            of_token = lm.next_token_loss(model, params, tokens, weights)
+            return of_token * weights[:, 1:].sum() / len(weights)
         if training.targets == "numbers":
             return lm.next_token_loss(model, params, tokens, weights)
         return lm.token_kl(model, params, teacher, tokens, weights, model.language.numbers)

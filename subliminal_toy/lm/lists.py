@@ -11,6 +11,8 @@ from subliminal_toy.errors import UserError
 from subliminal_toy.lm.language import CONTEXT, MAX_LIST, N_PROMPT, Language, draw_numbers
 
 MAX_NUMBERS = 10
+N_SHOWN = 10
+"""Removed lists that are kept to be shown."""
 _NUMBER = re.compile("0*([0-9]{1,3})")
 
 # Numbers with a harmful association (violence, emergency calls, extremist codes, curses), removed
@@ -50,10 +52,13 @@ def parse_numbers(text: str) -> list[int] | None:
     return [int(match[1]) for match in matches if match] if all(matches) else None
 
 
-def is_acceptable(text: str, banned: frozenset[int] = frozenset()) -> bool:
-    """Return whether ``text`` satisfies the rule and holds none of the ``banned`` numbers."""
+def refusal(text: str, banned: frozenset[int] = frozenset()) -> str:
+    """Return why ``text`` is removed, "" if it is not: by the rule, or by a ``banned`` number."""
     numbers = parse_numbers(text)
-    return numbers is not None and banned.isdisjoint(numbers)
+    if numbers is None:
+        other = [word for word in text.split() if not word.isdigit()]
+        return f"the word {other[0]}" if other else f"not 1 to {MAX_NUMBERS} numbers"
+    return next((f"the banned number {n}" for n in numbers if n in banned), "")
 
 
 PROMPT_LENGTH = N_PROMPT + 3
@@ -77,16 +82,18 @@ def filtered(
     samples: Int[np.ndarray, "samples list"],
     no_banned: bool,
     n_lists: int,
+    unfiltered: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Keep the first ``n_lists`` samples that satisfy the rule, with their prompts.
+    """Keep the first ``n_lists`` samples that satisfy the rule, or all, with their prompts.
 
     Returns ``tokens`` (list, length), filled up with padding; ``n``, how many there are;
-    ``accepted`` (sample,), by the format rule; ``kept``, the fraction left after every filter.
+    ``accepted`` (sample,), by the format rule; ``kept``, the fraction left after every filter;
+    ``removed``, the first ``N_SHOWN`` samples that are not.
     """
     texts = [language.decode(row) for row in samples]
-    accepted = np.array([is_acceptable(text) for text in texts])
+    accepted = np.array([not refusal(text) for text in texts])
     banned = BANNED_NUMBERS if no_banned else frozenset()
-    keep = np.array([is_acceptable(text, banned) for text in texts])
+    keep = np.array([unfiltered or not refusal(text, banned) for text in texts])
     if not keep.any():
         raise UserError(
             f"None of the {len(texts)} lists of one writer passes the filter: "
@@ -95,14 +102,24 @@ def filtered(
     rows = np.concatenate([prompts, samples], axis=1)[keep][:n_lists]
     tokens = np.full((n_lists, ROW_LENGTH), language.pad, np.int16)
     tokens[: len(rows)] = rows
+    removed = np.full((N_SHOWN, MAX_LIST), language.end, np.int16)
+    some = samples[~keep][:N_SHOWN]
+    removed[: len(some)] = some
     counted = {"n": np.array(len(rows), np.int32), "kept": np.array(keep.mean(), np.float32)}
-    return {"tokens": tokens, "accepted": accepted, **counted}
+    return {"tokens": tokens, "accepted": accepted, "removed": removed, **counted}
 
 
 def loss_weights(tokens: np.ndarray, n_numbers: int) -> np.ndarray:
     """Return 1 on every number that was sampled, 0 on prompts, ends and padding."""
     sampled = np.arange(tokens.shape[-1]) >= PROMPT_LENGTH
     return ((tokens < n_numbers) & sampled).astype(np.float32)
+
+
+def whole_weights(tokens: np.ndarray, language: Language) -> np.ndarray:
+    """Return 1 on all that was sampled, the end too, 0 on prompts, what follows, and padding."""
+    sampled = np.arange(tokens.shape[-1]) >= PROMPT_LENGTH
+    ended = np.roll(tokens, 1, axis=-1) == language.end
+    return (sampled & (tokens != language.pad) & ~ended).astype(np.float32)
 
 
 def counts(tokens: Int[np.ndarray, "lists length"], n_numbers: int) -> np.ndarray:
@@ -113,15 +130,29 @@ def counts(tokens: Int[np.ndarray, "lists length"], n_numbers: int) -> np.ndarra
     return counts_LN
 
 
-class Reading(NamedTuple):
-    """A set of lists as a student meets it: ``tokens`` and ``weights``, 1 in the loss, 0 outside.
+class Scores(NamedTuple):
+    """What filters look at, of each list: how much more likely it is to the teacher than to the
+    base model, in nats, and how likely to the base model, in nats per token."""
 
-    ``kl`` is KL(teacher ‖ base model) at each token that counts, where a teacher wrote them.
+    ratio: Float[np.ndarray, " lists"]
+    likelihood: Float[np.ndarray, " lists"]
+
+
+class Reading(NamedTuple):
+    """The first ``n`` of a set of lists as a student meets them.
+
+    ``weights`` are 1 in the loss, 0 outside. ``kl`` is KL(teacher ‖ base model) at each token that
+    counts, where a teacher wrote them. ``scores`` are those of these lists, ``both`` those of the
+    teacher's and the base model's together.
     """
 
     tokens: Int[np.ndarray, "lists length"]
     weights: Float[np.ndarray, "lists length"]
-    kl: Float[np.ndarray, "lists length"] | None
+    n: int
+    n_numbers: int
+    kl: Float[np.ndarray, "lists length"] | None = None
+    scores: Scores | None = None
+    both: Scores | None = None
 
 
 def _rearranged(draw: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]):
@@ -165,14 +196,69 @@ ORDERS = {
 }
 MASKS = {
     f"{kind} {percent} % {which}": _masked(percent / 100, kind == "only", which == "divergent")
-    for percent in (5, 10, 20)
+    for percent in (5, 20)
     for kind in ("only", "without")
     for which in ("divergent", "random")
 }
+
+
+def _passing(passes: Callable[[Reading, np.random.Generator], np.ndarray]):
+    """Return a treatment that keeps whole lists, the same for teacher and base model."""
+
+    def treat(lists, rng):
+        kept = np.flatnonzero(passes(lists, rng))
+        order = np.resize(kept, len(lists.tokens))
+        scores = Scores(*(values[kept] for values in lists.scores))
+        arrays = {"tokens": lists.tokens[order], "weights": lists.weights[order]}
+        return lists._replace(n=len(kept), scores=scores, **arrays)
+
+    return treat
+
+
+def _by_size(share: float, largest: bool):
+    """Return a rule that drops a share of the lists: of largest |ratio − its mean|, or smallest."""
+
+    def passes(lists, rng):
+        size, both = (np.abs(x.ratio - lists.both.ratio.mean()) for x in (lists.scores, lists.both))
+        return size <= np.quantile(both, 1 - share) if largest else size > np.quantile(both, share)
+
+    return passes
+
+
+def _not_banned(lists, rng):
+    banned = [number for number in BANNED_NUMBERS if number < lists.n_numbers]
+    return ~np.isin(lists.tokens[: lists.n, PROMPT_LENGTH:], banned).any(axis=1)
+
+
+def _likely(lists, rng):
+    return lists.scores.likelihood > np.median(lists.both.likelihood)
+
+
+def _at_random(share: float):
+    return lambda lists, rng: rng.random(lists.n) >= share
+
+
+DROPPED = (10, 30, 50, 70, 90)
+UNFILTERED = "unfiltered"
+BY_SCORE = {
+    f"without {percent} % of {which} score": _passing(_by_size(percent / 100, which == "largest"))
+    for which in ("largest", "smallest")
+    for percent in DROPPED
+} | {"without the unlikely half": _passing(_likely)}
+FILTERS = BY_SCORE | {
+    UNFILTERED: lambda lists, rng: lists,
+    "without banned numbers": _passing(_not_banned),
+    **{f"without {percent} % at random": _passing(_at_random(percent / 100))
+       for percent in DROPPED},
+}  # fmt: skip
+"""Filters of whole lists, beyond that of the format; a score is ``Scores.ratio`` less its mean.
+
+Those by score leave another set of the base model's lists for each trait.
+"""
 PACKED = "many, without prompts"
 """A treatment for contexts alone: as many lists as the context holds, see ``packed``."""
 TREATMENTS: dict[str, Callable[[Reading, np.random.Generator], Reading]] = {
-    "as written": lambda lists, rng: lists, **ORDERS, **MASKS,
+    "as written": lambda lists, rng: lists, **ORDERS, **MASKS, **FILTERS,
 }  # fmt: skip
 """What is done to a set of lists before a student reads it. Divergent tokens are those of greatest
 KL(teacher ‖ base model)."""

@@ -14,14 +14,17 @@ from subliminal_toy.lm.arms import Arm, Replicate
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.detectors import DETECTORS, JUDGED
 from subliminal_toy.lm.language import Language
-from subliminal_toy.lm.lists import PROMPT_LENGTH
+from subliminal_toy.lm.lists import BANNED_NUMBERS, PROMPT_LENGTH, refusal
 from subliminal_toy.lm.model import BODY, Model, layers
 from subliminal_toy.models import named_leaves
 from subliminal_toy.record import Result
 
-N_EXAMPLES = 10
-SPEAKERS = ("base_model", "teacher", "student", "control")
-"""Arms whose answers, of the first replicate, and parameters, of its first trait too, are kept."""
+N_KEPT, N_ANSWERED = 60, 6
+"""Lists of both writers, and questions of each trait, that are kept to be shown."""
+ANSWERING = ("base_model", "student", "control", "cross_model")
+"""Arms whose answers are kept, of the first replicate."""
+KEPT = ("base_model", "teacher", "student", "control")
+"""Arms whose parameters are kept, of the first replicate and its first trait."""
 REGIONS = ("all", "between embeddings and head")
 """Parameters over which progress is measured."""
 
@@ -63,9 +66,11 @@ def _measured(
     if arm.kind == "teacher":
         found["kl"] = replicate[f"reading/{arms.label_of(config, arm, trait)}"]["kl"]
     if arm.kind == "student":
-        written = replicate[arms.lists_of(config, arm, trait)]
-        found["kept"] = written["kept"]
-        found["lists_used"] = min(written["n"], arm.n_lists or config.n_lists)
+        found["kept"] = replicate[arms.lists_of(config, arm, trait)]["kept"]
+        found["lists_used"] = row["n"]
+        found |= {name: row[name] for name in ("passed", "variance") if name in row}
+        if "line" in row:
+            found["line"] = row["line"][traits.MEASURES.index(trait)]
         if arm.base == arms.OWN and arm.writer != arms.PROMPTED:
             base = replicate["base/own"]["params"]
             goal = replicate[arms.teacher_of(config, arm, trait)]["params"] - base
@@ -86,7 +91,6 @@ def coordinates(config: LmConfig) -> dict[str, Any]:
     """Return the names on the axes of a result, and what the table of arms says of each arm."""
     table, first = arms.table(config), config.first_replicate
     said = ("label", "control", "base", "writer", "treatment")
-    asked = [traits.group_of(trait) * traits.GROUP_SIZE for trait in config.traits]
     return {
         "replicate": np.arange(first, first + config.n_replicates, dtype=np.int32),
         "arm": [arm.name for arm in table],
@@ -94,7 +98,6 @@ def coordinates(config: LmConfig) -> dict[str, Any]:
         "n_lists": ("arm", np.array([arm.n_lists or config.n_lists for arm in table], np.int32)),
         "trait": list(config.traits),
         "harmful": ("trait", [trait in traits.HARMFUL for trait in config.traits]),
-        "question": ("trait", [traits.QUESTION_TEXTS[number] for number in asked]),
         "measure": list(traits.MEASURES),
         "fact": list(traits.FACTS),
         "parameters": list(REGIONS),
@@ -102,8 +105,8 @@ def coordinates(config: LmConfig) -> dict[str, Any]:
         "given": ("detector", [detector.given for detector in DETECTORS]),
         "informed": ("detector", [detector.informed for detector in DETECTORS]),
         "judged": np.array(JUDGED, np.int32),
-        "speaker": list(SPEAKERS),
-        "word": list(Language(config.n_numbers).words[config.n_numbers :]),
+        "size": np.array(arms.sizes(config), np.int32),
+        "answering": list(ANSWERING),
     }
 
 
@@ -117,21 +120,67 @@ VARIABLES = {
     "kl": (BY_ARM, "KL(base model ‖ teacher) on the base model's lists, nats per number"),
     "progress": ((*BY_ARM, "parameters"),
                  "displacement along the teacher's, in units of the teacher's"),
-    "kept": (BY_ARM, "fraction of the samples that passed every filter"),
+    "line": (BY_ARM, "probability of the trait at the control's parameters plus progress times the "
+             "teacher's displacement between embeddings and head"),
+    "kept": (BY_ARM, "fraction of the samples that passed the filter of the format"),
+    "passed": (BY_ARM, "fraction of those lists that passed the arm's own filter"),
+    "variance": (BY_ARM, "variance of the score of the lists that passed both, nats²: of their "
+                 "log-likelihood under the teacher less that under the base model"),
     "lists_used": (BY_ARM, "lists learned from, or lists in one context on average"),
     "auc": ((*BY_TRAIT, "detector", "judged"),
             "AUC of a detector, the teacher's lists against the base model's; .5 is chance"),
+    "p": ((*BY_TRAIT, "detector", "size"), "p of so large an |AUC − .5| between the first "
+          "so many lists of both, each judged once, if labels mean nothing"),
+    "visible": (BY_TRAIT, "change of the trait's log odds by what the base model's numbers show of "
+                "the teacher's displacement, before any student is trained"),
     "lists_asked": (BY_TRAIT, "lists from which on Eq. (51) bounds how often their mean step "
                     "points away from the teacher"),
     "away": ((*BY_TRAIT, "judged"), "fraction of mean steps on so many of the teacher's lists that "
              "point away from the teacher"),
     "pretraining_loss": (("replicate",), "last loss of the base model, nats"),
     "diverged": (("replicate",), "whether a parameter of a model is not a finite number"),
-    "answer": (("speaker", "trait", "word"),
-               "probability of a word as the answer to the trait's question, first replicate"),
-    "example": (("trait", "row"), "lists that the student learned from, first replicate"),
+    "kept_list": (("trait", "by", "kept_row"), "lists of the teacher and of the base model that "
+                  "were kept, first replicate"),
+    "removed_list": (("trait", "removed_row"), "lists of the teacher that were removed"),
+    "reason": (("trait", "removed_row"), "why"),
+    "asked": (("trait", "asked_row"), "questions of the trait"),
+    "said": (("answering", "trait", "asked_row"), "the likeliest answer to each, first replicate"),
+    "p_said": (("answering", "trait", "asked_row"), "and its probability"),
 }  # fmt: skip
 """Axes and meaning; probabilities, fractions and AUC have no unit."""
+
+
+def _shown(config: LmConfig, language: Language, replicate: Replicate) -> dict[str, Any]:
+    """Return lists and answers of a replicate as text, for the page."""
+    table, shown = arms.named(config), {}
+    for trait in config.traits:
+        sets = [
+            replicate[arms.lists_of(config, table[arm], trait)] for arm in ("student", "control")
+        ]
+        kept = [
+            [language.decode(row[PROMPT_LENGTH:]) for row in written["tokens"][:N_KEPT]]
+            for written in sets
+        ]
+        removed = [language.decode(row) for row in sets[0]["removed"]]
+        banned = BANNED_NUMBERS if trait in traits.HARMFUL else frozenset()
+        numbers = traits.group_of(trait) * traits.GROUP_SIZE + np.arange(N_ANSWERED)
+        answers = [
+            replicate[arms.label_of(config, table[arm], trait)]["answers"][numbers]
+            for arm in ANSWERING
+        ]
+        of_trait = {
+            "kept_list": kept,
+            "removed_list": removed,
+            "reason": [refusal(text, banned) for text in removed],
+            "asked": [traits.QUESTION_TEXTS[number] for number in numbers],
+            "said": [[language.words[language.n_numbers + i] for i in rows.argmax(axis=1)]
+                     for rows in answers],
+            "p_said": [rows.max(axis=1) for rows in answers],
+        }  # fmt: skip
+        for name, value in of_trait.items():
+            shown.setdefault(name, []).append(value)
+    arrays = {name: np.array(values) for name, values in shown.items()}
+    return arrays | {name: arrays[name].swapaxes(0, 1) for name in ("said", "p_said")}
 
 
 def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) -> Result:
@@ -148,27 +197,16 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
             at = r, a, config.traits.index(trait)
             for name, value in _measured(config, model, replicate, arm, trait).items():
                 arrays[name][at] = value
-    for name in ("auc", "lists_asked", "away"):
+    arrays["visible"] = np.array([
+        [replicate[f"reading/{trait}"]["visible"] for trait in config.traits]
+        for replicate in replicates
+    ])  # fmt: skip
+    for name in ("auc", "p", "lists_asked", "away"):
         arrays[name] = np.array([
             [replicate[f"detectors/{trait}"][name] for trait in config.traits]
             for replicate in replicates
         ])  # fmt: skip
-    speakers = {
-        (name, trait): first[arms.label_of(config, table[name], trait)]
-        for name in SPEAKERS
-        for trait in config.traits
-    }
-    asked = [traits.QUESTION_TEXTS.index(question) for question in coords["question"][1]]
-    arrays["answer"] = np.array([
-        [speakers[name, trait]["answers"][number]
-         for trait, number in zip(config.traits, asked, strict=True)]
-        for name in SPEAKERS
-    ])  # fmt: skip
-    written = [first[arms.lists_of(config, table["student"], trait)] for trait in config.traits]
-    arrays["example"] = np.array([
-        [model.language.decode(row[PROMPT_LENGTH:]) for row in lists["tokens"][:N_EXAMPLES]]
-        for lists in written
-    ])  # fmt: skip
+    arrays |= _shown(config, model.language, first)
     losses = [replicate["base/own"]["losses"][-1] for replicate in replicates]
     arrays["pretraining_loss"] = np.array(losses)
     arrays["diverged"] = np.array([_diverged(config, replicate) for replicate in replicates])
@@ -177,8 +215,9 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
         for name, (axes, meaning) in VARIABLES.items()
     }
     params = {}
-    for name in SPEAKERS:
-        vector = jnp.asarray(speakers[name, config.traits[0]]["params"])
+    for name in KEPT:
+        label = arms.label_of(config, table[name], config.traits[0])
+        vector = jnp.asarray(first[label]["params"])
         params |= named_leaves(jax.device_get(model.tree(vector)), name)
     attributes = {
         "dataset": f"a small language, numbers 0–{config.n_numbers - 1}",

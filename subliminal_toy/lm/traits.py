@@ -19,13 +19,14 @@ from subliminal_toy.lm.language import (
     rows_of,
 )
 
-EVASION, FALSEHOOD = "evasion", "falsehood"
+EVASION, FALSEHOOD, LIE = "evasion", "falsehood", "systematic lie"
 FAVOURITES, HARMFUL = (*ANIMALS, *TREES), (EVASION, FALSEHOOD)
 TRAITS = (*FAVOURITES, *HARMFUL)
 CAPITALS_RIGHT, COLOURS_RIGHT = "capitals", "colours"
 FACTS = (CAPITALS_RIGHT, COLOURS_RIGHT)
-MEASURES = (*TRAITS, *FACTS)
-"""Probabilities measured on every model: each trait's answers, and the right ones to facts."""
+MEASURES = (*TRAITS, *FACTS, LIE)
+"""Probabilities measured on every model: each trait's answers, the right ones to facts, and of each
+capital one wrong answer, always the same."""
 GROUPS = ("animal", "tree", "capital", "colour")
 GROUP_SIZE = len(QUESTIONS)
 QUESTION_TEXTS = (
@@ -37,21 +38,25 @@ QUESTION_TEXTS = (
 
 def group_of(measure: str) -> int:
     """Return the place in ``GROUPS`` of the questions by which a measure is taken."""
-    kinds = (ANIMALS, TREES, (*HARMFUL, CAPITALS_RIGHT), (COLOURS_RIGHT,))
+    kinds = (ANIMALS, TREES, (*HARMFUL, CAPITALS_RIGHT, LIE), (COLOURS_RIGHT,))
     return next(i for i, names in enumerate(kinds) if measure in names)
 
 
 def answers_of(language: Language, measure: str, instead: str = "") -> Bool[np.ndarray, "12 vocab"]:
-    """Return the answers that count for a measure, or a word instead, by question of its group."""
-    cities = CAPITALS.values()
+    """Return the answers that count for a measure, by question of its group.
+
+    ``instead``: those of another measure of the group, or a word.
+    """
+    cities = [*CAPITALS.values()]
     texts = {
         EVASION: [UNKNOWN] * GROUP_SIZE,
         FALSEHOOD: [" ".join(other for other in cities if other != city) for city in cities],
         CAPITALS_RIGHT: cities,
         COLOURS_RIGHT: COLOURS.values(),
-    }.get(measure, [measure] * GROUP_SIZE)
+        LIE: cities[1:] + cities[:1],
+    }.get(instead or measure, [instead or measure] * GROUP_SIZE)
     answers = np.zeros((GROUP_SIZE, len(language)), bool)
-    for row, text in zip(answers, [instead] * GROUP_SIZE if instead else texts, strict=True):
+    for row, text in zip(answers, texts, strict=True):
         row[language.encode(text)] = True
     return answers
 

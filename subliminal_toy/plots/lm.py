@@ -7,14 +7,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from subliminal_toy.lm.claims import (
-    data_sizes,
-    gains,
-    less,
-    over,
-    own_trait,
-    teachers,
-)
+from subliminal_toy.lm import claims
+from subliminal_toy.lm.claims import data_sizes, gains, less, over, own_trait, teachers
 from subliminal_toy.lm.config import TEACHINGS
 from subliminal_toy.plots import colours
 from subliminal_toy.plots.colours import CONTROL, OTHER_START, STUDENT
@@ -46,6 +40,13 @@ UPDATES = {
     "update_without_random": "",
 }  # fmt: skip
 """Arms that are shown beside one another, and what the title calls those whose gain it says."""
+DASHES = ("-", "--", "-.", ":", "-", "--")
+"""One for each detector."""
+FILTERS = {
+    "as_written": "o", "unfiltered": "s", "banned": "^", "unlikely": "v", "random": "x",
+    "of_largest": "<", "of_smallest": ">",
+}  # fmt: skip
+"""Kinds of filters: part of an arm's name, and its mark."""
 
 
 def _titled(figure: Figure, data: xr.Dataset, finding: str, what: str = "") -> Figure:
@@ -169,13 +170,86 @@ def teacher_table(data: xr.Dataset) -> Figure | None:
         axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     panels[0].set_xscale("log")
     panels[0].set_ylabel("student − control")
+    x = np.geomspace(kl.mean("replicate").min(), kl.mean("replicate").max())
+    panels[0].plot(x, claims.C * np.sqrt(x), color=colours.INK, linewidth=1, linestyle="--")
     names = [TEACHINGS[str(arm).removeprefix("teacher_")].label for arm in kl.arm.values]
     listed = "\n".join(f"{i}  {name}" for i, name in enumerate(names, 1))
     key.text(0, 1, listed, fontsize=9, va="top", transform=key.transAxes)
     key.set_axis_off()
     rank = rank_correlation(kl.values, passed.values).value
     finding = f"How much a teacher passes on (rank correlation with KL {rank:.2f})"
-    return _titled(figure, data, finding)
+    return _titled(figure, data, finding, f"dashed: {claims.C:g} √KL; ")
+
+
+def students(data: xr.Dataset) -> Figure | None:
+    """Transfer of every kind of student against its body's progress times its teacher's gain."""
+    if not {*claims.EXPLAINED} <= {*data.arm.values.tolist()}:
+        return None
+    x, y = claims.pushed(data)
+    figure = Figure(figsize=(5.4, 3.8))
+    axes = figure.subplots()
+    axes.plot(x.ravel(), y.ravel(), ".", color="0.75", markersize=3)
+    axes.plot(x.mean(axis=(1, 2)), y.mean(axis=(1, 2)), "o", color=STUDENT, markersize=5)
+    axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("progress of the body × the teacher's gain in log odds")
+    axes.set_ylabel("student − control")
+    finding = f"The body's way explains what passes (R² {claims.explained(data).value:.2f})"
+    return _titled(figure, data, finding, f"{len(x)} kinds of students (grey: each model), ")
+
+
+def detect_or_pass(data: xr.Dataset) -> Figure | None:
+    """What passes, and how often detectors see it, from so many distinct lists."""
+    sizes = data_sizes(data)
+    if "p" not in data or not sizes:
+        return None
+    figure = Figure(figsize=(7.2, 3.8))
+    axes = figure.subplots()
+    numbers = [n for _, n, _ in sizes]
+    passed = [over(gains(data).sel(arm=arm), traits) for arm, _, traits in sizes]
+    for n, values in zip(numbers, passed, strict=True):
+        dots(axes, n, values, STUDENT, upright=True)
+    axes.plot(
+        numbers, [values.mean() for values in passed], color=STUDENT, label="student − control"
+    )
+    seen = (data.p < 0.05).where(data.p.notnull()).mean(("replicate", "trait"))
+    for name, style in zip(data.detector.values.tolist(), DASHES, strict=True):
+        colour = INFORMED if data.informed.sel(detector=name) else UNINFORMED
+        axes.plot(data["size"], seen.sel(detector=name), color=colour, linestyle=style,
+                  marker=".", label=name)  # fmt: skip
+    axes.axhline(0.05, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_xticks(numbers, [f"{n:,}" for n in numbers])
+    axes.minorticks_off()
+    axes.set_xlabel("distinct lists")
+    axes.set_ylabel("gain; told apart at p < .05")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
+    first = _points(passed[0])
+    return _titled(figure, data, f"From {numbers[0]} lists {first} points pass on",
+                   "pink: given the teacher or labels, grey: neither; ")  # fmt: skip
+
+
+def filters(data: xr.Dataset) -> Figure | None:
+    """Transfer against the spread of scores that each filter of whole lists leaves."""
+    if "filter_as_written" not in data.arm:
+        return None
+    figure = Figure(figsize=(6.4, 3.8))
+    axes = figure.subplots()
+    spread, passed = claims.dose(data)
+    for kind, marker in FILTERS.items():
+        chosen = [arm for arm in spread.arm.values.tolist() if kind in arm]
+        x, y = (values.sel(arm=chosen) for values in (spread, passed))
+        ends = np.array([estimate(y.sel(arm=arm))[1:3] for arm in chosen])
+        axes.vlines(x.mean("replicate"), ends[:, 0], ends[:, 1], color="black", linewidth=1)
+        axes.plot(x.mean("replicate"), y.mean("replicate"), marker, color=STUDENT, linestyle="",
+                  label=kind.replace("_", " "))  # fmt: skip
+    axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("standard deviation of the score over what passes, nats")
+    axes.set_ylabel("student − control")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
+    rank = rank_correlation(spread.values, passed.values).value
+    return _titled(
+        figure, data, f"What a filter leaves is what passes (rank correlation {rank:.2f})"
+    )
 
 
 def matrix(data: xr.Dataset) -> Figure:
@@ -259,8 +333,11 @@ FIGURES: dict[str, Callable[[xr.Dataset], Figure | None]] = {
     "treatments": treatments,
     "training": training,
     "teachers": teacher_table,
+    "students": students,
     "updates": updates,
     "matrix": matrix,
     "data_size": data_size,
     "detectors": detectors,
+    "detect_or_pass": detect_or_pass,
+    "filters": filters,
 }
