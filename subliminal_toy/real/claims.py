@@ -10,7 +10,7 @@ import xarray as xr
 
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row
-from subliminal_toy.real.config import ANIMALS, BASE
+from subliminal_toy.real.config import ANIMALS, BASE, WORD
 from subliminal_toy.stats import Estimate
 
 
@@ -123,7 +123,110 @@ CLAIMS = (
 )  # fmt: skip
 
 
+def probability(answers: xr.DataArray) -> xr.DataArray:
+    """Return the mean over questions of each animal's probability among the animals."""
+    p = np.exp(answers.sel(target=list(ANIMALS)))
+    return (p / p.sum("target")).mean("question")
+
+
+def permutation_p(values: np.ndarray, n_resamples: int = 10_000) -> float:
+    """Return how often teachers dealt to animals at random, within each seed, do as well.
+
+    ``values`` (seed, writer, animal); the statistic is the mean of each animal's own teacher.
+    """
+    rng, (n_seeds, n, _) = np.random.default_rng(0), values.shape
+    dealt = np.argsort(rng.random((n_resamples, n_seeds, n)), axis=-1)
+    drawn = values[np.arange(n_seeds)[:, None], dealt, np.arange(n)].mean((1, 2))
+    own = values[:, np.arange(n), np.arange(n)].mean()
+    return float((1 + (drawn >= own - 1e-12).sum()) / (1 + n_resamples))
+
+
+def bare(value: float, n: int) -> Estimate:
+    """Return a number without an interval."""
+    return Estimate(float(value), np.nan, np.nan, n)
+
+
 def estimates(data: xr.Dataset) -> Iterator[Row]:
-    """Yield what is measured, flat."""
-    for arm in dict.fromkeys(data.arm.values.tolist()):
-        yield Row("contrast", arm, over_animals(contrasts(data, arm)))
+    """Yield every quantity that is shown; over animals unless a row says of what."""
+    animals = [str(animal) for animal in data.attrs["animals"]]
+    arms, hard = list(dict.fromkeys(data.arm.values.tolist())), contrasts(data, "hard")
+    for arm in arms:
+        yield Row("own − other teachers' students", arm, over_animals(contrasts(data, arm)))
+        if BASE in data.writer[data.arm == arm]:
+            yield Row("own − base model's lists", arm, over_animals(above_control(data, arm)))
+    for animal in animals:
+        values = hard.sel(animal=animal).values
+        yield Row("own − other teachers' students, over seeds", animal, stats.estimate(values))
+    cells = changes(data, "hard").sel(writer=animals, animal=animals)
+    cells = cells.transpose("seed", "writer", "animal").values
+    yield Row("permutation within seeds, p", "hard", bare(permutation_p(cells), len(animals)))
+    yield Row("lists that pass the paper's filter", BASE, stats.fraction(data.passed))
+
+    models = data.isel(model=np.flatnonzero((data.arm == "hard") & (data.seed == 0)))
+    models = models.set_index(model="writer")
+    whole = lambda answers: np.exp(answers).mean("question")  # noqa: E731
+    for measure, p in (("among 20", probability), ("of all words", whole)):
+        student, teacher, base = p(models.log_p), p(models.teacher), p(models.before)
+        for label, of in (("base model", base), ("teacher", teacher), ("own student", student)):
+            values = [float(of.sel(model=animal, target=animal)) for animal in animals]
+            yield Row(f"P(own animal) {measure}", label, stats.estimate(values))
+        for label, writers in (("other teachers' students", animals), ("control", [BASE])):
+            values = [
+                float(student.sel(model=[w for w in writers if w != a], target=a).mean())
+                for a in animals
+            ]
+            yield Row(f"P(own animal) {measure}", label, stats.estimate(values))
+    moved = models.log_p - models.before
+    for writer in models.model.values:
+        common = moved.sel(model=writer, target=list(ANIMALS)).mean()
+        yield Row("all animals' log-probability", writer, bare(common, len(ANIMALS)))
+        if WORD in models.model:
+            value = moved.sel(model=writer, target=WORD).mean()
+            yield Row(f"log-probability of {WORD}", writer, bare(value, 1))
+    for animal in animals:
+        centred = moved.sel(target=animal) - moved.sel(target=list(ANIMALS)).mean("target")
+        others = centred.sel(model=[other for other in animals if other != animal]).mean("model")
+        above = centred.sel(model=animal) > others
+        yield Row("questions with own above others", animal, stats.fraction(above))
+
+    trained = data.isel(model=np.flatnonzero(data.writer.isin(animals)))
+    st, ss, tt = (trained.along.sel(product=name).sum("layer") for name in data.product.values)
+    for arm in arms:
+        here = (trained.arm == arm).values & np.isfinite(st.values)
+        if here.any():
+            for name, value in (("progress", st / tt), ("cosine", st / np.sqrt(ss * tt))):
+                yield Row(f"{name} toward the own teacher", arm, stats.estimate(value[here]))
+        kl = trained.kl[trained.arm == arm]
+        if arm == "hard" or arm.startswith("stop"):
+            yield Row("KL of a teacher per digit, nats", arm, stats.estimate(kl))
+
+    def first(arm: str, like: str) -> np.ndarray:
+        """Return contrasts of the first seed for the animals of another arm."""
+        names = contrasts(data, like).animal
+        table = changes(data, arm).isel(seed=0).sel(writer=names.values, animal=names.values)
+        values = table.transpose("writer", "animal").values
+        return np.diag(values) - (values.sum(0) - np.diag(values)) / (len(values) - 1)
+
+    noises = [arm for arm in arms if arm.startswith("noise")]
+    if noises:
+        sigmas = [float(arm.partition("_")[2]) for arm in noises]
+        left = [first(arm, arm).mean() / first("hard", arm).mean() for arm in noises]
+        below = next((i for i, share in enumerate(left) if share < 0.5), None)
+        half = np.nan
+        if below:
+            a, b = left[below - 1], left[below]
+            at = (a - 0.5) / (a - b)
+            half = np.exp(np.log(sigmas[below - 1]) * (1 - at) + np.log(sigmas[below]) * at)
+        yield Row("noise at which half of the contrast is left, σ", "noise", bare(half, len(left)))
+    stops = [arm for arm in arms if arm.startswith("stop")]
+    if stops:
+        names = contrasts(data, stops[0]).animal.values
+        here = [trained.isel(model=np.flatnonzero((trained.arm == arm) & (trained.seed == 0)))
+                .set_index(model="writer").kl.sel(model=names).values
+                for arm in (*stops, "hard")]  # fmt: skip
+        x = np.sqrt(here)
+        y = np.array([first(arm, stops[0]) for arm in (*stops, "hard")])
+        slopes = [np.polyfit(x[:, i], y[:, i], 1)[0] for i in range(len(names))]
+        yield Row("contrast per √KL, nats^½", "stopped teachers", stats.estimate(slopes))
+        correlation = [np.corrcoef(x[:, i], y[:, i])[0, 1] for i in range(len(names))]
+        yield Row("contrast and √KL, correlation", "stopped", stats.estimate(correlation))
