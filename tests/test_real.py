@@ -74,8 +74,6 @@ def test_each_family_is_as_in_the_installed_transformers(tmp_path, models, famil
     tokens = np.arange(3, 40)[None] * 29 % 400
     with torch.no_grad():
         expected = torch.log_softmax(theirs(torch.tensor(tokens)).logits[0, -1], -1).numpy()
-    log_p = last_log_p(models[family], tokens[0, :5], tokens[:, 5:])
-    del log_p
     found = last_log_p(models[family], tokens[0, :5], np.append(tokens[:, 5:], [[0]], axis=1))
     np.testing.assert_allclose(found[0], expected, atol=TOLERANCE)
 
@@ -150,14 +148,12 @@ def test_loss_and_gradients_are_those_of_a_plain_network_row_by_row(models, fami
 
     def ours(arrays):
         loss = partial(experiment.list_loss, model.shape, model.frozen, jnp.array(prompt), form)
-        return loss(arrays, lists)
+        return loss(arrays, jnp.array(lists))
 
-    for change, point in (
-        (lambda arrays: arrays, model.weights),
-        (partial(experiment.with_factors, model.weights), factors),
-    ):
-        expected, gradient = jax.value_and_grad(lambda p: by_rows(change(p)))(point)
-        found, own = jax.value_and_grad(lambda p: ours(change(p)))(point)
+    low_rank = partial(experiment.with_factors, model.weights)
+    for change, point in ((lambda arrays: arrays, model.weights), (low_rank, factors)):
+        expected, gradient = jax.value_and_grad(lambda p, f=change: by_rows(f(p)))(point)
+        found, own = jax.value_and_grad(lambda p, f=change: ours(f(p)))(point)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=2e-5), own, gradient)
 
@@ -172,7 +168,8 @@ def test_lists_written_with_a_cache_follow_the_law_of_the_whole_sequence(models,
     model = models[family]
     form, prompt = experiment.list_format(model), model.encode("Ten numbers:")
     lists = np.asarray(draw_lists(model, form, prompt, 5))
-    log_p = list_log_p(model.shape, model.frozen, model.weights, jnp.array(prompt), lists, form)
+    read = partial(list_log_p, model.shape, model.frozen, model.weights, jnp.array(prompt))
+    log_p = read(jnp.array(lists), form)
     keys = jax.random.split(jax.random.key(7), 5)
     for row, key in enumerate(keys):
         for place in range(lists.shape[1]):
@@ -187,8 +184,8 @@ def test_what_comes_later_or_fills_a_row_changes_nothing(models):
     model = models["llama"]
     rows = np.arange(24).reshape(2, 12) * 7 % 400
     states = partial(hidden, model.shape, model.frozen, model.weights, jnp.arange(5))
-    other = rows.copy()
-    other[:, 8:] = 3
+    rows = jnp.array(rows)
+    other = rows.at[:, 8:].set(3)
     np.testing.assert_array_equal(states(rows)[:, :9], states(other)[:, :9])
     assert (states(rows)[:, 9:] != states(other)[:, 9:]).any()
 
@@ -205,11 +202,11 @@ def test_relabelling_hidden_units_changes_nothing(models):
 
     def both(start, lists=None):
         target, stop = jnp.int32(model.encode(" owl")[0]), jnp.int32(2)
-        sizes = jax.random.key(0), 1e-2, stop, 2, 4
+        sizes = jax.random.key(0), 3e-3, stop, 2, 4
         teacher = experiment.teach(model.shape, model.frozen, start, lesson, target, *sizes)
         keys = jax.random.split(jax.random.key(1), 8)
         lists = write(model.shape, model.frozen, teacher, prompt, form, keys)
-        rest = {}, lists, None, jnp.arange(8).reshape(2, 4), 1e-2
+        rest = {}, lists, None, jnp.arange(8).reshape(2, 4), 3e-3
         student = experiment.learn(model.shape, model.frozen, prompt, form, start, *rest)
         return teacher, lists, student
 
@@ -309,8 +306,7 @@ BAD = {
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json is missing"),
     "tokenizer cut off": (truncate("tokenizer.json"), "tokenizer.json"),
     "larger tokenizer": (
-        lambda f: json_tokens(f, lambda text: text.replace('"<|im_end|>":1', '"<|im_end|>":999')
-                              .replace('"id": 1,', '"id": 999,')),
+        lambda f: renumber(f),
         "tokens that the weights do not have",
     ),
     "no template": (change("tokenizer_config.json", lambda c: {}), "no chat template"),
@@ -332,7 +328,7 @@ BAD = {
 }  # fmt: skip
 
 
-def json_tokens(folder, edit):
+def renumber(folder):
     """Renumber the last special token, which every chat writes."""
     path = folder / "tokenizer.json"
     content = json.loads(path.read_text())
@@ -473,7 +469,6 @@ def test_animals_are_chosen_by_the_rule():
     ids = {name: [1] if name != "fox" else [1, 2] for name in ANIMALS}
     chosen = experiment.choose(ids, np.log(shares)[None], 5)
     assert chosen == ["owl", "dog", "elephant", "horse", "lion"]
-    assert "cat" in experiment.choose(ids, np.log(shares)[None], 5) or shares[1] > 0.05
     with pytest.raises(UserError, match="--n-animals"):
         experiment.choose(ids, np.log(shares)[None], 17)
 
@@ -500,7 +495,7 @@ def finished(small):
 
 def test_every_arm_is_measured_on_what_the_table_says(finished, small):
     _, _, data = finished
-    animals = data.attrs["animals"]
+    animals = data.animal.values.tolist()
     assert animals[0] == "owl" and len(animals) == 3
     at = list(zip(data.arm.values, data.writer.values, data.seed.values, strict=True))
     expected = [("hard", w, s) for s in (0, 1) for w in (BASE, *animals)] + [("hard", WORD, 0)]
@@ -510,9 +505,6 @@ def test_every_arm_is_measured_on_what_the_table_says(finished, small):
             control = [BASE] if row.sigma or row.loss == "vocabulary" else []
             expected += [(arm, writer, 0) for writer in (*control, *few)]
     assert sorted(at) == sorted(expected)
-    np.testing.assert_allclose(
-        np.exp(data.before.values).sum(-1)[data.arm.values == "hard"].max(), 1, atol=1
-    )
     for index, (arm, writer, _) in enumerate(at):
         row, one = arms(small)[arm], data.isel(model=index)
         starts_at_base = np.array_equal(one.before, data.before[0])
@@ -524,7 +516,9 @@ def test_every_arm_is_measured_on_what_the_table_says(finished, small):
         else:
             assert one.kl == pytest.approx(0, abs=1e-6)
         trained = row.loss not in ("context", "gradient") and not row.sigma and writer != BASE
-        assert np.isfinite(one.along.values[:, 1:]).all() == trained or writer == BASE
+        assert np.isfinite(one.along.values[:, 1]).all() == (
+            trained or (writer == BASE and not row.sigma)
+        )
 
 
 def test_a_part_by_itself_is_the_same_as_in_its_run(finished, small):
@@ -565,20 +559,22 @@ def made_up(n_animals=6, n_seeds=3, effect=0.2, common=0.5):
          "along": (("model", "layer", "product"), rng.random((len(rows), 2, 3))),
          "passed": ("list", np.zeros(256, bool))},
         {"arm": ("model", list(arm)), "writer": ("model", list(writer)),
-         "seed": ("model", list(seed)), "target": targets, "product": ["s·t", "s·s", "t·t"]},
-        {"model": "made-up", "weights": "", "animals": animals},
+         "seed": ("model", list(seed)), "target": targets, "animal": animals,
+         "product": ["st", "ss", "tt"]},
+        {"model": "made-up"},
     )  # fmt: skip
 
 
 def by_hand(data, arm, control=False):
     """Return contrasts (seed, animal) from the arrays, with loops."""
-    animals, seeds = data.attrs["animals"], sorted(set(data.seed.values[data.arm.values == arm]))
+    animals, seeds = (
+        data.animal.values.tolist(),
+        sorted(set(data.seed.values[data.arm.values == arm])),
+    )
 
     def moved(writer, seed, animal):
-        (index,) = (
-            i for i in range(data.sizes["model"])
-            if (data.arm.values[i], data.writer.values[i], data.seed.values[i]) == (arm, writer, seed)
-        )  # fmt: skip
+        labels = zip(data.arm.values, data.writer.values, data.seed.values, strict=True)
+        (index,) = (i for i, label in enumerate(labels) if label == (arm, writer, seed))
         change = (data.log_p.values[index] - data.before.values[index]).mean(0)
         return change[ANIMALS.index(animal)] - change[: len(ANIMALS)].mean()
 
@@ -637,6 +633,7 @@ def test_estimates_are_flat_and_figures_say_what_they_draw(finished):
     texts = [text.get_text() for text in matrix.axes[0].texts]
     assert texts[1] == f"{cell:+.2f}" and "6 of 6" in matrix.get_suptitle()
     _, _, small = finished
-    assert all(np.isfinite(row.estimate.value) for row in claims.estimates(small))
+    for row in claims.estimates(small):
+        assert np.isfinite(row.estimate.value) or row.labels == "noise", row
     for draw in FIGURES.values():
         assert draw(small) is not None

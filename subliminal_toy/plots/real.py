@@ -16,12 +16,12 @@ CHANGE = "change of the centred log-probability, nats"
 def _where(data: xr.Dataset) -> str:
     """Say which model, and over how many animals and seeds."""
     seeds = len(np.unique(data.seed))
-    return f"{data.attrs['model']}, {len(data.attrs['animals'])} animals, {seeds} seeds"
+    return f"{data.attrs['model']}, {data.sizes['animal']} animals, {seeds} seeds"
 
 
 def matrix(data: xr.Dataset) -> Figure:
     """Draw how every teacher's students moved, animal by animal, mean over seeds."""
-    animals = [str(animal) for animal in data.attrs["animals"]]
+    animals = data.animal.values.tolist()
     table = changes(data, "hard").mean("seed").sel(writer=[*animals, BASE], animal=animals)
     cells = table.transpose("writer", "animal").values
     n = len(animals)

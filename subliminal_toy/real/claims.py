@@ -36,7 +36,7 @@ def own_and_others(data: xr.Dataset, arm: str, centred: bool = True) -> tuple[xr
     animals = [writer for writer in table.writer.values if writer in ANIMALS]
     square = table.sel(writer=animals, animal=animals).transpose("writer", "animal", "seed")
     own = square.isel(writer=0, drop=True).copy(data=np.diagonal(square.values).T)
-    others = (square.sum("writer") - own) / (len(animals) - 1)
+    others = (square.sum("writer", skipna=False) - own) / (len(animals) - 1)
     return own, others
 
 
@@ -48,7 +48,7 @@ def contrasts(data: xr.Dataset, arm: str) -> xr.DataArray:
 
 def over_animals(values: xr.DataArray) -> Estimate:
     """Return mean and interval over animals of their means over seeds."""
-    return stats.estimate(values.mean("seed").values)
+    return stats.estimate(values.mean("seed", skipna=False))
 
 
 def above_control(data: xr.Dataset, arm: str) -> xr.DataArray:
@@ -148,7 +148,7 @@ def bare(value: float, n: int) -> Estimate:
 
 def estimates(data: xr.Dataset) -> Iterator[Row]:
     """Yield every quantity that is shown; over animals unless a row says of what."""
-    animals = [str(animal) for animal in data.attrs["animals"]]
+    animals = data.animal.values.tolist()
     arms, hard = list(dict.fromkeys(data.arm.values.tolist())), contrasts(data, "hard")
     for arm in arms:
         yield Row("own − other teachers' students", arm, over_animals(contrasts(data, arm)))

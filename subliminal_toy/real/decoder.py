@@ -127,7 +127,7 @@ def next_log_p(
 @partial(jax.jit, static_argnums=0)
 def write(
     shape: Shape, frozen: Weights, weights: Weights, prompt: Int[Array, " prompt"], form: Format,
-    keys: Key[Array, " rows"], temperature: float = 1.0,
+    keys: Key[Array, " rows"], temperature: Float[Array, ""] | float = 1.0,
 ) -> Int[Array, "rows length"]:  # fmt: skip
     """Sample lists of symbols after the prompt; the likeliest at temperature 0.
 

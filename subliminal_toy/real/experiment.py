@@ -271,7 +271,7 @@ def experiment(
         wanted = np.exp(log_p(taught, lists)) if row.loss in ("probabilities", "gradient") else None
         start = noisy(base, row.sigma, for_noise) if row.sigma else base
         before = ask(start) if row.sigma else before_all
-        moved = np.full((len(base["layers"]["q"]), 3), np.nan)
+        moved = np.full((len(base["layers"]["q"]), 3), np.nan, np.float32)
         if row.loss == "context":
             shown = [model.decode(text) for text in texts[:N_CONTEXT].tolist()]
             turns = [(("user", LIST_PROMPT), ("assistant", text)) for text in shown]
@@ -295,7 +295,7 @@ def experiment(
             if not row.sigma:
                 moved = np.asarray(along(base, student, taught))
         numbers = {"log_p": after, "before": before, "teacher": taught_log_p, "along": moved}
-        return numbers | {"kl": np.float32(kl)}
+        return numbers | {"kl": np.asarray(kl, np.float32)}
 
     def without_format(_) -> Arrays:
         """Write lists as the base model would, and apply the paper's filter."""
@@ -331,19 +331,24 @@ def experiment(
 
     def assemble(finished) -> Result:
         answers = ("model", "question", "target")
-        axes = dict.fromkeys(("log_p", "before", "teacher"), answers)
-        axes |= {"along": ("model", "layer", "product"), "kl": ("model",)}
-        arrays: dict[str, Any] = {
-            name: (axis, np.stack([finished[part][name] for part in names]))
-            for name, axis in axes.items()
+        described = {
+            "log_p": (answers, "log-probability of the answer", "nats"),
+            "before": (answers, "the same of the model's start", "nats"),
+            "teacher": (answers, "the same of the writer of its lists", "nats"),
+            "kl": (("model",), "KL(writer of its lists ‖ base model) per free digit", "nats"),
+            "along": (("model", "layer", "product"), "of displacements, s own, t teacher's", "1"),
         }
+        variables: dict[str, Any] = {
+            name: (axes, np.stack([finished[part][name] for part in names]),
+                   {"long_name": long_name, "units": units})
+            for name, (axes, long_name, units) in described.items()
+        }  # fmt: skip
+        passed = finished["lists without a format"]["passed"]
+        variables["passed"] = ("list", passed, {"long_name": "passes the paper's filter"})
         labels = zip(("arm", "writer", "seed"), zip(*models, strict=True), strict=True)
-        data = xr.Dataset(
-            arrays | {"passed": ("list", finished["lists without a format"]["passed"])},
-            {name: ("model", list(values)) for name, values in labels}
-            | {"target": list(tokens), "product": ["s·t", "s·s", "t·t"]},
-            {"model": model.name, "weights": model.digest, "animals": animals},
-        )
-        return Result(data, {})
+        coordinates = {name: ("model", list(values)) for name, values in labels}
+        coordinates |= {"target": list(tokens), "animal": animals, "product": ["st", "ss", "tt"]}
+        about = {"model": model.name, "weights_sha256": model.digest}
+        return Result(xr.Dataset(variables, coordinates, about), {})
 
     return Experiment(parts, assemble)

@@ -42,7 +42,7 @@ class Model(NamedTuple):
 
     name: str
     digest: str
-    """SHA-256 of the files of its weights."""
+    """SHA-256 of each file of its weights."""
     shape: Shape
     frozen: Weights
     weights: Weights
@@ -140,7 +140,7 @@ def _model(
     if question not in asked or question not in tokenizer.decode(encode(asked)):
         raise UserError("the chat template or the tokenizer loses a plain question.")
     name = files[0].stem if files[0].suffix == ".gguf" else files[0].resolve().parent.name
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    digest = " ".join(hashlib.sha256(np.memmap(file, mode="r")).hexdigest() for file in files)
     return Model(name, digest, shape, frozen, weights, encode, tokenizer.decode, chat)
 
 
@@ -247,7 +247,7 @@ def _gguf(path: Path) -> Model:
     try:
         reader = gguf.GGUFReader(path)
     except (IndexError, KeyError, ValueError):
-        raise UserError(DAMAGED) from None
+        raise UserError(f"it {DAMAGED}") from None
 
     def fact(name: str) -> Any:
         return reader.fields[name].contents()
