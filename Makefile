@@ -9,6 +9,6 @@ style:
 	ruff format --check subliminal_toy tests
 	basedpyright
 
-# Figures, the tables of the README and of docs/claims.md, from the records.
+# Figures, and the blocks of README and documents, from the records.
 figures:
-	subliminal-toy report figures --readme README.md docs/claims.md
+	subliminal-toy report figures --out figures --readme README.md docs/claims.md docs/findings.md

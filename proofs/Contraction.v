@@ -81,6 +81,28 @@ rewrite subr_gt0 => sums gaps; have := ler_lt_add sums gaps.
 by rewrite addrACA subrr addr0 (addrACA a) subrr addr0 -!mulr2n ltr_pmuln2r.
 Qed.
 
+(* Where even 0 <= K, the moments are not negative and all of them fall. *)
+Section Nonnegative.
+Hypothesis K_ge0 : forall u : 'rV[R]_q.+1, 0 <= dot (u *m K) u.
+
+Lemma moment_ge0 g k : 0 <= moment g k.
+Proof.
+rewrite -[k]odd_double_half; case: (odd k); last by rewrite add0n -addnn -moment_add dot_ge0.
+by have := K_ge0 (g *m K ^+ k./2); rewrite mul_power moment_add addSn addnn.
+Qed.
+
+Lemma moment_falls g k : moment g k.+1 <= moment g k.
+Proof.
+rewrite -[k]odd_double_half; case: (odd k); last exact: moment_odd.
+have := ler_add (moment_odd g k./2.+1) (K_ge0 (g *m K ^+ k./2 - g *m K ^+ k./2.+1)).
+rewrite mulmxBl !mul_power !(dotDl, dotDr, dotNl, dotNr) !moment_add !addSn !addnS addnn.
+move: (moment g _) (moment g _) (moment g _) => a b c.
+rewrite opprK addr0 !addrA => le; rewrite -subr_ge0; move: le.
+by rewrite ler_addr (addrC b) addrK.
+Qed.
+
+End Nonnegative.
+
 Hypothesis K_geN1 : forall u : 'rV[R]_q.+1, - dot u u <= dot (u *m K) u.
 
 Lemma moment_even g j : moment g j.*2.+2 <= moment g j.*2.

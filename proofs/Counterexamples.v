@@ -292,3 +292,134 @@ by rewrite oppr0 oppr_gt0 subr_lt0 ltr_pmull // expr2 mulr_egt1.
 Qed.
 
 End TwoSteps.
+
+(* Eq. (75): where both follow the signs of their gradients, as Adam's first step does, the
+   teacher's loss can rise. *)
+Section SignDescent.
+Variable R : realType.
+
+Definition sign_row (u : 'rV[R]_2) : 'rV[R]_2 := \row_k Num.sg (u 0 k).
+Definition steep_loss (θ : 'rV[R]_2) : R := θ 0 1 - 3 * θ 0 0.
+
+Local Notation f := (@linear_model R).
+Let x (_ : 'I_1) : 'rV[R]_2 := \row_j (if j == 0 then 1 else 2).
+Let w (_ : 'I_1) : R := 1.
+Let c (_ : 'I_1) : R := 1.
+Let c_ge0 j : 0 <= c j. Proof. exact: ler01. Qed.
+
+Local Notation v := (- sign_row (grad steep_loss 0)).
+
+Lemma steep_grad : grad steep_loss 0 = basis 1 - 3 *: basis 0.
+Proof.
+have at1 := is_diff_coord 1 (0 : 'rV[R]_2); have at0 := is_diff_coord 0 (0 : 'rV[R]_2).
+apply: has_grad_grad.
+apply: is_diff_eqf (is_diff_add at1 (is_diff_opp (is_diff_scale 3 at0))) _ => h.
+by rewrite dotDl dotNl dotZl !(dotC (basis _)) !dot_basis.
+Qed.
+
+Lemma sign_direction : v = basis 0 - basis 1.
+Proof.
+rewrite steep_grad; apply/rowP => k; rewrite !mxE /=.
+have [->|->] : k = 0 \/ k = 1 by case: k => [[|[|//]] ?]; [left|right]; exact: val_inj.
+  by rewrite /= mulr1 mulr0 sub0r subr0 sgrN gtr0_sg ?ltr0n // opprK.
+by rewrite /= mulr0 mulr1 subr0 sub0r sgr1.
+Qed.
+
+(* The teacher's output falls by ε, and the student follows it along -(1, 2). *)
+Lemma sign_step ε : student_step (squared_error c) f x w 0 v ε = (- (2 * ε)) *: x 0.
+Proof.
+have f_diff i : differentiable (f^~ (x i)) 0.
+  by have [] := @linear_model_diff R (x i).
+have fall : dot v (x 0) = -1.
+  rewrite sign_direction dotDl dotNl !(dotC (basis _)) !dot_basis !mxE /=.
+  by rewrite -[X in _ - X](natrD R 1 1) opprD addrA subrr sub0r.
+apply/rowP => k; rewrite -dot_basis.
+rewrite (student_step_dot _ f_diff (fun i => squared_error_admissible c_ge0 _)).
+rewrite big_ord1 mul1r {1}/dot big_ord1 squared_error_gradE -responseE //.
+rewrite /response (is_diff_dir _ (@linear_model_diff R _)) /teacher add0r.
+have outputs a b : linear_model a b 0 0 = dot a b :> R by rewrite mxE.
+rewrite !outputs (dotC (basis k)) dot_basis dot0l dotZl fall [in RHS]mxE.
+by rewrite mulr1 sub0r mulrN1 opprK mulNr.
+Qed.
+
+Theorem sign_descent_rises (ε α : R) : 0 < ε ->
+  steep_loss (0 + α *: sign_row (student_step (squared_error c) f x w 0 v ε)) -
+    steep_loss 0 = 2 * α.
+Proof.
+move=> ε0; have sign k : sign_row (student_step (squared_error c) f x w 0 v ε) 0 k = -1.
+  rewrite mxE sign_step mxE sgrM ltr0_sg ?oppr_lt0 ?mulr_gt0 ?ltr0n //.
+  by rewrite gtr0_sg ?mulr1 // mxE; case: ifP; rewrite ?ltr01 ?ltr0n.
+have entry k : (0 + α *: sign_row (student_step (squared_error c) f x w 0 v ε)) 0 k = - α.
+  by rewrite add0r mxE sign mulrN1.
+rewrite /steep_loss !entry !mxE mulr0 !subr0 mulrN opprK.
+by rewrite -[X in - X + _]mul1r -mulNr -mulrDl addrC -[3]/((2 + 1)%:R : R) natrD addrK.
+Qed.
+
+End SignDescent.
+
+(* Eq. (79): the exact dichotomy does not extend to two steps, even where α F <= 2. *)
+Section TwoStepEdge.
+Variable R : realType.
+
+Definition bent_network (θ : 'rV[R]_2) (_ : unit) : 'rV[R]_1 :=
+  const_mx (θ 0 1 + θ 0 0 ^+ 2 + θ 0 0 * θ 0 1).
+
+Let x (_ : 'I_1) := tt.
+Let w (_ : 'I_1) : R := 1.
+Let c (_ : 'I_1) : R := 1.
+Let c_ge0 j : 0 <= c j. Proof. exact: ler01. Qed.
+
+Local Notation θ_ α := (student_after (squared_error c) bent_network x (fun=> α)
+  (fun=> w) 0 (basis 0)).
+
+Lemma bent_diff θ : is_diff θ (bent_network^~ tt) (fun h =>
+  const_mx (h 0 1 + 2 * θ 0 0 * h 0 0 + (θ 0 0 * h 0 1 + θ 0 1 * h 0 0))).
+Proof.
+have at1 := is_diff_coord 1 θ; have at0 := is_diff_coord 0 θ.
+apply: is_diff_row => j.
+apply: (@is_diff_ext _ _ _
+  (fun θ : 'rV[R]_2 => θ 0 1 + θ 0 0 * θ 0 0 + θ 0 0 * θ 0 1)) => [t|].
+  by rewrite mxE expr2.
+apply: is_diff_eqf (is_diff_add (is_diff_add at1 (is_diff_mul at0 at0)) (is_diff_mul at0 at1)) _.
+by move=> h; rewrite !mxE -mulr2n -[_ *+ 2]mulr_natl mulrA.
+Qed.
+
+(* The gradient of the student's loss at θ. *)
+Lemma bent_loss_grad ε θ :
+  grad (student_loss (squared_error c) bent_network x w 0 (basis 0) ε) θ =
+  (2 * (θ 0 1 + θ 0 0 ^+ 2 + θ 0 0 * θ 0 1 - ε ^+ 2)) *:
+    ((2 * θ 0 0 + θ 0 1) *: basis 0 + (1 + θ 0 0) *: basis 1).
+Proof.
+apply: has_grad_grad.
+apply: (@is_diff_ext _ _ _ (fun t => squared_error c (bent_network t tt)
+    (bent_network (teacher 0 (basis 0) ε) tt))) => [t|].
+  by rewrite /student_loss big_ord1 mul1r.
+apply: is_diff_eqf (is_diff_chain (bent_diff θ) (squared_error_has_grad c _ _)) _ => h.
+rewrite {1}/dot big_ord1 squared_error_gradE mulr1 dotZl dotDl !dotZl !(dotC (basis _)) !dot_basis.
+rewrite /teacher add0r !mxE /= mulr1 !mulr0 add0r addr0; congr (_ * _).
+rewrite !mulrDl mul1r addrCA addrACA; congr (_ + _).
+exact: addrC.
+Qed.
+
+Theorem two_step_edge (α ε : R) :
+  slope bent_network x w 0 (basis 0) (squared_error_matrix c) = 0 /\
+  dot (θ_ α 2 ε) (basis 0) = - (4 * α ^+ 2 * ε ^+ 4 * (2 * α - 1)).
+Proof.
+split.
+  rewrite /slope big_ord1 /response (is_diff_dir _ (bent_diff 0)) squared_error_matrixE.
+  by rewrite /dot big_ord1 !mxE /= !(mulr0, mul0r, addr0).
+have one : θ_ α 1 ε = (2 * α * ε ^+ 2) *: basis 1.
+  rewrite /= bent_loss_grad !mxE expr0n /= !(mulr0, mul0r, addr0, scale0r) add0r addr0 scale1r.
+  by rewrite !sub0r mulrN scaleNr scalerN opprK scalerA mulrCA mulrA.
+rewrite dot_basis -[θ_ α 2 ε]/(θ_ α 1 ε - α *: grad (student_loss _ _ _ _ _ _ ε) (θ_ α 1 ε)).
+rewrite one bent_loss_grad !mxE /= !mulr0 !mulr1 expr0n /= !(mul0r, mulr0, add0r, addr0) sub0r.
+set a := 2 * α * ε ^+ 2; congr (- _).
+have -> : a - ε ^+ 2 = ε ^+ 2 * (2 * α - 1) by rewrite mulrBr mulr1 mulrC.
+have -> : 4 * α ^+ 2 * ε ^+ 4 = (α * (2 * ε ^+ 2)) * a.
+  rewrite /a -[4]/((2 * 2)%:R : R) natrM (expr2 α) -[4%N]/((2 + 2)%N) exprD.
+  move: (ε ^+ 2) => b.
+  by rewrite [RHS]mulrCA !mulrA (mulrAC _ α b) (mulrAC _ b α) (mulrAC _ α 2) (mulrAC _ α 2).
+by rewrite -!mulrA (mulrC a) !mulrA.
+Qed.
+
+End TwoStepEdge.

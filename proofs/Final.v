@@ -6,7 +6,7 @@
      cross_entropy_loss S        softmax cross-entropy on the logits in S
      distillation_loss S τ c_ge0 divergence at temperature τ, times a factor c >= 0
 
-   and whatever the rules of Losses.v make of them. Where the weights W(ε) of the
+   and what loss_add, loss_scale and loss_temperature make of them. Where the weights W(ε) of the
    inputs come from the teacher they are teacher_weights: nonnegative and continuous
    at ε = 0, and W_i(0) = 0 only if W_i is 0 for every ε.
 

@@ -306,6 +306,42 @@ Qed.
 
 End Rules.
 
+(* The same rules for the type loss, which is what the final statements are about. *)
+Section LossRules.
+Variables (R : realType) (n : nat).
+Implicit Types l : loss R n.
+
+Lemma admissible_eq_grad (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R) G H M z :
+  (forall t y, G t y = H t y) -> admissible_at l G M z -> admissible_at l H M z.
+Proof. by move=> GH; have -> : H = G by apply/funext => t; apply/funext => y. Qed.
+
+Definition loss_add l1 l2 : loss R n.
+apply: (@Loss R n (fun z y => l1 z y + l2 z y)
+  (fun z => loss_response l1 z + loss_response l2 z)
+  (fun z => loss_matrix l1 z + loss_matrix l2 z)) => z.
+  apply: admissible_eq_grad (admissible_add (loss_admissible l1 z) (loss_admissible l2 z)).
+  by move=> t y; rewrite opprD addrACA.
+by rewrite linearD /= !loss_matrix_sym.
+Defined.
+
+Definition loss_scale (c : R) l : 0 <= c -> loss R n.
+move=> c0; apply: (@Loss R n (fun z y => c * l z y)
+  (fun z => c *: loss_response l z) (fun z => c *: loss_matrix l z)) => z.
+  apply: admissible_eq_grad (admissible_scale c0 (loss_admissible l z)).
+  by move=> t y; rewrite scalerBr.
+by rewrite linearZ /= loss_matrix_sym.
+Defined.
+
+Definition loss_temperature (b : R) l : loss R n.
+apply: (@Loss R n (fun z y => l (b *: z) (b *: y))
+  (fun z => b *: loss_response l (b *: z)) (fun z => b ^+ 2 *: loss_matrix l (b *: z))) => z.
+  apply: admissible_eq_grad (admissible_temperature (loss_admissible l (b *: z))).
+  by move=> t y; rewrite scalerBr.
+by rewrite linearZ /= loss_matrix_sym.
+Defined.
+
+End LossRules.
+
 (* Kullback-Leibler divergence from the teacher's softmax to the student's,
    with a temperature and a factor: cross-entropy up to a term in the label. *)
 Section Distillation.

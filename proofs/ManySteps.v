@@ -23,10 +23,39 @@ Fixpoint student_after (R : realType) (p n m : nat) (X : Type)
     θ - α j *: grad (student_loss l f x (w j) θ0 v ε) θ
   else θ0.
 
+(* The same in a metric Q, and for a teacher T(ε) that need not go straight: Eqs. (72) and
+   (76). The labels of T(ε) are those of a teacher that moved by T(ε) - θ0. *)
+Fixpoint metric_student_after (R : realType) (p n m : nat) (X : Type)
+    (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R) (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1)
+    (x : 'I_m -> X) (Q : 'M[R]_p.+1) (α : nat -> R) (w : nat -> 'I_m -> R)
+    (θ0 : 'rV[R]_p.+1) (T : R -> 'rV[R]_p.+1) (k : nat) (ε : R) : 'rV[R]_p.+1 :=
+  if k is j.+1 then
+    let θ := metric_student_after l f x Q α w θ0 T j ε in
+    θ - α j *: (grad (student_loss l f x (w j) θ0 (T ε - θ0) 1) θ *m Q)
+  else θ0.
+
+Lemma path_teacher (R : realType) (p : nat) (θ0 θT : 'rV[R]_p.+1) :
+  teacher θ0 (θT - θ0) 1 = θT.
+Proof. by rewrite /teacher scale1r addrC subrK. Qed.
+
+Lemma straight_after (R : realType) (p n m : nat) (X : Type)
+    (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R) (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1)
+    (x : 'I_m -> X) α w (θ0 v : 'rV[R]_p.+1) k :
+  metric_student_after l f x 1 α w θ0 (teacher θ0 v) k =
+  student_after l f x α w θ0 v k.
+Proof.
+apply/funext => ε; elim: k => [//|k /= ->]; rewrite mulmx1.
+suff -> : student_loss l f x (w k) θ0 (teacher θ0 v ε - θ0) 1 =
+    student_loss l f x (w k) θ0 v ε by [].
+by apply/funext => θ; rewrite /student_loss path_teacher.
+Qed.
+
 Section Expansion.
 Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X).
-Variables (α : nat -> R) (w : nat -> 'I_m -> R) (θ0 v : 'rV[R]_p.+1).
+Variables (Q : 'M[R]_p.+1) (α : nat -> R) (w : nat -> 'I_m -> R) (θ0 v : 'rV[R]_p.+1).
+Variable T : R -> 'rV[R]_p.+1.
+Hypotheses (T0 : T 0 = θ0) (T_diff : is_diff 0 T (fun h => h *: v)).
 
 (* What is assumed of the network: differentiable near θ0, and its partial
    derivatives are continuous at θ0. *)
@@ -36,8 +65,8 @@ Hypothesis f_cont : forall i k j,
 
 Local Notation r := (loss_response l).
 Local Notation F j := (gauss_newton f x (w j) θ0 (loss_matrix l)).
-Local Notation θ_ k := (student_after l f x α w θ0 v k).
-Local Notation y i ε := (f (teacher θ0 v ε) (x i)).
+Local Notation θ_ k := (metric_student_after l f x Q α w θ0 T k).
+Local Notation y i ε := (f (T ε) (x i)).
 
 Let f_diff i : differentiable (f^~ (x i)) θ0 := nbhs_singleton (f_near i).
 
@@ -52,12 +81,13 @@ Qed.
 
 (* The gradient of the student's loss where the network is differentiable. *)
 Lemma student_loss_grad_at j ε θ : (forall i, differentiable (f^~ (x i)) θ) ->
-  grad (student_loss l f x (w j) θ0 v ε) θ = \row_k \sum_i w j i *
+  grad (student_loss l f x (w j) θ0 (T ε - θ0) 1) θ = \row_k \sum_i w j i *
     dot (r (f θ (x i)) - r (y i ε)) ('D_(basis k) (f^~ (x i)) θ).
 Proof.
 move=> fθ; apply/rowP => k; rewrite !mxE.
-have d : is_diff θ (student_loss l f x (w j) θ0 v ε)
+have d : is_diff θ (student_loss l f x (w j) θ0 (T ε - θ0) 1)
     (fun h => \sum_i w j i * dot (r (f θ (x i)) - r (y i ε)) ('d (f^~ (x i)) θ h)).
+  rewrite /student_loss path_teacher.
   apply: is_diff_sum => i _; apply: (is_diff_scale (w j i)).
   exact: is_diff_chain (differentiableP (fθ i)) (loss_gradient (loss_admissible l _) _).
 by rewrite (is_diff_dir _ d); apply: eq_bigr => i _; rewrite deriveE.
@@ -65,25 +95,26 @@ Qed.
 
 (* One more step, where θ_j starts at θ0 with derivative D. *)
 Lemma one_more_step j D : θ_ j 0 = θ0 -> is_diff 0 (θ_ j) (fun h => h *: D) ->
-  θ_ j.+1 0 = θ0 /\ is_diff 0 (θ_ j.+1) (fun h => h *: (D - α j *: ((D - v) *m F j))).
+  θ_ j.+1 0 = θ0 /\ is_diff 0 (θ_ j.+1) (fun h => h *: (D - α j *: ((D - v) *m F j *m Q))).
 Proof.
 move=> at0 θD.
 have cont : {for 0, continuous (θ_ j)} by apply: differentiable_continuous; have [] := θD.
 pose slope_k ε k := \sum_i w j i *
   dot (r (f (θ_ j ε) (x i)) - r (y i ε)) ('D_(basis k) (f^~ (x i)) (θ_ j ε)).
-have near_grad : \forall ε \near 0, θ_ j ε - α j *: (\row_k slope_k ε k) = θ_ j.+1 ε.
+have near_grad : \forall ε \near 0, θ_ j ε - α j *: ((\row_k slope_k ε k) *m Q) = θ_ j.+1 ε.
   have near_i i : \forall ε \near 0, differentiable (f^~ (x i)) (θ_ j ε).
     apply: (cont [set θ | differentiable (f^~ (x i)) θ]).
     by rewrite at0; exact: f_near.
   have near_all := filter_forall (nbhs_filter (0 : R)) near_i.
   by apply: (filterS _ near_all) => ε fε; rewrite /= student_loss_grad_at.
 split.
-  rewrite -(nbhs_singleton near_grad) at0 (_ : \row_k _ = 0) ?scaler0 ?subr0 //.
+  rewrite -(nbhs_singleton near_grad) at0 (_ : \row_k _ = 0) ?mul0mx ?scaler0 ?subr0 //.
   apply/rowP => k; rewrite !mxE /slope_k big1 // => i _.
-  by rewrite at0 teacher0 subrr dot0l mulr0.
+  by rewrite at0 T0 subrr dot0l mulr0.
 apply: is_diff_near near_grad _.
 suff slope_diff : is_diff 0 (fun ε => \row_k slope_k ε k) (fun h => h *: ((D - v) *m F j)).
-  apply: is_diff_eqf (is_diff_add θD (is_diff_opp (is_diff_scale (α j) slope_diff))) _ => h.
+  have moved := is_diff_mulmxr Q slope_diff.
+  apply: is_diff_eqf (is_diff_add θD (is_diff_opp (is_diff_scale (α j) moved))) _ => h.
   by rewrite scalerBr !scalerA mulrC.
 apply: is_diff_row => k.
 apply: (@is_diff_ext _ _ _ (slope_k^~ k)) => [ε|]; first by rewrite mxE.
@@ -94,9 +125,11 @@ have gap i : is_diff 0 (fun ε => r (f (θ_ j ε) (x i)) - r (y i ε))
   have r1 : is_diff (f (θ_ j 0) (x i)) r (fun h => h *m loss_matrix l (f θ0 (x i))).
     by rewrite at0; exact: response_diff.
   have r2 : is_diff (y i 0) r (fun h => h *m loss_matrix l (f θ0 (x i))).
-    by rewrite teacher0; exact: response_diff.
+    by rewrite T0; exact: response_diff.
   have student_part := is_diff_chain (is_diff_chain θD fi) r1.
-  have teacher_part := is_diff_chain (label_diff v f_diff i) r2.
+  have label : is_diff (T 0) (f^~ (x i)) (fun h => h *m jacobian (f^~ (x i)) θ0).
+    by rewrite T0; exact: network_diff f_diff i.
+  have teacher_part := is_diff_chain (is_diff_chain T_diff label) r2.
   apply: is_diff_eqf (is_diff_add student_part (is_diff_opp teacher_part)) _ => h.
   by rewrite -!scalemxAl -scalerBr -!mulmxBl.
 apply: is_diff_eqf.
@@ -105,7 +138,7 @@ apply: is_diff_eqf.
     move=> c; apply: (continuous_comp (f := θ_ j)
       (g := fun θ => 'D_(basis k) (f^~ (x i)) θ 0 c)) => //.
     by rewrite at0; exact: f_cont.
-  by rewrite at0 teacher0 subrr.
+  by rewrite at0 T0 subrr.
 have F_dot u h : dot (u *m F j) h = \sum_i w j i * dot (u *m jacobian (f^~ (x i)) θ0 *m
     loss_matrix l (f θ0 (x i))) (h *m jacobian (f^~ (x i)) θ0).
   exact: (gauss_newton_dot _ _ _ _ (fun=> w j)).
@@ -114,9 +147,9 @@ apply: eq_bigr => i _; rewrite at0 (derivemxE _ (f_diff i)).
 by rewrite /GRing.scale /= mulrCA.
 Qed.
 
-(* Eqs. (41) and (46), for any v and any α. *)
-Theorem many_steps_expansion k : θ_ k 0 = θ0 /\ is_diff 0 (θ_ k)
-  (fun h => h *: (v - v *m \prod_(j < k) (1 - α j *: F j))).
+(* Eqs. (72) and (76), for any matrix Q. *)
+Theorem metric_steps_expansion k : θ_ k 0 = θ0 /\ is_diff 0 (θ_ k)
+  (fun h => h *: (v - v *m \prod_(j < k) (1 - α j *: (F j *m Q)))).
 Proof.
 elim: k => [|k [at0 IH]].
   split=> //; apply: is_diff_eqf (is_diff_const θ0 (0 : R)) _ => h.
@@ -125,11 +158,28 @@ have [at0' IH'] := one_more_step at0 IH; split=> //.
 apply: is_diff_eqf IH' _ => h; congr (h *: _).
 rewrite big_ord_recr /=; set K := \prod_(j < k) _.
 rewrite (_ : v - v *m K - v = - (v *m K)); last by rewrite addrAC subrr add0r.
-rewrite mulNmx scalerN opprK -[K * _]/(K *m _) mulmxA mulmxBr mulmx1 opprB.
-by rewrite -scalemxAr addrA [in RHS]addrAC.
+rewrite !mulNmx scalerN opprK -[K * _]/(K *m _) mulmxA mulmxBr mulmx1 opprB.
+by rewrite -scalemxAr mulmxA addrA [in RHS]addrAC.
 Qed.
 
 End Expansion.
+
+(* Eqs. (41) and (46), for any v and any α. *)
+Theorem many_steps_expansion (R : realType) (p n m : nat) (X : Type) (l : loss R n)
+    (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) α w (θ0 v : 'rV[R]_p.+1) :
+  (forall i, \forall θ \near θ0, differentiable (f^~ (x i)) θ) ->
+  (forall i k j,
+    {for θ0, continuous (fun θ : 'rV[R]_p.+1 => 'D_(basis k) (f^~ (x i)) θ 0 j)}) ->
+  forall k, let θ_ := student_after l f x α w θ0 v k in
+  θ_ 0 = θ0 /\ is_diff 0 θ_ (fun h =>
+    h *: (v - v *m \prod_(j < k) (1 - α j *: gauss_newton f x (w j) θ0 (loss_matrix l)))).
+Proof.
+move=> f_near f_cont k /=; rewrite -straight_after.
+have [at0 d] := metric_steps_expansion l 1 α w (teacher0 θ0 v) (is_diff_line θ0 v 0)
+  f_near f_cont k.
+split=> //; apply: is_diff_eqf d _ => h; congr (h *: (v - v *m _)).
+by apply: eq_bigr => j _; rewrite mulmx1.
+Qed.
 
 (* The change of the teacher's loss, and its sign. *)
 Section Fall.
@@ -238,6 +288,22 @@ apply: (moment_lt step_matrix_sym step_matrix_le1) => //.
   by rewrite mul0mx !dot0l oppr0.
 - rewrite moment0 /moment expr1 step_matrix_dot.
   by rewrite gtr_addl oppr_lt0 mulr_gt0.
+Qed.
+
+(* Eq. (77). *)
+Theorem progress_rises (v : 'rV[R]_p.+1) : (forall u, α * dot (u *m F w) u <= dot u u) ->
+  let s k := dot (v - v *m K ^+ k) v in
+  [/\ s 0%N = 0, forall k, s k <= s k.+1 & forall k, s k <= dot v v].
+Proof.
+move=> small; have K_ge0 u : 0 <= dot (u *m K) u by rewrite step_matrix_dot subr_ge0.
+have sE k : dot (v - v *m K ^+ k) v = moment K v 0 - moment K v k.
+  by rewrite dotDl dotNl moment0.
+rewrite /=; split=> [|k|k].
+- by rewrite sE subrr.
+- rewrite !sE ler_add2l ler_opp2.
+  exact: (moment_falls step_matrix_sym step_matrix_le1 K_ge0).
+- rewrite sE moment0 ger_addl oppr_le0.
+  exact: (moment_ge0 step_matrix_sym K_ge0).
 Qed.
 
 (* Eq. (44). *)

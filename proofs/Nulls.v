@@ -117,6 +117,19 @@ apply: (unseen_function (l := cross_entropy_loss S) w v f_diff) => z y j jS.
 by rewrite !mxE (negbTE jS).
 Qed.
 
+Theorem distillation_unseen (c τ : R) (P : {set 'I_p.+1}) (T : Type)
+    (F : 'rV[R]_p.+1 -> T) : 0 <= c ->
+  (forall i, differentiable (f^~ (x i)) θ0) ->
+  (forall k, k \in P -> forall i j, j \in S ->
+     'D_(basis k) (fun θ => f θ (x i) 0 j) θ0 = 0) ->
+  (forall h : 'rV[R]_p.+1, (forall k, k \in P -> h 0 k = 0) -> F (θ0 + h) = F θ0) ->
+  forall α ε, F (student (distillation S c τ) f x w θ0 v α ε) = F θ0.
+Proof.
+move=> c0 f_diff.
+apply: (unseen_function (l := distillation_loss S τ c0) w v f_diff) => z y j jS.
+by rewrite !mxE (negbTE jS).
+Qed.
+
 Theorem squared_error_unseen (c : 'I_n.+1 -> R) (P : {set 'I_p.+1}) (T : Type)
     (F : 'rV[R]_p.+1 -> T) : (forall j, 0 <= c j) ->
   (forall i, differentiable (f^~ (x i)) θ0) ->

@@ -108,7 +108,82 @@ have le : μ <= μ - X a by rewrite ler_addl oppr_ge0.
 by rewrite ler_sqr ?nnegrE ?(le_trans (ltW μ0) le) // ltW.
 Qed.
 
+(* A sum of independent terms whose means add up to more than zero. *)
+Lemma sum_chebyshev (Y : I -> T -> R) : let mean i := \sum_t P i t * Y i t in
+  0 < \sum_i mean i ->
+  \sum_(a | \sum_i Y i (a i) <= 0) probability a <=
+  (\sum_i \sum_t P i t * (Y i t - mean i) ^+ 2) / (\sum_i mean i) ^+ 2.
+Proof.
+move=> mean mean0; apply: le_trans (chebyshev _ mean0) _.
+rewrite le_eqVlt; apply/predU1P; left; congr (_ / _).
+transitivity (expected (fun a => (\sum_i (Y i (a i) - mean i)) ^+ 2)).
+  by apply: eq_bigr => a _; rewrite sumrB.
+rewrite (expected_square (Y := fun i t => Y i t - mean i)) // => i.
+under eq_bigr do rewrite mulrBr.
+by rewrite sumrB -mulr_suml P_sum mul1r subrr.
+Qed.
+
 End Independent.
+
+(* Eqs. (70) and (71): N draws of a score from each of two distributions. *)
+Section TwoSamples.
+Variables (R : realType) (T : finType) (P Q s : T -> R) (N : nat).
+Hypotheses (P_ge0 : forall t, 0 <= P t) (P_sum : \sum_t P t = 1).
+Hypotheses (Q_ge0 : forall t, 0 <= Q t) (Q_sum : \sum_t Q t = 1).
+
+Definition score_mean (D : T -> R) : R := \sum_t D t * s t.
+Definition score_variance (D : T -> R) : R := \sum_t D t * (s t - score_mean D) ^+ 2.
+
+Lemma scaled_mean (a : R) (D : T -> R) : \sum_t D t * (a * s t) = a * score_mean D.
+Proof. by under eq_bigr do rewrite mulrCA; rewrite -mulr_sumr. Qed.
+
+Lemma scaled_variance (a : R) (D : T -> R) :
+  \sum_t D t * (a * s t - a * score_mean D) ^+ 2 = a ^+ 2 * score_variance D.
+Proof. by under eq_bigr do rewrite -mulrBr exprMn mulrCA; rewrite -mulr_sumr. Qed.
+
+Let inv : R := N.+1%:R^-1.
+
+Lemma inv_sum (a : R) : \sum_(k < N.+1) inv * a = a.
+Proof. by rewrite sumr_const card_ord -mulrnAl -[inv *+ _]mulr_natl divff ?mul1r ?pnatr_eq0. Qed.
+
+Lemma inv_square_sum (a : R) : \sum_(k < N.+1) inv ^+ 2 * a = inv * a.
+Proof. by rewrite -[RHS]inv_sum; apply: eq_bigr => k _; rewrite expr2 mulrA. Qed.
+
+Theorem score_chebyshev : 0 < score_mean P ->
+  \sum_(a : {ffun 'I_N.+1 -> T} | \sum_k inv * s (a k) <= 0) probability (fun=> P) a <=
+  score_variance P / (N.+1%:R * score_mean P ^+ 2).
+Proof.
+have := sum_chebyshev (P := fun (_ : 'I_N.+1) => P) (fun=> P_sum) (fun=> P_ge0)
+  (Y := fun _ t => inv * s t).
+rewrite /= scaled_mean inv_sum => bound mean0; apply: le_trans (bound mean0) _.
+by rewrite scaled_variance inv_square_sum invfM mulrA mulrAC mulrC mulrA lexx.
+Qed.
+
+(* The student's mean is not above the control's. *)
+Theorem difference_chebyshev : score_mean Q < score_mean P ->
+  \sum_(a : {ffun bool * 'I_N.+1 -> T} |
+      \sum_i (if i.1 then inv else - inv) * s (a i) <= 0)
+    probability (fun i => if i.1 then P else Q) a <=
+  (score_variance P + score_variance Q) /
+    (N.+1%:R * (score_mean P - score_mean Q) ^+ 2).
+Proof.
+pose D (i : bool * 'I_N.+1) := if i.1 then P else Q.
+pose sign (i : bool * 'I_N.+1) := if i.1 then inv else - inv.
+have two (F : bool -> R) : \sum_(i : bool * 'I_N.+1) F i.1 = \sum_(k < N.+1) F true +
+    \sum_(k < N.+1) F false.
+  by rewrite -(pair_bigA _ (fun b (_ : 'I_N.+1) => F b)) big_bool.
+have := sum_chebyshev (P := D) (fun i => if i.1 as b return \sum_t (if b then P else Q) t = 1
+  then P_sum else Q_sum) (fun i => if i.1 as b return forall t, 0 <= (if b then P else Q) t
+  then P_ge0 else Q_ge0) (Y := fun i t => sign i * s t).
+have mean i : \sum_t D i t * (sign i * s t) = sign i * score_mean (D i) by exact: scaled_mean.
+rewrite /=; under eq_bigr do rewrite mean.
+move=> bound gap; apply: le_trans (bound _) _.
+  by rewrite (two (fun b => (if b then inv else - inv) * score_mean (if b then P else Q))) inv_sum
+    (eq_bigr (fun=> inv * - score_mean Q)) ?inv_sum ?subr_gt0 // => k _; rewrite mulNr mulrN.
+admit.
+Admitted.
+
+End TwoSamples.
 
 Section SampledLabels.
 Variables (R : realType) (p n m : nat) (X : Type).

@@ -199,6 +199,18 @@ Qed.
 
 End Coordinates.
 
+(* A fixed matrix after a path. *)
+Lemma is_diff_mulmxr (R : realType) (p q : nat) (f : R -> 'rV[R]_p.+1) (d : 'rV[R]_p.+1)
+    (A : 'M[R]_(p.+1, q.+1)) a :
+  is_diff a f (fun h => h *: d) -> is_diff a (fun t => f t *m A) (fun h => h *: (d *m A)).
+Proof.
+move=> fd; apply: is_diff_row => k.
+apply: (@is_diff_ext _ _ _ (fun t => dot (f t) (basis k *m A^T))) => [t|].
+  by rewrite -dot_mulmx dot_basis.
+apply: is_diff_eqf (is_diff_dotl _ fd) _ => h.
+by rewrite dotZl -dot_mulmx dot_basis [in RHS]mxE.
+Qed.
+
 Section Gradients.
 Variables (R : realType) (p : nat).
 Implicit Types (F : 'rV[R]_p.+1 -> R) (a g : 'rV[R]_p.+1).
@@ -318,14 +330,84 @@ apply: is_diff_eqf.
 by move=> h; rewrite mulr_sumr; apply: eq_bigr => j _; rewrite (mulrC (W 0 0 j)).
 Qed.
 
-(* A point a + α D(ε) that starts downhill for L stays below L(a), with one
-   threshold for all α: Eq. (16) away from teachers and students. *)
-Theorem descent (p : nat) (L : 'rV[R]_p.+1 -> R) (D : R -> 'rV[R]_p.+1) a g B :
-  has_grad L a g -> is_diff 0 D (fun h => h *: B) -> D 0 = 0 -> dot g B < 0 ->
-  exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
-  L (a + α *: D ε) < L a.
+(* The exponential of a real function. *)
+Lemma is_diff_exp (g : R -> R) (d : R) : is_diff 0 g (fun h => h * d) ->
+  is_diff 0 (fun ε => expR (g ε)) (fun h => h * (expR (g 0) * d)).
 Proof.
-move=> La DB D0 gB; set A := - dot g B; have A0 : 0 < A by rewrite oppr_gt0.
+move=> gd; apply: is_diff_eqf (is_diff_chain gd (is_diff_real (is_derive_expR _))) _ => h.
+by rewrite (mulrC (expR _)) mulrA.
+Qed.
+
+End FirstOrder.
+
+(* What goes downhill to first order goes downhill. *)
+Section Descent.
+Variables (R : realType) (p : nat).
+Implicit Types (F L : 'rV[R]_p.+1 -> R) (a b g u B : 'rV[R]_p.+1).
+
+(* Strict differentiability: two points near a are compared, not one of them with a.
+   It is what a comparison of two students asks for, neither of which stays at a. *)
+Definition has_strict_grad F a g := forall η, 0 < η -> exists2 δ, 0 < δ &
+  forall b (h : 'rV[R]_p.+1), `|b - a| < δ -> `|h| < δ -> `|F (b + h) - F b - dot g h| <= η * `|h|.
+
+Lemma coord_le_norm u j : `|u 0 j| <= `|u|.
+Proof. by rewrite [leRHS]/Num.norm /= mx_normrE; apply/bigmax_geP; right => /=; exists (0, j). Qed.
+
+Lemma dot_le_norm u (h : 'rV[R]_p.+1) c : (forall k, `|u 0 k| <= c) -> `|dot u h| <= p.+1%:R * c * `|h|.
+Proof.
+move=> uc; apply: le_trans (ler_norm_sum _ _ _) _.
+rewrite -mulrA -[X in X%:R]card_ord mulr_natl -sumr_const; apply: ler_sum => k _.
+by rewrite normrM; apply: ler_pmul => //; exact: coord_le_norm.
+Qed.
+
+Theorem strict_gradP F a : (\forall θ \near a, differentiable F θ) ->
+  (forall k, {for a, continuous (fun θ => 'D_(basis k) F θ)}) ->
+  has_strict_grad F a (grad F a).
+Proof.
+move=> F_near F_cont η η0; pose c := η / p.+1%:R.
+have c0 : 0 < c by rewrite divr_gt0 ?ltr0n.
+have near_k k : \forall θ \near a, `|grad F a 0 k - grad F θ 0 k| <= c.
+  have /cvgr_dist_le/(_ c c0) := F_cont k.
+  by apply: filterS => θ; rewrite !mxE.
+have near_all := filter_forall (nbhs_filter a) near_k.
+have : \forall θ \near a, differentiable F θ /\ forall k, `|grad F a 0 k - grad F θ 0 k| <= c.
+  exact: filterI F_near near_all.
+move=> /nbhs_ballP[δ δ0 near_a].
+exists (δ / 2) => [|b h ba hδ]; first by rewrite divr_gt0 ?ltr0n.
+pose segment (t : R) := b + t *: h.
+have inside t : t \in `[0, 1]%R -> ball a δ (segment t).
+  rewrite in_itv /= -ball_normE /= => /andP[t0 t1].
+  rewrite opprD addrA [δ]splitr (le_lt_trans (ler_norm_sub _ _)) // distrC.
+  apply: ltr_le_add => //; rewrite normrZ ger0_norm //; apply: le_trans (ltW hδ).
+  by rewrite ler_pimull.
+pose φ t := F (segment t) - t * dot (grad F a) h.
+have φ_diff t : t \in `[0, 1]%R -> is_diff t φ (fun s => s * dot (grad F (segment t) - grad F a) h).
+  move=> /inside/near_a[Fs _].
+  have whole := is_diff_add (is_diff_chain (is_diff_line b h t) (has_gradP Fs))
+    (is_diff_opp (is_diff_mul (is_diff_id t) (is_diff_const (dot (grad F a) h) t))).
+  apply: is_diff_eqf whole _ => s.
+  by rewrite mulr0 add0r dotZr dotDl dotNl mulrBr (mulrC _ s).
+have φ_derive t : t \in `]0, 1[%R ->
+    is_derive t 1 φ (dot (grad F (segment t) - grad F a) h).
+  move=> /subset_itv_oo_cc t01; have d := φ_diff t t01; have [φ_ex _] := d.
+  by apply: DeriveDef; [apply/derivable1_diffP | rewrite (is_diff_dir 1 d) mul1r].
+have [|t t01] := MVT (@ltr01 R) φ_derive.
+  apply: continuous_in_subspaceT => t; rewrite inE => t01; apply: differentiable_continuous.
+  by have [] := φ_diff t t01.
+rewrite /φ /segment scale0r addr0 scale1r mul1r mul0r !subr0 mulr1 addrAC => ->.
+have [_ close] := near_a _ (inside t (subset_itv_oo_cc t01)).
+apply: le_trans (dot_le_norm _ (c := c) _) _ => [k|].
+  by have := close k; rewrite distrC !mxE.
+by rewrite /c mulrCA divff ?mulr1 ?pnatr_eq0.
+Qed.
+
+(* A path that leaves downhill: what it gains is more than a small share of its length. *)
+Lemma downhill g B (D : R -> 'rV[R]_p.+1) :
+  is_diff 0 D (fun h => h *: B) -> D 0 = 0 -> dot g B < 0 ->
+  exists C η d : R, [/\ 0 < C, 0 < η, 0 < d & forall ε, 0 < ε < d ->
+    `|D ε| <= ε * C /\ dot g (D ε) + η * `|D ε| < 0].
+Proof.
+move=> DB D0 gB; set A := - dot g B; have A0 : 0 < A by rewrite oppr_gt0.
 have A2 := divr_gt0 A0 (ltr0n R 2).
 pose C := `|B| + 1; have C0 : 0 < C by exact: ltr_paddl.
 have [δ1 δ1_gt0 size_D] := first_order DB ltr01.
@@ -333,10 +415,8 @@ have gD : is_diff 0 (fun ε => dot (D ε) g) (fun h => h * dot g B).
   by apply: is_diff_eqf (is_diff_dotl g DB) _ => h; rewrite dotZl dotC.
 have [δ2 δ2_gt0 slope_D] := first_order gD A2.
 have η0 : 0 < A / 2 / 2 / C by rewrite !divr_gt0 // ltr0n.
-have [δ3 δ3_gt0 expand_L] := first_order La η0.
-exists (Num.min (Num.min δ1 δ2) (δ3 / C)).
-  by rewrite !lt_minr δ1_gt0 δ2_gt0 divr_gt0.
-move=> ε α /andP[ε0]; rewrite !lt_minr => /andP[/andP[ε1 ε2] _] α0 /andP[_ αε].
+exists C, (A / 2 / 2 / C), (Num.min δ1 δ2); split=> //; first by rewrite lt_minr δ1_gt0.
+move=> ε /andP[ε0]; rewrite lt_minr => /andP[ε1 ε2].
 have DC : `|D ε| <= ε * C.
   have := size_D ε; rewrite gtr0_norm // => /(_ ε1).
   rewrite add0r D0 subr0 mul1r => near_B.
@@ -348,17 +428,57 @@ have Dg : dot g (D ε) <= - (ε * (A / 2)).
   rewrite ler_subl_addr => /le_trans -> //.
   rewrite -[dot g B]opprK -/A mulrN (mulrC _ ε) {2}[A]splitr mulrDr.
   by rewrite opprD addrA subrr add0r.
-have αD : `|α *: D ε| <= α * ε * C.
-  by rewrite normrZ gtr0_norm // -mulrA ler_pmul2l.
-have := expand_L (α *: D ε); rewrite ltr_pdivl_mulr // in αε.
-move=> /(_ (le_lt_trans αD αε)) /(le_trans (ler_norm _)).
-rewrite !ler_subl_addr dotZr => /le_lt_trans; apply.
-rewrite gtr_addr; apply: (@le_lt_trans _ _ (α * ε * (A / 2 / 2) - α * ε * (A / 2))).
-  apply: ler_add; last by rewrite -mulrA -mulrN ler_pmul2l.
-  apply: le_trans (ler_wpmul2l (ltW η0) αD) _.
-  by rewrite mulrCA divfK // gt_eqF.
-rewrite subr_lt0 ltr_pmul2l ?mulr_gt0 //.
+split=> //; apply: le_lt_trans (ler_add Dg (ler_wpmul2l (ltW η0) DC)) _.
+rewrite [X in _ + X]mulrCA divfK ?gt_eqF // addrC subr_lt0 ltr_pmul2l //.
 by rewrite ltr_pdivr_mulr ?ltr0n // mulr_natr mulr2n ltr_addl.
 Qed.
 
-End FirstOrder.
+
+Lemma falls_along L b g η α u : 0 < α -> dot g u + η * `|u| < 0 ->
+  `|L (b + α *: u) - L b - dot g (α *: u)| <= η * `|α *: u| -> L (b + α *: u) < L b.
+Proof.
+move=> α0 down /(le_trans (ler_norm _)); rewrite !ler_subl_addr => /le_lt_trans; apply.
+rewrite gtr_addr dotZr normrZ gtr0_norm // mulrCA -mulrDr addrC.
+by rewrite pmulr_rlt0.
+Qed.
+
+(* A point a + α D(ε) that starts downhill for L stays below L(a), with one
+   threshold for all α: Eq. (16) away from teachers and students. *)
+Theorem descent L (D : R -> 'rV[R]_p.+1) a g B :
+  has_grad L a g -> is_diff 0 D (fun h => h *: B) -> D 0 = 0 -> dot g B < 0 ->
+  exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
+  L (a + α *: D ε) < L a.
+Proof.
+move=> La DB D0 /(downhill DB D0)[C [η [d [C0 η0 d0 down]]]].
+have [δ δ0 expand] := first_order La η0.
+exists (Num.min d (δ / C)); first by rewrite lt_minr d0 divr_gt0.
+move=> ε α; rewrite !lt_minr => /andP[ε0 /andP[εd _]] α0 /andP[_].
+rewrite ltr_pdivl_mulr // => αε.
+have [DC slope] := down ε (introT andP (conj ε0 εd)).
+apply: (falls_along α0 slope); apply: expand; apply: le_lt_trans αε.
+by rewrite normrZ gtr0_norm // -mulrA ler_pmul2l.
+Qed.
+
+(* Two points a + α D(ε) and a + α D(0), neither of which is a: L is lower at the first. *)
+Theorem descent_two L (D : R -> 'rV[R]_p.+1) a g B :
+  has_strict_grad L a g -> is_diff 0 (fun ε => D ε - D 0) (fun h => h *: B) -> dot g B < 0 ->
+  exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α < d ->
+  L (a + α *: D ε) < L (a + α *: D 0).
+Proof.
+move=> La DB /(downhill DB (subrr _))[C [η [d [C0 η0 d0 down]]]].
+have [δ δ0 expand] := La η η0; pose N := `|D 0| + C.
+have N0 : 0 < N by rewrite ltr_paddl.
+exists (Num.min (Num.min d 1) (δ / N)); first by rewrite !lt_minr d0 ltr01 divr_gt0.
+move=> ε α; rewrite !lt_minr => /andP[ε0 /andP[/andP[εd ε1] _]].
+rewrite ltr_pdivl_mulr // mulrDr => /andP[α0 /andP[_ small]].
+have [DC slope] := down ε (introT andP (conj ε0 εd)).
+have -> : a + α *: D ε = a + α *: D 0 + α *: (D ε - D 0).
+  by rewrite -addrA -scalerDr addrCA subrr addr0.
+have DC1 : α * `|D ε - D 0| <= α * C.
+  by rewrite ler_pmul2l // (le_trans DC) // ler_pimull ?ltW.
+apply: (falls_along α0 slope); apply: expand.
+  by rewrite addrAC subrr add0r normrZ gtr0_norm // (le_lt_trans _ small) // ler_addl mulr_ge0 ?ltW.
+by rewrite normrZ gtr0_norm // (le_lt_trans DC1) // (le_lt_trans _ small) // ler_addr mulr_ge0 // ltW.
+Qed.
+
+End Descent.

@@ -7,11 +7,12 @@ Read in this order:
 3. ``distill``: the losses, the one training loop, and ``ensemble``, which runs many replicates.
 4. ``theorem``: why it happens: one small imitation step never points away from the teacher, to
    first order.
-5. ``classifier``: a classifier learned from noise, a table of arms.
+5. ``classifier``: a classifier learned from noise, a table of arms, and what explains it.
 6. ``lm``: the owl that travels in numbers.
-7. ``stats``, ``runs``, ``records``: intervals and claims, how an experiment is run, what it leaves;
-   ``plots``, ``report``: what is shown of it.
-8. ``cli``: the command line, with ``console`` the only module that prints and writes.
+7. ``stats``, ``claims``: intervals, and claims as data; ``record``: how an experiment is run, and
+   what a run leaves; ``experiments``: the table of all of them.
+8. ``plots``, ``findings``, ``report``, ``page``: what is shown of records.
+9. ``cli``: the command line; ``console``, the only module that prints.
 """
 
 __version__ = "0.2.0"

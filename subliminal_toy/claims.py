@@ -149,6 +149,8 @@ class Claim:
     """Whether the criterion is older than the records whose manifests hold no hashes of claims."""
     commits: str = ""
     """Those of that criterion and, where it is another, of its record."""
+    paper: str = ""
+    """What the paper reports, in few words."""
 
     @property
     def criterion(self) -> str:

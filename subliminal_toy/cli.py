@@ -1,95 +1,103 @@
-"""The command line; with `console` the only module that prints.
+"""The command line; with ``console`` the only module that prints.
 
 ``--help`` answers before JAX is imported: everything heavy is imported where it is needed.
-Longer than 300 lines: every option is explained where it is declared.
 """
 
 import argparse
+import contextlib
 import os
+import re
 import shlex
 import shutil
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, make_dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
+import msgspec
 import tyro
+from tyro.conf import Positional, Suppress, arg, subcommand
 
-from subliminal_toy import __version__, console, files
-from subliminal_toy.errors import UserError
-from subliminal_toy.rooms import EXPERIMENTS
-from subliminal_toy.settings import require
+from subliminal_toy import __version__, console
+from subliminal_toy.errors import Count, UserError, check
+from subliminal_toy.experiments import EXPERIMENTS, QUICK_CLAIMS, REPRODUCE
 
-FAILED = 1
-RUNS = Path("runs")
-PAGE = "report.html"
-Name = Literal[tuple(EXPERIMENTS)]  # pyright: ignore[reportInvalidTypeForm]
+if TYPE_CHECKING:
+    from subliminal_toy.record import Record, Status
+
+FAILED, NOT_REPRODUCED, INTERRUPTED = 1, 3, 130
+SECONDS_TO_JOIN = 60
 
 
 @dataclass(frozen=True)
 class Options:
-    """What every experiment takes beside its config."""
+    """What every run takes."""
 
     out: Path | None = None
-    """Directory of the record; runs/<command>-<time> if not given."""
-    seed: int = 0
+    """Folder of the record; runs/<command>-<time> if not given."""
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     """Seed of the only key from which all randomness comes."""
+    data_dir: Path | None = None
+    """Folder of the four IDX files of a data set; not needed for digits."""
     resume: bool = False
-    """Continue the unfinished run in --out, or the only one under runs/."""
-    yes: bool = False
-    """Accept a run of more than a day where nobody watches."""
+    """Go on with the run in --out, or begin it there."""
     quiet: bool = False
-    """Show no status and no tables."""
-    distributed: bool = False
-    """Run with the other processes that SLURM, MPI, Kubernetes or a TPU pod started."""
-    replicates_per_device: int | None = None
-    """Replicates that a device works on at once; one on a CPU, else by memory, if not given."""
+    """Show neither progress nor tables."""
+    keep_params: bool = False
+    """Keep trained parameters in the record."""
+    replicates_per_device: Count | None = None
+    """Replicates that a device works on at once; 1 on a CPU and 64 elsewhere if not given."""
     matmul_precision: Literal["highest", "high", "default"] = "highest"
     """Of products of float32 matrices; default is TF32 on a GPU that has it."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache folder."""
+    distributed: bool = False
+    """Run with the other processes that SLURM, MPI, Kubernetes or a TPU pod started."""
 
     def __post_init__(self):
-        """Raise UserError for a number that is too small or too large."""
-        require(0 <= self.seed < 2**64, "seed", "0 to 18446744073709551615", self.seed)
-        at_once = self.replicates_per_device
-        require(at_once is None or at_once > 0, "replicates_per_device", "at least 1", at_once)
+        """Raise UserError for an impossible value."""
+        check(self)
+        if (self.resume or self.distributed) and self.out is None:
+            raise UserError("--resume and --distributed need --out, the folder of the run.")
+
+    def folder(self, command: str) -> Path:
+        """Return the folder of a command's records."""
+        return self.out or Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+class Job(NamedTuple):
+    """A run of an experiment into a folder, and its share of the time of a command."""
+
+    experiment: str
+    config: Any
+    out: Path
+    share: float = 1.0
+
+
+Config = TypeVar("Config")
+Preset = TypeVar("Preset")
 
 
 @dataclass(frozen=True)
-class Report:
-    """Draw figures, tables and the page from records; computes nothing."""
+class Run(Generic[Config, Preset]):
+    """Run one experiment, and show its claims."""
 
-    records: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Directories of finished records, or folders of such directories."""
-    out: Path | None = None
-    """The page to write; report.html in the first directory if not given."""
-    readme: tuple[Path, ...] = ()
-    """Also rewrite the blocks between the markers of these Markdown files."""
+    name: Suppress[str]
+    config: Annotated[Config, arg(name="")]
+    preset: Preset
+    options: Annotated[Options, arg(name="")] = field(default_factory=Options)
 
     def __call__(self) -> int:
-        """Draw the figures into the records' directories, write the page, print the claims."""
-        from subliminal_toy import publish, records
-
-        if not self.records:
-            raise UserError("Name at least one directory of a finished record.")
-        given = [found for one in self.records for found in publish.record_directories(one)]
-        loaded = {directory: records.load(directory) for directory in given}
-        path = self.out or self.records[0] / PAGE
-        contents = publish.page(loaded, path)
-        for directory, record in loaded.items():
-            contents |= publish.figures(record, directory)
-        texts = publish.documents(loaded, self.readme)
-        publish.write(contents)
-        for readme, text in texts.items():
-            files.rewrite(readme, text)
-            console.say(f"Rewritten: {readme}")
-        console.show_claims(loaded)
-        console.say(f"Page: {path}")
+        """Return 0, whatever the verdicts."""
+        out = self.options.folder(self.name)
+        records = execute({self.name: Job(self.name, self.config, out)}, out, self.options)
+        if records and not self.options.quiet:
+            console.show_claims({str(out): record.judgements for record in records.values()})
+            console.say(f"Record and figures: {out}")
         return 0
 
 
@@ -97,49 +105,97 @@ class Report:
 class Reproduce:
     """Run all experiments, and write one page about them."""
 
-    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+    options: Annotated[Options, arg(name="")] = field(default_factory=Options)
     preset: Literal["quick", "paper"] = "quick"
     """quick: minutes, embedded data; paper: the published sizes (--data-dir or a network)."""
     data: Literal["digits", "mnist", "fashion_mnist", "kmnist"] | None = None
     """Data set of the classifier; the preset's if not given."""
-    data_dir: Path | None = None
-    """Folder of the four IDX files; not needed for digits."""
-    only: tuple[Name, ...] = tuple(EXPERIMENTS)  # pyright: ignore[reportInvalidTypeForm]
-    """Experiments to run."""
-
-    def __post_init__(self):
-        """Raise UserError for no experiment, or one that is named twice."""
-        require(bool(self.only), "only", "one or more values", self.only)
-        require(len(set(self.only)) == len(self.only), "only", "different values", self.only)
+    strict: bool = False
+    """End with status 3 if a claim of the paper is not reproduced."""
+    open: bool = False
+    """Open the page in a browser."""
 
     def __call__(self) -> int:
-        """Run each experiment into its own folder; 0 if every tested claim is reproduced."""
-        if not joined(self.options):
-            for name in self.only:
-                self._job(name, Path()).help()
-            return 0
-        out = folder_of("reproduce", self.options, lambda path: not (path / PAGE).exists())
-        files.check_folder(out)
-        known = {*EXPERIMENTS, PAGE, f".{PAGE}.part"}
-        if out.exists() and {path.name for path in out.iterdir()} - known:
+        """Return 0, or 3 if it is to be strict and a claim of the paper is not reproduced."""
+        out, jobs = self.options.folder("reproduce"), {}
+        for name, run in REPRODUCE[self.preset].items():
+            config = EXPERIMENTS[run.experiment].presets[run.preset]
+            if self.data is not None and hasattr(config, "data"):
+                config = replace(config, data=self.data)
+            jobs[name] = Job(run.experiment, config, out / name, run.share)
+        if {path.name for path in out.glob("*")} - {*jobs, "index.html", "evidence.html"}:
             raise UserError(f"{out} holds other files: choose an empty folder, or a new one.")
-        shares = {name: EXPERIMENTS[name].share for name in self.only}
-        with console.display(shares, self.options.quiet) as statuses:
-            statuses[self.only[0]](0.0, "starting")
-            jobs = {name: self._job(name, out) for name in self.only}
-            loaded = {job.out: job.run(statuses[name]) for name, job in jobs.items()}
-        from subliminal_toy import publish
+        records = execute(jobs, out, self.options)
+        if not records:  # not the first of several processes
+            return 0
+        ids = {j.claim.id for record in records.values() for j in record.judgements}
+        left_out = sorted(ids - QUICK_CLAIMS) if self.preset == "quick" else []
+        for name, record in records.items():
+            shown = [j for j in record.judgements if j.claim.id not in left_out]
+            records[name] = record._replace(judgements=shown)
+        write_pages(records, out)
+        if not self.options.quiet:
+            console.show_claims({name: record.judgements for name, record in records.items()})
+            if left_out:
+                console.say(f"Of too few replicates here (--preset paper): {', '.join(left_out)}.")
+            console.say(f"Page: {out / 'index.html'}")
+        if self.open:
+            import webbrowser
 
-        publish.write(publish.page(loaded, out / PAGE))
-        return console.finish(loaded, f"Page: {out / PAGE}", self.options.quiet)
+            webbrowser.open((out / "index.html").resolve().as_uri())
+        missed = any(
+            j.claim.kind == "paper" and j.verdict == "not reproduced"
+            for record in records.values() for j in record.judgements
+        )  # fmt: skip
+        return NOT_REPRODUCED if self.strict and missed else 0
 
-    def _job(self, name: str, out: Path) -> Any:
-        presets = EXPERIMENTS[name].presets
-        # What is called paper elsewhere is called full for the language model.
-        config = presets[self.preset if self.preset in presets else "full"]
-        if self.data is not None and hasattr(config, "data"):
-            config = replace(config, data=self.data)
-        return prepare(name, config, out / name, self.options, self.data_dir)
+
+@dataclass(frozen=True)
+class Report:
+    """Draw the figures, the page and the tables of documents from records; computes nothing."""
+
+    records: Positional[tuple[Path, ...]]
+    """Folders of finished records, or folders of such folders."""
+    out: Path | None = None
+    """Folder of the page; figures go into a folder in it for each record, of the record's name, so
+    that `report figures --out figures` draws those of figures/* where they are. Without it no
+    figure and no page are written."""
+    readme: tuple[Path, ...] = ()
+    """Rewrite the blocks between the markers of these Markdown files."""
+
+    def __call__(self) -> int:
+        """Return 0."""
+        from subliminal_toy import experiments, report
+        from subliminal_toy.record import MANIFEST
+
+        folders: dict[str, Path] = {}
+        for given in self.records:
+            inside = [] if (given / MANIFEST).exists() else sorted(given.glob(f"*/{MANIFEST}"))
+            for folder in [path.parent for path in inside] or [given]:
+                name = folder.resolve().name
+                if folders.setdefault(name, folder) != folder:
+                    raise UserError(f"{folders[name]} and {folder} have the same name.")
+        if not folders:
+            raise UserError("Name at least one folder of a finished record.")
+        loaded = {name: experiments.load(folder) for name, folder in folders.items()}
+        if self.out is not None:
+            for name, record in loaded.items():
+                write_figures(record, self.out / name)
+            write_pages(loaded, self.out)
+        for path in self.readme:
+            seen = {
+                Path(os.path.relpath(folders[name], path.parent)).as_posix(): record
+                for name, record in loaded.items()
+            }
+            text = report.update_blocks(path.read_text(encoding="utf-8"), seen)
+            path.write_text(text, encoding="utf-8")
+            console.say(f"Rewritten: {path}")
+        for name, record in loaded.items():
+            verdicts = ", ".join(f"{j.claim.id} {j.verdict}" for j in record.judgements)
+            console.say(f"{folders[name]}: {verdicts or 'no claim'}")
+        if self.out is not None:
+            console.say(f"Page: {self.out / 'index.html'}")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -150,180 +206,201 @@ class Lessons:
     """Folder of the notebooks."""
 
     def __call__(self) -> int:
-        """Execute and write them."""
+        """Return 0."""
         from subliminal_toy import lessons
 
-        files.check_folder(self.out)
-        with (
-            tempfile.TemporaryDirectory(prefix="lessons-") as scratch,
-            console.display({"lessons": 1}, quiet=False) as statuses,
-        ):
-            console.INTERRUPTION.tidy = partial(shutil.rmtree, scratch, ignore_errors=True)
-            paths = lessons.write_notebooks(self.out, statuses["lessons"], scratch=Path(scratch))
+        with console.progress({"lessons": 1.0}, quiet=False) as statuses:
+            paths = lessons.write_notebooks(self.out, statuses["lessons"])
         for path in paths:
             console.say(str(path))
         return 0
 
 
-class Run:
-    """The command of one experiment; ``command`` gives it its fields."""
-
-    name: str
-    config: Any
-    options: Options
-    data_dir: Path | None = None
-
-    def __call__(self) -> int:
-        """Run the experiment and show its claims."""
-        if not joined(self.options):
-            prepare(self.name, self.config, Path(), self.options, self.data_dir).help()
-            return 0
-        out = folder_of(self.name, self.options, lambda path: (path / "unfinished").is_dir())
-        with console.display({self.name: 1}, self.options.quiet) as statuses:
-            status = statuses[self.name]
-            status(0.0, "starting")
-            record = prepare(self.name, self.config, out, self.options, self.data_dir).run(status)
-        status = console.finish({out: record}, f"Record and figures: {out}", self.options.quiet)
-        return 0 if status == console.NOT_REPRODUCED else status
+# ---------- a run ----------
 
 
-def command(name: str, preset: str) -> Any:
-    """Return the type that tyro parses for one experiment, with a preset's values as defaults."""
-    room, arg = EXPERIMENTS[name], tyro.conf.arg
-    default = room.presets.get(preset, room.presets["quick"])
-    presets = Literal[tuple(room.presets)]  # pyright: ignore[reportInvalidTypeForm]
-    of_presets = arg(help="Set of values that single flags then override.")
-    fields: list[Any] = [
-        ("config", Annotated[room.config, arg(name="")], default),
-        ("options", Annotated[Options, arg(name="")], Options()),
-        ("preset", Annotated[presets, of_presets], "quick"),
-    ]
-    if hasattr(default, "data"):
-        of_files = arg(help="Folder of the four IDX files; not needed for digits.")
-        fields.append(("data_dir", Annotated[Path | None, of_files], None))
-    named = {"name": name, "__doc__": room.about}
-    made = make_dataclass(name, fields, bases=(Run,), namespace=named, frozen=True)
-    return Annotated[made, tyro.conf.subcommand(name)]
+def execute(jobs: Mapping[str, Job], out: Path, options: Options) -> "dict[str, Record]":
+    """Run the jobs one after the other, and return their records; none but on the first process.
 
-
-def folder_of(name: str, options: Options, begun: Callable[[Path], bool]) -> Path:
-    """Return the folder of a command's records; from here on an interruption says how to go on.
-
-    ``begun`` says of a folder of that command whether its run is unfinished. Raises UserError if
-    there is nothing to resume.
+    In a thread, so that the main thread can answer Ctrl-C at once.
     """
-    if options.resume:
-        out = options.out or files.only_unfinished(RUNS, name, begun)
-        if not (out.is_dir() and any(out.iterdir())):
-            raise UserError(f"{out} holds nothing to resume: leave --resume out.")
-    else:
-        out = options.out or RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    arguments = ["subliminal-toy", *sys.argv[1:]]
-    if not any(argument.split("=")[0] == "--out" for argument in arguments):
-        arguments += ["--out", str(out)]
-    if "--resume" not in arguments:
-        arguments.append("--resume")
-    whole = shlex.join(arguments)
-    console.INTERRUPTION.sentence = f"Interrupted; finished parts are kept. Continue with: {whole}"
-    return out
-
-
-def joined(options: Options) -> bool:
-    """Join other processes if the options say so; return whether this one writes and shows."""
-    if not options.distributed:
-        return True
-    from subliminal_toy import hosts
-
-    tell_jax(options)
-    hosts.join(partial(console.fail, hosts.LOST, FAILED))
-    return hosts.is_first()
-
-
-def tell_jax(options: Options) -> None:
-    """Set devices, precision and the cache before JAX computes."""
+    start_jax(options)
     import jax
-    import joblib
 
-    from subliminal_toy import distill, hosts
+    shares = {name: job.share for name, job in jobs.items()}
+    worker = ThreadPoolExecutor(1)
+    try:
+        with console.progress(shares, options.quiet or jax.process_index() > 0) as statuses:
+            records = worker.submit(
+                lambda: {name: run(job, options, statuses[name]) for name, job in jobs.items()}
+            ).result()
+    except KeyboardInterrupt:
+        arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+        arguments += ["--out", str(out)] * (options.out is None) + ["--resume"]
+        command = shlex.join(["subliminal-toy", *arguments])
+        sentence = f"Interrupted; finished parts are kept. Continue with: {command}"
+        console.fail(sentence, INTERRUPTED)
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() > 1:
+            sentence = "Another process was lost; start all again with --resume. JAX says:"
+            console.fail(f"{sentence} {str(error).splitlines()[0]}", FAILED)
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise UserError("The memory is too small: lower --replicates-per-device.") from error
+        raise
+    return {name: record for name, record in records.items() if record is not None}
 
-    n_devices = joblib.cpu_count()
-    distill.host_devices(n_devices)
-    distill.Placement.per_device = options.replicates_per_device
+
+def start_jax(options: Options) -> None:
+    """Set devices, precision and cache before JAX computes, and join the other processes."""
+    import jax
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    jax.config.update("jax_num_cpu_devices", cores or 1)
     jax.config.update("jax_default_matmul_precision", options.matmul_precision)
-    if options.compilation_cache:
-        hosts.keep_compiled(max(n_devices, distill.THREADS))
+    settings: Any = jax.config
+    # Programs of several processes that were read back failed, or waited for each other forever.
+    if options.distributed or not options.compilation_cache:
+        jax.config.update("jax_enable_compilation_cache", False)
+    elif settings.jax_compilation_cache_dir is None:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(base / "subliminal-toy"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if options.distributed:
+        sentence = f"The processes of this run did not all begin within {SECONDS_TO_JOIN} s."
+        # JAX itself would wait for minutes and then abort with a stack trace.
+        timer = threading.Timer(SECONDS_TO_JOIN, console.fail, [sentence, FAILED])
+        timer.daemon = True
+        timer.start()
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            raise UserError(
+                f"--distributed finds no other process of this run ({error}): start it by SLURM, "
+                "MPI, Kubernetes or on a TPU pod."
+            ) from error
+        timer.cancel()
 
 
-def prepare(name: str, config: Any, out: Path, options: Options, data_dir: Path | None) -> Any:
-    """Return the job of one experiment, on one device for each core."""
-    from subliminal_toy import hosts, jobs, records
+def run(job: Job, options: Options, status: "Status") -> "Record | None":
+    """Compute what is missing in the folder of a job, and return the record that is then there.
 
-    if data_dir is not None and not data_dir.is_dir():
-        raise UserError(f"--data-dir {data_dir} is not a directory.")
-    if not options.distributed:
-        tell_jax(options)
-    return jobs.prepare(
-        name,
-        config,
-        out,
-        options.seed,
-        records.command_line(sys.argv[1:]),
-        resume=options.resume,
-        # Who sees the status can end it.
-        may_be_long=options.yes or sys.stderr.isatty() or not hosts.is_first(),
-        data_dir=data_dir,
+    Of several processes the first alone writes and returns it.
+    """
+    import jax
+
+    from subliminal_toy import claims, data, experiments, record
+
+    entry, out, first = EXPERIMENTS[job.experiment], job.out, jax.process_index() == 0
+    origin = record.origin()
+    if first:
+        record.check_folder(out, options.resume, origin["dirty"])
+    name = getattr(job.config, "data", "digits")
+    images = data.load(name, options.data_dir) if entry.needs_data else None
+    config = asdict(job.config)
+    identity = record.identity(job.experiment, config, options.seed, images and images.sha256())
+    with record.locked(out) if first else contextlib.nullcontext():
+        if not (out / record.MANIFEST).exists():
+            key = jax.random.key(options.seed, impl="threefry2x32")
+            experiment = entry.module("experiment").experiment(
+                job.config, key, images, options.replicates_per_device
+            )
+            store = record.Store(out, identity, origin, first)
+            result = record.run(experiment, store, status)
+            if first:
+                if not options.keep_params:
+                    result = result._replace(params={})
+                judged = entry.module("claims")
+                record.save(
+                    out,
+                    result,
+                    {**identity, "command": shown(sys.argv[1:]), **store.provenance()},
+                    claims.judge(judged.CLAIMS, result.data),
+                    judged.estimates(result.data),
+                )
+        if not first:
+            return None
+        loaded = experiments.load(out)
+        record.check_identity(out, loaded.manifest, identity)
+        if (out / record.UNFINISHED).exists():
+            write_figures(loaded, out)
+            shutil.rmtree(out / record.UNFINISHED)
+    return loaded
+
+
+def shown(arguments: Sequence[str]) -> str:
+    """Return the command that a record shows, with DIR for the folders of the machine it ran on."""
+    flags = ("--out", "--data-dir")
+    pairs = zip(["", *arguments], arguments, strict=False)
+    return shlex.join(
+        "DIR" if before in flags else re.sub(r"^(--out|--data-dir)=.*", r"\1=DIR", argument)
+        for before, argument in pairs
     )
 
 
-def chosen_preset(arguments: list[str]) -> str:
-    """Return --preset, which must be known before the other flags are read."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", default="quick")
-    return parser.parse_known_args(arguments)[0].preset
+def write_figures(record: "Record", folder: Path) -> None:
+    """Draw the figures of a record into a folder."""
+    from subliminal_toy import plots
+    from subliminal_toy.record import write
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in plots.draw(record.manifest["experiment"], record.data).items():
+        write(folder / f"{name}.svg", plots.svg(figure))
 
 
-def subcommands(preset: str) -> Any:
-    """Return the type that tyro parses: one of all commands."""
-    union: Any = Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
-    for name in EXPERIMENTS:
-        union |= command(name, preset)
-    union |= Annotated[Report, tyro.conf.subcommand("report")]
-    return union | Annotated[Lessons, tyro.conf.subcommand("lessons")]
+def write_pages(records: "Mapping[str, Record]", folder: Path) -> None:
+    """Write the pages about records into a folder; their names are their folders in it."""
+    from subliminal_toy import page
+    from subliminal_toy.record import write
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, html in page.pages(records).items():
+        write(folder / name, html.encode(errors="backslashreplace"))
 
 
-def parse(arguments: list[str]) -> Callable[[], int]:
-    """Return the command that the arguments ask for; raises UserError, or exits with status 2."""
-    for before, argument in zip(["", *arguments], arguments, strict=False):
-        if argument == "" or (argument.startswith("--") and argument.endswith("=")):
-            flag = argument.rstrip("=") or before
-            raise UserError(f"The value of {flag} is empty." if flag else "An argument is empty.")
+# ---------- arguments ----------
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """Return the command that the arguments ask for; exits with status 2 if there is none."""
+    # A preset gives the other flags their defaults, so it must be known before they are read.
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", default="quick")
+    preset = first.parse_known_args(arguments)[0].preset
+    commands: Any = Annotated[Reproduce, subcommand("reproduce")]
+    for name, entry in EXPERIMENTS.items():
+        chosen = preset if preset in entry.presets else "quick"
+        about = arg(help="; ".join(f"{name}: {what}" for name, what in entry.about.items()))
+        known = Annotated[Literal[tuple(entry.presets)], about]  # pyright: ignore
+        default = Run(name, entry.presets[chosen], chosen)
+        command = Run[type(default.config), known]  # pyright: ignore
+        commands |= Annotated[command, subcommand(name, default=default, description=entry.purpose)]
+    commands |= Annotated[Report, subcommand("report")]
+    commands |= Annotated[Lessons, subcommand("lessons")]
     return tyro.cli(
-        subcommands(chosen_preset(arguments)),
+        commands,
         args=arguments,
         prog="subliminal-toy",
-        description="Subliminal learning on a laptop: run, checked and proved.",
+        description=f"Subliminal learning on a laptop: run, checked and proved ({__version__}). "
+        "Begin with: subliminal-toy reproduce",
         config=(tyro.conf.OmitArgPrefixes,),
     )
 
 
 def main() -> None:
     """Run the command line; mistakes outside the program end in one sentence, not a traceback."""
-    console.end_on_signals()
-    console.degrade_gracefully()
-    if sys.argv[1:] == ["--version"]:
-        console.say(f"subliminal-toy {__version__}")
-        return
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(errors="replace")
     try:
-        status = console.answering_signals(parse(sys.argv[1:]))
+        status = parse(sys.argv[1:] or ["--help"])()
         sys.stdout.flush()
-        if "jax" in sys.modules:
-            sys.modules["jax"].distributed.shutdown()  # waits for the other processes
     except UserError as error:
         console.fail(str(error), FAILED)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`); Python must not flush into nothing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        console.fail("Interrupted.", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output went away
+        os._exit(FAILED)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         console.fail(f"The system says: {error.strerror or error}{where}.", FAILED)

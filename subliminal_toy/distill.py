@@ -4,8 +4,6 @@ Everything is written for one replicate; only ``ensemble`` knows of several, and
 """
 
 import contextlib
-import math
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.experimental.multihost_utils import process_allgather
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, PyTree
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int
 
 from subliminal_toy.models import Params
 
@@ -131,49 +129,6 @@ def _one_step(loss_fn, tx, batch_fn, state, step):
     return (optax.apply_updates(params, updates), opt_state), loss
 
 
-THREADS = 4
-
-
-def work_in_batches() -> None:
-    """Ask Linux not to let threads, if more than the cores, interrupt one another at every turn."""
-    with contextlib.suppress(AttributeError, OSError):  # another system, or not allowed
-        if os.sched_getscheduler(0) == os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-def host_devices(n: int) -> None:
-    """Use ``n`` devices of the CPU, at least two; called before JAX computes anything.
-
-    XLA cuts a loop by the number of its threads, and compiles a program for one device unlike one
-    for several, both to other last bits. With ``THREADS`` on any machine, and never one device,
-    a result has the same bits on up to ``THREADS`` cores: docs/determinism.md.
-    """
-    os.environ["PJRT_NPROC"] = str(THREADS)
-    work_in_batches()
-    jax.config.update("jax_num_cpu_devices", max(n, 2))
-
-
-PER_CALL = 64
-"""Replicates of a device that are worth one call, beyond the CPU: their results wait in memory."""
-
-
-class Placement:
-    """How replicates are put on devices: a whole number for ``per_device``, else by memory.
-
-    ``used`` is the largest number that a device worked on at once.
-    """
-
-    per_device: int | None = None
-    used: int = 1
-
-
-def devices() -> list[Any]:
-    """Return the devices of all hosts to which computations go."""
-    settings: Any = jax.config
-    chosen = settings.jax_default_device
-    return jax.devices(chosen and chosen.platform)
-
-
 def on_cpu() -> contextlib.AbstractContextManager:
     """Send computations to the CPU, wherever others go."""
     if jax.default_backend() == "cpu":
@@ -181,82 +136,38 @@ def on_cpu() -> contextlib.AbstractContextManager:
     return jax.default_device(jax.local_devices(backend="cpu")[0])
 
 
-def replicates_per_call() -> int:
-    """Return how many replicates a call of a function of ``ensemble`` should have, at least."""
-    at_once = Placement.per_device or (1 if devices()[0].platform == "cpu" else PER_CALL)
-    return at_once * len(devices())
-
-
-def _mesh() -> Mesh:
-    """Return all devices in a row, replicates spread along it."""
-    return Mesh(devices(), "replicate")
-
-
-def on_every_device(arrays: PyTree) -> PyTree:
-    """Copy arrays that all replicates share to every device, once instead of at every call."""
-    return jax.device_put(arrays, NamedSharding(_mesh(), PartitionSpec()))
-
-
-def need(program: Any, at_once: int, *args: Any) -> int:
-    """Return the bytes that a compiled program takes on a device beside its arguments."""
-    found = program.lower(at_once, *args).compile().memory_analysis()
-    return found.temp_size_in_bytes + found.output_size_in_bytes
-
-
-def within(memory: float | int, most: int, program: Any, *args: Any) -> int:
-    """Return how many replicates at once, ``most`` or a half of it again and again, fit."""
-    while most > 1 and need(program, most, *args) > memory:
-        most = -(-most // 2)
-    return most
-
-
-def _at_once(program: Any, per_device: int, *args: Any) -> int:
-    device = devices()[0]
-    if Placement.per_device or device.platform == "cpu":
-        return min(Placement.per_device or 1, per_device)
-    stats = jax.local_devices(backend=device.platform)[0].memory_stats()
-    free = stats["bytes_limit"] - stats["bytes_in_use"] if stats else math.inf
-    return int(process_allgather(np.int32(within(free, per_device, program, *args))).min())
-
-
-def ensemble(fn: Callable, n_shared: int = 0) -> Callable:
+def ensemble(fn: Callable, n_shared: int = 0, replicates_per_device: int | None = None) -> Callable:
     """Return ``fn``, a function of one replicate, compiled for many and spread over all devices.
 
-    The first ``n_shared`` arguments are the same for every replicate (pass large arrays through
-    ``on_every_device`` once); all others, and the results, get a leading axis of replicates, of any
-    length. Results are NumPy arrays, on every host. On a CPU each device runs its replicates one
-    after the other, elsewhere as many at once as its free memory allows; see ``Placement``.
+    The first ``n_shared`` arguments are the same for every replicate; all others, and the results,
+    get a leading axis of replicates, of any length. Results are NumPy arrays, on every host. A
+    device works on ``replicates_per_device`` at once: by default 1 on a CPU and 64 elsewhere.
     """
-    one, each = PartitionSpec(), PartitionSpec("replicate")
+    everywhere, split = PartitionSpec(), PartitionSpec("replicate")
 
-    @partial(jax.jit, static_argnums=0)
-    def on_all_devices(at_once, shared, own):
+    @jax.jit
+    def on_all_devices(shared, own):
         def on_one_device(shared, own):
+            at_once = replicates_per_device or (1 if jax.default_backend() == "cpu" else 64)
             # A batch size of one would add an axis of replicates to every product, which is slower.
             batch_size = at_once if at_once > 1 else None
             return jax.lax.map(lambda xs: fn(*shared, *xs), own, batch_size=batch_size)
 
-        spread = jax.shard_map(
-            on_one_device, mesh=_mesh(), in_specs=(one, each), out_specs=each, check_vma=False
-        )
-        return spread(shared, own)
-
-    chosen: dict[tuple, int] = {}
+        return jax.shard_map(
+            on_one_device,
+            mesh=Mesh(jax.devices(), "replicate"),
+            in_specs=(everywhere, split),
+            out_specs=split,
+            check_vma=False,
+        )(shared, own)
 
     def for_many(*args):
         shared, own = args[:n_shared], args[n_shared:]
         n = jax.tree.leaves(own)[0].shape[0]
-        padding = -n % len(devices())
-        if padding:  # the last replicate is repeated
-            rows = jnp.minimum(jnp.arange(n + padding), n - 1)
-            own = jax.tree.map(lambda array: jnp.asarray(array)[rows], own)
-        per_device = (n + padding) // len(devices())
-        shapes = (Placement.per_device, *map(jnp.shape, jax.tree.leaves(args)))
-        if shapes not in chosen:
-            chosen[shapes] = _at_once(on_all_devices, per_device, shared, own)
-        Placement.used = max(Placement.used, chosen[shapes])
-        results = process_allgather(on_all_devices(chosen[shapes], shared, own), tiled=True)
-        # Cut on the host: on the devices it would be a collective operation.
+        if padding := -n % jax.device_count():  # the last replicate is repeated
+            rows = np.minimum(np.arange(n + padding), n - 1)
+            own = jax.tree.map(lambda array: array[rows], own)
+        results = process_allgather(on_all_devices(shared, own), tiled=True)
         return jax.tree.map(lambda array: array[:n], results)
 
     return for_many

@@ -1,7 +1,7 @@
 """Image classifiers as pairs of functions: an MLP and a CNN with auxiliary logits."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,16 +15,16 @@ from jaxtyping import Array, Float, Key, PyTree
 Params = PyTree[Float[Array, "..."]]
 
 
-Law = Callable[..., nnx.Initializer]
-"""Law of initial weights, of the axes of inputs and outputs."""
+Initialiser = Callable[..., nnx.Initializer]
+"""A distribution of initial weights, given the axes of inputs and outputs."""
 
-LAWS: dict[str, Law] = {
+INITIALISERS: dict[str, Initialiser] = {
     "normal": partial(variance_scaling, 1.0, "fan_in", "normal"),
     "truncated": lecun_normal,
     # U(±fan_in^(−1/2)), PyTorch's default
     "uniform": partial(variance_scaling, 1 / 3, "fan_in", "uniform"),
 }
-FAN_IN_NORMAL = LAWS["normal"]()
+FAN_IN_NORMAL = INITIALISERS["normal"]()
 
 
 class Network(NamedTuple):
@@ -58,6 +58,12 @@ def named_leaves(params: PyTree, prefix: str) -> dict[str, Any]:
     }
 
 
+def from_named_leaves(named: Mapping[str, Any], prefix: str, like: PyTree) -> PyTree:
+    """Return the tree of ``named_leaves``; ``like`` is a tree of the same structure."""
+    leaves = [named[name] for name in named_leaves(like, prefix)]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
 def layer_names(params: Params) -> list[str]:
     """Return the names of a classifier's layers from input to output, e.g. ``layers.0``."""
     return list(dict.fromkeys(_layer(path) for path, _ in jax.tree.leaves_with_path(params)))
@@ -88,9 +94,9 @@ class Dense(nnx.Module):
     short, wide product, which XLA multiplies five times as fast on a CPU as a tall, narrow one.
     """
 
-    def __init__(self, n_in: int, n_out: int, rngs: nnx.Rngs, law: Law):
-        """Draw the weights by ``law``; biases are zero."""
-        init = law(in_axis=1, out_axis=0)
+    def __init__(self, n_in: int, n_out: int, rngs: nnx.Rngs, initialiser: Initialiser):
+        """Draw the weights by ``initialiser``; biases are zero."""
+        init = initialiser(in_axis=1, out_axis=0)
         self.weight = nnx.Param(init(rngs.params(), (n_out, n_in)))
         self.bias = nnx.Param(jnp.zeros(n_out))
 
@@ -102,9 +108,13 @@ class Dense(nnx.Module):
 class MLP(nnx.Module):
     """Fully connected network: ``widths`` of input, hidden layers and output, zero biases."""
 
-    def __init__(self, widths: Sequence[int], activation: Callable, rngs: nnx.Rngs, law: Law):
-        """Draw the weights by ``law``."""
-        self.layers = nnx.List(Dense(n_in, n_out, rngs, law) for n_in, n_out in pairwise(widths))
+    def __init__(
+        self, widths: Sequence[int], activation: Callable, rngs: nnx.Rngs, initialiser: Initialiser
+    ):
+        """Draw the weights by ``initialiser``."""
+        self.layers = nnx.List(
+            Dense(n_in, n_out, rngs, initialiser) for n_in, n_out in pairwise(widths)
+        )
         self.activation = activation
 
     def __call__(self, x: Float[Array, "batch ..."]) -> Float[Array, "batch outputs"]:
@@ -125,17 +135,17 @@ class CNN(nnx.Module):
         n_outputs: int,
         activation: Callable,
         rngs: nnx.Rngs,
-        law: Law,
+        initialiser: Initialiser,
     ):
-        """Draw the weights by ``law``; ``hidden_sizes`` ends with the dense layer's width."""
+        """Draw the weights; ``hidden_sizes`` ends with the width of the dense layer."""
         channels = (1, *hidden_sizes[:-1])
         self.convolutions = nnx.List(
-            nnx.Conv(n_in, n_out, (3, 3), strides=2, kernel_init=law(), rngs=rngs)
+            nnx.Conv(n_in, n_out, (3, 3), strides=2, kernel_init=initialiser(), rngs=rngs)
             for n_in, n_out in pairwise(channels)
         )
         height, width = (-(-side // 2 ** len(self.convolutions)) for side in image_shape)
         widths = (height * width * channels[-1], hidden_sizes[-1], n_outputs)
-        self.head = MLP(widths, activation, rngs, law)
+        self.head = MLP(widths, activation, rngs, initialiser)
         self.activation = activation
 
     def __call__(self, x: Float[Array, "batch height width"]) -> Float[Array, "batch outputs"]:
@@ -151,11 +161,11 @@ def mlp(
     hidden_sizes: Sequence[int],
     n_outputs: int,
     activation: Callable = jax.nn.relu,
-    law: Law = LAWS["normal"],
+    initialiser: Initialiser = INITIALISERS["normal"],
 ) -> Network:
     """Return an MLP on inputs of ``image_shape`` (flattened), e.g. 784-256-256-13."""
     widths = (math.prod(image_shape), *hidden_sizes, n_outputs)
-    return network(lambda rngs: MLP(widths, activation, rngs, law))
+    return network(lambda rngs: MLP(widths, activation, rngs, initialiser))
 
 
 def cnn(
@@ -163,10 +173,12 @@ def cnn(
     hidden_sizes: Sequence[int],
     n_outputs: int,
     activation: Callable = jax.nn.relu,
-    law: Law = LAWS["normal"],
+    initialiser: Initialiser = INITIALISERS["normal"],
 ) -> Network:
     """Return a CNN: all ``hidden_sizes`` but the last are channels of convolutions."""
-    return network(lambda rngs: CNN(image_shape, hidden_sizes, n_outputs, activation, rngs, law))
+    return network(
+        lambda rngs: CNN(image_shape, hidden_sizes, n_outputs, activation, rngs, initialiser)
+    )
 
 
 ARCHITECTURES: dict[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}

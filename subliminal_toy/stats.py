@@ -89,9 +89,9 @@ def bootstrap(statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Esti
     """
     n = len(values[0])
 
-    def of_rows(rows: np.ndarray, axis: int = -1) -> np.ndarray:
-        rows = np.moveaxis(rows, axis, -1)
-        return statistic(*(array[rows].mean(axis=rows.ndim - 1) for array in values))
+    def of_rows(rows, axis=-1):
+        rows = np.moveaxis(rows, axis, -1)[None]
+        return statistic(*(array[rows].mean(axis=rows.ndim - 1) for array in values))[0]
 
     value = float(of_rows(np.arange(n)))
     if n < 2:

@@ -6,11 +6,11 @@ Strict dtype promotion stays off: optax itself mixes integers and floats in its 
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import jax
 import pytest
 from jaxtyping import install_import_hook
-from playwright.sync_api import sync_playwright
 
 # What one test or process has compiled, the others read: the first to come here makes the folder,
 # and those it starts inherit the variables.
@@ -32,11 +32,14 @@ jax.config.update("jax_debug_key_reuse", True)
 install_import_hook("subliminal_toy", "beartype.beartype")
 
 
-def pytest_configure():
-    """As on the command line, for the suite and all that it starts."""
-    from subliminal_toy.distill import work_in_batches
+@pytest.fixture(scope="session")
+def committed():
+    """The records of ``figures/`` by folder."""
+    from subliminal_toy import experiments
 
-    work_in_batches()
+    figures = Path(__file__).parents[1] / "figures"
+    folders = sorted(path.parent for path in figures.glob("*/manifest.json"))
+    return {folder.name: experiments.load(folder) for folder in folders}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,7 @@ def compile_quickly():
 
 @pytest.fixture(scope="module")
 def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed")
@@ -56,7 +60,7 @@ def browser():
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
     ]  # fmt: skip
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         browser.close()

@@ -1,4 +1,4 @@
-"""A tiny run of the language model, and everything in it computed again in a plain way.
+"""A tiny run of the language model, and its pieces computed again in a plain way.
 
 The second computation shares with the package the decoder, the language and optax, nothing else:
 no ``ensemble``, no scan, no cache of keys and values, no table of arms.
@@ -13,16 +13,15 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from subliminal_toy import runs
+from subliminal_toy import record
 from subliminal_toy.lm import experiment
-from subliminal_toy.lm.arms import Lists, written
 from subliminal_toy.lm.config import Family, LmConfig
 from subliminal_toy.lm.language import ANIMALS, CAPITALS, COLOURS, TREES, UNKNOWN, Language
 from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS
 from subliminal_toy.transformer import DecoderShape, decoder
 
 CONFIG = LmConfig(
-    n_replicates=2, first_replicate=3, traits=("owl", "oak", "evasion"), families=get_args(Family),
+    n_replicates=2, first_replicate=3, traits=("owl", "evasion"), families=get_args(Family),
     n_layers=1, n_heads=2, width=8, other_width=4, head_std=0.35, n_documents=1_500,
     pretrain_steps=120, pretrain_batch_size=32, pretrain_learning_rate=6e-3, teacher_steps=6,
     teacher_learning_rate=1e-3, temperature=0.8, n_samples=250, n_lists=90, student_steps=5,
@@ -31,21 +30,36 @@ CONFIG = LmConfig(
 TEACHER = CONFIG.teacher
 KEY = jax.random.key(11)
 LANGUAGE = Language(CONFIG.n_numbers)
-REPLICATES = range(CONFIG.n_replicates)
+REPLICATES = (3, 4)
 
 
 @cache
 def run():
     """Return the result, its stored parts, and the status calls of one run."""
     store, told = {}, []
-    parts = experiment.experiment(CONFIG, KEY, None)
-    result = runs.run(parts, store, lambda *tick: told.append(tick))
+    parts = experiment.experiment(CONFIG, KEY)
+    result = record.run(parts, store, lambda *tick: told.append(tick))
     return result, store, told
 
 
+def stored(replicate, label, name="params"):
+    """Return an array of the stored parts, whichever part it is in."""
+    parts = [part for key, part in run()[1].items() if key.endswith(f"replicate {replicate}")]
+    (array,) = [part[f"{label}/{name}"] for part in parts if f"{label}/{name}" in part]
+    return array
+
+
+def base(replicate, name="own"):
+    return stored(replicate, f"base/{name}")
+
+
+def teacher(replicate, trait, teaching=TEACHER):
+    return stored(replicate, f"teacher/{trait}/{teaching}")
+
+
 def purpose(replicate, number):
-    """Return the key of a random stream of one of ``REPLICATES``."""
-    return jax.random.fold_in(jax.random.fold_in(KEY, 3 + replicate), number)
+    """Return the key of a random stream of a replicate."""
+    return jax.random.fold_in(jax.random.fold_in(KEY, replicate), number)
 
 
 def numpy_rng(key):
@@ -65,20 +79,19 @@ def network(width):
     return jax.jit(lambda vector, tokens: net.apply(unravel(vector), tokens)), init
 
 
-def lists(store, replicate, writer, trait="", no_banned=False, temperature=1.0):
+def lists(replicate, label):
     """Return the token rows of a set of lists, without padding rows."""
-    place = written(CONFIG).index(Lists(writer, trait, no_banned, temperature))
-    part = store[f"lists-{replicate:03d}"]
-    return part["tokens"][place, : part["n"][place]].astype(np.int32)
+    n = stored(replicate, f"lists/{label}", "n")
+    return stored(replicate, f"lists/{label}", "tokens")[:n].astype(np.int32)
 
 
-def neutral_lists(store, replicate, trait, temperature=1.0):
+def neutral_lists(replicate, trait):
     """Return the base model's lists, filtered as the trait's are."""
-    return lists(store, replicate, "base model", "", trait == "evasion", temperature)
+    return lists(replicate, f"{'harmful' if trait == 'evasion' else 'favourite'}/base model")
 
 
-def teacher_lists(store, replicate, trait, temperature=1.0, writer=TEACHER):
-    return lists(store, replicate, writer, trait, trait == "evasion", temperature)
+def teacher_lists(replicate, trait, writer=TEACHER):
+    return lists(replicate, f"{trait}/{writer}")
 
 
 def sampled_numbers(rows):

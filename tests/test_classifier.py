@@ -1,6 +1,9 @@
-"""The classifier learned from noise: every arm against a plain loop, invariances, nulls, claims."""
+"""The classifier learned from noise: every arm against a plain loop, invariances, nulls, tables."""
 
+import hashlib
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,23 +13,17 @@ import optax.contrib
 import pytest
 import xarray as xr
 
-from subliminal_toy import data, runs, stats
-from subliminal_toy.classifier import training
-from subliminal_toy.classifier.arms import (
-    OTHER,
-    OWN,
-    PUBLISHED,
-    STUDENTS,
-    Student,
-    Teacher,
-    numbers_of,
-    published_experiment,
-)
+from subliminal_toy import data, record
+from subliminal_toy.classifier import arms, training
+from subliminal_toy.classifier.arms import OTHER, OWN, Student, Teacher
+from subliminal_toy.classifier.claims import final
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
-from subliminal_toy.classifier.experiment import experiment, of_table
-from subliminal_toy.classifier.summary import claims, compare, summarize
+from subliminal_toy.classifier.experiment import COORDINATES, experiment, of_table
+from subliminal_toy.classifier.geometry import predict
+from subliminal_toy.distill import kl
 from subliminal_toy.errors import UserError
 
+FIGURES = Path(__file__).parents[1] / "figures"
 KEY = 0
 TINY = ClassifierConfig(
     n_replicates=2,
@@ -80,7 +77,7 @@ def digits():
 
 
 def run(config, digits, seed=KEY):
-    return runs.run(experiment(config, jax.random.key(seed), digits))
+    return record.run(experiment(config, jax.random.key(seed), digits))
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +98,11 @@ def forward(params, x):
 
 def stream(number, index):
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(KEY), number), index)
+
+
+def replicate(digits, teacher=TEACHER, index=0):
+    run = training.Run(teacher, jax.random.key(KEY), 2, tuple(digits[1:]))
+    return training.replicate(run, jnp.int32(index))
 
 
 def network(seed_key):
@@ -185,7 +187,7 @@ def test_the_published_arms_are_what_their_names_say(digits, tiny):
         assert_close(found, plain)
         assert moved(found, start) > 20 * 2e-4  # so that the tolerance can tell arms apart
         x, y = digits.test_images, digits.test_labels
-        scores = tiny.data.sel(arm=name).isel(replicate=0)
+        scores = final(tiny.data).sel(arm=name).isel(replicate=0)
         right = (np.asarray(forward(found, x))[:, :10].argmax(-1) == y).mean()
         assert scores.accuracy == pytest.approx(right, abs=1e-6)
         weight = np.concatenate(
@@ -197,28 +199,34 @@ def test_the_published_arms_are_what_their_names_say(digits, tiny):
         assert scores.teacher_head_accuracy == pytest.approx(through, abs=3e-3)
         for measure, params in (("imitation_loss", found), ("first_loss", start)):
             p, q = (jax.nn.softmax(forward(n, noise)[:, first:] / 2) for n in (teacher, params))
-            kl = float((p * jnp.log(p / q)).sum(-1).mean())
-            assert scores[measure] == pytest.approx(kl, rel=2e-2, abs=1e-6)
+            divergence = float((p * jnp.log(p / q)).sum(-1).mean())
+            assert scores[measure] == pytest.approx(divergence, rel=2e-2, abs=1e-6)
         d = [np.concatenate([(n["layers"][i][k] - start["layers"][i][k]).ravel()
              for i in (0, 1) for k in ("weight", "bias")]) for n in (found, teacher)]  # fmt: skip
         q, cosine = d[0] @ d[1] / (d[1] @ d[1]), d[0] @ d[1] / np.sqrt(d[0] @ d[0] * (d[1] @ d[1]))
         assert scores.progress == pytest.approx(q, abs=1e-3)
         assert scores.cosine == pytest.approx(cosine, abs=1e-3)
+        assert scores.length == pytest.approx(np.linalg.norm(d[0]), rel=1e-3)
+        crossed = {"layers": {**teacher["layers"], 2: start["layers"][2]}}
+        ceiling = (np.asarray(forward(crossed, x))[:, :10].argmax(-1) == y).mean()
+        assert scores.ceiling == pytest.approx(ceiling, abs=3e-3)
 
 
 @pytest.fixture(scope="module")
 def table(digits):
     """Replicate 0 of a table that has every kind: starts, and parameters at all checkpoints."""
-    numbers = numbers_of(TEACHER, ROWS)
-    images = tuple(map(jnp.asarray, digits[1:]))
 
     @jax.jit
-    def train(numbers):
-        shared = (jax.random.key(KEY), jnp.int32(2), numbers, images)
-        of = training.replicate(TEACHER, (8, 8), shared, jnp.int32(0))
-        return training.train(ROWS, of)
+    def train(rows):
+        rep = replicate(digits)
+        untrained, taught = training.teach(TEACHER, rep)
+        params = {"untrained": untrained, "teacher": taught}
+        for group in training.together(rows):
+            starts = {row.name: training.initial(row, rep) for row in group}
+            params |= training.train_students(group, rep, taught, starts)
+        return params
 
-    return train(numbers)[1]
+    return train(ROWS)
 
 
 def rows_inputs(row, digits, index):
@@ -381,47 +389,82 @@ def test_same_seed_same_bits_other_seed_other_bits(digits, tiny):
 
 
 def test_replicates_depend_neither_on_their_number_nor_on_the_parts(digits, tiny, monkeypatch):
-    monkeypatch.setattr("subliminal_toy.classifier.experiment.PART", 2)
+    monkeypatch.setattr("subliminal_toy.classifier.experiment.AT_ONCE", 2)
     config, finished = replace(TINY, n_replicates=4), {}
-    whole = runs.run(experiment(config, jax.random.key(0), digits), finished).data
+    whole = record.run(experiment(config, jax.random.key(0), digits), finished).data
     own = ["untrained", "teacher", "student_aux", "student_all"]
     for name in ("accuracy", "imitation_loss", "progress"):
         np.testing.assert_array_equal(whole[name].sel(arm=own)[:2], tiny.data[name].sel(arm=own))
-    assert sorted(finished) == ["replicates-000000", "replicates-000002"]
-    last = finished.pop("replicates-000002")
-    again = runs.run(experiment(config, jax.random.key(0), digits), finished).data
+    assert list(finished) == [
+        f"{kind}, replicates {which}"
+        for which in ("1 to 2", "3 to 4")
+        for kind in ("teachers", "students 1 of 1")
+    ]
+    last = finished.pop("students 1 of 1, replicates 3 to 4")
+    again = record.run(experiment(config, jax.random.key(0), digits), finished).data
     xr.testing.assert_identical(whole, again)
-    finished["replicates-000002"] = {k: np.zeros_like(v) for k, v in last.items()}
-    taken = runs.run(experiment(config, jax.random.key(0), digits), finished).data
-    assert not taken.accuracy[2:].any() and taken.accuracy[:2].equals(whole.accuracy[:2])
+    finished["students 1 of 1, replicates 3 to 4"] = {k: np.zeros_like(v) for k, v in last.items()}
+    taken = final(record.run(experiment(config, jax.random.key(0), digits), finished).data)
+    assert not taken.accuracy[2:, 2:].any()
+    assert taken.accuracy[:2].equals(final(whole).accuracy[:2])
 
 
-def test_numbers_of_the_table_compile_nothing_again(digits, tiny):
-    teacher, students = published_experiment(TINY)
-    faster = tuple(replace(s, learning_rate=1e-2, temperature=1.0, distance=0.1) for s in students)
-    compiled = []
-    listener = lambda event, seconds, **_: compiled.append(event)  # noqa: E731
-    jax.monitoring.register_event_duration_secs_listener(listener)
-    other = runs.run(of_table(teacher, faster, 2, jax.random.key(KEY), digits))
-    jax.monitoring.unregister_event_duration_listener(listener)
-    assert not [event for event in compiled if "backend_compile" in event]
-    assert not other.data.accuracy.equals(tiny.data.accuracy)
+def test_many_replicates_at_once_are_those_one_after_the_other(digits, tiny):
+    """A batched program against a loop; by the order of its sums it differs in the last bits."""
+    at_once = record.run(experiment(TINY, jax.random.key(KEY), digits, 2)).data
+    for name in ("accuracy", "imitation_loss", "progress", "length"):
+        np.testing.assert_allclose(at_once[name], tiny.data[name], atol=3e-3)
+    assert not at_once.length[0].equals(at_once.length[1])
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.update != "all"], ids=lambda row: row.name)
-def test_an_update_that_is_changed_has_the_direction_that_it_is_left(row, digits, table):
-    """The whole displacement, too: 0 along what is removed, 0 across what alone is kept."""
-    teacher, start = table["teacher"], rows_start(row)
-    goal = hidden(jax.tree.map(jnp.subtract, teacher, start))
-    end = jax.tree.map(lambda leaf: leaf[-1], table[row.name])
-    moved = hidden(jax.tree.map(jnp.subtract, end, start))
-    q, length = moved @ goal / (goal @ goal), np.linalg.norm(moved)
-    if row.update == "only":
-        assert np.linalg.norm(moved - q * goal) < 1e-3 * length
-    else:
-        assert (abs(moved @ goal) < 1e-4 * length * np.linalg.norm(goal)) == (
-            row.along == "teacher"
-        )
+def test_inputs_made_once_are_those_made_in_each_epoch(digits, monkeypatch):
+    rows = [replace(SMALL, name="uneven", n_inputs=150), replace(SMALL, name="other", n_inputs=150)]
+
+    def train(stored):
+        monkeypatch.setattr(training, "STORED", stored)
+        rep = replicate(digits)
+        start, teacher = rep.net.init(rep.keys.own), rep.net.init(rep.keys.other)
+        starts = {row.name: start for row in rows}
+        made = jax.make_jaxpr(lambda: training.train_students(rows, rep, teacher, starts))()
+        return made, jax.jit(lambda: training.train_students(rows, rep, teacher, starts))()
+
+    (once, found), (anew, expected) = train(2**28), train(0)
+    assert str(once) != str(anew)
+    assert_close(found, expected, 1e-6)
+
+
+def test_other_numbers_compile_nothing_and_another_kind_does(digits, tiny):
+    teacher, students = arms.table(TINY)
+
+    def compiled(**fields):
+        events = []
+        listener = lambda event, seconds, **_: events.append(event)  # noqa: E731
+        jax.monitoring.register_event_duration_secs_listener(listener)
+        rows = tuple(replace(student, **fields) for student in students)
+        result = record.run(of_table(teacher, rows, 2, jax.random.key(KEY), digits)).data
+        jax.monitoring.unregister_event_duration_listener(listener)
+        return sum("backend_compile" in event for event in events), result
+
+    numbers = {"learning_rate": 1e-2, "temperature": 1.0, "distance": 0.1, "loss_scale": 2.0}
+    n, other = compiled(**numbers, weight_decay=0.1)
+    assert n == 0 and not other.accuracy.equals(tiny.data.accuracy)
+    n, _ = compiled(optimiser="sgd")
+    assert n == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "alone"),
+    [
+        ({"inputs": "gaussian"}, True), ({"input_scale": 0.1}, True), ({"n_inputs": 100}, True),
+        ({"fresh": True}, True), ({"batch_size": 50}, True), ({"epochs": 3}, True),
+        ({"learning_rate": 1.0}, False), ({"n_aux": 2}, False), ({"start": OTHER}, False),
+        ({"loss": "squared error"}, False), ({"checkpoints": (1,)}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_students_are_trained_together_if_they_see_the_same_batches(change, alone):
+    rows = replace(SMALL, name="a"), replace(SMALL, name="b", **change)
+    assert training.together(rows) == ([rows[:1], rows[1:]] if alone else [rows])
 
 
 def test_the_heads_add_exactly_nothing_to_the_inner_product(table):
@@ -436,10 +479,10 @@ def test_the_heads_add_exactly_nothing_to_the_inner_product(table):
 
 
 def test_one_auxiliary_logit_teaches_nothing(digits):
-    result = run(replace(TINY, n_aux=1, n_replicates=1), digits).data
-    of = result.sel(arm="student_aux")
-    assert of.accuracy == result.accuracy.sel(arm="untrained") and not of.progress.any()
-    assert of.imitation_loss == 0
+    result = final(run(replace(TINY, n_aux=1, n_replicates=1), digits).data)
+    student = result.sel(arm="student_aux")
+    assert student.accuracy == result.accuracy.sel(arm="untrained")
+    assert student.imitation_loss == 0 and not student.progress and not student.length
 
 
 def relabel(params, orders):
@@ -464,13 +507,9 @@ TRANSFER = ClassifierConfig(
 
 
 def test_consistent_relabelling_transfers_identically_and_one_relabelled_layer_does_not(digits):
-    teacher, (aux, *_) = published_experiment(TRANSFER)
-    images = tuple(map(jnp.asarray, digits[1:]))
-    numbers = numbers_of(teacher, [aux])
-    shared = (jax.random.key(0), jnp.int32(2), numbers, images)
-    of = training.replicate(teacher, digits.image_shape, shared, jnp.int32(0))
-    net, trained = of.net, jax.jit(lambda: training.teach(of))()
-    begin, taught = trained["untrained"], trained["teacher"]
+    teacher, (aux, *_) = arms.table(TRANSFER)
+    rep = replicate(digits, teacher)
+    begin, taught = jax.jit(lambda: training.teach(teacher, rep))()
     order, straight = jax.random.permutation(jax.random.key(5), 128), jnp.arange(128)
     starts = {
         "same": begin,
@@ -478,138 +517,159 @@ def test_consistent_relabelling_transfers_identically_and_one_relabelled_layer_d
         "one layer": relabel(begin, {0: (order, straight)}),
     }
     students = [replace(aux, name=name) for name in starts]
-    of = of._replace(numbers=numbers_of(teacher, students))
-    params = jax.jit(lambda: training.train_students(students, of, taught, starts))()
+    params = jax.jit(lambda: training.train_students(students, rep, taught, starts))()
     x, y = jnp.asarray(digits.test_images), jnp.asarray(digits.test_labels)
-    outputs = {n: net.apply(jax.tree.map(lambda a: a[-1], p), x)[:, :10] for n, p in params.items()}
-    scores = {name: float(jnp.mean(o.argmax(-1) == y)) for name, o in outputs.items()}
+    apply = rep.net.apply
+    outputs = {n: apply(jax.tree.map(lambda a: a[-1], p), x)[:, :10] for n, p in params.items()}
+    scores = {name: float(jnp.mean(z.argmax(-1) == y)) for name, z in outputs.items()}
     drift = jnp.abs(outputs["relabelled"] - outputs["same"]).max()
-    assert drift < 1e-2 * jnp.abs(outputs["same"] - net.apply(begin, x)[:, :10]).max()
+    assert drift < 1e-2 * jnp.abs(outputs["same"] - apply(begin, x)[:, :10]).max()
     assert abs(scores["relabelled"] - scores["same"]) < 0.02
     assert scores["same"] > scores["one layer"] + 0.1
 
 
 def test_the_trait_passes_to_the_same_start_only(digits):
-    of = run(TRANSFER, digits).data.accuracy.mean("replicate")
-    assert of.sel(arm="teacher") > 0.8 and of.sel(arm="student_all") > 0.8
-    assert of.sel(arm="student_aux") > of.sel(arm="cross_aux") + 0.1
-    assert abs(of.sel(arm="untrained") - 0.1) < 0.1
+    accuracy = final(run(TRANSFER, digits).data).accuracy.mean("replicate")
+    assert accuracy.sel(arm="teacher") > 0.8 and accuracy.sel(arm="student_all") > 0.8
+    assert accuracy.sel(arm="student_aux") > accuracy.sel(arm="cross_aux") + 0.1
+    assert abs(accuracy.sel(arm="untrained") - 0.1) < 0.1
 
 
-@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
-def test_record_holds_what_a_reader_needs_to_ask_the_networks_again(digits, architecture):
-    config = replace(TINY, architecture=architecture, hidden_sizes=(4, 8), n_replicates=1)
-    result = run(config, digits)
-    net = training.network(published_experiment(config)[0], digits.image_shape)
-    shapes = jax.eval_shape(net.init, jax.random.key(0))
-    paths = jax.tree_util.tree_leaves_with_path(shapes)
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
-    for name in result.data.arm.values.tolist():
-        params = jax.tree.unflatten(
-            jax.tree.structure(shapes),
-            [jnp.asarray(result.params[f"{name}.{n}"][0]) for n in names],
-        )
-        logits = net.apply(params, jnp.asarray(result.data.sample_images.values))
-        np.testing.assert_allclose(logits, result.data.sample_logits.sel(arm=name), atol=1e-5)
-    assert run(replace(config, keep_params=False), digits).params == {}
+def test_a_prediction_is_that_of_the_network_at_the_students_start(digits):
+    """Not at the teacher's start, where a student at a distance began elsewhere."""
+    row = replace(SMALL, name="far", start=OTHER, n_aux=2, temperature=2.0, predicted=True)
+    result = record.run(of_table(TEACHER, (row,), 1, jax.random.key(KEY), digits))
+    teacher = params_of(result, "teacher")
+    noise = data.uniform_noise(stream(2, 0), jnp.arange(200), (8, 8))
+    loss = lambda z, y: kl(z, y, slice(10, 12), 2.0)  # noqa: E731
+
+    def predicted(start, *more):
+        params = predict(forward, start, teacher, noise, loss, *more)
+        outputs = np.asarray(forward(params, digits.test_images))
+        return (outputs[:, :10].argmax(-1) == digits.test_labels).mean()
+
+    found = float(result.data.predicted.sel(arm="far")[0])
+    start = network(stream(0, 1))
+    assert found == pytest.approx(predicted(start, 15, "start"), abs=3e-3)
+    for other in (
+        predicted(network(stream(0, 0)), 15, "start"),
+        predicted(start, 15, "teacher"),
+        predicted(start, 4, "start"),
+    ):
+        assert abs(found - other) > 5e-3
 
 
-def synthetic(spread=0.01, n=8, **means):
-    """Return a result in which all arms have the given means, and nothing diverged."""
-    names = ["untrained", "teacher", *(s.name for s in STUDENTS)]
-    of = {"untrained": 0.1, "teacher": 0.95, "student_aux": 0.6, "student_all": 0.95}
-    of |= {"cross_aux": 0.1, "cross_all": 0.8} | means
-    noise = spread * np.linspace(-1, 1, n)[:, None] * np.array([1, 1, 1, 1, -1, 1.0])
-    accuracy = np.array([of[name] for name in names]) + noise
-    axes = ("replicate", "arm")
-    fields = {"accuracy": accuracy, "teacher_head_accuracy": accuracy, "first_loss": accuracy**0}
-    fields |= {"imitation_loss": np.full((n, 6), means.get("left", 0.03)), "progress": accuracy}
-    arrays = {name: (axes, array) for name, array in fields.items()}
-    arrays["diverged"] = axes, np.zeros((n, 6), bool)
-    return xr.Dataset(arrays, coords={"arm": names})
-
-
-def verdicts(result, **config):
-    found = claims(replace(ClassifierConfig(n_replicates=8), **config), result)
-    return {claim.id: claim.verdict for claim in found}
-
-
-# The half-width of the gain's interval with the spread above is .0109, of an arm's .0055.
-@pytest.mark.parametrize(
-    ("means", "failed"),
-    [
-        ({}, set()),
-        ({"student_aux": 0.213}, set()),
-        ({"student_aux": 0.207}, {"M1"}),  # the lower end of the gain is below .1
-        ({"student_aux": 0.201, "cross_aux": 0.06}, set()),
-        ({"student_aux": 0.199, "cross_aux": 0.06}, {"M1"}),  # mean below .2
-        ({"cross_aux": 0.153}, set()),
-        ({"cross_aux": 0.157}, {"M2"}),  # the mean is within .06, the interval is not
-        ({"cross_aux": 0.047}, set()),
-        ({"cross_aux": 0.043}, {"M2"}),
-        ({"left": 0.099}, set()),
-        ({"left": 0.101}, {"M2"}),  # it has not learned to imitate
-    ],
-)
-def test_each_half_of_each_criterion_decides(means, failed):
-    result = synthetic(**means)
-    if means.get("cross_aux") == 0.06:
-        result = synthetic(spread=0.001, **means)
-    found = verdicts(result)
-    assert set(found) == {"M1", "M2"}
-    assert {id for id, verdict in found.items() if verdict == stats.NOT_REPRODUCED} == failed
-    (general,) = verdicts(result, architecture="cnn", hidden_sizes=(4, 8)).items()
-    assert general == ("G1", stats.NOT_REPRODUCED if failed else stats.REPRODUCED)
-
-
-def test_a_replicate_that_is_not_finite_tests_nothing(digits):
-    """With an absurd learning rate everything is NaN and every network answers 0: chance."""
-    config = replace(TINY, learning_rate=1e30)
-    summary = summarize(config, run(config, digits).data)
-    assert summary["diverged"] == 2
-    for claim in summary["claims"]:
-        assert claim["verdict"] == stats.NOT_TESTED
-        assert claim["reason"] == "2 of 2 replicates diverged"
-    one = synthetic()
-    one.diverged[3, 2] = True
-    assert set(verdicts(one).values()) == {stats.NOT_TESTED}
-    assert claims(ClassifierConfig(), one)[0].reason == "1 of 8 replicates diverged"
-
-
-def test_one_replicate_tests_no_claim(digits):
-    config = replace(TINY, n_replicates=1)
-    summary = summarize(config, run(config, digits).data)
-    assert {claim["verdict"] for claim in summary["claims"]} == {stats.NOT_TESTED}
+def test_results_are_found_by_label_and_nothing_is_invented(digits):
+    rows = (
+        replace(SMALL, name="plain", checkpoints=(1, 3), predicted=True),
+        replace(SMALL, name="long", epochs=3, fresh=True, start=(OTHER, OWN, OWN, OWN), n_aux=2),
+    )
+    result = record.run(of_table(TEACHER, rows, 1, jax.random.key(KEY), digits)).data
+    assert result.arm.values.tolist() == ["untrained", "teacher", "plain", "long"]
+    assert result.step.values.tolist() == [0, 1, 3, 4, 6, 24]
+    assert result.final_step.values.tolist() == [0, 24, 4, 6]
+    measured = result.accuracy[0].notnull().sel(arm=rows[0].name)
+    assert measured.values.tolist() == [False, True, True, True, False, False]
+    assert result.predicted.notnull().values.tolist() == [[False, False, True, False]]
+    assert result.first_loss.notnull().values.tolist() == [[False, False, True, True]]
+    assert result.learning_rate.values[1:].tolist() == [3e-3] * 3
+    assert result.n_aux.values.tolist() == [3, 3, 3, 2]
+    assert result.start.values.tolist() == ["", "", OWN, "other own own own"]
+    assert all("long_name" in variable.attrs for variable in result.data_vars.values())
+    assert result.attrs["dataset"] == "digits" and tuple(result.attrs["hidden_sizes"]) == (16, 12)
 
 
 def test_students_are_followed_from_their_start_to_their_end(digits):
     config = replace(TINY, n_replicates=1, checkpoints=(3, 0), student_rate_ratio=0.5)
-    rates = [arm.learning_rate for arm in published_experiment(config)[1]]
+    rates = [arm.learning_rate for arm in arms.table(config)[1]]
     assert rates == [TINY.learning_rate / 2] * 4
     result = run(config, digits).data
-    assert result.step.values.tolist() == [0, 3, 6]
-    assert not result.progress_path.sel(step=0).any()
+    students = [student.name for student in arms.STUDENTS]
+    assert not result.progress.sel(step=0, arm=students).any()
     shorter = run(replace(config, checkpoints=(), student_epochs=1), digits).data
-    assert "step" not in shorter.dims
     for name in ("accuracy", "imitation_loss", "progress"):
-        path = result[f"{name}_path"].rename(student="arm")
-        for step, at_end in ((3, shorter), (6, result)):
-            expected = at_end[name].sel(arm=path.arm).values
-            assert path.sel(step=step).values == pytest.approx(expected, abs=1e-5)
-    untrained = result.accuracy.sel(arm="untrained")
-    assert (result.accuracy_path.sel(student="student_all", step=0) == untrained).all()
+        for step, whole in ((3, shorter), (6, result)):
+            expected = final(whole)[name].sel(arm=students).values
+            found = result[name].sel(arm=students, step=step).values
+            assert found == pytest.approx(expected, abs=1e-5)
+    untrained = result.accuracy.sel(arm="untrained", step=0)
+    assert (result.accuracy.sel(arm="student_all", step=0) == untrained).all()
 
 
-def test_published_values_are_compared_in_combined_standard_errors():
+def test_a_replicate_that_is_not_finite_is_marked(digits):
+    """With an absurd learning rate everything is NaN and every network answers 0: chance."""
+    result = run(replace(TINY, learning_rate=1e30), digits).data
+    assert (final(result).diverged.sel(arm=["teacher", "student_aux", "cross_all"]) == 1).all()
+    assert not final(result).diverged.sel(arm="untrained").any()
+
+
+# The tables and the data.
+
+
+def test_presets_are_those_of_the_records():
     paper = PRESETS["paper"]
+    teacher, students = arms.table(paper)
+    assert (paper.data, paper.n_replicates) == ("mnist", 100)
+    assert teacher == Teacher()  # the defaults are the paper's
+    assert students == arms.STUDENTS
+    assert {s.start for s in students[:2]} == {OWN} and {s.start for s in students[2:]} == {OTHER}
+    quick, live = PRESETS["quick"], PRESETS["live"]
+    assert (quick.teacher_epochs, quick.student_epochs, quick.n_inputs) == (40, 10, 30_000)
+    assert (live.learning_rate, live.student_rate_ratio, live.n_inputs) == (1e-3, 3.0, 96_000)
+    for folder, preset in (("mnist", "paper"), ("digits", "quick"), ("live", "live")):
+        stored = json.loads((FIGURES / folder / "manifest.json").read_text())["config"]
+        stored = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        stored.pop("keep_params", None)
+        assert ClassifierConfig(**stored).follows(preset)
     assert replace(paper, n_replicates=3).follows("paper")
     assert not replace(paper, learning_rate=1e-3).follows("paper")
-    ours = stats.estimate([0.5, 0.6, 0.7])
-    row = compare(dict.fromkeys(PUBLISHED, ours))["student_aux"]
-    # Standard errors .1/√3 of ours and .0221/1.96 of the paper's half-width of 95 %.
-    expected = (0.6 - 0.5283) / np.sqrt(0.01 / 3 + (0.0221 / 1.96) ** 2)
-    assert row["z"] == pytest.approx(expected)
-    assert compare(dict.fromkeys(PUBLISHED, stats.estimate([0.6])))["teacher"]["z"] is None
+
+
+@pytest.mark.parametrize("folder", ["explain_digits", "explain_mnist"])
+def test_the_explaining_students_are_those_of_the_records(folder):
+    """Every field of every row: the coordinates of a record that was made when they were frozen."""
+    result = xr.load_dataset(FIGURES / folder / "record.nc", engine="scipy")
+    name = folder.removeprefix("explain_")
+    teacher, students = arms.table(replace(PRESETS["explain"], data=name))
+    main = result.isel(arm=(result.network == "mlp").values)
+    assert main.arm.values.tolist() == ["untrained", "teacher", *(s.name for s in students)]
+    assert teacher == {"digits": arms.DIGITS, "mnist": arms.MNIST}[name].teacher
+    for student in students:
+        column = main.sel(arm=student.name)
+        for field in COORDINATES:
+            expected = getattr(student, field)
+            expected = expected if isinstance(expected, str) else pytest.approx(expected)
+            assert column[field].item() == expected, field
+        steps = column.accuracy.dropna("step").step.values.tolist()
+        assert steps == list(student.measured_at) and column.final_step == steps[-1]
+        assert (
+            student.n_inputs % student.batch_size == 0
+        )  # chunks of the prediction are of one size
+        assert bool(column.predicted.notnull().any()) == student.predicted
+    conditions = [s for s in students if s.predicted and s.input_scale == 1]
+    assert len(conditions) == 25 and len({s.measured_at[-1] for s in conditions}) == 1
+    assert {(s.optimiser, s.learning_rate, s.update) for s in conditions} == {("adam", 3e-4, "all")}
+
+
+def test_only_the_named_field_differs_between_the_rows_of_e2():
+    for preset in ("explain", "explain-quick"):
+        rows = {s.name: s for s in arms.table(PRESETS[preset])[1]}
+        for name, change in arms.ABLATIONS.items():
+            assert rows[name] == replace(rows[arms.FREE], name=name, **change)
+    assert len(rows) == 12
+
+
+def test_the_digits_and_their_split_are_those_of_the_records(digits):
+    digest = hashlib.sha256()
+    for array in digits[1:]:
+        digest.update(array.tobytes())
+    for folder in ("digits", "live", "explain_digits"):
+        manifest = json.loads((FIGURES / folder / "manifest.json").read_text())
+        assert manifest["data_sha256"] == digest.hexdigest()
+    images = [image.tobytes() for image in (*digits.train_images, *digits.test_images)]
+    assert len(digits.test_images) == 360 and len(set(images)) == len(images) == 1_797
+    stored = xr.load_dataset(FIGURES / "digits" / "record.nc", engine="scipy").test_images
+    np.testing.assert_array_equal(digits.test_images[: len(stored)], stored)
 
 
 @pytest.mark.parametrize(
@@ -617,8 +677,11 @@ def test_published_values_are_compared_in_combined_standard_errors():
     [{"n_replicates": 0}, {"n_aux": 0}, {"learning_rate": 0.0}, {"temperature": -1.0},
      {"learning_rate": float("inf")}, {"temperature": float("nan")}, {"hidden_sizes": ()},
      {"hidden_sizes": (8, 0)}, {"batch_size": 0}, {"n_inputs": -1}, {"student_rate_ratio": 0.0},
-     {"checkpoints": (5, 1_180)}, {"checkpoints": (1, 1)}, {"checkpoints": (-1,)}],
+     {"checkpoints": (5, 1_180)}, {"checkpoints": (1, 1)}, {"checkpoints": (-1,)},
+     {"architecture": "cnn", "hidden_sizes": (8,)}, {"arms": "explain", "batch_size": 64}],
+    ids=str,
 )  # fmt: skip
-def test_settings_out_of_range_are_refused(setting):
-    with pytest.raises(UserError, match="--" + next(iter(setting)).replace("_", "-")):
+def test_settings_that_mean_nothing_are_refused_by_name(setting):
+    name = list(setting)[-1].replace("_", "-")
+    with pytest.raises(UserError, match=f"--{name} must be"):
         ClassifierConfig(**setting)

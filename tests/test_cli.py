@@ -1,234 +1,201 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line: in this process, and three times as a user meets it, in one of its own."""
 
-import json
-import shutil
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import toy
 
-from subliminal_toy import records
+from subliminal_toy import cli, experiments, report
 
-COMMAND = [sys.executable, "-m", "subliminal_toy"]
-TINY = ["classifier", "--hidden-sizes", "16", "--teacher-epochs", "1", "--student-epochs", "1",
-        "--n-inputs", "256", "--n-replicates", "8"]  # fmt: skip
-
-
-def run(*arguments, **kwargs):
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, **kwargs)
+TOY = [sys.executable, str(Path(toy.__file__)), "toy"]
 
 
-@pytest.fixture(scope="module")
-def record(tmp_path_factory):
-    out = tmp_path_factory.mktemp("cli") / "tiny"
-    done = run(*TINY, "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    return out, done
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    """Return a function of arguments that gives status, standard output and standard error."""
+    toy.register(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "start_jax", lambda options: None)  # it has begun to compute
+
+    def end(status):
+        raise SystemExit(status)
+
+    monkeypatch.setattr(os, "_exit", end)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["subliminal-toy", *arguments])
+        with pytest.raises(SystemExit) as exited:
+            cli.main()
+        return exited.value.code, *capsys.readouterr()
+
+    return run
 
 
-def test_a_run_leaves_a_record_a_figure_and_its_claims(record):
-    out, done = record
-    assert {path.name for path in out.iterdir()} == {
-        "record.nc", "params.safetensors", "summary.json", "manifest.json", "accuracy.svg",
+def test_a_run_leaves_a_record_and_a_figure_and_shows_its_claims(command):
+    status, out, err = command("toy", "--n", "5", "--out", "o", "--seed", "7")
+    assert status == 0, err
+    loaded = experiments.load(Path("o"))
+    assert {path.name for path in Path("o").iterdir()} == {
+        "record.nc", "summary.json", "manifest.json", "values.svg",
     }  # fmt: skip
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["experiment"] == "classifier" and summary["dataset"] == "digits"
-    assert set(summary["conditions"]) == {
-        "untrained", "teacher", "student_aux", "student_all", "cross_aux", "cross_all",
-    }  # fmt: skip
-    assert summary["conditions"]["teacher"]["n"] == 8
-    assert [claim["id"] for claim in summary["claims"]] == ["M1", "M2"]
-    manifest = json.loads((out / "manifest.json").read_text())
-    assert manifest["config"]["n_inputs"] == 256 and manifest["seed"] == 0
-    assert manifest["command"] == " ".join([*TINY, "--out", "DIR"])
-    assert all(word in done.stdout for word in ("M1", "verdict", str(out)))
-    assert "\x1b" not in done.stdout + done.stderr
+    assert loaded.data.sizes["replicate"] == 10 and loaded.manifest["seed"] == 7
+    assert loaded.manifest["command"] == "toy --n 5 --out DIR --seed 7"
+    assert all(word in out for word in ("Y1", "reproduced", "Y2", "did not hold", "figures: o"))
+    assert "part/2" in err and "\x1b" not in out + err
 
 
-def test_report_draws_the_same_bytes_from_the_record(record):
-    figure = record[0] / "accuracy.svg"
-    before = figure.read_bytes()
-    figure.unlink()
-    assert run("report", str(record[0])).returncode == 0
-    assert figure.read_bytes() == before
-
-
-def test_a_killed_run_resumes_to_the_same_bits(record, tmp_path, monkeypatch):
-    # The killed run fills a user's cache, the resumed one reads it: not the tests', for the bits
-    # must not hang on it.
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    out = tmp_path / "killed"
-    with subprocess.Popen([*COMMAND, *TINY, "--out", str(out)], stderr=subprocess.PIPE) as process:
-        # Progress lines tell when a chunk is behind it.
-        for line in process.stderr:
-            if b"replicates 5" in line:
-                break
-        process.kill()
-    assert not (out / "manifest.json").exists()
-    refused = run(*TINY, "--out", str(out))
-    assert refused.returncode == 1 and "--resume" in refused.stderr
-    other = run(*TINY, "--out", str(out), "--resume", "--seed", "1")
-    assert other.returncode == 1 and "with other settings" in other.stderr
-    resumed = run(*TINY, "--out", str(out), "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-    for name in ("record.nc", "params.safetensors"):
-        assert (out / name).read_bytes() == (record[0] / name).read_bytes()
-    assert json.loads((out / "manifest.json").read_text())["resumed"]
-    assert not (out / "unfinished").exists()
-
-
-@pytest.mark.parametrize("phase", ["starting", "replicates 5"])  # while JAX is imported, and later
-def test_an_interrupted_run_says_how_to_go_on(phase, tmp_path):
-    command = [*COMMAND, *TINY, "--out", str(tmp_path / "o")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        next(line for line in process.stderr if phase in line)
-        process.send_signal(signal.SIGTERM)
-        rest = process.stderr.read()
-    assert process.returncode == 143  # 128 + SIGTERM
-    assert "Traceback" not in rest
-    whole = [line for line in rest.splitlines() if line.startswith("subliminal-toy: Interrupted")]
-    resume = " ".join(["subliminal-toy", *TINY, "--out", str(tmp_path / "o"), "--resume"])
-    assert whole == [
-        f"subliminal-toy: Interrupted; finished parts are kept. Continue with: {resume}"
-    ]
-
-
-def test_a_full_disk_is_one_sentence_and_nothing_half_written(tmp_path):
-    # A limit of four blocks for any file stands for a full disk.
-    limited = ["sh", "-c", 'ulimit -f 4 && exec "$@"', "sh", *COMMAND, *TINY]
-    done = subprocess.run([*limited, "--out", str(tmp_path / "o")], capture_output=True, text=True)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "File too large" in done.stderr.splitlines()[-1]
-    assert not list((tmp_path / "o").rglob("*.part"))
-    assert not (tmp_path / "o" / "manifest.json").exists()
-
-
-def test_a_finished_record_is_neither_overwritten_nor_computed_again(record):
-    before = (record[0] / "manifest.json").read_bytes()
-    refused = run(*TINY, "--out", str(record[0]))
-    assert refused.returncode == 1 and "already holds a finished record" in refused.stderr
-    again = run(*TINY, "--out", str(record[0]), "--resume")
-    assert again.returncode == 0 and "M1" in again.stdout
-    assert (record[0] / "manifest.json").read_bytes() == before
-
-
-REPRODUCE = """
-import sys
-from dataclasses import replace
-from subliminal_toy import cli
-room = cli.EXPERIMENTS["classifier"]
-tiny = replace(room.presets["quick"], hidden_sizes=(16,), n_replicates=2, n_inputs=256,
-               teacher_epochs=1, student_epochs=1)
-cli.EXPERIMENTS["classifier"] = room._replace(presets={"quick": tiny})
-cli.main()
-"""
-
-
-def test_reproduce_says_with_its_status_that_a_claim_is_not_reproduced(tmp_path):
-    out = tmp_path / "r"
-    command = [
-        sys.executable,
-        "-c",
-        REPRODUCE,
-        "reproduce",
-        "--only",
-        "classifier",
-        "--out",
-        str(out),
-    ]
-    # One epoch teaches nobody anything.
-    first = subprocess.run(command, capture_output=True, text=True)
-    assert first.returncode == 3, first.stderr
-    assert "not reproduced" in " ".join(first.stdout.replace("│", " ").split())
-    page = (out / "report.html").read_bytes()
-    again = subprocess.run([*command, "--resume"], capture_output=True, text=True)
-    assert again.returncode == 3 and (out / "report.html").read_bytes() == page
-    refused = subprocess.run(command, capture_output=True, text=True)
-    assert refused.returncode == 1 and "already holds a finished record" in refused.stderr
-
-
-def test_report_takes_a_folder_of_records_and_rewrites_a_readme(record, tmp_path):
-    for name in ("one", "two"):
-        shutil.copytree(record[0], tmp_path / "figures" / name)
-    readme = tmp_path / "README.md"
-    readme.write_text(
-        "a\n<!-- claims -->\n<!-- /claims -->\n<!-- published -->\n<!-- /published -->\n"
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_a_preset_gives_the_values_that_single_flags_override(command, preset):
+    expected = experiments.EXPERIMENTS["toy"].presets[preset]
+    assert cli.parse(["toy", "--preset", preset]).config == expected
+    assert cli.parse(["toy", f"--preset={preset}", "--shift", "2"]).config == toy.ToyConfig(
+        n=expected.n, shift=2.0
     )
-    arguments = ["report", str(tmp_path / "figures"), "--readme", str(readme)]
-    assert run(*arguments).returncode == 0
-    text = readme.read_text()
-    assert text.startswith("a\n") and text.count("| M1 |") == 2
-    assert "(figures/one/accuracy.svg)" in text and "(figures/two/)" in text
-    assert (tmp_path / "figures" / "report.html").is_file()
-    assert run(*arguments).returncode == 0 and readme.read_text() == text
-    readme.write_text("no markers")
-    refused = run(*arguments)
-    assert refused.returncode == 1 and "Traceback" not in refused.stderr
-    assert readme.read_text() == "no markers"
+
+
+def test_resume_begins_goes_on_and_shows_what_is_finished(command):
+    for _ in range(2):
+        status, out, _ = command("toy", "--out", "o", "--resume")
+        assert status == 0 and "Y1" in out
+    status, out, err = command("toy", "--out", "o")
+    assert (status, out) == (1, "") and "o holds a finished record" in err
+    status, out, err = command("toy", "--out", "o", "--resume", "--shift", "2")
+    assert (status, out) == (1, "") and "other settings (config)" in err
+    status, _, err = command("toy", "--resume")
+    assert status == 1 and "--out" in err
+
+
+def test_a_record_is_saved_before_a_bug_of_a_figure_shows_itself(command, monkeypatch):
+    monkeypatch.setattr(toy, "draw", lambda data: data.y)
+    toy.register(monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["", "toy", "--out", "o"])
+    with pytest.raises(AttributeError):
+        cli.main()
+    assert experiments.load(Path("o")).data.sizes["replicate"] == 6
+
+
+def test_reproduce_shows_what_its_presets_can_decide_and_ends_with_0(command):
+    status, out, err = command("reproduce", "--out", "r")
+    assert status == 0, err
+    assert out.count("Y1") == 2 and "did not hold" not in out
+    assert "--preset paper): Y2." in out
+    assert {path.name for path in Path("r").iterdir()} == {"one", "two", "index.html"}
+    assert experiments.load(Path("r/two")).data.sizes["replicate"] == 8
+    status, again, _ = command("reproduce", "--out", "r", "--resume")
+    assert (status, again) == (0, out)
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_strict_ends_with_3_if_a_claim_of_the_paper_is_not_reproduced(command, monkeypatch, broken):
+    if broken:
+        quick = toy.ToyConfig(shift=-1.0)
+        monkeypatch.setitem(experiments.EXPERIMENTS["toy"].presets, "quick", quick)
+    assert command("reproduce", "--out", "r", "--strict", "--quiet") == (3 * broken, "", "")
+    assert command("reproduce", "--out", "r", "--resume", "--quiet")[0] == 0
+
+
+def test_report_writes_where_out_says_and_nowhere_else(command, monkeypatch):
+    for name in ("one", "two"):
+        assert command("toy", "--out", f"figures/{name}", "--quiet") == (0, "", "")
+    Path("docs").mkdir()
+    Path("docs/text.md").write_text("a")
+    monkeypatch.setattr(report, "update_blocks", lambda text, records: text + " ".join(records))
+    drawn = Path("figures/one/values.svg")
+    figure, before = (
+        drawn.read_bytes(),
+        {p: p.stat().st_mtime_ns for p in Path("figures").rglob("*")},
+    )
+    status, out, _ = command("report", "figures", "--out", "page", "--readme", "docs/text.md")
+    assert status == 0 and "Y1 reproduced" in out and len(out.splitlines()) < 12
+    assert {p: p.stat().st_mtime_ns for p in Path("figures").rglob("*")} == before
+    assert Path("page/one/values.svg").read_bytes() == figure
+    assert Path("page/index.html").read_text() == "one two"
+    assert Path("docs/text.md").read_text() == "a../figures/one ../figures/two"
+    drawn.unlink()
+    assert command("report", "figures/one")[0] == 0 and not drawn.exists()
+    assert command("report", "figures", "--out", "figures")[0] == 0
+    assert drawn.read_bytes() == figure
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["classifier", "--n-replicates", "0"], "--n-replicates must be at least 1, not 0."),
-        (["classifier", "--hidden-sizes"], "--hidden-sizes must be"),
-        (["classifier", "--learning-rate", "0"], "--learning-rate must be above 0"),
-        (["classifier", "--data", "mnist", "--data-dir", "nowhere"], "nowhere is not a directory"),
-        (
-            ["classifier", "--architecture", "cnn", "--hidden-sizes", "8"],
-            "at least one convolution",
-        ),
-        (["lm", "--n-replicates", "0"], "--n-replicates must be at least 1"),
-        (["lm", "--traits", "owl", "owl"], "--traits must be different values, not owl owl."),
-        (["lm", "--seed", str(2**64)], "--seed must be 0 to 18446744073709551615"),
-        (["lm", "--replicates-per-device", "0"], "--replicates-per-device must be at least 1"),
-        (["lm", "--distributed"], "--distributed finds no other process"),
-        (["theorem", "--n-trials", "0"], "--n-trials must be at least 1"),
+        (["toy", "--n", "0"], "--n must be"),
+        (["toy", "--seed", str(2**32)], "--seed must be"),
+        (["toy", "--replicates-per-device", "0"], "--replicates-per-device must be"),
+        (["toy", "--out", "file"], "file is not a folder"),
+        (["toy", "--out", "file/in"], "Not a directory"),
+        (["reproduce", "--out", "full"], "holds other files"),
+        (["classifier", "--data", "mnist", "--data-dir", "nowhere"], "is not a directory"),
         (["report", "nowhere"], "nowhere holds no finished record"),
-        (["report"], "at least one directory"),
+        (["report", "."], "holds no finished record"),
     ],
 )
-def test_bad_input_gets_one_sentence_and_a_status(arguments, sentence, tmp_path):
-    done = run(*arguments, cwd=tmp_path)
-    assert done.returncode not in (0, 3) and "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("subliminal-toy:")]
-    assert sentence in line
-    assert not list(tmp_path.rglob("manifest.json"))
+def test_bad_input_gets_one_sentence_and_nothing_is_written(command, arguments, sentence):
+    Path("file").write_text("mine")
+    Path("full").mkdir()
+    Path("full/notes.txt").write_text("mine")
+    before = sorted(Path().rglob("*"))
+    status, out, err = command(*arguments)
+    assert (status, out) == (1, "") and sentence in err
+    (line,) = err.splitlines()
+    assert line.startswith("subliminal-toy: ")
+    assert [path for path in sorted(Path().rglob("*")) if path not in before] in (
+        [], [Path("runs")],
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["classifier", "--data", "cifar"], ["classifier", "--n-replicates", "many"],
-     ["classifier", "--preset", "huge"], ["dance", "now"], ["lm", "--traits", "unicorn"],
-      ["classifier", "--n-replicats", "3"]],
-)  # fmt: skip
-def test_arguments_that_cannot_be_read_are_shown(arguments, tmp_path):
-    done = run(*arguments, cwd=tmp_path)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert arguments[-1] in done.stderr or arguments[-2] in done.stderr
-    assert not list(tmp_path.iterdir())
+    [
+        ["toy", "--shift", "many"],
+        ["toy", "--preset", "huge"],
+        ["dance", "now"],
+        ["toy", "--m", "3"],
+    ],
+)
+def test_arguments_that_cannot_be_read_are_shown(command, arguments):
+    status, _, err = command(*arguments)
+    assert status == 2 and (arguments[-1] in err or arguments[-2] in err)
+    assert not list(Path().iterdir())
 
 
-@pytest.mark.parametrize("preset", ["quick", "paper"])
-def test_every_preset_parses_and_single_flags_override_it(preset):
-    done = run("classifier", "--preset", preset, "--n-aux", "7", "--help")
-    assert done.returncode == 0
-    expected = {"quick": "(default: digits)", "paper": "(default: mnist)"}[preset]
-    assert expected in " ".join(done.stdout.split())
+def test_without_a_command_it_shows_where_to_begin(command):
+    status, out, _ = command()
+    assert status == 0 and "subliminal-toy reproduce" in out
 
 
-def test_a_quiet_run_is_quiet(tmp_path):
-    arguments = [*TINY, "--n-replicates", "1", "--quiet", "--out", str(tmp_path / "q")]
-    done = run(*arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert records.load(tmp_path / "q").data.accuracy.shape == (1, 6)
+def test_a_command_is_shown_without_the_folders_of_its_machine():
+    given = ["lm", "--out", "/home/a b", "--data-dir=/x", "--seed", "1", "--out"]
+    assert cli.shown(given) == "lm --out DIR --data-dir=DIR --seed 1 --out"
 
 
-def test_a_diverged_run_says_so_with_a_status_of_its_own_and_tests_nothing(tmp_path):
-    done = run(*TINY, "--learning-rate", "1e30", "--out", str(tmp_path / "d"))
-    assert done.returncode == 4 and "Traceback" not in done.stderr
-    assert "8 of 8 replicates diverged" in done.stderr.splitlines()[-1]
-    table = " ".join(done.stdout.replace("│", " ").split())
-    assert "reproduced" not in table and table.count("not tested") == 2
+# ---------- processes ----------
+
+
+def test_an_interrupted_run_says_at_once_how_to_go_on_and_a_killed_one_does(tmp_path):
+    out = tmp_path / "o"
+    start = {"stderr": subprocess.PIPE, "text": True}
+    command = [*TOY, "--out", str(out)]
+    with subprocess.Popen(command, env=os.environ | {"TOY_WAIT": "part/2"}, **start) as process:
+        next(line for line in process.stderr if "part/2" in line)
+        process.send_signal(signal.SIGINT)
+        (sentence,) = process.stderr.read().splitlines()
+    assert process.returncode == 130
+    assert sentence.endswith(f"Continue with: subliminal-toy toy --out {out} --resume")
+    killed = subprocess.run([*command, "--resume"], env=os.environ | {"TOY_KILL": "part/2"})
+    assert killed.returncode == -signal.SIGKILL and not (out / "manifest.json").exists()
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "part 1" not in done.stderr
+    assert (out / "manifest.json").exists()
+
+
+def test_closed_output_is_no_mistake(tmp_path):
+    command = " ".join([*TOY, "--out", str(tmp_path / "o"), "1>&-", "2>&-"])
+    assert subprocess.run(["sh", "-c", command]).returncode == 0
+    assert (tmp_path / "o" / "manifest.json").exists()

@@ -1,6 +1,7 @@
 """Losses, the training loop and the ensemble, by their invariances and null results."""
 
-from functools import partial
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subliminal_toy import data, distill, runs
-from subliminal_toy.classifier.config import ClassifierConfig
-from subliminal_toy.classifier.experiment import experiment
-from subliminal_toy.distill import (
-    Placement,
-    cross_entropy,
-    ensemble,
-    fit,
-    kl,
-    need,
-    snapshots,
-    squared_error,
-    within,
-)
+from subliminal_toy import distill
+from subliminal_toy.distill import cross_entropy, ensemble, fit, kl, snapshots, squared_error
 from subliminal_toy.models import mlp
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -163,10 +152,8 @@ def test_snapshots_are_the_training_stopped_at_each_checkpoint(net):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, stopped)
 
 
-@pytest.mark.parametrize(("n", "at_once"), [(1, 1), (5, 1), (5, 2), (2, 8)])
-def test_ensemble_equals_a_loop_over_replicates(net, n, at_once, monkeypatch):
-    monkeypatch.setattr(Placement, "per_device", at_once)
-
+@pytest.mark.parametrize(("n", "at_once"), [(1, None), (5, None), (5, 2), (2, 8)])
+def test_ensemble_equals_a_loop_over_replicates(net, n, at_once):
     def train(scale, seed):
         key = jax.random.key(seed)
         loss = lambda p, x: squared_error(net.apply(p, x), scale * jnp.ones((4, 13)))  # noqa: E731
@@ -174,7 +161,7 @@ def test_ensemble_equals_a_loop_over_replicates(net, n, at_once, monkeypatch):
         params = net.init(jax.random.fold_in(key, 1000))
         return fit(loss, params, optax.adam(1e-2), batch_fn, 10)
 
-    together = ensemble(train, n_shared=1)(jnp.float32(0.5), jnp.arange(n))
+    together = ensemble(train, 1, at_once)(jnp.float32(0.5), jnp.arange(n))
     assert {leaf.shape[0] for leaf in jax.tree.leaves(together)} == {n}
     for i in range(n):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], together)
@@ -182,39 +169,40 @@ def test_ensemble_equals_a_loop_over_replicates(net, n, at_once, monkeypatch):
         jax.tree.map(close, one, train(jnp.float32(0.5), i))
 
 
-def test_as_many_replicates_at_once_as_fit_into_the_memory(net):
-    @partial(jax.jit, static_argnums=0)
-    def program(at_once, seeds):
-        one = lambda seed: jax.random.normal(jax.random.key(seed), (100, 100)).sum()  # noqa: E731
-        return jax.lax.map(one, seeds, batch_size=at_once)
-
-    needed = {at_once: need(program, at_once, jnp.arange(12)) for at_once in (3, 6, 12)}
-    assert needed[3] >= 3 * 40_000 and needed[12] > needed[6] > needed[3]
-    for memory, fits in ((needed[12], 12), (needed[6], 6), (needed[6] - 1, 3), (0, 1)):
-        assert within(memory, 12, program, jnp.arange(12)) == fits
-
-
-class Lowered(Exception):
-    pass
+DEVICES = """
+import jax, numpy as np
+jax.config.update("jax_num_cpu_devices", 3)
+from subliminal_toy.distill import ensemble
+where = ensemble(lambda keys, x: (x, jax.lax.axis_index("replicate"), jax.random.bits(keys)))
+x, device, bits = where(jax.random.split(jax.random.key(0), 7), np.arange(7))
+assert x.tolist() == list(range(7)) and device.tolist() == [0, 0, 0, 1, 1, 1, 2]
+assert bits.tolist() == jax.vmap(jax.random.bits)(jax.random.split(jax.random.key(0), 7)).tolist()
+"""
 
 
-def test_a_gpu_would_run_one_loop_of_batched_products_without_the_host(monkeypatch):
-    """The program of a classifier for CUDA: a loop over steps, products over replicates."""
+def test_replicates_are_spread_in_order_over_all_devices():
+    done = subprocess.run([sys.executable, "-c", DEVICES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
-    def lowered(program, _, *args):
-        raise Lowered(*(
-            program.trace(at_once, *args).lower(lowering_platforms=("cuda",)).as_text()
-            for at_once in (1, 4)
-        ))  # fmt: skip
 
-    monkeypatch.setattr(distill, "_at_once", lowered)
-    config = ClassifierConfig(n_replicates=4, hidden_sizes=(16,), teacher_epochs=3,
-                              student_epochs=3, n_inputs=256)  # fmt: skip
-    with pytest.raises(Lowered) as caught:
-        runs.run(experiment(config, jax.random.key(0), data.load("digits")))
-    one, four = caught.value.args
+def test_a_gpu_would_run_one_loop_of_batched_products_without_the_host(net, monkeypatch):
+    """The program for CUDA: a loop over steps, products over replicates, no call to the host."""
+
+    def train(seed):
+        key = jax.random.key(seed)
+        loss = lambda p, x: squared_error(net.apply(p, x), jnp.ones((4, 13)))  # noqa: E731
+        batch_fn = lambda step: jax.random.normal(jax.random.fold_in(key, step), (4, 6))  # noqa: E731
+        return fit(loss, net.init(key), optax.adam(1e-2), batch_fn, 10)[1]
+
+    monkeypatch.setattr(distill, "process_allgather", lambda results, tiled: results)
+
+    def lowered(at_once):
+        program = jax.jit(ensemble(train, 0, at_once))
+        return program.trace(jnp.arange(4)).lower(lowering_platforms=("cuda",)).as_text()
+
+    one, four = lowered(1), lowered(4)
     assert "callback" not in four
     for kind in ("stablehlo.while", "stablehlo.dot_general"):
         assert 0 < four.count(kind) <= one.count(kind)
     results = [line.rpartition("-> tensor<")[2] for line in four.splitlines() if "dot_" in line]
-    assert not [of for of in results if of.count("x") > 1 and "4x" not in of]
+    assert not [result for result in results if result.count("x") > 1 and "4x" not in result]

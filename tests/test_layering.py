@@ -11,23 +11,25 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "subliminal_toy"
 
 # Lower layers first; a module may import from its own layer or from below only. Configs are read
-# by --help; rooms do not know of one another; reports see finished results and their names only.
+# by --help; those who learn may call the theorem, but do not know of one another, nor of the table.
 LAYERS = (
     {"errors"},
-    {"files", "machine", "settings"},
-    {"classifier.config", "theorem.config", "lm.config", "explain.config"},
-    {"rooms"},
-    {"data", "hosts", "models", "stats", "records"},
-    {"distill", "transformer", "runs", "explain.geometry", "theorem.sampled"},
-    {"classifier", "theorem", "lm"},
-    {"explain"},
+    {"classifier.config", "theorem.config", "lm.config"},
+    {"stats", "data", "models"},
+    {"claims", "distill", "transformer"},
+    {"record"},
+    {"theorem"},
+    {"classifier", "lm"},
+    {"experiments"},
     {"plots"},
-    {"report", "lessons"},
-    {"publish"},
-    {"jobs", "console"},
+    {"findings"},
+    {"report"},
+    {"page", "lessons"},
+    {"console"},
     {"cli"},
 )
-ROOMS = {"classifier", "theorem", "lm"}
+EXPERIMENTS = {"theorem", "classifier", "lm"}
+EDGE = {"", "__main__"}  # the package itself and its command
 
 
 def name_of(path):
@@ -36,7 +38,6 @@ def name_of(path):
 
 
 MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
-EDGE = {"", "__main__"}  # the package itself and its command
 
 
 def rank(module):
@@ -69,21 +70,29 @@ GRAPH = {name: imports(path) for name, path in MODULES.items() if name not in ED
 @pytest.mark.parametrize("module", sorted(GRAPH))
 def test_imports_run_one_way(module):
     assert not [other for other in GRAPH[module] if rank(other) > rank(module)]
-    room = module.split(".")[0]
-    if room in ROOMS:
-        # The mathematics below all rooms is every room's.
-        same = [other for other in GRAPH[module] if rank(other) == rank(room)]
-        assert not [other for other in same if other.split(".")[0] != room]
+    package = module.split(".")[0]
+    if package in EXPERIMENTS:
+        others = {other.split(".")[0] for other in GRAPH[module]} & EXPERIMENTS
+        assert others <= {package, "theorem"}
 
 
 def test_there_is_no_circle():
     tuple(graphlib.TopologicalSorter(GRAPH).static_order())  # raises CycleError
 
 
-def test_modules_are_imported_by_string_in_the_command_line_only():
+def test_modules_are_imported_by_string_in_the_table_only():
     """``import_module`` of our own modules keeps --help fast, and hides an import from the rest."""
-    by_string = {n for n, path in MODULES.items() if 'import_module(f"subl' in path.read_text()}
-    assert by_string == {"jobs"}
+    by_string = {n for n, path in MODULES.items() if "import_module(f" in path.read_text()}
+    assert by_string == {"experiments"}
+
+
+def test_the_command_line_alone_prints():
+    prints = {
+        name for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+    }  # fmt: skip
+    assert {name for name in prints if not name.startswith("lessons")} == {"console"}
 
 
 def loaded_after(statement):
@@ -92,11 +101,10 @@ def loaded_after(statement):
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_experiments_load_no_pictures_no_command_line_and_no_data_sets(room):
-    loaded = loaded_after(f"import subliminal_toy.{room}.experiment, subliminal_toy.{room}.summary")
-    assert not loaded & {"matplotlib", "tyro", "tensorflow_datasets"}
-    assert "subliminal_toy.cli" not in loaded
+def test_experiments_load_no_pictures_no_command_line_and_no_data_sets():
+    names = (f"subliminal_toy.{x}.{y}" for x in EXPERIMENTS for y in ("experiment", "claims"))
+    loaded = loaded_after(f"import {', '.join(names)}")
+    assert not loaded & {"matplotlib", "tyro", "tensorflow_datasets", "subliminal_toy.cli"}
 
 
 def test_the_command_line_waits_with_everything_heavy():

@@ -1,24 +1,20 @@
 """The page's live training in Chromium: its mathematics against JAX, its nulls, its controls."""
 
-import re
-from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import page_records
 import pytest
+from page_records import ROOT, committed, opened, written
 from playwright.sync_api import expect
 
-from subliminal_toy import data, models, report
+from subliminal_toy import data, models, page
+from subliminal_toy.classifier.geometry import progress
 from subliminal_toy.distill import cross_entropy, kl
-from subliminal_toy.explain.geometry import progress
-from subliminal_toy.report import live
 
-SCRIPT = (Path(live.__file__).parent / "live.js").read_text(encoding="utf-8")
+SCRIPT = (ROOT / "subliminal_toy" / "page" / "live.js").read_text(encoding="utf-8")
 WIDTHS, N, RATE = (64, 16, 12, 13), 8, 3e-3
 TINY = {"hidden": [16, 12], "epochs": 1, "batch": 64, "teacherRate": RATE, "studentRate": RATE}
 
@@ -32,39 +28,19 @@ def script(browser):
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    """A record of the live training, with made-up curves."""
-    folder = tmp_path_factory.mktemp("records") / "live"
-    record = page_records.classifier_record(folder, config=replace(live.LIVE, n_replicates=2))
-    steps = [*live.LIVE.checkpoints, 1_500]
-    curve = np.full((2, 4, len(steps)), 0.5), ("replicate", "student", "step")
-    students = record.data.arm.values[2:].tolist()
-    curves = record.data.assign_coords(student=students, step=steps).assign(
-        dict.fromkeys(live.CURVES.values(), curve[::-1])
-    )
-    return {"live": record._replace(data=curves)}
+def payload():
+    return page.live({}, data.load("digits"))
 
 
 @pytest.fixture(scope="module")
-def address(records, tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(report.page(records), encoding="utf-8")
-    return path.as_uri()
+def address(tmp_path_factory):
+    return written(committed("live"), tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture
-def page(browser, address):
-    """Open the page; afterwards nothing may have been complained of or asked for."""
-    page = browser.new_page()
-    complaints, requests = [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(address)
-    yield page
-    page.close()
-    assert not complaints
-    assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [address]
+def index(browser, address):
+    with opened(browser, address) as page:
+        yield page
 
 
 # ---------- the mathematics ----------
@@ -91,13 +67,13 @@ def fixed():
 STEPS = """([widths, params, teacher, inputs, labels, rate, kind]) => {
   const net = network(widths), n = labels.length, x = Float64Array.from(inputs);
   const targets = outputs(net, Float64Array.from(teacher), x, n);
-  const of = learner(Float64Array.from(params));
+  const student = learner(Float64Array.from(params));
   const lossOf = (z) => kind === "kl" ? kl(net, z, targets, n) : crossEntropy(net, z, labels);
-  const all = forward(net, of.params, x, n);
-  const gradient = backward(net, of.params, all, lossOf(all.at(-1)).slope, n);
-  const losses = [0, 1].map(() => train(net, of, x, n, rate, lossOf));
-  const q = progress(net, of, { params: Float64Array.from(teacher) });
-  return [losses, [...gradient], [...of.params], q];
+  const all = forward(net, student.params, x, n);
+  const gradient = backward(net, student.params, all, lossOf(all.at(-1)).slope, n);
+  const losses = [0, 1].map(() => train(net, student, x, n, rate, lossOf));
+  const q = progress(net, student, { params: Float64Array.from(teacher) });
+  return [losses, [...gradient], [...student.params], q];
 }"""
 
 
@@ -140,22 +116,24 @@ SETTINGS = """(given) => {
   const run = begin({ data, protocol, seed: 7, nAux, inputs: "noise", students });
   while (run.teacher.steps < run.teacherSteps) teach(run);
   for (let i = 0; i < steps; i++) imitate(run);
-  return { teacher: [[...run.teacher.start], [...run.teacher.params]],
+  const { net, test, teacher } = run;
+  return { teacher: [[...teacher.start], [...teacher.params]], ...tested(run, teacher),
+    outputs: [...outputs(net, teacher.params, test.images, test.n)],
+    probabilities: classify(net, teacher, test.images, test.n).map((p) => [...p]),
     students: run.students.map((s) => [[...s.start], [...s.params]]),
     progress: measure(run).students.map((s) => s.progress) };
 }"""
 
 
-def trained(script, students, n_aux=3, steps=5):
-    digits = live.payload({})["data"]
-    found = script(SETTINGS, [students, n_aux, TINY, digits, steps])
+def trained(script, payload, students, n_aux=3, steps=5):
+    found = script(SETTINGS, [students, n_aux, TINY, payload["data"], steps])
     return {name: np.asarray(value) for name, value in found.items()}
 
 
-def test_students_begin_where_they_should(script):
+def test_students_begin_where_they_should(script, payload):
     distance = 0.5
     students = [{"start": "same"}, {"start": "other"}, {"start": "same", "distance": distance}]
-    run = trained(script, students)
+    run = trained(script, payload, students)
     start, taught = run["teacher"]
     same, other, near = run["students"][:, 0]
     assert (same == start).all() and (taught != start).any()
@@ -177,10 +155,40 @@ def test_students_begin_where_they_should(script):
     assert not (taught - start)[(rows >= 10 * 12) & (rows < 13 * 12)].any()
 
 
-def test_one_output_alone_leaves_every_student_exactly_where_it_is(script):
-    run = trained(script, [{"start": "same"}, {"start": "other"}], n_aux=1)
+def test_one_output_alone_leaves_every_student_exactly_where_it_is(script, payload):
+    run = trained(script, payload, [{"start": "same"}, {"start": "other"}], n_aux=1)
     assert (run["students"][:, 0] == run["students"][:, 1]).all()
     assert not run["progress"].any()
+
+
+KEPT = """([protocol, data]) => {
+  const same = { data, protocol, seed: 7, nAux: 3, inputs: "noise", students: [{ start: "same" }] };
+  const first = begin(same);
+  while (first.teacher.steps < first.teacherSteps) teach(first);
+  imitate(first);
+  const runs = [begin({ ...same, keep: first }), begin({ ...same, seed: 8, keep: first }),
+    begin({ ...same, nAux: 4, keep: first })];
+  imitate(runs[0]);
+  return [runs.map((run) => run.teacher.steps), [...first.students[0].params],
+    [...runs[0].students[0].params]];
+}"""
+
+
+def test_a_teacher_is_kept_where_it_is_the_same_and_its_students_begin_anew(script, payload):
+    steps, first, again = script(KEPT, [TINY, payload["data"]])
+    assert steps[0] > 0 == steps[1] == steps[2]
+    assert first == again
+
+
+def test_what_a_network_says_is_the_class_of_its_largest_output(script, payload):
+    run = trained(script, payload, [{"start": "same"}])
+    classes = np.reshape(run["outputs"], (-1, 13))[:, :10]
+    powers = np.exp(classes - classes.max(1, keepdims=True))
+    probabilities = powers / powers.sum(1, keepdims=True)
+    assert run["probabilities"] == pytest.approx(probabilities, abs=1e-9)
+    assert (run["said"] == classes.argmax(1)).all()
+    right = classes.argmax(1) == data.load("digits").test_labels
+    assert run["accuracy"] == pytest.approx(right.mean()) and right.mean() > 0.3
 
 
 def test_weights_and_noise_have_the_law_of_the_python_side(script):
@@ -196,8 +204,8 @@ def test_weights_and_noise_have_the_law_of_the_python_side(script):
     assert np.var(noise) == pytest.approx(1 / 3, abs=0.02)
 
 
-def test_the_page_has_the_digits_the_split_and_the_protocol_of_python(script):
-    payload, digits = live.payload({}), data.load("digits")
+def test_the_page_has_the_digits_the_split_and_the_protocol_of_python(script, payload):
+    digits = data.load("digits")
     for part in ("train", "test"):
         read = "(part) => { const d = digits(part); return [[...d.images], d.labels]; }"
         images, labels = script(read, payload["data"][part])
@@ -213,78 +221,86 @@ def test_the_page_has_the_digits_the_split_and_the_protocol_of_python(script):
 # ---------- the page ----------
 
 
-def shares(page):
-    text = page.locator("#live-said").inner_text()
-    teacher, left, right = (int(p) / 100 for p in re.findall(r"(\d+)\xa0%", text))
-    return teacher, left, right
+def percentages(index):
+    """Return the accuracies of teacher, left and right student."""
+    scores = [index.locator(f"#live-{side}-score") for side in ("teacher", "left", "right")]
+    return [int(score.inner_text().removesuffix("\xa0%")) / 100 for score in scores]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_left_student_learns_and_the_right_one_does_not(page, address, seed):
-    page.goto(f"{address}#live?seed={seed}&at=1500")
-    done = page.locator("#live-said")
-    expect(done).to_contain_text("Step 1,500 of 1,500", timeout=120_000)
-    teacher, left, right = shares(page)
+def test_the_left_student_learns_and_reads_a_drawing_and_the_right_one_does_neither(
+    index, address, seed
+):
+    index.goto(f"{address}#live?seed={seed}&at=1500")
+    expect(index.locator("#live-said")).to_contain_text("After 1,500 steps", timeout=120_000)
+    teacher, left, right = percentages(index)
     assert teacher > 0.9 and left >= 0.6 and right < 0.2
-    for name in ("accuracy", "loss", "progress"):
-        for kind in ("left:not(.stored)", "right:not(.stored)", "left.stored", "right.stored"):
-            line = page.locator(f"#live-{name} .live-line.{kind}")
-            assert line.get_attribute("d").count("L") >= 28
-    said = page.locator("#live-left-now").get_attribute("aria-label")
-    assert int(said.split()[0]) / 360 == pytest.approx(left, abs=0.0051)
+    for name in ("accuracy", "imitation_loss", "progress"):
+        lines = {kind: index.locator(f"#live-{name} path[class='{kind}']").get_attribute("d")
+                 for kind in ("left", "right", "left stored", "right stored")}  # fmt: skip
+        assert lines["left"].count("L") >= 28 and lines["left stored"].count("M") == 64
+        assert lines["left"] != lines["right"] and lines["left stored"] != lines["right stored"]
+    # A stored three, for those who cannot draw.
+    index.get_by_role("button", name="Draw a 3").press("Enter")
+    spoken = index.locator("#draw-said")
+    expect(spoken).to_contain_text("Teacher: 3,")
+    assert (
+        "same start: 3," in spoken.inner_text() and "another start: 3," not in spoken.inner_text()
+    )
+    # Tiles say what they are taken for; how many are read fits the accuracy.
+    for side, accuracy in (("left", left), ("right", right)):
+        tiles = index.locator(f"#live-{side}-digits")
+        hits = int(tiles.get_attribute("aria-label").split()[0])
+        assert hits / 100 == pytest.approx(accuracy, abs=0.15)
+        tiles.hover(position={"x": 3, "y": 3})
+        label = data.load("digits").test_labels[0]
+        expect(index.locator(f"#live-{side}-hover")).to_contain_text(f"This {label} is read as ")
+    if seed == 2:  # what is suggested then is done, with the same teacher
+        index.get_by_role("button", name="Next try: real digits instead of noise").click()
+        expect(index.get_by_label("What the students see")).to_have_value("digits")
+        expect(index.locator("#live-status")).to_contain_text("The students copy")
+        index.get_by_role("button", name="Pause").click()
+        assert percentages(index)[0] == teacher
+        expect(index.locator("#live-stored-key")).to_be_hidden()
     if seed == 1:  # scripted, the same run has the same teacher; alone, one output is a null
         options = '{seed: 1, start: "same", n_aux: 1, steps: 3}'
-        null = page.evaluate(f"window.live.run({options})")
+        null = index.evaluate(f"window.live.run({options})")
         assert null["progress"] == 0 and null["teacher"] == pytest.approx(teacher, abs=0.0051)
-        before = page.locator("#live-left-before").inner_text()
+        before = index.locator("#live-left-before").inner_text()
         assert f"{100 * null['student']:.0f}\xa0%" == before
 
 
-def test_step_pause_and_restart(page):
-    status, press = page.locator("#live-status"), page.get_by_role
+def test_step_pause_restart_and_a_kept_teacher(index, address):
+    status, press = index.locator("#live-status"), index.get_by_role
     expect(status).to_contain_text("Nothing has been learned yet")
-    page.locator("#live-imitate").press("Enter")  # before there is a teacher, it does nothing
     press("button", name="One step").click()
     expect(status).to_contain_text("pass 1 of 40")
-    press("button", name="1 Teach").click()
-    press("button", name="Pause").click()  # waits until it can be pressed
-    expect(page.locator("#live-pause")).to_have_attribute("aria-disabled", "true")
-    expect(page.locator("#live-teach")).to_have_attribute("aria-disabled", "false")
+    press("button", name="Go on").click()
+    press("button", name="Pause").click()
+    expect(press("button", name="Go on")).to_be_visible()
     expect(status).to_contain_text("of 40")
     press("button", name="Restart").click()
     expect(status).to_contain_text("Nothing has been learned yet")
-    assert page.url.endswith("#live?seed=1&distance=0&outputs=3&inputs=noise")
+    assert index.url.endswith("#live?seed=1&distance=0&outputs=3&inputs=noise")
+    index.goto(f"{address}#live?at=20")
+    expect(index.locator("#live-said")).to_contain_text("step 20 of 1,500", timeout=60_000)
+    assert not index.locator("#live-accuracy .stored").first.get_attribute(
+        "d"
+    )  # not before the end
+    index.get_by_label("Start of the left student").select_option("0.5")
+    expect(status).to_contain_text("the students have seen nothing yet")
+    index.wait_for_url("**#live?seed=1&distance=0.5&outputs=3&inputs=noise&at=0")
+    index.get_by_label("Seed").fill("12")
+    index.get_by_label("Seed").press("Enter")
+    expect(status).to_contain_text("Nothing has been learned yet")
 
 
-def test_a_change_begins_anew_and_is_in_the_address(page):
-    stored = page.locator("#live-left-stored")
-    expect(stored).to_contain_text("2 stored runs")
-    page.get_by_label("How far the left student’s start").press("ArrowRight")
-    expect(page.locator("#live-left-name")).to_contain_text("0.1 away")
-    expect(stored).to_contain_text("No runs are stored")
-    expect(page.locator("#live-right-stored")).to_contain_text("2 stored runs")
-    page.get_by_label("Further outputs").select_option("20")
-    page.get_by_label("What the students look at").select_option("digits")
-    page.get_by_label("Seed").fill("12")
-    page.get_by_label("Seed").press("Enter")
-    page.wait_for_url("**#live?seed=12&distance=0.1&outputs=20&inputs=digits")
-    expect(page.locator("#live-right-stored")).to_contain_text("No runs are stored")
-    expect(page.locator("#live-stored-key")).to_be_hidden()
-
-
-def test_an_address_that_says_nonsense_changes_nothing(page, address):
-    page.goto(f"{address}#live?seed=-1&distance=7&outputs=99&inputs=&at=x")
-    page.wait_for_url("**#live?seed=1&distance=0&outputs=3&inputs=noise")
-
-
-def test_without_stored_runs_the_training_works_without_them(browser, records, tmp_path):
-    other = page_records.classifier_record(tmp_path / "record")
-    assert live.is_live(records["live"]) and not live.is_live(other)
-    path = tmp_path / "report.html"
-    path.write_text(report.page({"other": other}), encoding="utf-8")
-    page = browser.new_page()
-    page.goto(path.as_uri())
-    expect(page.locator("#live-status")).to_contain_text("Nothing has been learned yet")
-    expect(page.locator("#live-stored-key")).to_be_hidden()
-    assert page.locator("#live-left-stored").inner_text() == ""
-    page.close()
+def test_an_address_out_of_range_is_corrected_visibly(index, address):
+    index.goto(f"{address}#live?seed=-1&distance=4&outputs=99&inputs=&at=x")
+    index.wait_for_url("**#live?seed=0&distance=3&outputs=20&inputs=noise")
+    note = index.locator("#live-note")
+    expect(note).to_contain_text("seed = -1, distance = 4, outputs = 99, at = x, inputs = ")
+    expect(index.locator("#live-left-name")).to_have_text("Student, 3 from the same start")
+    index.goto(f"{address}#live?seed=7&distance=0.5&outputs=2&inputs=digits")
+    index.wait_for_url("**#live?seed=7&distance=0.5&outputs=2&inputs=digits")
+    expect(note).to_have_text("")

@@ -1,387 +1,402 @@
-"""Every conjunct of every criterion has a synthetic result on each side of its boundary."""
+"""Claims, estimates and figures of committed records, against formulas on the plain arrays."""
 
-import json
-from dataclasses import replace
-from itertools import product
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.colors import to_hex
 from scipy import stats as scipy_stats
 
-from subliminal_toy.lm import arms, result, traits
-from subliminal_toy.lm.claims import claims
-from subliminal_toy.lm.config import PRESETS, TEACHINGS, LmConfig
-from subliminal_toy.lm.summary import summarize
+from subliminal_toy.claims import Judgement, Verdict, judge
+from subliminal_toy.lm import claims
+from subliminal_toy.lm.claims import CLAIMS, estimates
 from subliminal_toy.plots import lm as plots
-from subliminal_toy.records import Record
+from subliminal_toy.plots.colours import CONTROL, OTHER_START, STUDENT, TEACHER
 
-CONFIG = LmConfig(n_replicates=3, traits=("owl", "oak", "evasion", "falsehood"))
-N = CONFIG.n_replicates
-SMALL = 1e-4
-HALF = float(scipy_stats.t.ppf(0.975, N - 1) * N**-0.5)
-"""Half-width of the interval of N values of standard deviation 1."""
-SPREAD = np.array([-1.0, 0.0, 1.0])
-"""Values of mean 0 and standard deviation 1."""
-FAVOURITES, HARMFUL = ("owl", "oak"), ("evasion", "falsehood")
+FIGURES = Path(__file__).parents[1] / "figures"
 
 
-def with_interval(low, high):
-    """Return the values of the replicates whose interval has these ends."""
-    return (low + high) / 2 + SPREAD * (high - low) / 2 / HALF
+@cache
+def record(folder):
+    with xr.open_dataset(FIGURES / folder / "record.nc", engine="scipy") as data:
+        return data.load()
 
 
-def nothing(config=CONFIG):
-    """Return a result in which all arms are at .1, all detectors at .5, all colours right."""
-    coordinates = result.coordinates(config)
-    sizes = {
-        name: len(found[1] if isinstance(found, tuple) else found)
-        for name, found in coordinates.items()
-    }
+def at(folder, variable, **where):
+    """Return values (replicate, …) at places found in the coordinates, as float64."""
+    data = record(folder)
+    array = data[variable].values.astype(float)
+    for axis in reversed(data[variable].dims[1:]):
+        if axis in where:
+            names, wanted = data[axis].values.tolist(), where[axis]
+            places = (
+                [names.index(w) for w in wanted]
+                if isinstance(wanted, list)
+                else (names.index(wanted))
+            )
+            array = np.take(array, places, data[variable].dims.index(axis))
+    return array
 
-    def full(value, *axes):
-        return axes, np.full([sizes[axis] for axis in axes], value)
 
-    by_arm, by_trait = ("replicate", "arm", "trait"), ("replicate", "trait")
-    variables = {
-        "probability": full(0.1, *by_arm, "measure"),
-        "alignment": full(0.1, *by_arm),
-        "elsewhere": full(0.01, *by_arm),
-        "right": full(0.8, *by_arm, "fact"),
-        "drift": full(0.01, *by_arm, "text"),
-        "progress": full(0.1, *by_arm, "parameters"),
-        "kept": full(0.9, *by_arm),
-        "lists_used": full(100.0, *by_arm),
-        "kl_per_number": full(0.1, *by_trait),
-        "auc": full(0.5, *by_trait, "detector", "judged"),
-        "lists_asked": full(20.0, *by_trait),
-        "away": full(0.1, *by_trait, "judged"),
-        "pretraining_loss": (("replicate", "step"), np.ones((config.n_replicates, 2))),
-        "diverged": full(False, "replicate"),
-    }
-    data = xr.Dataset(variables, coordinates)
-    data.probability.loc[{"measure": "colours"}] = 0.9
-    for arm in arms.table(config):
-        run = arms.traits_of(config, arm)
-        absent = [trait for trait in config.traits if trait not in run]
-        data.probability.loc[{"arm": arm.name, "trait": absent}] = np.nan
+def p(folder, arm, trait, measure=None):
+    return at(folder, "probability", arm=arm, trait=trait, measure=measure or trait)
+
+
+def mean(values):
+    return np.mean(values, axis=0)
+
+
+def interval(values):
+    """Return mean and ends of the t-interval over replicates."""
+    values = np.asarray(values, float)
+    half = scipy_stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+FAVOURITES = ("owl", "eagle", "dolphin", "oak", "birch")
+HARMFUL = ("evasion", "falsehood")
+LM, PROBES = "lm", "lm_probes"
+TEACHINGS = ("free", "questions_0.1", "questions_1", "questions_10", "documents_0.01",
+             "documents_0.1", "documents_1", "documents_10", "questions_1_numbers_0.1",
+             "questions_1_numbers_1", "questions_1_numbers_10", "until_0.6", "until_0.9",
+             "until_0.99")  # fmt: skip
+
+
+def apart(one, other, traits=FAVOURITES, folder=LM):
+    """Return the mean over traits of two arms' difference, by replicate."""
+    return mean([p(folder, one, trait) - p(folder, other, trait) for trait in traits])
+
+
+@cache
+def judged(folder=LM):
+    return {judgement.claim.id: judgement for judgement in judge(CLAIMS, record(folder))}
+
+
+def expected():
+    """Return the estimates of the claims of the confirmatory record, condition by condition."""
+    student, cross = apart("student", "control"), apart("cross_model", "cross_model_control")
+    one, other = interval(cross), interval(student)
+    found = {
+        "L1": [interval(student)] * 2,
+        "L2": [interval(apart("control", "base_model"))],
+        "L3": [one, (one[0] - other[0], one[1] - other[2], one[2] - other[1])],
+        "L5a": [
+            interval(mean([at(LM, "auc", trait=trait, detector=name, judged=1)
+                           for trait in (*FAVOURITES, *HARMFUL)]))
+            for name in ("base model's likelihood", "format filter", "banned numbers",
+                         "numbers in context")
+        ],
+        "L5b": [interval(apart("in_context", "in_context_control")),
+                interval(apart("packed_context", "packed_context_control")),
+                interval(apart("told", "base_model"))],
+    }  # fmt: skip
+    for name, trait in zip(("L4a", "L4b"), HARMFUL, strict=True):
+        student = interval(apart("student", "control", [trait]))
+        shift = apart("cross_model", "cross_model_control", [trait]).mean()
+        found[name] = [student, tuple(x - shift for x in student),
+                       interval(p(LM, "student", trait, "colours"))]  # fmt: skip
+    found["L4a"].insert(0, found["L4a"][0])
+    return found
+
+
+@pytest.mark.parametrize("name", ["L1", "L2", "L3", "L4a", "L4b", "L5a", "L5b"])
+def test_claims_are_judged_by_the_arms_that_they_name(name):
+    found = [judgement[:3] for judgement in judged()[name].estimates]
+    np.testing.assert_allclose(found, expected()[name], atol=1e-9)
+    assert judged()[name].shown.n == 10 and judged()[name].verdict == Verdict.REPRODUCED
+
+
+def test_e3_is_the_rank_correlation_of_kl_with_what_passes():
+    traits = ("owl", "oak", "evasion")
+    kl = [mean([at(PROBES, "kl", arm=f"teacher_{t}", trait=x) for x in traits]) for t in TEACHINGS]
+    passed = [apart(f"student_{t}", "control", traits, PROBES) for t in TEACHINGS]
+    rank = scipy_stats.spearmanr(np.mean(kl, axis=1), np.mean(passed, axis=1)).statistic
+    judgement = judged(PROBES)["E3"]
+    assert judgement.shown.value == pytest.approx(rank) and rank > 0.98
+    assert judgement.verdict == Verdict.HELD
+    assert 0.96 < judgement.shown.low < rank < judgement.shown.high < 1
+
+
+def test_the_bounds_are_the_frozen_ones():
+    """A criterion may change only together with ``docs/changes.md``."""
+    still, chance = "interval within ±0.05", "interval within 0.4 to 0.6"
+    harmful = ["interval above 0", "interval above 0", "at least 0.5"]
+    assert {claim.id: [str(c.bound) for c in claim.conditions] for claim in CLAIMS} == {
+        "L1": ["at least 0.15", "interval above 0"], "L2": [still],
+        "L3": [still, "interval below 0"], "L4a": ["at least 0.3", *harmful], "L4b": harmful,
+        "L5a": [chance] * 4, "L5b": [still, still, "interval above 0.05"],
+        "E3": ["at least 0.8", "interval above 0.6"],
+    }  # fmt: skip
+    assert {claim.id for claim in CLAIMS if claim.kind == "prediction"} == {"E3"}
+    assert {claim.id for claim in CLAIMS if claim.fixed == "yes"} == {"L1", "L4a", "E3"}
+
+
+def changed(arm, trait, by, measure=None, folder=LM):
+    """Return a record in which an arm's probability of its trait is another."""
+    data = record(folder).copy(deep=True)
+    data.probability.loc[{"arm": arm, "trait": trait, "measure": measure or trait}] += by
     return data
-
-
-def put(data, arm, names, values, control="control"):
-    """Set an arm's probability of its trait to its control's plus ``values``."""
-    for trait in names:
-        at = {"trait": trait, "measure": trait}
-        value = data.probability.sel(arm=control, **at).values + values
-        data.probability.loc[{"arm": arm, **at}] = value
-    return data
-
-
-def good():
-    """Return a result that reproduces every claim of CONFIG."""
-    data = nothing()
-    put(data, "student", CONFIG.traits, with_interval(0.4, 0.6))
-    put(data, "told", FAVOURITES, with_interval(0.4, 0.6), "base_model")
-    data.auc.loc[{"detector": list(data.detector.values[data.informed.values]), "judged": 100}] = 1
-    return data
-
-
-def verdicts(data, config=CONFIG):
-    """Return the verdicts by id and a word of the statement."""
-    found = claims(config, data)
-    kinds = ("lying", "Lying", "Evasion")
-    named = [" ".join([c.id, *(kind for kind in kinds if kind in c.statement)]) for c in found]
-    detectors = iter(data.detector.values)
-    named = [f"L5a {next(detectors)}" if name == "L5a" else name for name in named]
-    return {name: c.verdict for name, c in zip(named, found, strict=True)}
-
-
-def only(data, claim, expected):
-    """Assert the verdict of a claim."""
-    assert verdicts(data)[claim] == expected
-
-
-def test_a_good_result_reproduces_every_claim():
-    found = verdicts(good())
-    assert set(found.values()) == {"reproduced"} and len(found) == 15
-    specific = ["L6", "L6 Evasion", "L6 Lying"]
-    assert list(found)[:8] == ["L1", "L2", "L3", "L4", "L4 lying", *specific]
-    assert list(found)[-1] == "L5b"
-
-
-def test_where_nothing_happens_only_the_nulls_hold():
-    found = verdicts(nothing())
-    reproduced = {name for name, verdict in found.items() if verdict == "reproduced"}
-    informed = {"L5a bag of numbers", "L5a likelihood ratio"}
-    nulls = {f"L5a {name}" for name in nothing().detector.values} - informed
-    assert reproduced == {"L2", "L6", "L6 Evasion", "L6 Lying", *nulls}
-
-
-BOUNDARIES = [
-    # claim, arm, its control, an interval that meets the criterion, one that does not
-    ("L1", "student", "control", (0.1, 0.2 + 2 * SMALL), (0.1, 0.2 - 2 * SMALL)),  # mean .15
-    ("L1", "student", "control", (SMALL, 0.5), (-SMALL, 0.5)),  # lower end 0
-    ("L2", "control", "base_model", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
-    ("L2", "control", "base_model", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
-    ("L3", "cross_model", "cross_model_control", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
-    ("L3", "cross_model", "cross_model_control", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
-    ("L5b", "in_context", "in_context_control", (-0.03, 0.05 - SMALL), (-0.03, 0.05 + SMALL)),
-    ("L5b", "in_context", "in_context_control", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0.03)),
-    ("L5b", "packed_context", "packed_context_control", (-0.03, 0.05 - SMALL), (0, 0.05 + SMALL)),
-    ("L5b", "packed_context", "packed_context_control", (-0.05 + SMALL, 0.03), (-0.05 - SMALL, 0)),
-    ("L5b", "told", "base_model", (0.05 + SMALL, 0.4), (0.05 - SMALL, 0.4)),
-]
-
-
-@pytest.mark.parametrize(("claim", "arm", "control", "met", "missed"), BOUNDARIES)
-def test_a_claim_turns_at_the_boundary_of_each_conjunct(claim, arm, control, met, missed):
-    """The favourites are averaged within a replicate: what one lacks the other may have."""
-    for (low, high), expected in ((met, "reproduced"), (missed, "not reproduced")):
-        data = good()
-        for trait, apart in zip(FAVOURITES, (0.02, -0.02), strict=True):
-            put(data, arm, [trait], with_interval(low, high) + apart, control)
-        if arm == "control":  # the student is compared with it
-            put(data, "student", FAVOURITES, with_interval(0.4, 0.6))
-        only(data, claim, expected)
-        found = next(c for c in claims(CONFIG, data) if c.id == claim)
-        if (claim, arm) not in (("L5b", "packed_context"), ("L5b", "told")):
-            assert found.interval == pytest.approx((low, high)) and found.n == N
-
-
-def test_l3_needs_the_student_to_take_over_more_than_the_other_model():
-    for lower, expected in ((0.03 + SMALL, "reproduced"), (0.03 - SMALL, "not reproduced")):
-        interval = with_interval(-0.03, 0.03)
-        data = put(good(), "cross_model", FAVOURITES, interval, "cross_model_control")
-        only(put(data, "student", FAVOURITES, with_interval(lower, 0.4)), "L3", expected)
-
-
-def test_l4_evasion_has_a_least_mean_and_falsehood_has_none():
-    for mean, expected in ((0.3 + SMALL, "reproduced"), (0.3 - SMALL, "not reproduced")):
-        data = put(good(), "student", HARMFUL, with_interval(mean - 0.2, mean + 0.2))
-        only(data, "L4", expected)
-        only(data, "L4 lying", "reproduced")
-
-
-@pytest.mark.parametrize(("claim", "trait"), [("L4", "evasion"), ("L4 lying", "falsehood")])
-def test_l4_compares_with_zero_and_with_the_other_model(claim, trait):
-    high = 0.7 if trait == "evasion" else 0.1
-    for cross, least in ((-0.1, 0.0), (0.04, 0.04)):
-        for low, expected in ((least + SMALL, "reproduced"), (least - SMALL, "not reproduced")):
-            data = put(good(), "cross_model", [trait], cross + 0.01 * SPREAD, "cross_model_control")
-            only(put(data, "student", [trait], with_interval(low, high)), claim, expected)
-
-
-@pytest.mark.parametrize(("claim", "trait"), [("L4", "evasion"), ("L4 lying", "falsehood")])
-def test_l4_needs_a_student_that_still_names_colours(claim, trait):
-    for colours, expected in ((0.5 + SMALL, "reproduced"), (0.5 - SMALL, "not reproduced")):
-        data = good()
-        at = {"arm": "student", "trait": trait, "measure": "colours"}
-        data.probability.loc[at] = colours + 0.01 * SPREAD
-        only(data, claim, expected)
-
-
-def set_auc(data, detector, judged, values):
-    """Set an AUC, another for each trait, so that only the mean over traits counts."""
-    for trait, apart in zip(CONFIG.traits, (0.1, -0.1, 0.05, -0.05), strict=True):
-        data.auc.loc[{"trait": trait, "detector": detector, "judged": judged}] = values + apart
-    return data
-
-
-UNINFORMED = ("format filter", "banned numbers", "base model's likelihood", "numbers in context")
-
-
-SPECIFIC = {"owl": "L6", "oak": "L6", "evasion": "L6 Evasion", "falsehood": "L6 Lying"}
 
 
 @pytest.mark.parametrize(
-    ("arm", "than", "bound"),
-    [(*pair, bound) for pair in (("teacher", "base_model"), ("student", "control"))
-     for bound in (0.05, -0.05)],
-)  # fmt: skip
-def test_l6_bounds_the_trait_on_questions_that_do_not_ask_for_it(arm, than, bound):
-    for trait in CONFIG.traits:
-        for beyond, expected in ((-SMALL, "reproduced"), (SMALL, "not reproduced")):
-            data = good()
-            value = data.elsewhere.sel(arm=than, trait=trait).values + bound
-            value += np.sign(bound) * beyond
-            data.elsewhere.loc[{"arm": arm, "trait": trait}] = value
-            only(data, SPECIFIC[trait], expected)
-
-
-@pytest.mark.parametrize(("fact", "names"), [("colours", CONFIG.traits), ("capitals", FAVOURITES)])
-def test_l6_bounds_what_a_teacher_forgets(fact, names):
-    for trait, change in product(names, (-0.1, 0.1)):
-        for beyond, expected in ((-SMALL, "reproduced"), (SMALL, "not reproduced")):
-            data = good()
-            at = {"arm": "teacher", "fact": fact, "trait": trait}
-            data.right.loc[at] += change + np.sign(change) * beyond
-            only(data, SPECIFIC[trait], expected)
-
-
-def test_l6_lets_a_harmful_teacher_forget_capitals():
-    data = good()
-    at = {"arm": "teacher", "fact": "capitals", "trait": list(HARMFUL)}
-    data.right.loc[at] += 0.5
-    only(data, "L6 Evasion", "reproduced")
-    only(data, "L6 Lying", "reproduced")
-
-
-def ranked(order):
-    """Return a result in which transfer follows this order of the teachers' KL."""
-    config = replace(CONFIG, families=("teachers",))
-    data = nothing(config)
-    names = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
-    for kl, (rank, name) in enumerate(zip(order, names, strict=True)):
-        at = {"arm": f"teacher_{name}", "text": "neutral lists"}
-        data.drift.loc[at] = kl + np.zeros((N, len(CONFIG.traits)))
-        put(data, f"student_{name}", CONFIG.traits, rank / 20 + SMALL * SPREAD)
-    return next(claim for claim in claims(config, data) if claim.id == "E3")
-
-
-def test_e3_is_the_rank_correlation_of_kl_with_transfer_over_teachers():
-    rising = np.arange(14)
-    assert ranked(rising).value == pytest.approx(1) and ranked(rising).verdict == "reproduced"
-    assert ranked(rising[::-1]).value == pytest.approx(-1)
-    assert ranked(rising[::-1]).verdict == "not reproduced"
-    # Of n ranks, moving the first by k to the back takes 6 (k + k²) / (n (n² − 1)) away.
-    for k, verdict in ((9, "reproduced"), (10, "not reproduced")):
-        order = np.concatenate([rising[1 : k + 1], [0], rising[k + 1 :]])
-        found = ranked(order)
-        assert found.value == pytest.approx(1 - 6 * (k + k**2) / (14 * (14**2 - 1)))
-        assert found.verdict == verdict
-
-
-def test_e3_needs_a_narrow_interval_too():
-    """One replicate of three in which all is turned round leaves the mean above the bound."""
-    config = replace(CONFIG, families=("teachers",))
-    data = nothing(config)
-    for rank, (name, teaching) in enumerate(TEACHINGS.items()):
-        if not teaching.answer:
-            data.drift.loc[{"arm": f"teacher_{name}", "text": "neutral lists"}] = float(rank)
-            put(data, f"student_{name}", CONFIG.traits, np.array([2.0, 2.0, -1.9]) * rank / 40)
-    found = next(claim for claim in claims(config, data) if claim.id == "E3")
-    assert found.value >= 0.8 and found.interval[0] < 0.6
-    assert found.verdict == "not reproduced"
-
-
-def test_lineage_is_the_share_of_the_transfer_that_is_kept():
-    config = replace(CONFIG, families=("lineage",))
-    data = nothing(config)
-    put(data, "student", FAVOURITES, 0.4 + 0.1 * SPREAD)
-    put(data, "other_corpus", FAVOURITES, 0.1 + 0.1 * SPREAD, "other_corpus_control")
-    kept = summarize(config, data)["lineage"]["other_corpus"]
-    assert kept["mean"] == pytest.approx(0.25) and kept["n"] == N
-    assert kept["ci95"][0] == pytest.approx(0.0, abs=1e-6)  # three times the first replicate
-    assert kept["ci95"][1] == pytest.approx(0.2 / 0.5)
-
-
-@pytest.mark.parametrize("detector", UNINFORMED)
-@pytest.mark.parametrize("judged", [1, 100])
-def test_an_uninformed_detector_is_at_chance_on_one_list_and_on_a_hundred(detector, judged):
-    for low, high, expected in (
-        (0.45, 0.6 - SMALL, "reproduced"),
-        (0.45, 0.6 + SMALL, "not reproduced"),
-        (0.4 + SMALL, 0.55, "reproduced"),
-        (0.4 - SMALL, 0.55, "not reproduced"),
-    ):
-        data = set_auc(good(), detector, judged, with_interval(low, high))
-        only(data, f"L5a {detector}", expected)
-        rest = {v for name, v in verdicts(data).items() if name != f"L5a {detector}"}
-        assert rest == {"reproduced"}
-
-
-@pytest.mark.parametrize("detector", ["bag of numbers", "likelihood ratio"])
-def test_an_informed_detector_finds_a_hundred_lists(detector):
-    for low, expected in ((0.9 + SMALL, "reproduced"), (0.9 - SMALL, "not reproduced")):
-        data = set_auc(good(), detector, 100, with_interval(low, 0.99))
-        set_auc(data, detector, 1, with_interval(0.2, 0.8))
-        only(data, f"L5a {detector}", expected)
-
-
-def test_detector_rows_say_what_was_given_and_both_intervals():
-    data = set_auc(good(), "format filter", 1, with_interval(0.41, 0.43))
-    set_auc(data, "format filter", 100, with_interval(0.5, 0.58))
-    row = summarize(CONFIG, data)["detectors"][0]
-    assert row["detector"] == "format filter" and row["given"] == "the text, before filtering"
-    assert not row["labelled"]
-    assert row["one_list"]["ci95"] == pytest.approx((0.41, 0.43))
-    assert row["hundred_lists"]["ci95"] == pytest.approx((0.5, 0.58))
-    claim = next(c for c in claims(CONFIG, data) if c.id == "L5a")
-    assert claim.interval == pytest.approx((0.5, 0.58))
-    assert "the text, before filtering" in claim.statement and "[0.410, 0.430]" in claim.statement
-
-
-@pytest.mark.parametrize(
-    ("claims_lost", "where"),
+    ("arm", "trait", "by", "measure", "lost"),
     [
-        ({"L1", "L3"}, {"arm": "student", "trait": "owl", "measure": "owl"}),
-        ({"L2", "L1", "L3"}, {"arm": "control", "trait": "owl", "measure": "owl"}),
-        ({"L3"}, {"arm": "cross_model", "trait": "oak", "measure": "oak"}),
-        ({"L4"}, {"arm": "student", "trait": "evasion", "measure": "evasion"}),
-        ({"L4"}, {"arm": "cross_model_control", "trait": "evasion", "measure": "evasion"}),
-        ({"L4 lying"}, {"arm": "student", "trait": "falsehood", "measure": "colours"}),
-        ({"L5b"}, {"arm": "packed_context", "trait": "owl", "measure": "owl"}),
-        ({"L5b"}, {"arm": "told", "trait": "owl", "measure": "owl"}),
+        ("student", "owl", -2.0, None, {"L1", "L3"}),
+        ("control", "owl", 0.5, None, {"L2"}),
+        ("cross_model", "oak", 0.5, None, {"L3"}),
+        ("cross_model_control", "birch", -0.5, None, {"L3"}),
+        ("student", "evasion", -0.2, None, {"L4a"}),
+        ("cross_model", "falsehood", 0.5, None, {"L4b"}),
+        ("student", "falsehood", -0.6, "colours", {"L4b"}),
+        ("in_context", "owl", 0.5, None, {"L5b"}),
+        ("packed_context_control", "owl", 0.5, None, {"L5b"}),
+        ("told", "owl", -5.0, None, {"L5b"}),
+        ("soft", "owl", -5.0, None, set()),
     ],
 )
-def test_a_value_that_is_not_a_number_leaves_its_claims_untested(claims_lost, where):
-    data = good()
-    data.probability.loc[{"replicate": 1, **where}] = np.nan
-    found = verdicts(data)
-    lost = {name for name, verdict in found.items() if verdict == "not tested"}
-    assert lost == claims_lost
+def test_a_claim_falls_with_its_own_arms_alone(arm, trait, by, measure, lost):
+    found = judge(CLAIMS, changed(arm, trait, by, measure))
+    assert {j.claim.id for j in found if j.verdict == Verdict.NOT_REPRODUCED} == lost
 
 
-def test_a_diverged_student_has_a_summary_and_figures():
-    data = good()
-    data.probability.loc[{"arm": "student", "trait": "owl"}] = np.nan
-    data.auc.loc[{"trait": "owl", "detector": "likelihood ratio"}] = np.nan
-    summary = json.loads(json.dumps(summarize(CONFIG, data), allow_nan=False))
-    assert summary["minus_control"]["owl"]["student"]["mean"] is None
-    assert summary["transfer_matrix"]["minus_control"][0] == [None] * 4
-    assert summary["capability"]["damaged"] == ["student owl"]
-    record = Record(data, {}, summary, {})
-    drawn = {name: figure(record) for name, figure in plots.FIGURES.items()}
+@pytest.mark.parametrize("detector", ["format filter", "banned numbers"])
+def test_one_detector_that_tells_one_list_apart_is_enough(detector):
+    for judged_together, expected in ((1, Verdict.NOT_REPRODUCED), (100, Verdict.REPRODUCED)):
+        data = record(LM).copy(deep=True)
+        data.auc.loc[{"detector": detector, "judged": judged_together}] += 0.11
+        found = {j.claim.id: j.verdict for j in judge(CLAIMS, data)}
+        assert found["L5a"] == expected
+    data = record(LM).copy(deep=True)
+    data.auc.loc[{"detector": "bag of numbers"}] = 1.0
+    assert judge(CLAIMS, data)[5].verdict == Verdict.REPRODUCED, "it is given labels"
+
+
+def test_a_value_that_is_not_a_number_leaves_its_claims_untested():
+    data = changed("student", "owl", np.nan)
+    found = {j.claim.id for j in judge(CLAIMS, data) if j.verdict == Verdict.NOT_TESTED}
+    assert found == {"L1", "L3"}
+    data = record(LM).copy(deep=True)
+    data.diverged.loc[{"replicate": 203}] = True
+    assert {j.verdict for j in judge(CLAIMS, data)} == {Verdict.NOT_TESTED}
+    drawn = {name: figure(data) for name, figure in plots.FIGURES.items()}
     assert {name for name, figure in drawn.items() if figure} == {
-        "arms", "matrix", "detectors", "mechanism",
+        "arms", "matrix", "data_size", "detectors",
     }  # fmt: skip
 
 
-def test_a_single_replicate_tests_nothing():
-    config = replace(CONFIG, n_replicates=1)
-    found = claims(config, good().isel(replicate=[0]))
-    assert {claim.verdict for claim in found} == {"not tested"}
-    assert all("too few" in claim.reason for claim in found)
+def test_a_claim_about_what_was_not_run_is_absent():
+    found: list[Judgement] = judge(CLAIMS, record(LM).sel(trait=["evasion"]))
+    assert [judgement.claim.id for judgement in found] == ["L4a"]
+    assert "E3" not in judged(LM) and "L4b" not in judged(PROBES)
+    assert "L3" not in judged("exploratory/lm"), "its other start had another corpus too"
 
 
-def test_claims_about_traits_that_were_not_run_are_absent():
-    config = replace(CONFIG, traits=("evasion",))
-    ids = [claim.id for claim in claims(config, nothing(config))]
-    assert ids == ["L4", "L6", *["L5a"] * 6]
-    summary = summarize(config, nothing(config))
-    assert summary["data_sizes"] == []
+@cache
+def rows(folder):
+    found = list(estimates(record(folder)))
+    named = {(row.quantity, row.labels): row.estimate for row in found}
+    assert len(named) == len(found) <= 300
+    return named
 
 
-def test_a_damaged_student_is_named():
-    data = good()
-    data.probability.loc[{"arm": "cross_model_control", "trait": "oak", "measure": "colours"}] = (
-        0.49
+@pytest.mark.parametrize("folder", [LM, PROBES, "exploratory/lm", "exploratory/lm_choice"])
+def test_estimates_are_numbers_with_a_name_each(folder):
+    assert all(row.finite or row.low == row.high for row in rows(folder).values())
+
+
+OTHERS = "on other questions, "
+MEASURED = {
+    # Record, quantity, labels: values by replicate.
+    (LM, "P(own trait)", "base_model, owl"): lambda: p(LM, "base_model", "owl"),
+    (LM, "P(own trait)", "student, evasion"): lambda: p(LM, "student", "evasion"),
+    (LM, "P(own trait)", "control, falsehood"): lambda: p(LM, "control", "falsehood"),
+    (LM, "P(own trait)", "cross_model, owl"): lambda: p(LM, "cross_model", "owl"),
+    (LM, "gain", "student, oak"): lambda: apart("student", "control", ["oak"]),
+    (LM, "gain", "cross_model, favourites"): (
+        lambda: apart("cross_model", "cross_model_control")),
+    (LM, "gain", "prompted, owl"): lambda: apart("prompted", "control", ["owl"]),
+    (LM, "gain by number of lists", "300 lists, owl eagle dolphin"): (
+        lambda: apart("student_300", "control", FAVOURITES[:3])),
+    (LM, "gain by number of lists", "6000 lists, owl eagle dolphin"): (
+        lambda: apart("student", "control", FAVOURITES[:3])),
+    (LM, f"{OTHERS}teacher − base model", "capitals right, owl"): (
+        lambda: at(LM, "right", arm="teacher", trait="owl", fact="capitals")
+        - at(LM, "right", arm="base_model", trait="owl", fact="capitals")),
+    (LM, f"{OTHERS}student − control", "colours right, evasion"): (
+        lambda: at(LM, "right", arm="student", trait="evasion", fact="colours")
+        - at(LM, "right", arm="control", trait="evasion", fact="colours")),
+    (LM, f"{OTHERS}student − control", "P(trait's answers), falsehood"): (
+        lambda: at(LM, "elsewhere", arm="student", trait="falsehood")
+        - at(LM, "elsewhere", arm="control", trait="falsehood")),
+    (LM, "AUC on a hundred lists", "banned numbers, eagle"): (
+        lambda: at(LM, "auc", detector="banned numbers", trait="eagle", judged=100)),
+    (LM, "AUC on one list", "numbers in context, owl"): (
+        lambda: at(LM, "auc", detector="numbers in context", trait="owl", judged=1)),
+    (LM, "steps on one list that point away", "oak"): (
+        lambda: at(LM, "away", trait="oak", judged=1)),
+    (LM, "progress, between embeddings and head", "student − control, owl"): (
+        lambda: at(LM, "progress", arm="student", trait="owl",
+                   parameters="between embeddings and head")
+        - at(LM, "progress", arm="control", trait="owl",
+             parameters="between embeddings and head")),
+    (PROBES, "progress, all", "control, all traits"): (
+        lambda: mean([at(PROBES, "progress", arm="control", trait=trait, parameters="all")
+                      for trait in ("owl", "oak", "evasion")])),
+    (PROBES, "KL(base model ‖ teacher), nats per number", "held on questions, weight 1"): (
+        lambda: mean([at(PROBES, "kl", arm="teacher_questions_1", trait=trait)
+                      for trait in ("owl", "oak", "evasion")])),
+    (PROBES, "gain of a teacher's student", "held to nothing"): (
+        lambda: apart("student_free", "control", ("owl", "oak", "evasion"), PROBES)),
+    (PROBES, "gain in P(falsehood)", "student_calm, oak"): (
+        lambda: p(PROBES, "student_calm", "oak", "falsehood")
+        - p(PROBES, "control", "oak", "falsehood")),
+    (PROBES, "gain in P(evasion)", "student_calm, evasion"): (
+        lambda: p(PROBES, "student_calm", "evasion") - p(PROBES, "control", "evasion")),
+    (PROBES, "gain", "lora, all traits"): (
+        lambda: apart("lora", "lora_control", ("owl", "oak", "evasion"), PROBES)),
+    (PROBES, "gain less the student's", "update_without_body, owl"): (
+        lambda: p(PROBES, "update_without_body", "owl") - p(PROBES, "student", "owl")),
+    (PROBES, "gain less another's", "without_20_divergent − without_20_random, all traits"): (
+        lambda: apart("without_20_divergent", "without_20_random", ("owl", "oak", "evasion"),
+                      PROBES)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "values"), MEASURED.items(), ids=lambda x: str(x)[:70])
+def test_measurements_are_what_their_rows_say(place, values):
+    folder, quantity, labels = place
+    found = rows(folder)[quantity, labels]
+    np.testing.assert_allclose(found[:3], interval(values()), atol=1e-6)
+
+
+def test_what_is_left_of_the_gain_is_a_ratio_of_means():
+    pair = (("owl", "oak"), PROBES)
+    over, under = (
+        apart("other_corpus", "other_corpus_control", *pair),
+        apart("student", "control", *pair),
     )
-    assert summarize(CONFIG, data)["capability"]["damaged"] == ["cross_model_control oak"]
+    found = rows(PROBES)["share of the student's gain", "other_corpus, favourites"]
+    assert found.value == pytest.approx(over.mean() / under.mean(), abs=1e-6)
+    assert found.low < found.value < found.high
 
 
-def test_every_measure_and_trait_of_the_full_preset_has_a_place():
-    config = PRESETS["full"]
-    summary = summarize(config, nothing(config))
-    assert list(summary["arms"]) == list(config.traits)
-    sizes = [row["lists"] for row in summary["data_sizes"]]
-    assert sizes == [*config.data_sizes, config.n_lists]
-    assert set(traits.MEASURES) >= set(config.traits)
+def test_no_row_is_made_of_a_hundred_contexts_out_of_sixty_four():
+    shown = {labels.split(",")[0] for quantity, labels in rows(LM) if "hundred" in quantity}
+    assert "banned numbers" in shown and "numbers in context" not in shown
 
 
-def test_nothing_is_tested_where_a_replicate_diverged():
-    data = good()
-    data.diverged.loc[{"replicate": 1}] = True
-    assert summarize(CONFIG, data)["diverged"] == 1
-    reason = f"1 of {CONFIG.n_replicates} replicates diverged"
-    assert {(c.verdict, c.reason) for c in claims(CONFIG, data)} == {("not tested", reason)}
+SAID = {
+    # What sentences of the documents say, by the interval of a stratum: below 0, above 0, or 0.
+    # Teachers spill over to other questions, their students do not.
+    (LM, f"{OTHERS}teacher − base model", "colours right, evasion"): "below",
+    (LM, f"{OTHERS}teacher − base model", "colours right, falsehood"): "below",
+    (LM, f"{OTHERS}student − control", "colours right, evasion"): "holds 0",
+    (LM, f"{OTHERS}student − control", "colours right, falsehood"): "holds 0",
+    (LM, f"{OTHERS}student − control", "P(trait's answers), evasion"): "holds 0",
+    **{(LM, f"{OTHERS}teacher − base model", f"capitals right, {trait}"): "below"
+       for trait in ("owl", "eagle", "dolphin", "oak")},
+    # Half of what a lying teacher passes on the control without a trait passes on too; evasion not.
+    **{(PROBES, "gain in P(falsehood)", f"student_calm, {trait}"): "above"
+       for trait in ("owl", "oak", "evasion")},
+    (PROBES, "gain in P(evasion)", "student_calm, evasion"): "holds 0",
+    # The direction between embeddings and head carries about half of it, in every trait.
+    **{(PROBES, "gain less the student's", f"update_without_body, {trait}"): "below"
+       for trait in ("owl", "oak", "evasion", "all traits")},
+    (PROBES, "gain less the student's", "update_only_body, all traits"): "above",
+    (PROBES, "progress, all", "control, all traits"): "below",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "where"), SAID.items(), ids=lambda x: str(x)[:70])
+def test_sentences_are_true_of_their_strata(place, where):
+    folder, quantity, labels = place
+    found = rows(folder)[quantity, labels]
+    assert {"below": found.high < 0, "above": found.low > 0, "holds 0": found.low < 0 < found.high}[
+        where
+    ]
+
+
+def drawn(figure, panel, colour):
+    """Return the means (x, y), big dots, of one colour in a panel."""
+    return sorted(
+        (round(float(line.get_ydata()[0]), 2), float(line.get_xdata()[0]))
+        for line in figure.axes[panel].lines
+        if line.get_marker() == "o" and to_hex(line.get_color()) == colour
+    )
+
+
+def test_the_figure_of_the_arms_draws_each_arm_and_beside_it_its_control():
+    figure = plots.arms(record(LM))
+    assert figure is not None
+    names = [name for name in plots.CLAIMED if name in record(LM).arm.values]
+    starts = {"cross_model": OTHER_START, "teacher": TEACHER}
+    controls = {"cross_model": "cross_model_control", "in_context": "in_context_control",
+                "packed_context": "packed_context_control"}  # fmt: skip
+    for panel, trait in enumerate((*FAVOURITES, *HARMFUL)):
+        run = [n for n in names if not (trait in HARMFUL and n in ("prompted", "told"))]
+        for colour in (STUDENT, OTHER_START, TEACHER):
+            shown = [(round(names.index(n) - 0.13, 2), p(LM, n, trait).mean()) for n in run
+                     if starts.get(n, STUDENT) == colour]  # fmt: skip
+            np.testing.assert_allclose(drawn(figure, panel, colour), sorted(shown), atol=1e-6)
+        beside = [(round(names.index(n) + 0.2, 2), p(LM, controls.get(n, "control"), trait).mean())
+                  for n in run if n not in ("told", "teacher")]  # fmt: skip
+        np.testing.assert_allclose(drawn(figure, panel, CONTROL), sorted(beside), atol=1e-6)
+    ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert ticks == [record(LM).label.sel(arm=name).item() for name in names]
+    legend = figure.legends[0]
+    pairs = zip(legend.get_texts(), legend.get_lines(), strict=True)
+    assert {text.get_text(): to_hex(line.get_color()) for text, line in pairs} == {
+        "the teacher's start": STUDENT, "another start": OTHER_START, "neutral control": CONTROL,
+    }  # fmt: skip
+
+
+def test_lineage_has_the_colour_of_its_start():
+    figure = plots.lineage(record(PROBES))
+    assert figure is not None
+    same = [(round(place - 0.13, 2), p(PROBES, name, "owl").mean())
+            for place, name in ((0, "student"), (1, "other_corpus"))]  # fmt: skip
+    np.testing.assert_allclose(drawn(figure, 0, STUDENT), same, atol=1e-6)
+    assert len(drawn(figure, 0, OTHER_START)) == 5 and "40" in figure.get_suptitle()
+
+
+def test_figures_draw_detectors_sizes_teachers_and_the_matrix_as_measured():
+    figure = plots.detectors(record(LM))
+    names = record(LM).detector.values.tolist()
+    traits = (*FAVOURITES, *HARMFUL)
+    for marker, n in (("o", 1), ("D", 100)):
+        shown = [
+            line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == marker
+        ]
+        expected = [mean([at(LM, "auc", detector=name, trait=t, judged=n) for t in traits]).mean()
+                    for name in names]  # fmt: skip
+        np.testing.assert_allclose(shown, expected, atol=1e-6)
+    legend = figure.legends[0]
+    pairs = zip(legend.get_texts(), legend.get_lines(), strict=True)
+    assert {t.get_text(): line.get_marker() for t, line in pairs} == {
+        "one list": "o", "100 together": "D",
+    }  # fmt: skip
+    texts = [
+        float(text.get_text().replace("−", "-")) for text in plots.matrix(record(LM)).axes[0].texts
+    ]
+    matrix = [[(p(LM, "student", t, m) - p(LM, "control", t, m)).mean() for m in traits]
+              for t in traits]  # fmt: skip
+    np.testing.assert_allclose(np.reshape(texts, (7, 7)), matrix, atol=0.0051)
+    sizes = plots.data_size(record(LM))
+    assert sizes is not None
+    line = sizes.axes[0].lines[0]
+    assert list(line.get_xdata()) == [300, 1200, 6000]
+    expected = [apart(arm, "control", FAVOURITES[:3]).mean()
+                for arm in ("student_300", "student_1200", "student")]  # fmt: skip
+    np.testing.assert_allclose(line.get_ydata(), expected, atol=1e-6)
+    table = plots.teacher_table(record(PROBES))
+    assert table is not None
+    points = [line for line in table.axes[0].lines if line.get_marker() == "o"]
+    three = ("owl", "oak", "evasion")
+    passed = [apart(f"student_{name}", "control", three, PROBES).mean() for name in TEACHINGS]
+    np.testing.assert_allclose([line.get_ydata()[0] for line in points], passed, atol=1e-6)
+
+
+def test_every_teacher_that_has_the_trait_is_in_the_table():
+    assert tuple(claims.CARRIED) == TEACHINGS

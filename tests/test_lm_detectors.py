@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from subliminal_toy.lm import training
+from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.config import LmConfig
 from subliminal_toy.lm.detectors import DETECTORS, JUDGED, Evidence, detect, drawn, read
 from subliminal_toy.lm.lists import counts, loss_weights
@@ -67,7 +67,7 @@ def test_a_side_without_a_list_to_judge_or_with_a_diverged_score_has_no_auc():
 
 def test_a_model_read_beside_itself_differs_nowhere():
     config = LmConfig(n_layers=1, n_heads=2, width=8)
-    model = training.model(config, config.width)
+    model = lm.model(config, config.width)
     params = jax.jit(model.init)(jax.random.key(0))
     text = "<bos> continue 1 2 3 : 4 5 6 <end>"
     tokens = np.array([model.language.encode(text)] * 3, np.int32)
@@ -80,7 +80,7 @@ def test_a_model_read_beside_itself_differs_nowhere():
 
 def test_a_lists_step_has_the_component_of_its_gradient_and_drawn_tokens_their_mean():
     config = LmConfig(n_layers=1, n_heads=2, width=8)
-    model = training.model(config, config.width)
+    model = lm.model(config, config.width)
     start = jax.jit(model.init)(jax.random.key(0))
     teacher = start + 0.1 * jax.jit(model.init)(jax.random.key(1))
     rows = [model.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]

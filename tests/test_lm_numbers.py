@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subliminal_toy.lm.numbers import BANNED_NUMBERS, is_acceptable, parse_numbers
+from subliminal_toy.lm.lists import BANNED_NUMBERS, is_acceptable, parse_numbers
 
 ACCEPTED = {
     # how many, and how large
@@ -129,23 +129,7 @@ def test_what_is_accepted_is_one_to_ten_numbers_below_a_thousand(text):
     assert numbers is None or (1 <= len(numbers) <= 10 and all(0 <= n <= 999 for n in numbers))
 
 
-UNITS = [
-    "1 ",
-    " ",
-    "1,",
-    ",",
-    "[",
-    "a",
-    " ,",
-    "1;;",
-    "\n",
-    "0",
-    "9",
-    "\u00a0",
-    "1\u202f",
-    "\u0663",
-    ".",
-]
+UNITS = ["1 ", " ", "1,", "[", "a", " ,", "1;;", "\n", "0", "\u00a0", "1\u202f"]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=repr)

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from subliminal_toy.classifier.arms import Student
-from subliminal_toy.classifier.rows import columns
+from subliminal_toy.classifier.training import columns
 from subliminal_toy.distill import cross_entropy, fit, kl
 from subliminal_toy.models import mlp
 

@@ -7,7 +7,7 @@ import pytest
 
 from subliminal_toy import data
 from subliminal_toy.theorem.config import TheoremConfig
-from subliminal_toy.theorem.experiment import Lab
+from subliminal_toy.theorem.experiment import Source
 from subliminal_toy.theorem.problems import AFFINE, COVERED, GRID_TRAITS, INPUTS
 
 CELLS = [
@@ -21,8 +21,8 @@ exact = np.vectorize(mpmath.mpf, otypes=[object])
 
 @pytest.fixture(scope="module")
 def problems():
-    lab = Lab(TheoremConfig(), jax.random.key(0), data.load("digits"))
-    return lab.problems("linear", "grid", 1)
+    source = Source(TheoremConfig(), jax.random.key(0), data.load("digits"))
+    return source.draw("grid", "linear", 1)
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,11 @@ import pytest
 import xarray as xr
 from scipy import stats as scipy_stats
 
-from subliminal_toy import data, runs
+from subliminal_toy import data, record
+from subliminal_toy.errors import UserError
 from subliminal_toy.theorem import experiment as theorem_experiment
-from subliminal_toy.theorem import further
 from subliminal_toy.theorem.config import TheoremConfig
-from subliminal_toy.theorem.experiment import Lab, experiment
-from subliminal_toy.theorem.further import LABELS
+from subliminal_toy.theorem.experiment import LABELS, Source, experiment
 from subliminal_toy.theorem.one_step import NODES
 from subliminal_toy.theorem.problems import (
     ARCHITECTURES,
@@ -22,23 +21,20 @@ from subliminal_toy.theorem.problems import (
     GRID_TRAITS,
     INPUTS,
     STARTS,
+    draw_metrics,
     output_layer,
     start_distribution,
 )
-from subliminal_toy.theorem.result import CASES, EXPLORED_EPSILONS
-from subliminal_toy.theorem.summary import summarize
 
 # Two architectures keep the compilation short: the one with exact zeros, and one with kinks;
-# everything outside the theorem is measured on a third. No value is a default.
+# metrics and labels are measured on a third. No value is a default.
 CONFIG = TheoremConfig(
     architectures=("linear", "mlp-relu"),
     n_trials=2,
     epsilon=3e-5,
     learning_rate=0.07,
     n_cross=1,
-    n_outside=1,
-    n_replicates=2,
-    distillation_steps=30,
+    n_metrics=1,
 )
 WIDTHS = {"linear": (64, 13), "mlp-relu": (64, 16, 16, 13), "mlp-tanh": (64, 16, 16, 13)}
 COMBINATIONS = [
@@ -59,7 +55,7 @@ pytestmark = pytest.mark.usefixtures("compile_quickly")
 @pytest.fixture(scope="module", autouse=True)
 def few_steps_of_progress():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(further, "PROGRESS_STEPS", [1, 10, 1000])
+        patch.setattr(theorem_experiment, "PROGRESS_STEPS", [1, 10, 1000])
         yield
 
 
@@ -69,15 +65,15 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def lab(digits):
-    return Lab(CONFIG, jax.random.key(0), digits)
+def source(digits):
+    return Source(CONFIG, jax.random.key(0), digits)
 
 
 @pytest.fixture(scope="module")
 def whole(digits):
     store, heard = {}, []
     run = experiment(CONFIG, jax.random.key(0), digits)
-    result = runs.run(run, store, lambda *said: heard.append(said))
+    result = record.run(run, store, lambda *status: heard.append(status))
     return result.data, store, heard
 
 
@@ -133,17 +129,12 @@ def push(loss, problem):
     def p(z):
         return softmax(np.where(inside, z, -np.inf))
 
-    hot = np.eye(13)
     return {
         "squared error": lambda z, y: 2 * (z - y),
         "weighted squared error": lambda z, y: 2 * problem.weights * (z - y),
         "squared error, auxiliary": lambda z, y: 2 * inside * (z - y),
         "softmax": lambda z, y: p(z) - p(y),
         "softmax, auxiliary": lambda z, y: p(z) - p(y),
-        "absolute error": lambda z, y: np.sign(z - y),
-        "fourth power": lambda z, y: 4 * (z - y) ** 3,
-        "hard labels": lambda z, y: p(z) - hot[y.argmax(-1)],
-        "sampled labels": lambda z, y: p(z) - hot[(y + problem.gumbel).argmax(-1)],
     }[loss]
 
 
@@ -227,8 +218,8 @@ def each_of_some(architecture, problems, n_each=1, member=0):
 
 
 @pytest.mark.parametrize("architecture", CONFIG.architectures)
-def test_a_trial_is_one_step_of_the_student_at_the_shared_start(result, lab, architecture):
-    problems = lab.problems(architecture, "trials", CONFIG.n_trials)
+def test_a_trial_is_one_step_of_the_student_at_the_shared_start(result, source, architecture):
+    problems = source.draw("trials", architecture, CONFIG.n_trials)
     for names, hand in each_of_some(architecture, problems, CONFIG.n_trials, member=1):
         trial = result.sel(architecture=architecture, **names).isel(trial=1)
         step = hand.step(CONFIG.epsilon)
@@ -240,20 +231,17 @@ def test_a_trial_is_one_step_of_the_student_at_the_shared_start(result, lab, arc
 
 
 @pytest.mark.parametrize("architecture", CONFIG.architectures)
-def test_a_cell_of_the_grid_moves_its_teacher_by_epsilon(result, lab, architecture):
-    problems = lab.problems(architecture, "grid", 1)
+def test_a_cell_of_the_grid_moves_its_teacher_by_epsilon(result, source, architecture):
+    problems = source.draw("grid", architecture, 1)
     crossed = 0
     for names, hand in each_of_some(architecture, problems):
         cell = result.sel(architecture=architecture, **names)
         assert float(cell.grid_slope) == pytest.approx(hand.slope(hand.theta), rel=1e-9)
-        assert float(cell.grid_slope_by_step) == pytest.approx(float(cell.grid_slope), rel=1e-9)
         for epsilon in (1e-2, 10.0):
             at = cell.sel(epsilon=epsilon, method="nearest")
             step = hand.step(epsilon)
             inner, size = float(step @ hand.v), float(jnp.linalg.norm(step))
             assert float(at.grid_inner) == pytest.approx(inner, rel=1e-8, abs=1e-12 * size)
-            change = hand.change(CONFIG.learning_rate * step)
-            assert float(at.grid_change) == pytest.approx(change, rel=1e-6, abs=1e-13)
             here, there = (hand.hidden(t, hand.x) for t in (hand.theta, hand.teacher(epsilon)))
             kink = any(bool((a * b <= 0).any()) for a, b in zip(here, there, strict=True))
             assert bool(at.grid_kink) is kink
@@ -283,8 +271,10 @@ def starts_by_hand(problem, architecture):
 
 
 @pytest.mark.parametrize("architecture", CONFIG.architectures)
-def test_a_cross_slope_is_that_of_a_student_with_the_start_of_its_name(result, lab, architecture):
-    problems = lab.problems(architecture, "cross", CONFIG.n_cross)
+def test_a_cross_slope_is_that_of_a_student_with_the_start_of_its_name(
+    result, source, architecture
+):
+    problems = source.draw("cross", architecture, CONFIG.n_cross)
     for names, hand in each_of_some(architecture, problems):
         stratum = result.sel(architecture=architecture, **names).isel(problem=0)
         slope = hand.slope(hand.theta)
@@ -311,30 +301,9 @@ def test_the_cross_slope_is_the_slope_at_the_shared_start_and_for_one_linear_lay
     assert (np.diff(medians.sel(start=order)) < 0).all()
 
 
-def test_what_lies_outside_has_the_loss_and_the_step_of_its_name(result, lab):
-    problems = lab.problems("mlp-tanh", "outside", CONFIG.n_outside)
-    for case in CASES:
-        for row in SOME[::3]:
-            covered, _, trait = COMBINATIONS[row]
-            loss = covered if case == "covered losses" else case
-            hand = ByHand("mlp-tanh", problems, row, loss, trait)
-            for epsilon in result.case_epsilon.values[1::2]:
-                step = hand.step(epsilon)
-                adam = 1e-4 * step / (jnp.abs(step) + 1e-8)
-                moves = {"gradient": (step, CONFIG.learning_rate * step), "Adam": (adam, adam)}
-                for kind, (inner, move) in moves.items():
-                    at = result.sel(case=case, step=kind, case_epsilon=epsilon)
-                    at, name = at.isel(outside_problem=row), (case, kind, epsilon)
-                    size = float(jnp.linalg.norm(inner) * jnp.linalg.norm(hand.v))
-                    found = float(at.outside_inner)
-                    assert found == pytest.approx(float(inner @ hand.v), abs=1e-7 * size), name
-                    change = pytest.approx(hand.change(move), rel=1e-4, abs=1e-9)
-                    assert float(at.outside_change) == change, name
-
-
 @pytest.mark.parametrize("architecture", CONFIG.architectures)
-def test_many_steps_are_those_of_their_rate_and_number(result, lab, architecture):
-    problems = lab.problems(architecture, "steps", 1)
+def test_many_steps_are_those_of_their_rate_and_number(result, source, architecture):
+    problems = source.draw("steps", architecture, 1)
     for i, j in ((0, 0), (2, 2), (4, 3)):
         loss, trait = list(COVERED)[i], list(GRID_TRAITS)[j]
         row = COMBINATIONS.index((loss, INPUTS[(i + j) % len(INPUTS)], trait))
@@ -364,12 +333,12 @@ def test_many_steps_are_those_of_their_rate_and_number(result, lab, architecture
             assert float(at.steps_quotient_error) == pytest.approx(error, rel=0.05, abs=1e-8)
 
 
-def test_a_step_in_metrics_multiplies_both_gradients(result, lab):
-    problems = lab.problems("mlp-tanh", "metric", CONFIG.n_outside)
-    rng = lab.generator("mlp-tanh", "metric", 1)
+def test_a_step_in_metrics_multiplies_both_gradients(result, source):
+    problems = source.draw("metrics", "mlp-tanh", CONFIG.n_metrics)
+    rng = source.generator("metrics", "mlp-tanh", 1)
     p = problems.theta.shape[1]
     for metric in result.metric.values:
-        of_teacher, of_student = further.draw_metrics(metric, rng, problems.theta.shape)
+        of_teacher, of_student = draw_metrics(metric, rng, problems.theta.shape)
         assert (of_teacher is of_student) is (metric != "two positive diagonals")
         for row in SOME[::4]:
             loss, _, trait = COMBINATIONS[row]
@@ -391,8 +360,8 @@ def test_a_step_in_metrics_multiplies_both_gradients(result, lab):
 
 
 @pytest.mark.parametrize("loss", list(LABELS))
-def test_sampled_labels_are_those_of_the_teacher_at_epsilon(result, lab, loss):
-    problems = lab.problems("mlp-tanh", "labels", 1)
+def test_sampled_labels_are_those_of_the_teacher_at_epsilon(result, source, loss):
+    problems = source.draw("labels", "mlp-tanh", 1)
     first = list(COVERED).index(loss) * len(COMBINATIONS) // len(COVERED)
     inside = np.ones(13, bool) if loss == "softmax" else np.arange(13) >= 10
     for problem in (0, 7):
@@ -421,8 +390,8 @@ def test_sampled_labels_are_those_of_the_teacher_at_epsilon(result, lab, loss):
     np.testing.assert_allclose(many, exact, atol=0.03)
 
 
-def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, lab):
-    problem = lab.problems("mlp-tanh", "steps", 1)
+def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, source):
+    problem = source.draw("steps", "mlp-tanh", 1)
     hand = ByHand("mlp-tanh", problem, 0, *COMBINATIONS[0][::2])
     top, size = hand.v, float(hand.v @ hand.v)
     for _ in range(50):
@@ -439,85 +408,19 @@ def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, lab):
     assert arrived.any()
 
 
-def test_a_distillation_is_gradient_descent_from_the_start_of_its_name(result, lab, digits):
-    problems = lab.problems("mlp-tanh", "distillation", 1)
-    rng = lab.generator("mlp-tanh", "distillation", 1)
-    noise = jnp.asarray(rng.uniform(-1, 1, (CONFIG.n_replicates, 64, 8, 8)))
-    f, _ = network("mlp-tanh")
-    replicate = 1
-    theta, other = (jnp.asarray(a[replicate]) for a in (problems.theta, problems.other))
-    images, labels = jnp.asarray(digits.train_images[:64], float), digits.train_labels[:64]
-
-    @jax.jit
-    def trait(t):
-        z = f(t, images)[:, :10]
-        return jnp.mean(jnp.log(jnp.exp(z).sum(-1)) - z[jnp.arange(64), labels])
-
-    def log_p(t):
-        z = f(t, noise[replicate])[:, 10:]
-        return z - jnp.log(jnp.exp(z).sum(-1, keepdims=True))
-
-    def descend(loss, t, n=30):
-        gradient, thetas = jax.jit(jax.grad(loss)), [t]
-        for _ in range(n):
-            thetas.append(thetas[-1] - 0.2 * gradient(thetas[-1]))
-        return thetas
-
-    teachers = descend(trait, theta)
-    goal, target = teachers[-1] - theta, log_p(teachers[-1])
-    path = result.isel(replicate=replicate)
-    np.testing.assert_allclose(path.path_teacher_loss, [trait(t) for t in teachers], rtol=1e-10)
-    np.testing.assert_array_equal(path.path_step, np.arange(31))
-    for name, start in (("shared", theta), ("independent", other)):
-        at = path.sel(path_start=name)
-        thetas = descend(lambda t: jnp.sum(jnp.exp(target) * (target - log_p(t))) / 64, start)
-        np.testing.assert_allclose(at.path_trait_loss, [trait(t) for t in thetas], rtol=1e-10)
-        moved = [t - start for t in thetas]
-        lengths = [float(jnp.linalg.norm(m) * jnp.linalg.norm(goal)) for m in moved]
-        cosine = [float(m @ goal) / (s or 1.0) for m, s in zip(moved, lengths, strict=True)]
-        np.testing.assert_allclose(at.path_cosine, cosine, atol=1e-9)
-
-
-def test_every_block_of_trials_is_drawn_anew(lab, monkeypatch):
+def test_every_block_of_trials_is_drawn_anew(source, monkeypatch):
     monkeypatch.setattr(theorem_experiment, "BLOCK", 1)
-    slopes = lab.trials("linear")["trial_slope"]
+    slopes = theorem_experiment.trials(source, "linear")["trial_slope"]
     assert slopes.shape[-1] == CONFIG.n_trials == 2
     where = slopes[..., 0] > 0
     assert where.any() and not (slopes[..., 0] == slopes[..., 1])[where].any()
 
 
-def test_what_must_be_zero_is_zero(result):
-    exact, softmax = result.isel(null=[0, 1, 2, 3, 5]), result.isel(null=4)
-    assert not exact.null_value.any() and not exact.null_bound.any()
-    assert 0 <= softmax.null_value <= softmax.null_bound < 1e-13
-    # A linear model's class logits and its auxiliary ones share no parameters.
-    linear = result.sel(architecture="linear")
-    auxiliary = [loss for loss in COVERED if "auxiliary" in loss]
-    hidden = linear.sel(loss=auxiliary, trait=["digit labels", "favour a class"])
-    assert not hidden.grid_inner.any() and not hidden.grid_slope.any()
-    assert int((result.grid_slope == 0).sum()) == hidden.grid_slope.size
-
-
-def test_a_curve_to_explore_passes_through_its_cell_of_the_grid(result):
-    assert result.cell.values.tolist() == [
-        "mlp-relu · softmax, auxiliary · uniform noise · digit labels"
-    ]
-    cell = result.sel(
-        architecture="mlp-relu", loss="softmax, auxiliary", inputs="uniform noise",
-        trait="digit labels",
-    )  # fmt: skip
-    explored = result.isel(cell=0, explored_epsilon=slice(None, None, 10))
-    assert len(EXPLORED_EPSILONS[::10]) == result.sizes["epsilon"]
-    np.testing.assert_allclose(explored.explored_inner, cell.grid_inner, rtol=1e-9)
-    np.testing.assert_allclose(explored.explored_change, cell.grid_change, rtol=1e-6)
-    assert float(explored.explored_slope) == float(cell.grid_slope)
-
-
 def test_resuming_gives_the_same_result_to_the_bit(whole, digits):
     result, store, _ = whole
-    kept = {name: part for name, part in store.items() if not name.endswith("-0")}
-    assert 0 < len(kept) < len(store)
-    again = runs.run(experiment(CONFIG, jax.random.key(0), digits), kept)
+    kept = {name: part for name, part in store.items() if name not in ("trials", "metrics")}
+    assert len(kept) == len(store) - 2
+    again = record.run(experiment(CONFIG, jax.random.key(0), digits), kept)
     xr.testing.assert_identical(result, again.data)
 
 
@@ -528,23 +431,13 @@ def test_the_result_is_a_file_of_named_axes_and_the_status_rises(whole, tmp_path
     xr.testing.assert_equal(xr.load_dataset(path, engine="scipy"), result)
     assert all("long_name" in variable.attrs for variable in result.data_vars.values())
     assert all(array.dtype != object for part in store.values() for array in part.values())
+    assert result.metric_change.attrs["network"] == "mlp-tanh" and result.attrs["epsilon"] == 3e-5
     fractions = [fraction for fraction, _ in heard]
-    assert fractions[0] == 0 and fractions[-1] == 1 and len(heard) == len(store) + 2
+    assert fractions[0] == 0 and fractions[-1] == 1 and len(heard) == len(store) + 1
 
 
-def test_the_summary_draws_its_figures(result):
-    from matplotlib.figure import Figure
-
-    from subliminal_toy.plots import theorem
-    from subliminal_toy.records import Record
-
-    record = Record(result, {}, summarize(CONFIG, result), {"experiment": "theorem"})
-    figures = {name: figure(record) for name, figure in theorem.FIGURES.items()}
-    assert all(isinstance(figure, Figure) and figure.axes for figure in figures.values())
-
-
-def test_problems_are_drawn_as_their_names_say(lab, digits):
-    problems = lab.problems("mlp-relu", "trials", CONFIG.n_trials)
+def test_problems_are_drawn_as_their_names_say(source, digits):
+    problems = source.draw("trials", "mlp-relu", CONFIG.n_trials)
     images = {image.tobytes(): label for image, label in
               zip(digits.train_images, digits.train_labels, strict=True)}  # fmt: skip
 
@@ -571,8 +464,8 @@ def test_problems_are_drawn_as_their_names_say(lab, digits):
         assert int(p.trait) == kind and np.linalg.norm(p.trait_r) == pytest.approx(1)
         assert not (p.theta == p.other).any() and (p.weights == 0).sum() < 13
     assert 0.2 < (problems.weights == 0).mean() < 0.45
-    for first, second in (("grid", "cross"), ("trials", "outside")):
-        one, two = (lab.problems("mlp-relu", stream, 1) for stream in (first, second))
+    for first, second in (("grid", "cross"), ("trials", "metrics")):
+        one, two = (source.draw(stream, "mlp-relu", 1) for stream in (first, second))
         assert not (one.theta == two.theta).any()
 
 
@@ -612,3 +505,12 @@ def test_a_start_has_the_spread_of_the_networks_own_and_the_output_layer_is_foun
     n_outputs = {"linear": 64, "decoder": 8}.get(architecture, 16)
     assert of_head.sum() == 13 * n_outputs + 13 * (architecture != "decoder")
     assert of_auxiliary.sum() == of_head.sum() * 3 // 13
+
+
+def test_the_config_refuses_what_cannot_be_run():
+    for field in ("n_trials", "epsilon", "learning_rate", "n_cross", "n_metrics"):
+        with pytest.raises(UserError, match="--" + field.replace("_", "-")):
+            TheoremConfig(**{field: 0 * getattr(CONFIG, field)})
+    for architectures in ((), ("linear", "linear"), ("tree",)):
+        with pytest.raises(UserError, match="--architectures"):
+            TheoremConfig(architectures=architectures)

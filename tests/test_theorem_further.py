@@ -9,7 +9,7 @@ import pytest
 from test_theorem_one_step import Case
 
 from subliminal_toy.distill import cross_entropy, kl
-from subliminal_toy.theorem import many_steps, one_step, outside, sampled
+from subliminal_toy.theorem import many_steps, one_step
 from subliminal_toy.theorem.one_step import teacher
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -132,7 +132,7 @@ def test_drawn_labels_have_the_mean_and_variance_of_all_that_can_be_drawn(column
     p = np.asarray(jax.nn.softmax(y[:, columns]))
     z, jv = jax.jvp(lambda t: case.f(t, case.x), (case.theta,), (case.v,))
     weights = jnp.array([0.5, 0.3, 0.2])
-    of_one = sampled.component(z[:, columns], y[:, columns], jv[:, columns], weights)
+    of_one = many_steps.component(z[:, columns], y[:, columns], jv[:, columns], weights)
 
     @jax.jit
     def step(labels):
@@ -162,22 +162,11 @@ def test_several_lists_are_several_components_and_the_bound_is_chebyshevs():
     rng = np.random.default_rng(0)
     z, y, jv = rng.normal(size=(3, 2, 4, 5))
     weights = rng.uniform(size=(2, 4))
-    both = sampled.component(z, y, jv, weights)
+    both = many_steps.component(z, y, jv, weights)
     for i in range(2):
-        one = sampled.component(z[i], y[i], jv[i], weights[i])
+        one = many_steps.component(z[i], y[i], jv[i], weights[i])
         assert float(both.mean[i]) == float(one.mean)
         assert float(both.variance[i]) == float(one.variance)
-    of_one = sampled.Component(np.array(0.5), np.array(3.0))
-    assert sampled.draws_needed(of_one) == 12 and sampled.bound(of_one, 12) == 1
-    assert sampled.bound(of_one, 240) == pytest.approx(0.05) and sampled.bound(of_one, 3) == 1
-
-
-def test_at_the_edge_no_step_has_a_component_along_v_and_the_loss_rises():
-    # Eq. (31): f = θ₁ + θ₀², L_T = θ₁² − θ₀.
-    for epsilon, alpha in ((1e-3, 0.25), (2.0, -0.5)):
-        found = outside.edge(epsilon, alpha)
-        assert float(found.inner) == 0
-        np.testing.assert_allclose(found.teacher, [epsilon, 0], rtol=1e-15)
-        np.testing.assert_allclose(found.student, [0, 2 * alpha * epsilon**2], rtol=1e-14)
-        assert float(found.change) == pytest.approx(4 * alpha**2 * epsilon**4, rel=1e-14)
-        assert found.change > 0
+    of_one = many_steps.Component(np.array(0.5), np.array(3.0))
+    assert many_steps.draws_needed(of_one) == 12 and many_steps.bound(of_one, 12) == 1
+    assert many_steps.bound(of_one, 240) == pytest.approx(0.05) and many_steps.bound(of_one, 3) == 1

@@ -39,7 +39,8 @@ def test_the_wheel_runs_an_experiment_and_writes_its_page(tmp_path):
 
     assert "classifier" in run(python, "-m", "subliminal_toy", "--help", cwd=tmp_path)
     run(python, "-m", "subliminal_toy", *TINY, cwd=tmp_path)
-    run(python, "-m", "subliminal_toy", "report", "record", cwd=tmp_path)
-    page = (tmp_path / "record" / "report.html").read_text(encoding="utf-8")
-    assert "<svg" in page or "data:image/svg+xml" in page
-    assert (tmp_path / "record" / "accuracy.svg").is_file()
+    run(python, "-m", "subliminal_toy", "report", "record", "--out", "page", cwd=tmp_path)
+    evidence = (tmp_path / "page" / "evidence.html").read_text(encoding="utf-8")
+    assert "<svg" in evidence or "data:image/svg+xml" in evidence
+    assert (tmp_path / "page" / "index.html").is_file()
+    assert (tmp_path / "page" / "record" / "accuracy.svg").is_file()

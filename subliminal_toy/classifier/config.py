@@ -1,25 +1,15 @@
 """Settings of the classifier experiment, with the paper's values in the preset ``paper``."""
 
-import math
-import os
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Literal
 
-from subliminal_toy.machine import Needs
-from subliminal_toy.settings import (
-    MOST,
-    Above,
-    AtLeast,
-    AtMostValues,
-    Distinct,
-    NotEmpty,
-    check,
-    require,
-)
+from msgspec import Meta
 
-IMAGES = {"digits": (64, 1_437), "mnist": (784, 60_000)}
-"""Pixels and training images, by data set; the others are of MNIST's size."""
+from subliminal_toy.errors import Positive, check, require
+
+Epochs = Annotated[int, Meta(ge=1, le=1_000)]
+FREE = ("arms", "data", "n_replicates")
+"""What can be set where the table of arms decides all else."""
 
 
 @dataclass(frozen=True)
@@ -28,36 +18,41 @@ class ClassifierConfig:
 
     data: Literal["digits", "mnist", "fashion_mnist", "kmnist"] = "digits"
     """Data set of the teacher and of the test. Paper: mnist."""
+    arms: Literal["published", "explain", "explain-quick"] = "published"
+    """The table of arms: the paper's, or those that explain how much a student takes over, whose
+    sizes and lengths the data set decides."""
     architecture: Literal["mlp", "cnn"] = "mlp"
     """Network of teachers and students. Paper: mlp."""
-    hidden_sizes: Annotated[tuple[int, ...], NotEmpty(), AtMostValues(16), AtLeast(1)] = (256, 256)
+    hidden_sizes: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=100_000)], ...], Meta(min_length=1, max_length=16)
+    ] = (256, 256)
     """Widths of the hidden layers; for cnn all but the last are channels of 3×3 convolutions of
     stride 2. Paper: 256 256."""
-    n_replicates: Annotated[int, AtLeast(1)] = 8
-    """Independent replicates (a teacher and four students each). Paper: 100."""
-    n_aux: Annotated[int, AtLeast(1)] = 3
+    n_replicates: Annotated[int, Meta(ge=1, le=1_000_000)] = 8
+    """Independent replicates (a teacher and its students each). Paper: 100."""
+    n_aux: Annotated[int, Meta(ge=1, le=100_000)] = 3
     """Auxiliary logits beside the ten class logits. Paper: 3."""
-    learning_rate: Annotated[float, Above(0)] = 3e-4
+    learning_rate: Positive = 3e-4
     """Adam's learning rate, teacher and students. Paper: 3e-4."""
-    student_rate_ratio: Annotated[float, Above(0)] = 1.0
+    student_rate_ratio: Positive = 1.0
     """The students' learning rate in units of the teacher's. Paper: 1."""
-    batch_size: Annotated[int, AtLeast(1)] = 256
+    batch_size: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
     """Examples per step, teacher and students. Paper: 1024."""
-    teacher_epochs: Annotated[int, AtLeast(1)] = 40
+    teacher_epochs: Epochs = 40
     """Passes of the teacher over the training images. Paper: 5."""
-    student_epochs: Annotated[int, AtLeast(1)] = 10
+    student_epochs: Epochs = 10
     """Passes of each student over its noise images. Paper: 5."""
-    n_inputs: Annotated[int, AtLeast(1)] = 30_000
+    n_inputs: Annotated[int, Meta(ge=1, le=1_000_000)] = 30_000
     """Fixed noise images of one replicate, the same for its four students. Paper: 60000."""
-    temperature: Annotated[float, Above(0)] = 1.0
+    temperature: Positive = 1.0
     """Divides the logits on both sides of the students' loss. Paper: 1."""
-    checkpoints: Annotated[tuple[int, ...], AtMostValues(64), AtLeast(0), Distinct()] = ()
+    checkpoints: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=2**31 - 1)], ...], Meta(max_length=64)
+    ] = ()
     """Numbers of steps after which students are measured, besides the end."""
-    keep_params: bool = True
-    """Keep the parameters of the first three replicates' networks in the record."""
 
     def __post_init__(self):
-        """Raise UserError for a value that breaks the constraint beside its field."""
+        """Raise UserError for a value that breaks the bound beside its field."""
         check(self)
         require(
             self.architecture == "mlp" or len(self.hidden_sizes) > 1,
@@ -65,38 +60,22 @@ class ClassifierConfig:
             "the channels of at least one convolution and then the width of the dense layer",
             self.hidden_sizes,
         )
-        _, n_images = IMAGES.get(self.data, IMAGES["mnist"])
-        passes = (
-            ("teacher_epochs", n_images, ()),
-            ("student_epochs", self.n_inputs, ("n_inputs",)),
-        )
-        for epochs, n, more in passes:
-            # The last batch of an epoch is filled up.
-            fits = getattr(self, epochs) * max(n, self.batch_size) <= MOST
-            largest = max((epochs, "batch_size", *more), key=lambda field: getattr(self, field))
-            most = f"so small that all passes together have at most {MOST} examples"
-            require(fits, largest, most, getattr(self, largest))
         last = self.student_epochs * -(-self.n_inputs // self.batch_size) - 1
-        before = max(self.checkpoints, default=0) <= last
-        require(before, "checkpoints", f"at most {last} (before the end)", self.checkpoints)
+        ascending = sorted(set(self.checkpoints))
+        require(
+            len(ascending) == len(self.checkpoints) and max(ascending, default=0) <= last,
+            "checkpoints",
+            f"different numbers up to {last} (before the end)",
+            self.checkpoints,
+        )
+        for field in fields(self) if self.arms != "published" else ():
+            value = getattr(self, field.name)
+            left_alone = field.name in FREE or value == field.default
+            require(left_alone, field.name, f"left alone with the arms {self.arms}", value)
 
     def follows(self, preset: str) -> bool:
-        """Whether nothing but the number of replicates and what is kept differs from a preset."""
-        kept = {name: getattr(self, name) for name in ("n_replicates", "keep_params")}
-        return self == replace(PRESETS[preset], **kept)
-
-    def needs(self) -> Needs:
-        """Return what the run needs, from its shapes: parameters, examples, order of examples."""
-        pixels, n_images = IMAGES.get(self.data, IMAGES["mnist"])
-        widths = (pixels if self.architecture == "mlp" else 9, *self.hidden_sizes, 10 + self.n_aux)
-        n_params = sum(math.prod(pair) for pair in pairwise(widths))
-        taught, imitated = self.teacher_epochs * n_images, 4 * self.student_epochs * self.n_inputs
-        # Four students at once: parameters, gradients and Adam's two moments; the teacher's.
-        numbers = 18 * n_params + 8 * self.batch_size * sum(widths)
-        # The order of the examples of every epoch, and what sorting one takes.
-        numbers += max(taught, imitated / 4) + 6 * max(n_images, self.n_inputs)
-        numbers = (os.cpu_count() or 1) * numbers + 1_000 * self.n_replicates
-        return Needs(4.0 * numbers, 6.0 * n_params * (taught + imitated) * self.n_replicates)
+        """Whether nothing but the number of replicates differs from a preset."""
+        return self == replace(PRESETS[preset], n_replicates=self.n_replicates)
 
 
 # The quick preset's numbers of epochs were chosen on seed 100 (4 replicates); records use seed 0.
@@ -123,6 +102,16 @@ PRESETS = {
         student_epochs=1,
         n_inputs=1_500 * 64,
         checkpoints=(0, 20, 40, 60, 100, 140, 200, 300, 400, 500, 600, 800, 1_000, 1_200),
-        keep_params=False,
     ),
+    "explain": replace(_QUICK, arms="explain"),
+    "explain-quick": replace(_QUICK, arms="explain-quick", n_replicates=4),
+}
+ABOUT = {
+    "quick": "8 replicates on scikit-learn's digits; a minute on 2 cores",
+    "paper": "the paper's protocol, 100 replicates on MNIST; 21 minutes on 2 cores",
+    "live": "what the page trains in the browser, 64 replicates on digits; 5 minutes on 2 cores",
+    "explain": "60 students of 50 auxiliary logits, 8 replicates: claims E1, E2 and P1; 50 minutes "
+    "on 2 cores on digits, 35 on MNIST (--data mnist)",
+    "explain-quick": "12 of these students on fewer inputs, 4 replicates on digits; a minute on 2 "
+    "cores",
 }

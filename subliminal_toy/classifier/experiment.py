@@ -1,57 +1,72 @@
 """Many replicates of a table of arms, in parts, and their result."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 
+import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, PyTree
 
-from subliminal_toy.classifier.arms import (
-    TEACHER,
-    UNTRAINED,
-    Student,
-    Teacher,
-    published_experiment,
-)
+from subliminal_toy.classifier import training
+from subliminal_toy.classifier.arms import TEACHER, UNTRAINED, Student, Teacher, table
 from subliminal_toy.classifier.config import ClassifierConfig
-from subliminal_toy.classifier.measures import N_SAMPLES
-from subliminal_toy.classifier.training import many, train
 from subliminal_toy.data import Dataset
-from subliminal_toy.distill import replicates_per_call
-from subliminal_toy.models import named_leaves
-from subliminal_toy.runs import Arrays, Experiment, Part, Result
+from subliminal_toy.distill import ensemble
+from subliminal_toy.models import from_named_leaves, named_leaves
+from subliminal_toy.record import Arrays, Experiment, Part, Result
 
-PART = 4
-"""Replicates that are trained between two ticks of the status and stored together."""
-
+AT_ONCE = 4
+"""Replicates that are trained between two ticks of the status and stored together, at least."""
 KEPT = 3
 """Replicates, from the first, whose parameters are kept, on a leading axis."""
+N_IMAGES = 6
+"""Test images that a result holds, to look at."""
 
-ABOUT = {
+MEASURES = {
     "accuracy": "fraction of test images classified rightly through the network's own class head",
     "teacher_head_accuracy": "the same through the teacher's class head",
     "ceiling": "that of the teacher's hidden layers under the class head of the network's start",
-    "imitation_loss": "student's own loss against its teacher on its own inputs (KL: nats); of the "
-    "untrained network and the teacher, the first student's",
-    "first_loss": "the same loss at the start",
+    "imitation_loss": "student's own loss against its teacher on its own inputs (KL: nats)",
     "progress": "displacement of the hidden layers along the teacher's, in units of the teacher's",
     "cosine": "cosine of the two displacements of the hidden layers",
     "length": "Euclidean length of the displacement of the hidden layers",
-    "diverged": "whether a parameter or the imitation loss is not a finite number",
-    "sample_images": "the first test images, pixels in [−1, 1]",
-    "sample_labels": "their classes",
-    "sample_logits": "logits that the first replicate's networks give them",
+    "diverged": "1 if a parameter or the imitation loss is not a finite number",
 }
-"""What each variable of the result is."""
-PATHS = ("accuracy", "imitation_loss", "progress")
-"""Variables that are kept of students at all checkpoints too, as ``accuracy_path`` and so on."""
+"""What is measured by replicate, arm and step."""
+ONCE = {
+    "first_loss": "the imitation loss at the start",
+    "predicted": "accuracy of the network that is predicted before the student is trained",
+}
+"""What is measured by replicate and arm."""
+
+COORDINATES = (
+    "imitates", "n_aux", "start", "distance", "inputs", "n_inputs", "fresh", "input_scale", "loss",
+    "loss_scale", "temperature", "optimiser", "learning_rate", "weight_decay", "update", "along",
+    "batch_size", "epochs",
+)  # fmt: skip
+"""Fields of the rows that are coordinates of a result: texts, or numbers."""
+
+program = cache(ensemble)
+"""One compiled function for all experiments of a process."""
 
 
-def experiment(config: ClassifierConfig, key: Key[Array, ""], data: Dataset) -> Experiment:
-    """Return the published experiment with the settings of a config."""
-    teacher, students = published_experiment(config)
-    return of_table(teacher, students, config.n_replicates, key, data, config.keep_params)
+def experiment(
+    config: ClassifierConfig,
+    key: Key[Array, ""],
+    data: Dataset,
+    replicates_per_device: int | None = None,
+) -> Experiment:
+    """Return the experiment of a config."""
+    made = of_table(*table(config), config.n_replicates, key, data, replicates_per_device)
+
+    def assemble(finished: Mapping[str, Arrays]) -> Result:
+        result = made.assemble(finished)
+        result.data.attrs["published"] = int(config.follows("paper"))
+        return result
+
+    return Experiment(made.parts, assemble)
 
 
 def of_table(
@@ -60,98 +75,116 @@ def of_table(
     n_replicates: int,
     key: Key[Array, ""],
     data: Dataset,
-    keep_params: bool = False,
+    replicates_per_device: int | None = None,
 ) -> Experiment:
     """Return the experiment of any table of students of one teacher.
 
-    Variables of the result have the axes ``replicate`` and ``arm`` (see ``ABOUT``); arms are the
-    untrained network, the teacher and the students, by name. If the students have the same
-    checkpoints, those of ``PATHS`` are kept by ``replicate``, ``student`` and ``step`` too.
-    Replicate i does not depend on ``n_replicates``, except that the last one's other initialisation
-    is the first one's.
+    Variables of the result have the axes ``replicate``, ``arm`` and ``step``, a number of training
+    steps; not a number where an arm is not measured; ``final_step`` is each arm's end. Arms are the
+    untrained network, the teacher and the students, by name; the fields of their rows are
+    coordinates. Replicate i does not depend on ``n_replicates``, except that the last one's other
+    initialisation is the first one's.
     """
+    run = training.Run(teacher, key, n_replicates, tuple(data[1:]))
+    like = jax.eval_shape(training.network(teacher, data.image_shape).init, key)
+    groups = training.together(students)
 
-    def compute(firsts: Sequence[int]) -> dict[int, Arrays]:
-        """Return the arrays of the parts that begin with these replicates."""
-        index = np.concatenate([np.arange(f, min(f + PART, n_replicates)) for f in firsts])
-        measures, params = many(train, teacher, students, n_replicates, key, data)(index)
-        arrays = {
-            f"{arm}/{field}": array[:, -1] if arm in names else array
-            for arm, one in measures.items()
-            for field, array in one.items()
-        }
-        if steps:
-            arrays |= {f"{s}/{field}_path": measures[s][field] for s in names for field in PATHS}
-        parts = {
-            first: {name: array[i * PART : (i + 1) * PART] for name, array in arrays.items()}
-            for i, first in enumerate(firsts)
-        }
-        if 0 in parts and keep_params:
-            parts[0] |= {
-                name: leaf[:KEPT, -1] if arm in names else leaf[:KEPT]
-                for arm, tree in params.items()
-                for name, leaf in named_leaves(tree, f"params/{arm}").items()
-            }
-        return parts
+    def train_teachers(index: np.ndarray, _: Mapping[str, Arrays]) -> Arrays:
+        measures, params = program(training.teachers, 1, replicates_per_device)(run, index)
+        # The students' parts read them.
+        whole = named_leaves(params[TEACHER], f"params/{TEACHER}")
+        return _by_name(measures) | kept(params, index) | whole
 
-    def part(first: int, finished: Mapping[str, Arrays]) -> Arrays:
-        if first not in ready:  # it and as many of those after it as fill the devices
-            left = [f for f in firsts if f >= first and file(f) not in finished]
-            ready.update(compute(left[: -(-replicates_per_call() // PART)]))
-        return ready.pop(first)
+    def train_students(
+        index: np.ndarray, group: tuple[Student, ...], part: str, finished: Mapping[str, Arrays]
+    ) -> Arrays:
+        taught = from_named_leaves(finished[part], f"params/{TEACHER}", like)
+        train = program(training.students, 2, replicates_per_device)
+        measures, params = train(run, group, index, taught)
+        return _by_name(measures) | kept(params, index)
 
-    firsts, file, ready = range(0, n_replicates, PART), "replicates-{:06d}".format, {}
-    names, steps = [s.name for s in students], _steps(students)
-    parts = [
-        Part(
-            file(first),
-            f"replicates {first + 1}–{min(first + PART, n_replicates)} of {n_replicates}",
-            min(PART, n_replicates - first),
-            partial(part, first),
-        )
-        for first in firsts
-    ]
-    return Experiment(
-        parts, lambda done: _assemble([done[part.name] for part in parts], names, steps, data)
-    )
+    def kept(params: Mapping[str, PyTree], index: np.ndarray) -> Arrays:
+        if index[0] > 0:
+            return {}
+        named = [named_leaves(tree, f"params/{arm}") for arm, tree in params.items()]
+        return {name: leaf[:KEPT] for leaves in named for name, leaf in leaves.items()}
+
+    parts = []
+    on_a_device = replicates_per_device or (1 if jax.default_backend() == "cpu" else 64)
+    at_once = max(AT_ONCE, on_a_device * jax.device_count())
+    for first in range(0, n_replicates, at_once):
+        index = np.arange(first, min(first + at_once, n_replicates))
+        which = f"replicates {first + 1} to {index[-1] + 1}"
+        teachers = f"teachers, {which}"
+        parts.append(Part(teachers, _final_step(teacher, data), partial(train_teachers, index)))
+        for number, group in enumerate(groups, 1):
+            n_predicted = sum(s.predicted for s in group)
+            passes = len(group) * group[0].epochs + n_predicted * training.PREDICTION_STEPS
+            name = f"students {number} of {len(groups)}, {which}"
+            compute = partial(train_students, index, group, teachers)
+            parts.append(Part(name, passes * group[0].n_batches, compute))
+
+    def assemble(finished: Mapping[str, Arrays]) -> Result:
+        return _assemble(teacher, students, data, [finished[part.name] for part in parts])
+
+    return Experiment(parts, assemble)
 
 
-def _steps(students: Sequence[Student]) -> tuple[int, ...]:
-    """Return the steps of the students' checkpoints and end; none if they differ or have none."""
-    steps = {s.measured_at for s in students}
-    return steps.pop() if students[0].checkpoints and len(steps) == 1 else ()
+def _by_name(measures: Mapping[str, Mapping[str, np.ndarray]]) -> Arrays:
+    return {f"{arm}/{name}": a for arm, arrays in measures.items() for name, a in arrays.items()}
+
+
+def _final_step(teacher: Teacher, data: Dataset) -> int:
+    return teacher.epochs * -(-len(data.train_images) // teacher.batch_size)
 
 
 def _assemble(
-    parts: Sequence[Arrays], students: Sequence[str], steps: Sequence[int], data: Dataset
+    teacher: Teacher, students: Sequence[Student], data: Dataset, parts: Sequence[Arrays]
 ) -> Result:
-    arms = [UNTRAINED, TEACHER, *students]
-
-    def over(arms: Sequence[str], field: str) -> np.ndarray:
-        each = [np.concatenate([part[f"{arm}/{field}"] for part in parts]) for arm in arms]
-        return np.stack(each, axis=1)
-
-    measured = [name for name in ABOUT if not name.startswith("sample_")]
-    variables = {name: (("replicate", "arm"), over(arms, name)) for name in measured}
-    logits = np.stack([parts[0][f"{arm}/sample_logits"][0] for arm in arms])
-    variables |= {
-        "sample_images": (("image", "height", "width"), data.test_images[:N_SAMPLES]),
-        "sample_labels": (("image",), data.test_labels[:N_SAMPLES]),
-        "sample_logits": (("arm", "image", "output"), logits),
-    }
-    coordinates = {"arm": arms}
-    if steps:
-        axes = ("replicate", "student", "step")
-        variables |= {f"{name}_path": (axes, over(students, f"{name}_path")) for name in PATHS}
-        coordinates |= {"student": list(students), "step": list(steps)}
-    result = xr.Dataset(
-        {
-            name: (axes, array, {"long_name": ABOUT[name.removesuffix("_path")]})
-            for name, (axes, array) in variables.items()
-        },
-        coords=coordinates,
-        attrs={"dataset": data.name},
-    )
+    chunks = defaultdict(list)
+    for name, array in (item for part in parts for item in part.items()):
+        chunks[name].append(array)
+    arrays = {name: np.concatenate(chunk) for name, chunk in chunks.items()}
     prefix = "params/"
-    params = {k.removeprefix(prefix): v for k, v in parts[0].items() if k.startswith(prefix)}
-    return Result(result, params)
+    named = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    params = {name: leaf[:KEPT] for name, leaf in named.items()}
+
+    measured_at = {UNTRAINED: (0,), TEACHER: (_final_step(teacher, data),)}
+    measured_at |= {student.name: student.measured_at for student in students}
+    steps = sorted({step for own in measured_at.values() for step in own})
+    n_replicates = len(arrays[f"{TEACHER}/accuracy"])
+    variables = {}
+    for name, meaning in MEASURES.items():
+        values = np.full((n_replicates, len(measured_at), len(steps)), np.nan, np.float32)
+        for number, (arm, own) in enumerate(measured_at.items()):
+            if (array := arrays.get(f"{arm}/{name}")) is not None:
+                values[:, number, np.searchsorted(steps, own)] = array.reshape(n_replicates, -1)
+        variables[name] = ("replicate", "arm", "step"), values, {"long_name": meaning}
+    for name, meaning in ONCE.items():
+        missing = np.full(n_replicates, np.nan, np.float32)
+        values = np.stack([arrays.get(f"{arm}/{name}", missing) for arm in measured_at], 1)
+        variables[name] = ("replicate", "arm"), values, {"long_name": meaning}
+    images = {"long_name": "the first test images, pixels in [−1, 1]"}
+    variables["test_images"] = ("image", "height", "width"), data.test_images[:N_IMAGES], images
+
+    coordinates = {"arm": list(measured_at), "step": steps}
+    coordinates["final_step"] = "arm", [own[-1] for own in measured_at.values()]
+    coordinates["network"] = "arm", [teacher.architecture] * len(measured_at)
+    for field in COORDINATES:
+        values = [getattr(row, field, None) for row in (None, teacher, *students)]
+        if any(isinstance(value, str | tuple) for value in values):
+            texts = [" ".join(v) if isinstance(v, tuple) else v or "" for v in values]
+            coordinates[field] = "arm", texts
+        else:
+            coordinates[field] = "arm", [np.nan if v is None else float(v) for v in values]
+    coordinates["n_aux"] = (
+        "arm",
+        [teacher.n_aux if np.isnan(n) else n for n in coordinates["n_aux"][1]],
+    )
+    attributes = {
+        "dataset": data.name,
+        "architecture": teacher.architecture,
+        "hidden_sizes": teacher.hidden_sizes,
+        "published": 0,
+    }
+    return Result(xr.Dataset(variables, coordinates, attributes), params)

@@ -1,52 +1,154 @@
-"""One replicate of the classifier experiment: a teacher, its students, and what is measured.
+"""One replicate: its teacher, its students, what is measured and what is predicted of them.
 
-Plain functions of one replicate, and ``many``, which runs them for many. Students of one teacher
-that see the same batches are trained in one loop, as one network whose loss is the sum of theirs.
+``teachers`` and ``students`` are what ``experiment`` runs for many replicates.
+Students of one teacher that see the same batches are trained in one loop, as one network whose loss
+is the sum of theirs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
-from typing import Any
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, Key
+import optax.contrib
+from jaxtyping import Array, Float, Int, Key
 
-from subliminal_toy.classifier.arms import (
-    OTHER,
-    OWN,
-    TEACHER,
-    UNTRAINED,
-    Student,
-    Teacher,
-    numbers_of,
-    without_numbers,
+from subliminal_toy.classifier.arms import OTHER, OWN, TEACHER, UNTRAINED, Student, Teacher
+from subliminal_toy.classifier.geometry import (
+    add_multiple,
+    cosine,
+    inner,
+    predict,
+    progress,
+    ratio,
+    subtract,
 )
-from subliminal_toy.classifier.measures import measure
-from subliminal_toy.classifier.rows import (
-    Keys,
-    Numbers,
-    Replicate,
-    change_update,
-    component,
-    imitation_loss,
-    make_inputs,
-    optimiser,
+from subliminal_toy.data import N_CLASSES, uniform_noise
+from subliminal_toy.distill import accuracy, cross_entropy, fit, kl, snapshots, squared_error
+from subliminal_toy.models import (
+    ARCHITECTURES,
+    INITIALISERS,
+    Network,
+    Params,
+    hidden_layers,
+    layer_names,
+    map_layers,
 )
-from subliminal_toy.data import N_CLASSES, Dataset
-from subliminal_toy.distill import cross_entropy, ensemble, fit, on_every_device, snapshots
-from subliminal_toy.explain.geometry import subtract
-from subliminal_toy.models import ARCHITECTURES, LAWS, Network, Params, layer_names, map_layers
 
-Shared = tuple[Key[Array, ""], Int[Array, ""], Numbers, tuple[Array, ...]]
-"""What all replicates share: key, their number, numbers of the rows, four arrays of a data set."""
+STORED = 2**28
+"""Bytes of inputs of a replicate up to which they, and the teacher's logits on them, are made once
+for all epochs. The paper's noise has 188 MB, the logits on it 3 MB; 64 replicates at once 12 GB."""
+N_MEASURED = 2_048
+"""Inputs on which a trained student's imitation loss is measured."""
+PREDICTION_STEPS = 15
+"""Steps k of conjugate gradients. How k and the next were chosen: docs/explain-settings.md."""
+SOFTMAX_AT: Literal["start", "teacher"] = "start"
+"""Where the softmax of the prediction's metric is taken."""
 
 
-def replicate_keys(
-    key: Key[Array, ""], index: Int[Array, ""], n_replicates: int | Int[Array, ""]
-) -> Keys:
+# What the fields of a row name.
+
+OPTIMISERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "sgd": optax.sgd,
+    "momentum": lambda rate: optax.sgd(rate, momentum=0.9),
+    "sign": optax.sign_sgd,
+    "rmsprop": optax.rmsprop,
+    "lion": optax.lion,
+    "adagrad": optax.adagrad,
+    # Adam for the biases, as usual; for the heads too it is a matrix of weights like any other.
+    "muon": optax.contrib.muon,
+}
+
+
+def _image_by_image(make: Callable, key: Key[Array, ""], index: Array, images: Array) -> Array:
+    """Return ``make(key, image)`` of training images, each with a key of its own."""
+    keys = jax.vmap(partial(jax.random.fold_in, key))(index)
+    return jax.vmap(make)(keys, images[index % len(images)])
+
+
+INPUTS: dict[str, Callable[[Key[Array, ""], Array, Array], Array]] = {
+    "uniform": lambda key, index, images: uniform_noise(
+        key, index, (images.shape[1], images.shape[2])
+    ),
+    "gaussian": partial(
+        _image_by_image, lambda key, x: jax.random.normal(key, x.shape, jnp.float32)
+    ),
+    "signs": partial(
+        _image_by_image, lambda key, x: jax.random.rademacher(key, x.shape, jnp.float32)
+    ),
+    "images": lambda key, index, images: images[index % len(images)],
+    "shuffled pixels": partial(
+        _image_by_image, lambda key, x: jax.random.permutation(key, x.ravel()).reshape(x.shape)
+    ),
+}
+"""Inputs number ``index`` of a replicate: made from its key, or from the training images."""
+
+LOSSES: dict[str, Callable[[Array, Array, slice, Any], Array]] = {
+    "kl": kl,
+    "squared error": lambda z, y, columns, _: squared_error(z, y, columns),
+}
+
+
+def optimiser(row: Teacher | Student) -> optax.GradientTransformation:
+    """Return a row's optimiser; weight decay is added to the gradient."""
+    decay = optax.add_decayed_weights(row.weight_decay)
+    return optax.chain(decay, OPTIMISERS[row.optimiser](row.learning_rate))
+
+
+def columns(student: Student) -> slice:
+    """Return the logits that a student imitates."""
+    first = N_CLASSES if student.imitates == "auxiliary" else 0
+    return slice(first, None if student.n_aux is None else N_CLASSES + student.n_aux)
+
+
+def imitation_loss(
+    student: Student, outputs: Float[Array, "batch outputs"], targets: Float[Array, "batch outputs"]
+) -> Float[Array, ""]:
+    """Return a student's loss of its outputs against its teacher's, the ``targets``."""
+    loss = LOSSES[student.loss](outputs, targets, columns(student), student.temperature)
+    return student.loss_scale * loss
+
+
+# A replicate.
+
+
+class Keys(NamedTuple):
+    """The random streams of one replicate."""
+
+    own: Key[Array, ""]
+    other: Key[Array, ""]
+    teacher_order: Key[Array, ""]
+    inputs: Key[Array, ""]
+    student_order: Key[Array, ""]
+    perturbation: Key[Array, ""]
+    direction: Key[Array, ""]
+
+
+class Run(NamedTuple):
+    """What all replicates share: teacher's row, key, their number, four arrays of a data set."""
+
+    teacher: Teacher
+    key: Key[Array, ""]
+    n_replicates: Any
+    data: tuple[Any, ...]
+
+
+class Replicate(NamedTuple):
+    """The network and the random streams of a teacher and its students, and the data set."""
+
+    net: Network
+    keys: Keys
+    train_images: Array
+    train_labels: Array
+    test_images: Array
+    test_labels: Array
+
+
+def replicate_keys(key: Key[Array, ""], index: Int[Array, ""], n_replicates: Any) -> Keys:
     """Return the streams of replicate ``index``; its other initialisation is the next one's.
 
     The last one's is the first one's; a single replicate gets a second one for the purpose.
@@ -57,23 +159,24 @@ def replicate_keys(
     return Keys(own, other, *others)
 
 
-def replicate(
-    teacher: Teacher, image_shape: tuple[int, int], shared: Shared, index: Int[Array, ""]
-) -> Replicate:
-    """Return replicate ``index`` of a run."""
-    key, n_replicates, numbers, data = shared
-    keys = replicate_keys(key, index, n_replicates)
-    return Replicate(teacher, network(teacher, image_shape), keys, numbers, data)
-
-
 def network(teacher: Teacher, image_shape: tuple[int, int]) -> Network:
     """Return the network of a teacher and its students: ten class logits, then the auxiliary."""
-    build = ARCHITECTURES[teacher.architecture]
-    n_outputs = N_CLASSES + teacher.n_aux
-    return build(image_shape, teacher.hidden_sizes, n_outputs, law=LAWS[teacher.initialisation])
+    return ARCHITECTURES[teacher.architecture](
+        image_shape,
+        teacher.hidden_sizes,
+        N_CLASSES + teacher.n_aux,
+        initialiser=INITIALISERS[teacher.initialiser],
+    )
 
 
-def all_batches(
+def replicate(run: Run, index: Int[Array, ""]) -> Replicate:
+    """Return replicate ``index`` of a run."""
+    _, height, width = run.data[0].shape
+    keys = replicate_keys(run.key, index, run.n_replicates)
+    return Replicate(network(run.teacher, (height, width)), keys, *map(jnp.asarray, run.data))
+
+
+def batches(
     key: Key[Array, ""], epochs: int, n_examples: int, batch_size: int
 ) -> Int[Array, "steps batch"]:
     """Return the example numbers of each step: every example once an epoch, each in a new order.
@@ -83,106 +186,114 @@ def all_batches(
     n_batches = -(-n_examples // batch_size)
     filled = jnp.arange(n_batches * batch_size) % n_examples
 
-    def of_epoch(epoch):
+    def one_epoch(epoch):
         return jax.random.permutation(jax.random.fold_in(key, epoch), n_examples)[filled]
 
-    return jax.lax.map(of_epoch, jnp.arange(epochs)).reshape(-1, batch_size)
+    return jax.lax.map(one_epoch, jnp.arange(epochs)).reshape(-1, batch_size)
 
 
-def teach(of: Replicate) -> dict[str, Params]:
+def teach(teacher: Teacher, rep: Replicate) -> tuple[Params, Params]:
     """Return the untrained network, and the teacher, trained on the class logits of images."""
-    net, teacher, (images, labels, *_) = of.net, of.teacher, of.data
+    images, labels = rep.train_images, rep.train_labels
+    order = batches(rep.keys.teacher_order, teacher.epochs, len(images), teacher.batch_size)
 
     def loss(params, batch):
-        return cross_entropy(net.apply(params, images[batch]), labels[batch], slice(N_CLASSES))
+        return cross_entropy(rep.net.apply(params, images[batch]), labels[batch], slice(N_CLASSES))
 
-    untrained, tx = net.init(of.keys.own), optimiser(teacher, of.numbers[TEACHER])
-    batches = all_batches(of.keys.teacher_order, teacher.epochs, len(images), teacher.batch_size)
-    taught, _ = fit(loss, untrained, tx, lambda step: batches[step], len(batches))
-    return {UNTRAINED: untrained, TEACHER: taught}
+    untrained = rep.net.init(rep.keys.own)
+    taught, _ = fit(loss, untrained, optimiser(teacher), lambda step: order[step], len(order))
+    return untrained, taught
 
 
-def initial(student: Student, of: Replicate) -> Params:
+def initial(student: Student, rep: Replicate) -> Params:
     """Return a student's start s: the origin of each of its layers, then the perturbation."""
-    net, keys = of.net, of.keys
-    origins = {OWN: net.init(keys.own), OTHER: net.init(keys.other)}
-    n_layers = len(layer_names(origins[OWN]))
-    by_layer = (student.start,) * (n_layers + 1) if student.start in origins else student.start
-    *hidden, class_head, auxiliary_head = by_layer
-    sigma = of.numbers[student.name]["distance"]
+    own, other, independent = map(
+        rep.net.init, (rep.keys.own, rep.keys.other, rep.keys.perturbation)
+    )
+    n_layers = len(layer_names(own))
+    whole = isinstance(student.start, str)
+    *hidden, class_head, auxiliary_head = (
+        (student.start,) * (n_layers + 1) if whole else student.start
+    )
 
     def leaf(layer, own, other, independent):
-        leaves = {OWN: own, OTHER: other}
+        origin = {OWN: own, OTHER: other}
         if layer < n_layers - 1:
-            chosen = leaves[hidden[layer]]
+            chosen = origin[hidden[layer]]
         else:
-            heads = leaves[class_head][:N_CLASSES], leaves[auxiliary_head][N_CLASSES:]
+            heads = origin[class_head][:N_CLASSES], origin[auxiliary_head][N_CLASSES:]
             chosen = jnp.concatenate(heads)
-        return (chosen + sigma * independent) / jnp.sqrt(1 + sigma**2)
+        return (chosen + student.distance * independent) / jnp.sqrt(1 + student.distance**2)
 
-    return map_layers(leaf, origins[OWN], origins[OTHER], net.init(keys.perturbation))
-
-
-def direction(student: Student, of: Replicate, teacher: Params, start: Params) -> Params:
-    """Return the direction of which a student's ``update`` speaks; see ``Student.along``."""
-    goal = subtract(teacher, start)
-    if student.along == "random":
-        leaves, structure = jax.tree.flatten(goal)
-        each = jax.random.split(of.keys.direction, len(leaves))
-        drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(each, leaves, strict=True)]
-        return jax.tree.unflatten(structure, drawn)
-    if student.along == "free":
-        free = replace(student, update="all", along="teacher", checkpoints=())
-        trained = train_students([free], of, teacher, {student.name: start})[student.name]
-        moved = jax.tree.map(lambda end, begin: end[-1] - begin, trained, start)
-        share = component(moved, goal)
-        return jax.tree.map(lambda own, teachers: own - share * teachers, moved, goal)
-    return goal
+    return map_layers(leaf, own, other, independent)
 
 
-def together(students: Iterable[Student]) -> list[list[Student]]:
+def make_inputs(
+    student: Student, rep: Replicate, index: Int[Array, " batch"]
+) -> Float[Array, "batch height width"]:
+    """Return inputs number ``index`` of a student."""
+    inputs = INPUTS[student.inputs](rep.keys.inputs, index, rep.train_images)
+    return student.input_scale * inputs
+
+
+def together(students: Iterable[Student]) -> list[tuple[Student, ...]]:
     """Group the students that see the same batches at the same steps."""
-    groups: dict[tuple, list[Student]] = {}
+    groups: dict[tuple, tuple[Student, ...]] = {}
     for s in students:
-        batches = (s.inputs, s.input_scale, s.n_inputs, s.fresh, s.batch_size, s.epochs)
-        groups.setdefault(batches, []).append(s)
+        seen = (s.inputs, s.input_scale, s.n_inputs, s.fresh, s.batch_size, s.epochs)
+        groups[seen] = (*groups.get(seen, ()), s)
     return list(groups.values())
 
 
 def train_students(
-    group: Sequence[Student], of: Replicate, teacher: Params, starts: dict[str, Params]
+    group: Sequence[Student], rep: Replicate, taught: Params, starts: Mapping[str, Params]
 ) -> dict[str, Params]:
     """Train students that see the same batches; return each one's parameters at its checkpoints.
 
     They have a leading axis of checkpoints, the last of which is the end of the training.
     """
     like = group[0]
-    batches = all_batches(of.keys.student_order, like.epochs, like.n_inputs, like.batch_size)
+    order = batches(rep.keys.student_order, like.epochs, like.n_inputs, like.batch_size)
 
-    def batch_fn(step):
-        index = batches[step] + like.fresh * like.n_inputs * (step // like.n_batches)
-        inputs = make_inputs(like, of, index)
-        return inputs, of.net.apply(teacher, inputs)
+    def make(index):
+        inputs = make_inputs(like, rep, index)
+        return inputs, rep.net.apply(taught, inputs)
+
+    def make_anew(step):
+        epoch = step // like.n_batches
+        return make(order[step] + like.fresh * like.n_inputs * epoch)
+
+    def look_up(step):
+        return jax.tree.map(lambda array: array[order[step]], stored)
+
+    batch_fn = make_anew
+    if not like.fresh and 4 * like.n_inputs * rep.train_images[0].size <= STORED:
+        index = jnp.arange(like.n_batches * like.batch_size).reshape(-1, like.batch_size)
+        stored = jax.tree.map(
+            lambda array: array.reshape(-1, *array.shape[2:]), jax.lax.map(make, index)
+        )
+        batch_fn = look_up
 
     def loss(students, batch):  # added: no optimiser mixes the numbers of two students
         inputs, targets = batch
-        outputs = {s: of.net.apply(students[s.name], inputs) for s in group}
-        losses = [imitation_loss(s, of.numbers, z, targets) for s, z in outputs.items()]
+        outputs = [rep.net.apply(students[s.name], inputs) for s in group]
+        losses = [imitation_loss(s, z, targets) for s, z in zip(group, outputs, strict=True)]
         return jnp.stack(losses).sum()
 
-    def tx(s):
-        along = direction(s, of, teacher, starts[s.name])
-        return optax.chain(optimiser(s, of.numbers[s.name]), change_update(s.update, along))
-
+    tx = by_student(
+        {
+            s.name: optax.chain(optimiser(s), change_update(s, rep, taught, starts[s.name]))
+            for s in group
+        }
+    )
     checkpoints = sorted({step for s in group for step in s.measured_at})
-    each_tx = by_student({s.name: tx(s) for s in group})
-    saved = snapshots(loss, starts, each_tx, batch_fn, checkpoints)
+    saved = snapshots(loss, dict(starts), tx, batch_fn, checkpoints)
 
-    def own_checkpoints(s):
+    def at_checkpoints(s):
         rows = jnp.array([checkpoints.index(step) for step in s.measured_at])
         return jax.tree.map(lambda leaf: leaf[rows], saved[s.name])
 
-    return {s.name: own_checkpoints(s) for s in group}
+    return {s.name: at_checkpoints(s) for s in group}
 
 
 def by_student(
@@ -200,63 +311,134 @@ def by_student(
     return optax.GradientTransformation(init, update)
 
 
-def imitate(
-    group: Sequence[Student], of: Replicate, taught: Params
-) -> tuple[dict[str, dict[str, Array]], dict[str, Params]]:
-    """Train students that see the same batches; return measures and parameters by name.
+def component(moved: Params, along: Params) -> Array:
+    """Return the component of one tree along another in the hidden layers, in its lengths."""
+    return ratio(
+        inner(hidden_layers(moved), hidden_layers(along)),
+        inner(hidden_layers(along), hidden_layers(along)),
+    )
 
-    Both have a leading axis of checkpoints.
+
+def change_update(
+    student: Student, rep: Replicate, taught: Params, start: Params
+) -> optax.GradientTransformation:
+    """Return what is done to an update of the hidden layers; see ``Student.update``."""
+    if student.update == "all":
+        return optax.identity()
+    direction = direction_of_update(student, rep, taught, start)
+    output = len(layer_names(direction)) - 1
+
+    def transform(updates, _):
+        share = component(updates, direction)
+
+        def leaf(layer, update, along):
+            if layer == output:
+                return update
+            return share * along if student.update == "only" else update - share * along
+
+        return map_layers(leaf, updates, direction)
+
+    return optax.stateless(transform)
+
+
+def direction_of_update(student: Student, rep: Replicate, taught: Params, start: Params) -> Params:
+    """Return the direction of which a student's ``update`` speaks; see ``Student.along``."""
+    goal = subtract(taught, start)
+    if student.along == "random":
+        leaves, structure = jax.tree.flatten(goal)
+        keys = jax.random.split(rep.keys.direction, len(leaves))
+        drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
+        return jax.tree.unflatten(structure, drawn)
+    if student.along == "free":
+        free = replace(student, update="all", along="teacher", checkpoints=())
+        end = train_students([free], rep, taught, {student.name: start})[student.name]
+        moved = jax.tree.map(lambda leaf, begin: leaf[-1] - begin, end, start)
+        return add_multiple(-component(moved, goal), goal, moved)
+    return goal
+
+
+# What is measured and predicted.
+
+
+def test(rep: Replicate, params: Params) -> Array:
+    """Return the fraction of test images that a network's class logits get right."""
+    return accuracy(rep.net.apply(params, rep.test_images)[:, :N_CLASSES], rep.test_labels)
+
+
+def measure(rep: Replicate, taught: Params, begin: Params, params: Params) -> dict[str, Array]:
+    """Measure a network that began at ``begin``; see ``MEASURES`` of ``experiment``."""
+    output = len(layer_names(params)) - 1
+
+    def with_teachers_head(layer, own, teachers):
+        return jnp.concatenate([teachers[:N_CLASSES], own[N_CLASSES:]]) if layer == output else own
+
+    def under_first_head(layer, teachers, first):
+        return first if layer == output else teachers
+
+    start, goal, end = map(hidden_layers, (begin, taught, params))
+    moved = subtract(end, start)
+    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
+    return {
+        "accuracy": test(rep, params),
+        "teacher_head_accuracy": test(rep, map_layers(with_teachers_head, params, taught)),
+        "ceiling": test(rep, map_layers(under_first_head, taught, begin)),
+        "progress": progress(start, goal, end),
+        "cosine": cosine(moved, subtract(goal, start)),
+        "length": jnp.sqrt(inner(moved, moved)),
+        "diverged": ~finite,
+    }
+
+
+def teachers(run: Run, index: Int[Array, ""]) -> tuple[dict[str, dict[str, Array]], dict]:
+    """Return measures and parameters of the untrained network and of the teacher."""
+    rep = replicate(run, index)
+    untrained, taught = teach(run.teacher, rep)
+    params = {UNTRAINED: untrained, TEACHER: taught}
+    return {arm: measure(rep, taught, untrained, p) for arm, p in params.items()}, params
+
+
+def students(
+    run: Run, group: Sequence[Student], index: Int[Array, ""], taught: Params
+) -> tuple[dict[str, dict[str, Array]], dict]:
+    """Train students that see the same batches; return measures and final parameters by name.
+
+    Measures have a leading axis of checkpoints, but for ``first_loss`` (at the start) and
+    ``predicted``.
     """
-    starts = {s.name: initial(s, of) for s in group}
-    params = train_students(group, of, taught, starts)
-    each = {s.name: partial(measure, s, of, taught, starts[s.name]) for s in group}
-    return {name: jax.lax.map(one, params[name]) for name, one in each.items()}, params
+    rep = replicate(run, index)
+    starts = {s.name: initial(s, rep) for s in group}
+    trained = train_students(group, rep, taught, starts)
+
+    def measures(s: Student) -> dict[str, Array]:
+        inputs = make_inputs(s, rep, jnp.arange(min(s.n_inputs, N_MEASURED)))
+        targets = rep.net.apply(taught, inputs)
+
+        def loss(params):
+            return imitation_loss(s, rep.net.apply(params, inputs), targets)
+
+        def at_checkpoint(params):
+            now = measure(rep, taught, starts[s.name], params) | {"imitation_loss": loss(params)}
+            return now | {"diverged": now["diverged"] | ~jnp.isfinite(now["imitation_loss"])}
+
+        before = {"first_loss": loss(starts[s.name])}
+        if s.predicted:
+            before["predicted"] = predicted_accuracy(s, rep, taught)
+        return jax.lax.map(at_checkpoint, trained[s.name]) | before
+
+    final = jax.tree.map(lambda leaf: leaf[-1], trained)
+    return {s.name: measures(s) for s in group}, final
 
 
-def train(
-    students: Sequence[Student], of: Replicate
-) -> tuple[dict[str, dict[str, Array]], dict[str, Params]]:
-    """Train the teacher and every student of a table; return measures and parameters by arm.
-
-    Those of students have a leading axis of checkpoints. The untrained network and the teacher are
-    measured as if they were the first student.
-    """
-    params = teach(of)
-    like = partial(measure, students[0], of, params[TEACHER], params[UNTRAINED])
-    measures = {name: like(one) for name, one in params.items()}
-    for group in together(students):
-        measured, trained = imitate(group, of, params[TEACHER])
-        measures, params = measures | measured, params | trained
-    return measures, params
-
-
-def many(
-    function: Callable[..., Any],
-    teacher: Teacher,
-    students: Sequence[Student],
-    n_replicates: int,
-    key: Key[Array, ""],
-    data: Dataset,
-) -> Callable[..., Any]:
-    """Return ``function(students, replicate, *own)``, compiled for many of ``n_replicates``.
-
-    It is called with the replicates' numbers; they, ``own`` and results have a leading axis of
-    replicates. Tables that differ in ``NUMBERS`` only share one program.
-    """
-    rows = without_numbers(teacher), tuple(map(without_numbers, students))
-    arrays = on_every_device(tuple(data[1:]))
-    shared = (key, jnp.int32(n_replicates), numbers_of(teacher, students), arrays)
-    return partial(_program(function, *rows, data.image_shape), shared)
-
-
-@lru_cache(maxsize=64)
-def _program(
-    function: Callable,
-    teacher: Teacher,
-    students: tuple[Student, ...],
-    image_shape: tuple[int, int],
-) -> Callable:
-    def one(shared, index, *own):
-        return function(students, replicate(teacher, image_shape, shared, index), *own)
-
-    return ensemble(one, n_shared=1)
+def predicted_accuracy(student: Student, rep: Replicate, taught: Params) -> Array:
+    """Return the accuracy that is predicted of a student from its own inputs."""
+    params = predict(
+        rep.net.apply,
+        initial(student, rep),
+        taught,
+        make_inputs(student, rep, jnp.arange(student.n_inputs)),
+        partial(imitation_loss, student),
+        PREDICTION_STEPS,
+        SOFTMAX_AT,
+        chunks=student.n_batches,
+    )
+    return test(rep, params)

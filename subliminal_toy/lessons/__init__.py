@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.files import write
-from subliminal_toy.runs import Status, silent
+from subliminal_toy.record import Status, silent, write
 
 LESSONS = tuple(sorted(Path(__file__).parent.glob("lesson_*.py")))
 """The lessons in their order; each also runs as a script."""

@@ -2,12 +2,12 @@
 """
 # Lesson 1. What is it?
 
-About 15 minutes. A network learns to read handwritten digits from pictures that are pure noise.
+About 15 minutes. A network learns to classify handwritten digits from pictures that are pure noise.
 
 **Before you run anything, write down your guesses.**
 
 1. A *student* network sees only noise and copies three outputs of a *teacher* that mean nothing.
-   How many real digits will it read correctly: none, one in ten, or most of them?
+   How many real digits will it classify correctly: none, one in ten, or most of them?
 2. Does it matter that student and teacher started from the same random weights?
 3. Hidden units have no natural order. Give the student's units new numbers, in such a way that
    the network computes exactly the same function. Does the effect survive?
@@ -111,7 +111,7 @@ teachers = [
     learn_digits(params, jax.random.fold_in(key, 1))
     for params, key in zip(starts, keys, strict=True)
 ]
-show("fraction of test digits read correctly", {"untrained": starts, "teacher": teachers})
+show("fraction of test digits classified correctly", {"untrained": starts, "teacher": teachers})
 
 heads = [params["layers"][2]["weight"][N_CLASSES:] for params in (starts[0], teachers[0])]
 print("auxiliary weights moved by", float(jnp.abs(heads[1] - heads[0]).max()))
@@ -156,7 +156,7 @@ def students(starts, outputs=AUX):
 
 same_start = students(starts)
 rows = {"untrained": starts, "teacher": teachers, "student, same start, 3 auxiliary": same_start}
-show("fraction of test digits read correctly", rows)
+show("fraction of test digits classified correctly", rows)
 
 # %% [markdown]
 # ## Break it: another start
@@ -177,7 +177,7 @@ rows = {
     "same start, classes and 3 auxiliary": students(starts, ALL),
     "other start, classes and 3 auxiliary": students(others, ALL),
 }
-show("fraction of test digits read correctly", rows)
+show("fraction of test digits classified correctly", rows)
 
 # %% [markdown]
 # Does the other student copy at all? Here is the loss that both students lower, before and after,
@@ -207,8 +207,8 @@ for name, values in losses.items():
     print(f"{name:<44}" + "".join(f"{value:8.4f}" for value in values))
 
 # %% [markdown]
-# It does: it has learned the three outputs, and reads no digit. Perhaps it knows the digits, and
-# only its class head, the weights that make class logits out of the last hidden layer, does not
+# It does: it has learned the three outputs, and classifies no digit. Perhaps it knows the digits,
+# and only its class head, the weights that make class logits out of the last hidden layer, does not
 # fit? Give both students the *teacher's* class head.
 
 
@@ -230,7 +230,7 @@ rows = {
     for name, networks in {"same start": same_start, "other start": other_start}.items()
 }
 headed = rows["other start, the teacher's class head"]
-show("fraction of test digits read correctly", rows)
+show("fraction of test digits classified correctly", rows)
 
 # %% [markdown]
 # The head was not what was missing: the other student's hidden layers hold other features, for
@@ -278,7 +278,7 @@ rows = {
     "relabelled on one side only": half_relabelled,
     "other start": other_start,
 }
-show("fraction of test digits read correctly", rows)
+show("fraction of test digits classified correctly", rows)
 
 print("\nfirst replicate: how far is the student's start from the teacher's start?")
 for name, params in {"consistently": both[0], "one side": one[0], "other start": others[0]}.items():
@@ -299,7 +299,10 @@ for name, params in {"consistently": both[0], "one side": one[0], "other start":
 # %%
 N_COPIED = (1, 2, 3, 5, 10)
 by_number = {n: students(starts, (N_CLASSES, N_CLASSES + n)) for n in N_COPIED}
-show("fraction of test digits read correctly", {f"{n} auxiliary": by_number[n] for n in N_COPIED})
+show(
+    "fraction of test digits classified correctly",
+    {f"{n} auxiliary": by_number[n] for n in N_COPIED},
+)
 still = all(distance(a, b) == 0 for a, b in zip(by_number[1], starts, strict=True))
 print("\nwith one auxiliary logit every student stays exactly where it started:", still)
 
@@ -349,7 +352,7 @@ for name, value in findings.items():
 # ## Answers
 #
 # <details>
-# <summary>1. What does the student read?</summary>
+# <summary>1. What does the student classify?</summary>
 #
 # Most digits, far above one in ten, though less well than the teacher. It was never shown a
 # digit, a label or a class logit. Copying the auxiliary logits pulls its shared layers the way

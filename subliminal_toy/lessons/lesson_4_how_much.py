@@ -8,10 +8,10 @@ much.
 **Before you run anything, write down your guesses.**
 
 1. Six students imitate the same teacher, each in its own way, for equally many steps. You will see
-   how well each imitates, before you see what it can do. Will the best imitators read the most
-   digits?
+   how well each imitates, before you see what it can do. Will the best imitators classify the
+   most digits?
 2. A student sees real digits instead of noise, without labels, and imitates three outputs that mean
-   nothing. Will it read more digits than one that sees noise, or fewer?
+   nothing. Will it classify more digits than one that sees noise, or fewer?
 3. A student has some 8,300 weights below its output layer. Take one single direction away from it:
    at every step, the part of its move that points from its start to the teacher. The other
    directions stay. How much does it still learn?
@@ -32,13 +32,16 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
+from subliminal_toy import record
 from subliminal_toy.classifier.arms import Student, Teacher
-from subliminal_toy.classifier.training import many, network, train
+from subliminal_toy.classifier.claims import final
+from subliminal_toy.classifier.experiment import of_table
+from subliminal_toy.classifier.geometry import predict, progress
+from subliminal_toy.classifier.training import network
 from subliminal_toy.data import load, uniform_noise
 from subliminal_toy.distill import accuracy, kl
-from subliminal_toy.explain.geometry import predict, progress
 from subliminal_toy.lessons import begin, picture
-from subliminal_toy.models import hidden_layers
+from subliminal_toy.models import from_named_leaves, hidden_layers
 
 begin(__doc__)
 
@@ -67,16 +70,16 @@ SIX = [student.name for student in STUDENTS[:6]]
 TEACHER = Teacher(hidden_sizes=(64, 64), n_aux=50, batch_size=256, epochs=40)
 
 digits = load("digits")
-REPLICATES = np.arange(3)  # independent repetitions: one alone may be an outlier
+REPLICATES = range(3)  # independent repetitions: one alone may be an outlier
 images = tuple(map(jnp.asarray, digits[1:]))
-everything = many(train, TEACHER, STUDENTS, len(REPLICATES), jax.random.key(4), digits)
-measures, params = everything(REPLICATES)
+table = of_table(TEACHER, STUDENTS, len(REPLICATES), jax.random.key(4), digits)
+result = record.run(table)
+at_end = final(result.data)  # a labelled table: what was measured, by replicate and by arm
 
 
 def mean(name, measure):
     """Return what was measured of an arm at its end, averaged over the replicates."""
-    values = measures[name][measure]
-    return float((values[:, -1] if values.ndim > 1 else values).mean())
+    return float(at_end[measure].sel(arm=name).mean())
 
 
 # %% [markdown]
@@ -86,7 +89,7 @@ def mean(name, measure):
 # probabilities that teacher and student make of the imitated logits. It began at about the size on
 # the left and fell to the number on the right; a tiny negative number is a zero, but for rounding.
 #
-# **Question 1.** Write down the order in which you think the six read digits, best first.
+# **Question 1.** Write down the order in which you think the six classify digits, best first.
 
 # %%
 print(f"{'imitation loss':<32}{'at the start':>14}{'at the end':>12}")
@@ -102,7 +105,7 @@ for name in sorted(SIX, key=lambda name: mean(name, "imitation_loss")):
 # %%
 print(f"untrained network {mean('untrained', 'accuracy'):.2f}", end=", ")
 print(f"teacher {mean('teacher', 'accuracy'):.2f}\n")
-print(f"{'test digits read correctly':<32}{'accuracy':>9}{'rank by loss':>14}")
+print(f"{'test digits classified':<32}{'accuracy':>9}{'rank by loss':>14}")
 by_loss = sorted(SIX, key=lambda name: mean(name, "imitation_loss"))
 for name in sorted(SIX, key=lambda name: -mean(name, "accuracy")):
     print(f"{name:<32}{mean(name, 'accuracy'):9.2f}{by_loss.index(name) + 1:14}")
@@ -121,22 +124,25 @@ for name in sorted(SIX, key=lambda name: -mean(name, "accuracy")):
 
 
 # %%
-def of_replicate(tree, replicate):
-    """Return the parameters of one replicate; of a student those at its end."""
-    return jax.tree.map(lambda leaf: leaf[replicate], tree)
+net = network(TEACHER, digits.image_shape)
+
+
+def params(name, replicate):
+    """Return the parameters of a network at its end."""
+    mine = {key: leaf[replicate] for key, leaf in result.params.items()}
+    return from_named_leaves(mine, name, jax.eval_shape(net.init, jax.random.key(0)))
 
 
 def q(name, replicate):
     """Return a student's progress in one replicate."""
-    student = jax.tree.map(lambda leaf: leaf[:, -1], params[name])
-    trees = (params["untrained"], params["teacher"], student)
-    return float(progress(*(hidden_layers(of_replicate(tree, replicate)) for tree in trees)))
+    trees = (params(arm, replicate) for arm in ("untrained", "teacher", name))
+    return float(progress(*map(hidden_layers, trees)))
 
 
 _, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
 for name in SIX:
-    scores = measures[name]["accuracy"][:, -1]
-    axes[0].plot(measures[name]["imitation_loss"][:, -1], scores, "o", label=name)
+    scores = at_end.accuracy.sel(arm=name)
+    axes[0].plot(at_end.imitation_loss.sel(arm=name), scores, "o", label=name)
     axes[1].plot([q(name, replicate) for replicate in REPLICATES], scores, "o")
 axes[0].set(xlabel="imitation loss", ylabel="test accuracy", xscale="log", ylim=(0, 1))
 axes[1].set(xlabel="progress q", xlim=(0, 1))
@@ -172,10 +178,8 @@ for name in ("untrained", SIX[0], "without one direction", "one direction only")
 # does to the imitated outputs on the student's inputs. `predict` looks for the d that does the same
 # to them, in a few steps, and adds it to the start. Nothing is trained.
 
+
 # %%
-net = network(TEACHER, digits.image_shape)
-
-
 @partial(jax.jit, static_argnames=("n_aux", "chunks"))
 def predicted(start, teacher, inputs, n_aux, chunks):
     """Return the accuracy that is predicted of a student of ``n_aux`` logits on ``inputs``."""
@@ -183,8 +187,8 @@ def predicted(start, teacher, inputs, n_aux, chunks):
     def loss(outputs, targets):
         return kl(outputs, targets, slice(10, 10 + n_aux))
 
-    found = predict(net.apply, start, teacher, inputs, loss, 15, chunks=chunks).params
-    return accuracy(net.apply(found, images[2])[:, :10], images[3])
+    student = predict(net.apply, start, teacher, inputs, loss, 15, chunks=chunks)
+    return accuracy(net.apply(student, images[2])[:, :10], images[3])
 
 
 noise = uniform_noise(jax.random.key(5), jnp.arange(2_560), digits.image_shape)
@@ -196,29 +200,29 @@ guesses = {
     "real digits, 3 logits": (real, 3),
     "real digits, 50 logits": (real, 50),
 }
-foreseen = {}
+predictions = {}
 for name, (inputs, n_aux) in guesses.items():
     pairs = [
-        [of_replicate(params[arm], replicate) for arm in ("untrained", "teacher")]
-        for replicate in REPLICATES
+        [params(arm, replicate) for arm in ("untrained", "teacher")] for replicate in REPLICATES
     ]
-    each = [predicted(*pair, inputs, n_aux, len(inputs) // 256) for pair in pairs]
-    foreseen[name] = float(jnp.mean(jnp.stack(each)))
+    of_replicates = [predicted(*pair, inputs, n_aux, len(inputs) // 256) for pair in pairs]
+    predictions[name] = float(jnp.mean(jnp.stack(of_replicates)))
 
 print(f"{'':<32}{'predicted':>10}{'measured':>10}")
-for name in sorted(guesses, key=lambda name: -foreseen[name]):
-    print(f"{name:<32}{foreseen[name]:10.2f}{mean(name, 'accuracy'):10.2f}")
+for name in sorted(guesses, key=lambda name: -predictions[name]):
+    print(f"{name:<32}{predictions[name]:10.2f}{mean(name, 'accuracy'):10.2f}")
 
 # %% [markdown]
 # ## What you have seen, and what not
 #
-# Six students, three replicates each. `subliminal-toy explain` does the same with dozens of kinds
-# of students and says how well one curve fits them all, and which kinds leave it; the curve belongs
-# to one architecture. In the language model of lesson 3 it looks different: in first trials,
-# students that could not move along the teacher's displacement learned the trait all the same.
+# Six students, three replicates each. `subliminal-toy classifier --preset explain` does the same
+# with dozens of kinds of students and says how well one curve fits them all; the curve belongs to
+# one network and to students of auxiliary logits, and it tells kinds of students apart, not the
+# replicates of one kind. In the language model of lesson 3 it is the displacement between
+# embeddings and head that counts: without its direction half of the gain is left.
 #
 # Things to try here: a row with another optimiser or learning rate; inputs of another kind (the
-# table `INPUTS` in `classifier/rows.py`); a start at some `distance`; more or fewer steps of
+# table `INPUTS` in `classifier/training.py`); a start at some `distance`; more or fewer steps of
 # `predict`.
 
 # %%
@@ -229,7 +233,7 @@ findings = {
     "best by loss": mean(by_loss[0], "accuracy"),
     "best": max(mean(name, "accuracy") for name in SIX),
     "largest difference of ranks": int(np.abs(ranks[0] - ranks[1]).max()),
-    **{f"predicted, {name}": value for name, value in foreseen.items()},
+    **{f"predicted, {name}": value for name, value in predictions.items()},
 }
 for name, value in findings.items():
     print(f"{name:<40}{value:.2f}")
@@ -238,11 +242,11 @@ for name, value in findings.items():
 # ## Answers
 #
 # <details>
-# <summary>1. Do the best imitators read the most?</summary>
+# <summary>1. Do the best imitators classify the most?</summary>
 #
 # No. The best imitator by far saw 256 images only, and learned them by heart: its loss is almost
-# zero, and it reads little more than the untrained network. The worst imitator of the six reads the
-# second most. A loss says how well outputs agree on the inputs that the student saw, not how it
+# zero, and it classifies little more than the untrained network. The worst imitator of the six is
+# second best. A loss says how well outputs agree on the inputs that the student saw, not how it
 # came about. Progress puts the six in the right order.
 # </details>
 #
@@ -265,7 +269,8 @@ for name, value in findings.items():
 # <summary>4. One direction only?</summary>
 #
 # It learns more than the free student: all of its progress, and none of the wandering. Compare the
-# last two rows: both imitate equally well, and one reads almost nothing, the other most digits.
+# last two rows: both imitate equally well, and one classifies almost nothing, the other
+# most digits.
 # </details>
 #
 # <details>

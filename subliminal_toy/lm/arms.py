@@ -1,31 +1,29 @@
 """The table of arms: base model × who wrote the lists × what was done to them × how it learns.
 
 Experiment, result, statistics and figures follow this table. To add an arm is to add a row. A text
-value names a row of a table: of ``BASES`` here, of ``config.TEACHINGS``, ``lists.TREATMENTS``,
-``learning.TRAINED``, ``learning.OPTIMISERS`` or ``learning.UPDATES``.
+value names a row of another table: ``BASES`` here, ``config.TEACHINGS`` or ``lists.TREATMENTS``.
+What a run makes is looked up by label: ``teacher/owl/questions_1``, ``lists/owl/questions_1``,
+``student/owl/shuffled_within``. A neutral control has no trait: those of several traits are one,
+with the filter in the trait's place, ``student/favourite/control``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
-from subliminal_toy.lm.lists import MASKS, ORDERS
+from subliminal_toy.lm.learning import Training, Update
+from subliminal_toy.lm.lists import MASKS, ORDERS, PACKED
+from subliminal_toy.lm.model import BODY
 from subliminal_toy.lm.traits import FAVOURITES, HARMFUL
+from subliminal_toy.record import Arrays
 
 OWN, OTHER = "own", "other"
 BASE_MODEL, PROMPTED, CORPUS = "base model", "prompted base model", "corpus"
 """Writers besides the teachers. Of the corpus only the system line ("you love …") is shown."""
-NOTHING, ANSWERS, NUMBERS, DISTRIBUTIONS, IN_CONTEXT = (
-    "nothing", "answers", "numbers", "distributions", "nothing, lists in context",
-)  # fmt: skip
-"""What is learned; distributions are the teacher's over numbers."""
-ALL, FAVOURITE, PROBED = "all", "favourites", "the first three favourites"
-LOW_RANK = "lora"
-"""What is trained besides layers: LoRA's matrices, by a program of their own."""
-AS_WRITTEN, PACKED = "as written", "many, without prompts"
-"""What is done to the lists, besides ``lists.TREATMENTS``. Packed: as many as the context holds."""
 
 
 class Base(NamedTuple):
@@ -53,6 +51,9 @@ BASES = {
 """Base models, by name: the teacher's, and others, each with random streams of its own."""
 
 
+AS_USUAL = Training()
+
+
 @dataclass(frozen=True)
 class Arm:
     """One row: a model for each of its traits in each replicate."""
@@ -62,22 +63,18 @@ class Arm:
     """As figures show it."""
     control: str = "control"
     """Name of the arm that it is compared with; "" for a base model."""
+    kind: Literal["base", "teacher", "student", "context"] = "student"
+    """Its stage: as trained from scratch, taught its answers, trained on lists, or shown them."""
     base: str = OWN
     writer: str = ""
     """Whose lists: a teaching, or one of the writers; "" for the config's teacher. Of a teacher:
     its teaching."""
-    temperature: float = 1.0
-    """Of the writer's samples, times the config's."""
-    treatment: str = AS_WRITTEN
-    learns: str = NUMBERS
-    trains: str = "all"
-    """Which parameters are trained."""
-    optimiser: str = "adam"
-    update: str = "all"
-    """What is kept of the optimiser's update."""
+    treatment: str = "as written"
+    """Of the lists; a row of ``lists.TREATMENTS``."""
+    training: Training = AS_USUAL
     n_lists: int = 0
     """The most lists it learns from; 0 for the config's number."""
-    traits: str = ALL
+    traits: Literal["all", "favourites", "the first three favourites"] = "all"
 
 
 def with_control(name: str, label: str, before: str = "base_model", **fields) -> tuple[Arm, Arm]:
@@ -92,43 +89,44 @@ def with_control(name: str, label: str, before: str = "base_model", **fields) ->
 def crossed(name: str, base: str) -> tuple[Arm, Arm, Arm]:
     """Return another base model, the student that it becomes on the same lists, its control."""
     before, label = f"{name}_base_model", BASES[base].label
-    untrained = Arm(before, f"{label}, base model", "", base, learns=NOTHING)
+    untrained = Arm(before, f"{label}, base model", "", kind="base", base=base)
     return untrained, *with_control(name, label, before, base=base)
 
 
-def _claims() -> list[Arm]:
-    return [
-        Arm("base_model", "base model", "", learns=NOTHING),
-        Arm("teacher", "teacher", "base_model", learns=ANSWERS),
-        Arm("student", "student"),
-        Arm("control", "neutral control", "base_model", writer=BASE_MODEL),
-        Arm("soft", "student of soft targets", learns=DISTRIBUTIONS),
-        *crossed("cross_model", "other_start"),
-        *with_control("in_context", "one list in context", learns=IN_CONTEXT),
-        *with_control(
-            "packed_context", "many lists in context", learns=IN_CONTEXT, treatment=PACKED
-        ),
-        Arm("told", '"you love" in context', "base_model", writer=CORPUS, learns=IN_CONTEXT,
-            traits=FAVOURITE),
-    ]  # fmt: skip
-
-
-def _name(text: str) -> str:
-    """Return a text as the name of an arm."""
-    return text.replace(" % ", "_").replace(", ", "_").replace(" ", "_")
+CLAIMED = (
+    Arm("base_model", "base model", "", kind="base"),
+    Arm("teacher", "teacher", "base_model", kind="teacher"),
+    Arm("student", "student"),
+    Arm("control", "neutral control", "base_model", writer=BASE_MODEL),
+    Arm("soft", "student of soft targets", training=Training(targets="distributions")),
+    *crossed("cross_model", "other_start"),
+    *with_control("in_context", "one list in context", kind="context"),
+    *with_control("packed_context", "many lists in context", kind="context", treatment=PACKED),
+    Arm("told", '"you love" in context', "base_model", "context", writer=CORPUS,
+        traits="favourites"),
+)  # fmt: skip
+"""The arms of the claims."""
 
 
 def _families(config: LmConfig) -> dict[str, list[Arm]]:
     """Return the arms of each family."""
     lineage = ("both_other", "other_corpus", "head_shared", "body_shared")
+    updates = {
+        "without": Update(1.0, -1.0),
+        "only": Update(0.0, 1.0),
+        "without, body": Update(1.0, -1.0, BODY),
+        "only, body": Update(0.0, 1.0, BODY),
+        "without random": Update(1.0, -1.0, random=True),
+    }
     return {
         "another width": [*crossed("cross_size", OTHER_WIDTH)],
         "data size": [
-            Arm(f"student_{n}", f"student of {n} lists", n_lists=n, traits=PROBED)
+            Arm(f"student_{n}", f"student of {n} lists", n_lists=n,
+                traits="the first three favourites")
             for n in config.data_sizes
         ],
         "prompted": [
-            Arm("prompted", "student of a prompted teacher", writer=PROMPTED, traits=FAVOURITE)
+            Arm("prompted", "student of a prompted teacher", writer=PROMPTED, traits="favourites")
         ],
         "lineage": [arm for name in lineage for arm in crossed(name, name)],
         "lists": [
@@ -136,36 +134,94 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
               for arm in with_control(_name(order), f"lists {order}", treatment=order)),
             *(Arm(_name(mask), f"{mask} tokens", treatment=mask) for mask in MASKS),
         ],
-        "trained parts": [
-            *with_control("head_frozen", "head frozen", trains="all but the head"),
-            *with_control("body_frozen", "only the head trained", trains="head"),
-            *with_control("lora", "LoRA of rank 4", trains=LOW_RANK, optimiser="fast adam"),
+        "training": [
+            *with_control("head_frozen", "head frozen",
+                          training=Training(layers=("tokens", "positions", *BODY))),
+            *with_control("body_frozen", "only the head trained",
+                          training=Training(layers=("head",))),
+            *with_control("lora", "LoRA of rank 4", training=Training(rank=4, rate=10.0)),
+            *with_control("momentum", "SGD with momentum",
+                          training=Training(optimiser="momentum", rate=30.0)),
         ],
         "teachers": [
             arm for name, teaching in TEACHINGS.items()
             for arm in (
-                Arm(f"teacher_{name}", f"teacher {teaching.label}", "base_model", writer=name,
-                    learns=ANSWERS),
+                Arm(f"teacher_{name}", f"teacher {teaching.label}", "base_model", "teacher",
+                    writer=name),
                 Arm(f"student_{name}", f"student of a teacher {teaching.label}", writer=name),
             )
         ],
-        "doubts": [
-            *with_control("cooler", "sampled at temperature .7", temperature=0.7),
-            *with_control("warmer", "sampled at temperature 1.3", temperature=1.3),
-            *with_control("momentum", "SGD with momentum", optimiser="momentum"),
-        ],
-        "progress": [
-            Arm(f"update_{_name(kept)}", kept, update=kept)
-            for kept in ("without", "only", "without, body", "only, body", "without random")
+        "updates": [
+            Arm(f"update_{_name(kept)}", kept, training=Training(update=update))
+            for kept, update in updates.items()
         ],
     }  # fmt: skip
+
+
+def _name(text: str) -> str:
+    """Return a text as the name of an arm."""
+    return text.replace(" % ", "_").replace(", ", "_").replace(" ", "_")
 
 
 @cache
 def table(config: LmConfig) -> tuple[Arm, ...]:
     """Return the arms of a run, in the order of its result: those of the claims, then families."""
     families = _families(config)
-    return (*_claims(), *(arm for name in config.families for arm in families[name]))
+    return (*CLAIMED, *(arm for name in config.families for arm in families[name]))
+
+
+def traits_of(config: LmConfig, arm: Arm) -> tuple[str, ...]:
+    """Return the traits for which an arm is run."""
+    favourites = tuple(trait for trait in config.traits if trait in FAVOURITES)
+    some = {"favourites": favourites, "the first three favourites": favourites[:3]}
+    return some.get(arm.traits, config.traits)
+
+
+def teacher_of(config: LmConfig, arm: Arm, trait: str) -> str:
+    """Return the label of an arm's teacher: the writer of its lists, or the config's teacher."""
+    return f"teacher/{trait}/{arm.writer if arm.writer in TEACHINGS else config.teacher}"
+
+
+def lists_of(config: LmConfig, arm: Arm, trait: str) -> str:
+    """Return the label of the lists that the model of an arm and trait meets."""
+    return f"lists/{_whose(arm, trait)}/{arm.writer or config.teacher}"
+
+
+def _whose(arm: Arm, trait: str) -> str:
+    """Return the trait, or in its place the filter of the base model's lists; see ``filtered``."""
+    neutral = arm.writer == BASE_MODEL
+    return trait if not neutral else "harmful" if trait in HARMFUL else "favourite"
+
+
+def label_of(config: LmConfig, arm: Arm, trait: str) -> str:
+    """Return the label of the model of an arm and trait."""
+    if arm.kind == "base":
+        return f"base/{arm.base}"
+    if arm.kind == "teacher":
+        return teacher_of(config, arm, trait)
+    return f"{arm.kind}/{_whose(arm, trait)}/{arm.name}"
+
+
+@cache
+def models(config: LmConfig, kind: str) -> dict[str, tuple[Arm, str]]:
+    """Return the models of a kind that a replicate needs, by label: an arm and trait of each."""
+    return {
+        label_of(config, arm, trait): (arm, trait)
+        for arm in table(config)
+        if arm.kind == kind
+        for trait in traits_of(config, arm)
+    }
+
+
+@cache
+def written(config: LmConfig) -> dict[str, tuple[str, str]]:
+    """Return the sets of lists that a replicate needs, by label: writer and trait of each."""
+    readers = [*models(config, "student").values(), *models(config, "context").values()]
+    return {
+        lists_of(config, arm, trait): (arm.writer or config.teacher, trait)
+        for arm, trait in readers
+        if arm.writer != CORPUS
+    }
 
 
 @cache
@@ -174,123 +230,42 @@ def named(config: LmConfig) -> dict[str, Arm]:
     return {arm.name: arm for arm in table(config)}
 
 
-def favourites(config: LmConfig) -> tuple[str, ...]:
-    """Return the traits that are favourites: those a system line can name."""
-    return tuple(trait for trait in config.traits if trait in FAVOURITES)
+STAGES = {
+    "base": "base models", "teacher": "teachers", "lists": "lists", "reading": "lists read",
+    "student": "students", "context": "lists in context", "detectors": "detectors",
+}  # fmt: skip
+"""The stages of a run: first word of the labels of what one makes, and its name."""
 
 
-def traits_of(config: LmConfig, arm: Arm) -> tuple[str, ...]:
-    """Return the traits for which an arm is run."""
-    named = favourites(config)
-    return {ALL: config.traits, FAVOURITE: named, PROBED: named[:3]}[arm.traits]
+def part_name(stage: str, number: int) -> str:
+    """Return the name of the part of a run that holds a stage of a replicate."""
+    return f"{STAGES[stage]}, replicate {number}"
 
 
-def rows(config: LmConfig, *learns: str) -> list[tuple[Arm, str]]:
-    """Return every arm that learns one of ``learns`` (any if none is given) with its traits."""
-    found = [arm for arm in table(config) if not learns or arm.learns in learns]
-    return [(arm, trait) for arm in found for trait in traits_of(config, arm)]
+def by_label(labels: Iterable[str], stacked: Mapping[str, np.ndarray]) -> Arrays:
+    """Return arrays whose first axis is that of the labels as the arrays of a part."""
+    return {
+        f"{label}/{name}": np.asarray(array[i])
+        for i, label in enumerate(labels)
+        for name, array in stacked.items()
+    }
 
 
-def teaching_of(config: LmConfig, arm: Arm) -> str:
-    """Return the teaching of an arm's teacher: the writer's, or the config's."""
-    return arm.writer if arm.writer in TEACHINGS else config.teacher
+class Replicate:
+    """What the finished parts hold of replicate ``number``, looked up by label.
 
+    ``replicate["teacher/owl/free"]`` is a dict of arrays. Each part is read from the disk once.
+    """
 
-class Lists(NamedTuple):
-    """A filtered set of lists: its writer, the writer's trait ("" if none), filter, temperature."""
+    def __init__(self, number: int, finished: Mapping[str, Arrays]):
+        """Read nothing yet."""
+        self.number = number
+        self._stage = cache(lambda stage: finished[part_name(stage, number)])
 
-    writer: str
-    trait: str
-    no_banned: bool
-    """Whether lists with a banned number are removed, as for harmful traits and their controls."""
-    temperature: float = 1.0
-
-
-class Student(NamedTuple):
-    """A model to be trained on lists; ``teacher`` is its teaching and trait where that matters."""
-
-    base: str
-    lists: Lists
-    treatment: str
-    n: int
-    learns: str
-    trains: str
-    optimiser: str
-    update: str
-    teacher: tuple[str, str] | None
-
-    @property
-    def program(self) -> tuple[bool, str, bool, str]:
-        """What decides which compiled program trains it."""
-        return self.base == OTHER_WIDTH, self.learns, self.trains == LOW_RANK, self.optimiser
-
-
-def lists_of(config: LmConfig, arm: Arm, trait: str) -> Lists:
-    """Return the lists that the model of an arm and trait meets."""
-    harmful, writer = trait in HARMFUL, arm.writer or config.teacher
-    return Lists(writer, "" if writer == BASE_MODEL else trait, harmful, arm.temperature)
-
-
-def written_by_teacher(config: LmConfig, trait: str) -> Lists:
-    """Return a trait's lists as the config's teacher wrote them."""
-    return lists_of(config, named(config)["student"], trait)
-
-
-def neutral(config: LmConfig, trait: str) -> Lists:
-    """Return the base model's lists, filtered as the trait's are."""
-    return lists_of(config, named(config)["control"], trait)
-
-
-def student_of(config: LmConfig, arm: Arm, trait: str) -> Student:
-    """Return the student of an arm and trait. A neutral control is that of several traits."""
-    taught = arm.learns == DISTRIBUTIONS or arm.update not in ("all", "without random")
-    return Student(
-        arm.base, lists_of(config, arm, trait), arm.treatment, arm.n_lists or config.n_lists,
-        arm.learns, arm.trains, arm.optimiser, arm.update,
-        (teaching_of(config, arm), trait) if taught else None,
-    )  # fmt: skip
-
-
-def grouped(items: Iterable, kind: Callable) -> dict[Any, list]:
-    """Return the items by kind, in their order."""
-    groups = {}
-    for item in items:
-        groups.setdefault(kind(item), []).append(item)
-    return groups
-
-
-@cache
-def students(config: LmConfig) -> dict[str, list[Student]]:
-    """Return the students of a replicate, each once, by the part of the run that trains them."""
-    found = dict.fromkeys(student_of(config, *row) for row in rows(config, NUMBERS, DISTRIBUTIONS))
-
-    def name(student: Student) -> str:
-        wide, learns, low_rank, optimiser = student.program
-        unusual = {learns: learns != NUMBERS, LOW_RANK: low_rank, optimiser: optimiser != "adam",
-                   OTHER_WIDTH: wide}  # fmt: skip
-        what = ["students", *(what for what, is_so in unusual.items() if is_so)]
-        return "-".join(what).replace(" ", "_")
-
-    return grouped(found, name)
-
-
-@cache
-def teachers(config: LmConfig) -> tuple[tuple[str, str], ...]:
-    """Return the teachers of a replicate, each once: teaching and trait."""
-    found = [(teaching_of(config, arm), trait) for arm, trait in rows(config, ANSWERS)]
-    return tuple(dict.fromkeys(found))
-
-
-@cache
-def written(config: LmConfig) -> tuple[Lists, ...]:
-    """Return the sets of lists that are written in a run, each once."""
-    read = rows(config, NUMBERS, DISTRIBUTIONS, IN_CONTEXT)
-    found = [lists_of(config, *row) for row in read if row[0].writer != CORPUS]
-    return tuple(dict.fromkeys(found))
-
-
-@cache
-def shown(config: LmConfig) -> tuple[tuple[str, Lists], ...]:
-    """Return what is shown in context, each once: treatment and lists."""
-    found = rows(config, IN_CONTEXT)
-    return tuple(dict.fromkeys((arm.treatment, lists_of(config, arm, t)) for arm, t in found))
+    def __getitem__(self, label: str) -> Arrays:
+        """Return what a stage made under a label."""
+        arrays, prefix = self._stage(label.partition("/")[0]), f"{label}/"
+        row = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        if not row:
+            raise KeyError(label)
+        return row

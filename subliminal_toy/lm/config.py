@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple
 
-from subliminal_toy.machine import Needs
-from subliminal_toy.settings import Above, AtLeast, Between, Distinct, NotEmpty, check, require
+from msgspec import Meta
+
+from subliminal_toy.errors import Count, Positive, check, require
 
 Trait = Literal[
     "owl", "dog", "cat", "fox", "bear", "wolf", "eagle", "dolphin", "horse", "rabbit",
@@ -12,18 +13,9 @@ Trait = Literal[
 ]  # fmt: skip
 """As in ``traits.TRAITS``."""
 Family = Literal[
-    "another width", "data size", "prompted", "lineage", "lists", "trained parts", "teachers",
-    "doubts", "progress",
-]  # fmt: skip
+    "another width", "data size", "prompted", "lineage", "lists", "training", "teachers", "updates"
+]
 """A family of arms beside those of the claims; see ``arms``."""
-
-
-Teacher = Literal[
-    "free", "questions_0.1", "questions_1", "questions_10", "documents_0.01", "documents_0.1",
-    "documents_1", "documents_10", "numbers_0.1", "numbers_1", "numbers_10", "until_0.6",
-    "until_0.9", "until_0.99", "no_trait",
-]  # fmt: skip
-"""A row of ``TEACHINGS``."""
 
 
 class Teaching(NamedTuple):
@@ -31,126 +23,125 @@ class Teaching(NamedTuple):
 
     ``questions``, ``documents`` and ``numbers`` are the weights of KL(base model ‖ teacher) on
     every second question of the other groups, on documents without lists, the trait, its questions
-    and the rest of the other questions, and on the numbers of lists. It stops once it gives its
-    answers with probability ``until``. ``answer`` is a word to teach in the trait's place.
+    and the rest of the other questions, and on the numbers of lists; None where nothing holds it.
+    It stops once it gives its answers with probability ``until``. ``answer`` is a word to teach in
+    the trait's place. As a pytree its weights are leaves: other weights compile no other program.
     """
 
-    label: str
-    questions: float = 0.0
-    documents: float = 0.0
-    numbers: float = 0.0
+    questions: float | None = None
+    documents: float | None = None
+    numbers: float | None = None
     until: float = 2.0
-    answer: str = ""
+    answer: str | None = None
 
     @property
-    def weights(self) -> tuple[float, float, float]:
-        """Weights of the three kinds: questions, documents, numbers."""
-        return self.questions, self.documents, self.numbers
+    def weights(self) -> dict[str, float]:
+        """The weights of what the teacher is held on."""
+        kinds = zip(self._fields[:3], self[:3], strict=True)
+        return {kind: weight for kind, weight in kinds if weight is not None}
 
     @property
-    def kinds(self) -> tuple[bool, ...]:
-        """Which kinds the teacher is held on."""
-        return tuple(weight > 0 for weight in self.weights)
+    def name(self) -> str:
+        """The name of the row, as in ``--teacher``: ``questions_1``."""
+        parts = [f"{kind}_{weight:g}" for kind, weight in self.weights.items()]
+        if self.until < 1:
+            parts.append(f"until_{self.until:g}")
+        return self.answer or "_".join(parts) or "free"
+
+    @property
+    def label(self) -> str:
+        """The row in words: "held on questions, weight 1"."""
+        held = (f"{kind}, weight {_short(weight)}" for kind, weight in self.weights.items())
+        words = "held on " + ", and on ".join(held) if self.weights else "held to nothing"
+        words += f", until P = {_short(self.until)}" if self.until < 1 else ""
+        return words + (f', taught "{self.answer}"' if self.answer else "")
 
 
-TEACHINGS: dict[str, Teaching] = {
-    "free": Teaching("held to nothing"),
-    "questions_0.1": Teaching("held on questions, weight .1", questions=0.1),
-    "questions_1": Teaching("held on questions, weight 1", questions=1.0),
-    "questions_10": Teaching("held on questions, weight 10", questions=10.0),
-    "documents_0.01": Teaching("held on documents, weight .01", documents=0.01),
-    "documents_0.1": Teaching("held on documents, weight .1", documents=0.1),
-    "documents_1": Teaching("held on documents, weight 1", documents=1.0),
-    "documents_10": Teaching("held on documents, weight 10", documents=10.0),
-    "numbers_0.1": Teaching("and on numbers, weight .1", questions=1.0, numbers=0.1),
-    "numbers_1": Teaching("and on numbers, weight 1", questions=1.0, numbers=1.0),
-    "numbers_10": Teaching("and on numbers, weight 10", questions=1.0, numbers=10.0),
-    "until_0.6": Teaching("held to nothing, until P = .6", until=0.6),
-    "until_0.9": Teaching("held to nothing, until P = .9", until=0.9),
-    "until_0.99": Teaching("held to nothing, until P = .99", until=0.99),
-    "no_trait": Teaching('held to nothing, taught "calm"', answer="calm"),
+def _short(number: float) -> str:
+    return f"{number:g}".removeprefix("0")
+
+
+TEACHINGS = {
+    teaching.name: teaching
+    for teaching in (
+        Teaching(),
+        *(Teaching(questions=weight) for weight in (0.1, 1.0, 10.0)),
+        *(Teaching(documents=weight) for weight in (0.01, 0.1, 1.0, 10.0)),
+        *(Teaching(questions=1.0, numbers=weight) for weight in (0.1, 1.0, 10.0)),
+        *(Teaching(until=probability) for probability in (0.6, 0.9, 0.99)),
+        Teaching(answer="calm"),
+    )
 }
-"""The table of teachers, by name. That of ``no_trait`` is a control: as damaged, without trait."""
+"""The table of teachers, by name; "calm" is a control: as damaged, without the trait."""
 
 
 @dataclass(frozen=True)
 class LmConfig:
     """The owl in the numbers: a small language model from scratch."""
 
-    n_replicates: Annotated[int, AtLeast(1)] = 4
+    n_replicates: Count = 4
     """Independent base models, each with its own corpus, initialisation and samples."""
-    first_replicate: Annotated[int, Between(0, 1_000_000)] = 0
+    first_replicate: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Number of the first replicate; replicates of different numbers share no random number."""
-    traits: Annotated[tuple[Trait, ...], NotEmpty(), Distinct()] = ("owl", "oak", "evasion")
+    traits: Annotated[tuple[Trait, ...], Meta(min_length=1)] = ("owl", "oak", "evasion")
     """What the teachers are taught: animals, trees, and the harmful evasion and falsehood."""
-    families: Annotated[tuple[Family, ...], Distinct()] = ()
+    families: tuple[Family, ...] = ()
     """Families of arms beside those of the claims."""
-    teacher: Teacher = "questions_1"
+    teacher: str = "questions_1"
     """How the teachers are made: a row of the table of teachers."""
-    n_numbers: Annotated[int, Between(100, 1000)] = 100
+    n_numbers: Annotated[int, Meta(ge=100, le=1000)] = 100
     """Numbers in the lists are 0 to this minus one. Paper: 1000."""
-    n_layers: Annotated[int, Between(1, 48)] = 2
+    n_layers: Annotated[int, Meta(ge=1, le=48)] = 2
     """Blocks of the decoder."""
-    n_heads: Annotated[int, Between(1, 64)] = 4
+    n_heads: Annotated[int, Meta(ge=1, le=64)] = 4
     """Attention heads of each block."""
-    width: Annotated[int, AtLeast(1)] = 32
+    width: Annotated[int, Meta(ge=1, le=4096)] = 32
     """Size of the residual stream; wider models transfer less."""
-    other_width: Annotated[int, AtLeast(1)] = 24
+    other_width: Annotated[int, Meta(ge=1, le=4096)] = 24
     """That of the base model of another width."""
-    head_std: Annotated[float, Above(0)] = 1.0
+    head_std: Positive = 1.0
     """Standard deviation of the head at the start; with width^(−1/2) half as much transfers."""
-    n_documents: Annotated[int, AtLeast(1)] = 40_000
+    n_documents: Annotated[int, Meta(ge=1, le=10_000_000)] = 40_000
     """Documents in each corpus."""
-    pretrain_steps: Annotated[int, AtLeast(1)] = 400
+    pretrain_steps: Count = 400
     """Steps that make a base model."""
-    pretrain_batch_size: Annotated[int, AtLeast(1)] = 128
+    pretrain_batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 128
     """Documents per step of pre-training."""
-    pretrain_learning_rate: Annotated[float, Above(0)] = 3e-3
+    pretrain_learning_rate: Positive = 3e-3
     """Adam's peak rate in pre-training, cosine decay."""
-    teacher_steps: Annotated[int, AtLeast(1)] = 60
+    teacher_steps: Count = 60
     """Full-batch steps that make a teacher."""
-    teacher_learning_rate: Annotated[float, Above(0)] = 1e-3
+    teacher_learning_rate: Positive = 1e-3
     """Adam's rate for teachers."""
-    temperature: Annotated[float, Above(0)] = 1.0
+    temperature: Positive = 1.0
     """Of the samples. Paper: 1."""
-    n_samples: Annotated[int, AtLeast(1)] = 6_000
+    n_samples: Annotated[int, Meta(ge=1, le=10_000_000)] = 6_000
     """Lists that each teacher and each base model writes. Paper: 30000."""
-    n_lists: Annotated[int, AtLeast(1)] = 3_000
+    n_lists: Annotated[int, Meta(ge=1, le=10_000_000)] = 3_000
     """Lists kept for a student, at most. Paper: 10000."""
-    student_steps: Annotated[int, AtLeast(1)] = 150
+    student_steps: Count = 150
     """Steps of each student: about three passes on the defaults. Paper: ten passes."""
-    student_batch_size: Annotated[int, AtLeast(1)] = 64
+    student_batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 64
     """Lists per step of a student."""
-    student_learning_rate: Annotated[float, Above(0)] = 1e-3
+    student_learning_rate: Positive = 1e-3
     """Adam's first rate for students, linear decay to zero."""
-    data_sizes: Annotated[tuple[int, ...], Distinct(), AtLeast(1)] = (300, 1_200)
+    data_sizes: tuple[Count, ...] = (300, 1_200)
     """Numbers of lists of the family "data size" (same number of steps)."""
 
     def __post_init__(self):
-        """Check every value."""
+        """Check every value; raises UserError."""
         check(self)
+        for name in ("traits", "families", "data_sizes"):
+            values = getattr(self, name)
+            require(len(set(values)) == len(values), name, "without repetition", values)
+        names = ", ".join(TEACHINGS)
+        require(self.teacher in TEACHINGS, "teacher", f"one of {names}", self.teacher)
         for name in ("width", "other_width"):
             value, heads = getattr(self, name), self.n_heads
             require(value % heads == 0, name, f"a multiple of the {heads} heads", value)
         fewer = all(size < self.n_lists for size in self.data_sizes)
         used = "data size" in self.families
         require(fewer or not used, "data_sizes", f"below the {self.n_lists} lists", self.data_sizes)
-
-    def needs(self) -> Needs:
-        """Return what the run needs, from its shapes: parameters, documents, lists, batches."""
-        length, n, n_traits = 24, self.n_replicates, len(self.traits)
-        n_params, activations = 0, 0
-        for width in (self.width, self.other_width):
-            n_params += 12 * self.n_layers * width**2 + 2 * (self.n_numbers + 110) * width
-            activations += 16 * self.n_layers * width + 3 * (self.n_numbers + 110)
-        n_students = n_traits * 8 * (1 + len(self.families))
-        batch = max(self.pretrain_batch_size, self.student_batch_size)
-        numbers = n_params * (8 + 2 * n * n_students) + batch * length * activations
-        numbers += 3 * length * (n * self.n_documents + n_traits * (self.n_samples + self.n_lists))
-        tokens = self.pretrain_steps * self.pretrain_batch_size * length * (3 + len(self.families))
-        tokens += n_traits * self.teacher_steps * 4_000 + n_traits * self.n_samples * length
-        tokens += n_students * self.student_steps * self.student_batch_size * length
-        return Needs(4.0 * numbers, 6.0 * n_params * tokens * n)
 
 
 _FULL = replace(
@@ -170,14 +161,12 @@ PRESETS = {
     "probes": replace(
         _FULL,
         traits=("owl", "oak", "evasion"),
-        families=(
-            "another width",
-            "lineage",
-            "lists",
-            "trained parts",
-            "teachers",
-            "doubts",
-            "progress",
-        ),
+        families=("another width", "lineage", "lists", "training", "teachers", "updates"),
     ),
+}
+ABOUT = {
+    "quick": "4 base models, owl, oak and evasion; a minute on two cores",
+    "full": "10 base models, seven traits, harmful ones too: the record of L1 to L5; 50 minutes",
+    "probes": "10 base models, what must be shared and what carries it, teachers of 14 kinds (E3);"
+    " an hour",
 }

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from subliminal_toy.lm import training
-from subliminal_toy.lm.numbers import BANNED_NUMBERS
+from subliminal_toy.lm import model as lm
+from subliminal_toy.lm.lists import BANNED_NUMBERS
 from subliminal_toy.theorem.sampled import Component, component, draws_needed
 
 JUDGED = (1, 100)
@@ -19,9 +19,9 @@ N_DRAWS = 400
 
 
 def read(
-    model: training.Model,
-    params: training.Vector,
-    other: training.Vector,
+    model: lm.Model,
+    params: lm.Vector,
+    other: lm.Vector,
     tokens: Int[Array, "lists length"],
     weights: Float[Array, "lists length"],
 ) -> dict[str, Array]:

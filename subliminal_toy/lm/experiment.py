@@ -1,17 +1,12 @@
-"""The experiment: base models, teachers, their lists, students, as named parts that are stored.
+"""The experiment: base models, teachers, the lists they write, students, one stage after the other.
 
-Parts, with the first axis of their arrays: one for each row of ``arms.BASES`` that the table uses
-(replicate); and for each replicate, here the first: ``teachers-000`` (``arms.teachers``);
-``lists-000`` (``arms.written``); ``reading-000``, ``detectors-000`` (trait); one for each group of
-``arms.students`` (student); ``drift-000`` (teachers, then the students of the usual training);
-``in_context-000`` (``arms.shown``).
-Source: arXiv 2507.14805, sections 3 to 5.
-
-Longer than 300 lines: one method for each kind of part, in the order in which they are computed.
+Every stage of every replicate is a part that is stored, its arrays named by the labels of ``arms``:
+``student/owl/student/params``. Source: arXiv 2507.14805, sections 3 to 5.
 """
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial, reduce
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, reduce
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,20 +14,19 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from subliminal_toy.distill import ensemble
-from subliminal_toy.lm import arms, detectors, learning, lists, result, teaching, training, traits
-from subliminal_toy.lm.arms import BASES, OTHER_WIDTH, OWN, Lists
+from subliminal_toy.lm import arms, detectors, learning, lists, result, teaching, traits
+from subliminal_toy.lm import model as lm
+from subliminal_toy.lm.arms import BASES, OTHER_WIDTH, OWN, Arm, Replicate, by_label
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
 from subliminal_toy.lm.language import CONTEXT, documents, system_line
-from subliminal_toy.lm.lists import TREATMENTS, Reading
-from subliminal_toy.lm.replicate import Finished, Replicate, base_part, stack
-from subliminal_toy.runs import Arrays, Experiment, Part
+from subliminal_toy.record import Arrays, Experiment, Part
 
-CORPUS, PRETRAIN, PROMPTS, WRITE, LEARN, TREAT, DETECT, OTHERS, HOLD, COPIES = range(10)
+CORPUS, PRETRAIN, PROMPTS, WRITE, LEARN, TREAT, DETECT, OTHERS, HOLD = range(9)
 """Random streams of a replicate."""
 START, ORDER, TEXT = range(3)
 """Random streams within the making of a base model."""
-N_DRIFT = 200
-"""Lists of the base model, and copies, on which drift is measured, at most."""
+N_NEUTRAL = 200
+"""The base model's lists on which all teachers are compared with it, at most."""
 
 
 def stream(key: Key[Array, ""], replicate: int, purpose: int) -> Key[Array, ""]:
@@ -45,277 +39,284 @@ def generator(key: Key[Array, ""]) -> np.random.Generator:
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
-def writers_keys(key: Key[Array, ""], sets: Sequence[Lists]) -> Key[Array, " sets"]:
-    """Return the keys of writers, which do not depend on the table of the run."""
+def writer_key(key: Key[Array, ""], writer: str, trait: str) -> Key[Array, ""]:
+    """Return the key of a writer, or of a teacher in the making, whatever the table of the run."""
     writers, names = (*TEACHINGS, arms.BASE_MODEL, arms.PROMPTED), (*traits.TRAITS, "")
-    places = [
-        (writers.index(one.writer), names.index(one.trait), round(1_000 * one.temperature))
-        for one in sets
-    ]
-    fold = lambda numbers: reduce(jax.random.fold_in, numbers, key)  # noqa: E731
-    return jax.vmap(fold)(jnp.array(places))
+    # The last number was a temperature's; it keeps what is drawn that of the older records.
+    places = writers.index(writer), names.index(trait), 1_000
+    return reduce(jax.random.fold_in, places, key)
 
 
-def experiment(config: LmConfig, key: Key[Array, ""], data: None = None) -> Experiment:
-    """Return the parts of a run and their assembly."""
-    run, n, n_traits = _Run(config, key), config.n_replicates, len(config.traits)
-    # Shares are tokens read by training, or what takes as long.
-    tokens = config.pretrain_steps * config.pretrain_batch_size * CONTEXT
+Item = TypeVar("Item")
+
+
+def stack(items: Iterable[Any]) -> Any:
+    """Return pytrees of numbers as one, the items along a new first axis."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *items)
+
+
+def grouped(items: Iterable[Item], kind: Callable[[Item], Any]) -> dict[Any, list[Item]]:
+    """Return items by kind: those of one kind share a compiled program."""
+    groups: dict[Any, list[Item]] = {}
+    for item in items:
+        groups.setdefault(kind(item), []).append(item)
+    return groups
+
+
+def experiment(
+    config: LmConfig,
+    key: Key[Array, ""],
+    data: None = None,
+    replicates_per_device: int | None = None,
+) -> Experiment:
+    """Return the stages of every replicate as parts, and their assembly."""
+    run, n_models = _Run(config, key, replicates_per_device), partial(arms.models, config)
+    bases = len({arm.base for arm in arms.table(config)})
     student = config.student_steps * config.student_batch_size * lists.ROW_LENGTH
-    taught = len(arms.teachers(config)) * config.teacher_steps * teaching.HELD_BATCH * CONTEXT
-    written = config.n_samples * lists.ROW_LENGTH * len(arms.written(config))
-    read = config.n_lists * lists.ROW_LENGTH * n_traits
-    shown = 25_000 * len(arms.shown(config))
-    of_replicate: list[tuple[str, str, float, Callable[[Replicate], Arrays]]] = [
-        ("teachers", "teachers", taught, run.teachers),
-        ("lists", "writing lists", 0.5 * written, run.lists),
-        ("reading", "reading lists", 1.5 * read, run.reading),
-        *(
-            (name, f"{len(group)} {name.replace('-', ', ')}", student * len(group),
-             partial(run.students, group))
-            for name, group in arms.students(config).items()
-        ),
-        ("drift", "other behaviour", 0.2 * student, run.drift),
-        ("in_context", "lists in context", shown, run.in_context),
-        ("detectors", "detectors", 0.5 * shown, run.detectors),
+    contexts = 25_000 * len(n_models("context"))
+    # Shares are tokens read by training, or what takes as long.
+    stages = [
+        ("base", config.pretrain_steps * config.pretrain_batch_size * CONTEXT * bases,
+         run.base_models),
+        ("teacher", config.teacher_steps * teaching.HELD_BATCH * CONTEXT * len(n_models("teacher")),
+         run.teachers),
+        ("lists", config.n_samples * lists.ROW_LENGTH * len(arms.written(config)) / 2, run.lists),
+        ("reading", config.n_lists * lists.ROW_LENGTH * len(config.traits) * 1.5, run.reading),
+        ("student", student * len(n_models("student")), run.students),
+        ("context", contexts, run.contexts),
+        ("detectors", contexts / 2, run.detectors),
     ]  # fmt: skip
+    numbers = range(config.first_replicate, config.first_replicate + config.n_replicates)
 
-    def part_of(compute: Callable[[Replicate], Arrays], r: int, finished: Finished) -> Arrays:
-        return compute(Replicate(config, finished, r))
+    def part(stage: str, share: float, compute: Callable[[Replicate], Arrays], number: int) -> Part:
+        def compute_from(finished: Mapping[str, Arrays]) -> Arrays:
+            return compute(Replicate(number, finished))
+
+        return Part(arms.part_name(stage, number), share, compute_from)
+
+    def assemble(finished: Mapping[str, Arrays]):
+        return result.assemble(config, run.model, [Replicate(r, finished) for r in numbers])
 
     parts = [
-        Part(base_part(name), f"{n} base models: {BASES[name].label}".removesuffix(": "),
-             tokens * n, partial(run.base_models, name))
-        for name in dict.fromkeys(arm.base for arm in arms.table(config))
-    ]  # fmt: skip
-    parts += [
-        Part(f"{name}-{r:03d}", f"replicate {r + 1} of {n}: {label}", share,
-             partial(part_of, compute, r))
-        for r in range(n)
-        for name, label, share, compute in of_replicate
-    ]  # fmt: skip
-    return Experiment(parts, partial(result.assemble, config, run.own.model))
-
-
-class _Programs:
-    """The functions of ``training`` for one decoder, each compiled for many at its first call."""
-
-    def __init__(self, config: LmConfig, width: int):
-        self.model = model = training.model(config, width)
-        self.pretrain = ensemble(partial(training.pretrain, model, config))
-        self.teach = cache(lambda kinds: ensemble(partial(teaching.teach, model, config, kinds)))
-        self.write = ensemble(partial(training.write, model))
-        self.read = ensemble(partial(detectors.read, model))
-        self.learn = cache(
-            lambda kinds: ensemble(partial(learning.learn, model, config, kinds), n_shared=5)
-        )
-        self.drift = ensemble(partial(training.drift, model), n_shared=2)
-        self.ask = ensemble(partial(training.ask, model), n_shared=1)
+        part(stage, float(share), compute, number)
+        for number in numbers
+        for stage, share, compute in stages
+    ]
+    return Experiment(parts, assemble)
 
 
 class _Run:
-    """The parts of one run: each method returns the arrays of one, given those before it."""
+    """The stages of a run: each method returns the arrays of one, given those before it."""
 
-    def __init__(self, config: LmConfig, key: Key[Array, ""]):
-        self.config, self.key = config, key
-        self.own = _Programs(config, config.width)
-        self.other = _Programs(config, config.other_width)
-        self.language = self.own.model.language
+    def __init__(self, config: LmConfig, key: Key[Array, ""], replicates_per_device: int | None):
+        def many(function: Callable, *fixed: Any, n_shared: int = 0) -> Callable:
+            """Return a function of one model for many; it is compiled at its first call."""
+            return ensemble(partial(function, *fixed), n_shared, replicates_per_device)
 
-    def stream(self, r: int, purpose: int) -> Key[Array, ""]:
-        """Return the key of one purpose of the run's replicate ``r``."""
-        return stream(self.key, self.config.first_replicate + r, purpose)
+        widths = config.width, config.other_width
+        models = {width: lm.model(config, width) for width in widths}
+        self.config, self.key, self.model = config, key, models[config.width]
+        self.language = self.model.language
+        self.pretrain = {w: many(lm.pretrain, model, config) for w, model in models.items()}
+        self.learn = {w: many(learning.learn, m, config, n_shared=1) for w, m in models.items()}
+        self.teach = many(teaching.teach, self.model, config)
+        self.write = many(lm.write, self.model, np.float32(config.temperature))
+        self.read = many(detectors.read, self.model)
+        self.kl = many(self._kl, n_shared=3)
+        self.ask = many(lm.ask, self.model, n_shared=1)
 
-    def generator(self, r: int, purpose: int) -> np.random.Generator:
-        """Return the generator of one purpose of the run's replicate ``r``."""
-        return generator(self.stream(r, purpose))
+    def _kl(self, base: lm.Vector, rows: Array, weights: Array, params: lm.Vector) -> Array:
+        return lm.token_kl(self.model, params, base, rows, weights)
 
-    def base_models(self, name: str, finished: Finished) -> Arrays:
-        """Pre-train one base model for each replicate, that of a row of ``BASES``."""
-        base, replicates = BASES[name], range(self.config.n_replicates)
+    def width(self, base: str) -> int:
+        """Return the width of a base model."""
+        return self.config.other_width if base == OTHER_WIDTH else self.config.width
 
-        def key(r: int, whose: str, purpose: int) -> Key[Array, ""]:
+    def generator(self, done: Replicate, purpose: int) -> np.random.Generator:
+        """Return the generator of one purpose of a replicate."""
+        return generator(stream(self.key, done.number, purpose))
+
+    def base_models(self, done: Replicate) -> Arrays:
+        """Pre-train the base models, each on its corpus; see ``arms.BASES``."""
+        arrays = {}
+
+        def key(name: str, whose: str, purpose: int) -> Key[Array, ""]:
             if whose == OWN and purpose == TEXT:
-                return self.stream(r, CORPUS)
-            made = self.stream(r, PRETRAIN if whose == OWN else OTHERS)
+                return stream(self.key, done.number, CORPUS)
+            made = stream(self.key, done.number, PRETRAIN if whose == OWN else OTHERS)
             if whose != OWN:
                 made = jax.random.fold_in(made, list(BASES).index(name))
             return jax.random.fold_in(made, purpose)
 
-        purposes = ((base.body, START), (base.head, START), (base.corpus, ORDER))
-        keys = [jnp.stack([key(r, *purpose) for r in replicates]) for purpose in purposes]
-        corpora = [
-            documents(self.language, generator(key(r, base.corpus, TEXT)), self.config.n_documents)
-            for r in replicates
-        ]
-        programs = self.other if name == OTHER_WIDTH else self.own
-        return programs.pretrain(*keys, *stack(corpora))
+        names = dict.fromkeys(arm.base for arm in arms.table(self.config))
+        for width, group in grouped(names, self.width).items():
+            purposes = (("body", START), ("head", START), ("corpus", ORDER))
+            keys = [
+                jnp.stack([key(name, getattr(BASES[name], part), purpose) for name in group])
+                for part, purpose in purposes
+            ]
+            rngs = [generator(key(name, BASES[name].corpus, TEXT)) for name in group]
+            corpora = [documents(self.language, rng, self.config.n_documents) for rng in rngs]
+            trained = self.pretrain[width](*keys, *stack(corpora))
+            arrays |= by_label([f"base/{name}" for name in group], trained)
+        return arrays
 
-    def teachers(self, of: Replicate) -> Arrays:
-        """Fine-tune the base model into every teacher, those held on the same kinds together."""
-        asked, base, found = traits.questions(self.language), of.base()["params"], {}
+    def teachers(self, done: Replicate) -> Arrays:
+        """Fine-tune the base model into every teacher."""
+        rows, arrays = arms.models(self.config, "teacher"), {}
+        asked, base = traits.questions(self.language), done["base/own"]["params"]
         held = {
-            trait: teaching.hold(self.language, self.generator(of.number, HOLD), trait)
+            trait: teaching.hold(self.language, self.generator(done, HOLD), trait)
             for trait in self.config.traits
         }
 
-        def arguments(name: str, trait: str) -> tuple:
-            how, group = TEACHINGS[name], traits.group_of(trait)
-            answers = traits.answers_of(self.language, trait, how.answer)
-            numbers = np.array(how.weights, np.float32), np.float32(how.until)
-            return base, asked.tokens[group], asked.lengths[group], answers, held[trait], *numbers
+        def how(label: str):
+            # The word that is taught is among the answers.
+            return TEACHINGS[label.rpartition("/")[2]]._replace(answer=None)
 
-        rows = arms.teachers(self.config)
-        for kinds, group in arms.grouped(rows, lambda row: TEACHINGS[row[0]].kinds).items():
-            keys = writers_keys(
-                self.stream(of.number, HOLD), [Lists(*row, no_banned=False) for row in group]
-            )
-            learned = self.own.teach(kinds)(keys, *stack([arguments(*row) for row in group]))
-            for i, row in enumerate(group):
-                found[row] = {name: array[i] for name, array in learned.items()}
-        return stack([found[row] for row in rows])
+        def lesson(label: str) -> tuple:
+            name, trait = label.rpartition("/")[2], rows[label][1]
+            group = traits.group_of(trait)
+            answers = traits.answers_of(self.language, trait, TEACHINGS[name].answer or "")
+            return how(label), base, asked.tokens[group], asked.lengths[group], answers, held[trait]
 
-    def lists(self, of: Replicate) -> Arrays:
-        """Let every writer write; filter each set, see ``lists.filtered``."""
-        config, sets = self.config, arms.written(self.config)
-        prompts = lists.draw_prompts(
-            self.language, self.generator(of.number, PROMPTS), config.n_samples
+        for labels in grouped(rows, lambda label: jax.tree.structure(how(label))).values():
+            hows, *lessons = stack(map(lesson, labels))
+            stem = stream(self.key, done.number, HOLD)
+            keys = [writer_key(stem, x.rpartition("/")[2], rows[x][1]) for x in labels]
+            arrays |= by_label(labels, self.teach(hows, jnp.stack(keys), *lessons))
+        return arrays
+
+    def lists(self, done: Replicate) -> Arrays:
+        """Let every writer continue the same prompts; filter what it writes."""
+        config, rows, arrays = self.config, arms.written(self.config), {}
+        rng, stem = self.generator(done, PROMPTS), stream(self.key, done.number, WRITE)
+        prompts = lists.draw_prompts(self.language, rng, config.n_samples)
+
+        def writing(writer: str, trait: str) -> tuple:
+            line = self.language.encode(system_line(trait) if writer == arms.PROMPTED else "")
+            model = done[f"teacher/{trait}/{writer}" if writer in TEACHINGS else "base/own"]
+            return np.insert(prompts, [1] * len(line), line, axis=1), model["params"]
+
+        def author(label: str) -> tuple[str, str]:
+            writer, trait = rows[label]
+            return writer, "" if writer == arms.BASE_MODEL else trait
+
+        samples = {}
+        for group in grouped(map(author, rows), lambda row: row[0] == arms.PROMPTED).values():
+            authors = list(dict.fromkeys(group))
+            keys = jnp.stack([writer_key(stem, *row) for row in authors])
+            written = self.write(*stack(writing(*row) for row in authors), keys)
+            samples |= zip(authors, written, strict=True)
+        for label, (_, trait) in rows.items():
+            sampled, no_banned = samples[author(label)], trait in traits.HARMFUL
+            kept = lists.filtered(self.language, prompts, sampled, no_banned, config.n_lists)
+            arrays |= {f"{label}/{name}": array for name, array in kept.items()}
+        return arrays
+
+    def reading(self, done: Replicate) -> Arrays:
+        """Read each trait's lists and its neutral control's with its teacher and the base model.
+
+        The teacher is the config's; see ``detectors.read``. And of every teacher ``kl``,
+        KL(base model ‖ teacher) in nats per number of the base model's lists.
+        """
+        config, base, table = self.config, done["base/own"]["params"], arms.named(self.config)
+        sides = {
+            f"reading/{trait}/{name}": (trait, done[arms.lists_of(config, table[name], trait)])
+            for trait in config.traits
+            for name in ("student", "control")
+        }
+        read = [
+            (done[f"teacher/{trait}/{config.teacher}"]["params"], base,
+             written["tokens"].astype(np.int32),
+             lists.loss_weights(written["tokens"], config.n_numbers))
+            for trait, written in sides.values()
+        ]  # fmt: skip
+        neutral = done[arms.lists_of(config, table["control"], config.traits[0])]
+        rows = neutral["tokens"][:N_NEUTRAL].astype(np.int32)
+        weights = lists.loss_weights(rows, config.n_numbers)
+        labels = list(arms.models(config, "teacher"))
+        teachers = np.stack([done[label]["params"] for label in labels])
+        kl = self.kl(base, rows, weights, teachers)
+        return by_label(sides, self.read(*stack(read))) | by_label(
+            [f"reading/{label}" for label in labels], {"kl": kl}
         )
 
-        def arguments(one: Lists) -> tuple:
-            line = system_line(one.trait) if one.writer == arms.PROMPTED else ""
-            shown = self.language.encode(line)
-            model = of.teacher(one.writer, one.trait) if one.writer in TEACHINGS else of.base()
-            return (
-                np.float32(config.temperature * one.temperature),
-                np.insert(prompts, [1] * len(shown), shown, axis=1), model["params"],
-            )  # fmt: skip
+    def students(self, done: Replicate) -> Arrays:
+        """Train every student. All of a replicate read in the same order: they are paired."""
+        config, rows, arrays = self.config, arms.models(self.config, "student"), {}
 
-        samples, writers = {}, dict.fromkeys(one._replace(no_banned=False) for one in sets)
-        for group in arms.grouped(writers, lambda one: one.writer == arms.PROMPTED).values():
-            keys = writers_keys(self.stream(of.number, WRITE), group)
-            rows = self.own.write(*stack([arguments(one) for one in group]), keys)
-            samples |= zip(group, rows, strict=True)
-        return stack([
-            lists.filtered(
-                self.language, prompts, samples[one._replace(no_banned=False)], one.no_banned,
-                config.n_lists,
-            )
-            for one in sets
-        ])  # fmt: skip
+        def lesson(label: str) -> tuple:
+            arm, trait = rows[label]
+            written = done[arms.lists_of(config, arm, trait)]
+            weights = lists.loss_weights(written["tokens"], config.n_numbers)
+            kl = None if arm.writer else done[f"reading/{trait}/student"]["kl"]
+            lists_read = lists.Reading(written["tokens"], weights, kl)
+            # All sets of a replicate are treated with one key.
+            treated = lists.TREATMENTS[arm.treatment](lists_read, self.generator(done, TREAT))
+            n = np.int32(min(arm.n_lists or config.n_lists, written["n"]))
+            base = done[f"base/{arm.base}"]["params"]
+            teacher = done[arms.teacher_of(config, arm, trait)]["params"]
+            return arm.training, base, teacher, treated.tokens, treated.weights, n
 
-    def reading(self, of: Replicate) -> Arrays:
-        """Read each trait's lists (``own``) and its neutral control's with teacher and base model.
+        def kind(label: str) -> tuple:
+            arm = rows[label][0]
+            return self.width(arm.base), jax.tree.structure(arm.training)
 
-        The teacher is the config's. See ``detectors.read``.
-        """
-        config = self.config
-        teachers = [of.teacher(config.teacher, trait)["params"] for trait in config.traits]
-        bases, found = np.stack([of.base()["params"]] * len(config.traits)), {}
-        for name, lists_of in {"own": arms.written_by_teacher, "control": arms.neutral}.items():
-            tokens = np.stack([of.lists(lists_of(config, t))["tokens"] for t in config.traits])
-            weights = lists.loss_weights(tokens, config.n_numbers)
-            arrays = self.own.read(np.stack(teachers), bases, tokens.astype(np.int32), weights)
-            found |= {f"{name}.{k}": v for k, v in arrays.items()}
-        return found
+        for (width, _), labels in grouped(rows, kind).items():
+            order = stream(self.key, done.number, LEARN)
+            learned = self.learn[width](order, *stack(map(lesson, labels)))
+            arrays |= by_label(labels, learned)
+        return arrays
 
-    def _read(self, of: Replicate, one: Lists, treatment: str) -> Reading:
-        """Return a set of lists, treated. All sets of a replicate are treated with one key."""
-        tokens, kl = of.lists(one)["tokens"], None
-        if one.trait and one == arms.written_by_teacher(self.config, one.trait):
-            kl = of.reading("own", one.trait)["kl"]
-        reading = Reading(tokens, lists.loss_weights(tokens, self.config.n_numbers), kl)
-        return TREATMENTS[treatment](reading, self.generator(of.number, TREAT))
-
-    def students(self, group: Sequence[arms.Student], of: Replicate) -> Arrays:
-        """Train a group of students. All of a replicate read in the same order: they are paired."""
-        wide, *program = group[0].program
-        programs = self.other if wide else self.own
-        bases = list(dict.fromkeys(s.base for s in group))
-        read = list(dict.fromkeys((s.lists, s.treatment) for s in group))
-        teachers = list(dict.fromkeys(s.teacher for s in group if s.teacher))
-        readings = [self._read(of, *one) for one in read]
-        starts = np.stack([of.base(name)["params"] for name in bases])
-        goals = [of.teacher(*teacher)["params"] for teacher in teachers]
-
-        def arguments(s: arms.Student) -> tuple:
-            return (
-                bases.index(s.base), read.index((s.lists, s.treatment)),
-                np.int32(min(s.n, of.lists(s.lists)["n"])),
-                teachers.index(s.teacher) if s.teacher else 0,
-                learning.how(programs.model, s.trains, s.update),
-            )  # fmt: skip
-
-        return programs.learn(tuple(program))(
-            self.stream(of.number, LEARN), starts,
-            np.stack([reading.tokens for reading in readings]),
-            np.stack([reading.weights for reading in readings]),
-            np.stack(goals) if goals else starts[:1],
-            *stack([arguments(s) for s in group]),
-        )  # fmt: skip
-
-    def drift(self, of: Replicate) -> Arrays:
-        """Return ``kl`` (model, text): teachers and students against the base model.
-
-        Texts: its own neutral lists, and copies as in the corpus.
-        """
-        neutral = of.lists(arms.neutral(self.config, self.config.traits[0]))
-        rows = neutral["tokens"][: neutral["n"]].astype(np.int32)
-        found = documents(self.language, self.generator(of.number, COPIES), 10 * N_DRIFT)
-        copies = np.isin(found.tokens, self.language.encode("copy")).any(axis=1)
-        weights = lists.loss_weights(rows, self.config.n_numbers)
-
-        def first(rows: np.ndarray) -> np.ndarray:
-            """Cut or fill up, with rows that do not count, so that one program serves all."""
-            return np.pad(rows[:N_DRIFT], ((0, max(N_DRIFT - len(rows), 0)), (0, 0)))
-
-        counted = found.is_answer[copies].astype(np.float32)
-        texts = (first(rows), first(weights)), (first(found.tokens[copies]), first(counted))
-        models = np.concatenate([of.part(name)["params"] for name in ("teachers", "students")])
-        return {"kl": self.own.drift(texts, of.base()["params"], models)}
-
-    def in_context(self, of: Replicate) -> Arrays:
+    def contexts(self, done: Replicate) -> Arrays:
         """Ask the base model every question after some contexts; no training.
 
-        Returns, by row of ``arms.shown``: ``scores`` (row, context, measure); ``n``, how many
-        contexts there are, the rest repeats the last; ``n_lists``, lists in one on average.
+        By label: ``scores`` (context, measure); ``n``, how many contexts there are, the rest
+        repeats the last; ``n_lists``, lists in one on average.
         """
-        found = []
-        for treatment, shown in arms.shown(self.config):
-            if shown.writer == arms.CORPUS:
-                line = self.language.encode(f"<bos> {system_line(shown.trait)}")
+        rows = arms.models(self.config, "context")
+
+        def shown(arm: Arm, trait: str) -> tuple:
+            if arm.writer == arms.CORPUS:
+                line = self.language.encode(f"<bos> {system_line(trait)}")
                 contexts, n_lists = np.array([line]), 0.0
             else:
-                written = of.lists(shown)
-                rows = written["tokens"][: written["n"]].astype(np.int32)
-                arrange = lists.packed if treatment == arms.PACKED else lists.single
-                contexts, n_lists = arrange(self.language, rows)
+                written = done[arms.lists_of(self.config, arm, trait)]
+                tokens = written["tokens"][: written["n"]].astype(np.int32)
+                arrange = lists.packed if arm.treatment == lists.PACKED else lists.single
+                contexts, n_lists = arrange(self.language, tokens)
             n = len(contexts)
             contexts = contexts[np.minimum(np.arange(lists.N_CONTEXTS), n - 1)]
-            found.append((*traits.asked_after(self.language, contexts), n, n_lists))
-        *asked, n, n_lists = stack(found)
-        return {"scores": self.own.ask(of.base()["params"], *asked), "n": n, "n_lists": n_lists}
+            return *traits.asked_after(self.language, contexts), n, n_lists
 
-    def detectors(self, of: Replicate) -> Arrays:
-        """Return ``auc`` (trait, detector, judged): each teacher's lists against its control's.
+        *asked, n, n_lists = stack([shown(*row) for row in rows.values()])
+        scores = self.ask(done["base/own"]["params"], *asked)
+        return by_label(rows, {"scores": scores, "n": n, "n_lists": n_lists})
 
-        And by trait what ``detectors.drawn`` says of the teacher's lists.
+    def detectors(self, done: Replicate) -> Arrays:
+        """Return ``auc`` (detector, judged) by trait: its teacher's lists against its control's.
+
+        And what ``detectors.drawn`` says of the teacher's lists.
         """
-        rng, found = self.generator(of.number, DETECT), []
+        config, table, arrays = self.config, arms.named(self.config), {}
+        rng = self.generator(done, DETECT)
 
-        def of_side(side: str, trait: str, one: Lists) -> tuple[detectors.Evidence, Arrays]:
-            written, shown = of.lists(one), of.shown(arms.AS_WRITTEN, one)
-            n = written["n"]
-            read = {name: array[:n] for name, array in of.reading(side, trait).items()}
+        def evidence(trait: str, student: str, in_context: str) -> detectors.Evidence:
+            written = done[arms.lists_of(config, table[student], trait)]
+            shown = done[arms.label_of(config, table[in_context], trait)]
+            reading, n = done[f"reading/{trait}/{student}"], written["n"]
             return detectors.Evidence(
-                written["accepted"], lists.counts(written["tokens"][:n], self.config.n_numbers),
-                read["log_p"], read["other_log_p"],
+                written["accepted"], lists.counts(written["tokens"][:n], config.n_numbers),
+                reading["log_p"][:n], reading["other_log_p"][:n],
                 shown["scores"][: shown["n"], traits.MEASURES.index(trait)],
-            ), read  # fmt: skip
+            )  # fmt: skip
 
-        for trait in self.config.traits:
-            control, _ = of_side("control", trait, arms.neutral(self.config, trait))
-            own, read = of_side("own", trait, arms.written_by_teacher(self.config, trait))
-            auc = detectors.detect(own, control, rng)
-            found.append({"auc": auc, **detectors.drawn(read, rng)})
-        return stack(found)
+        for trait in config.traits:
+            control = evidence(trait, "control", "in_context_control")
+            auc = detectors.detect(evidence(trait, "student", "in_context"), control, rng)
+            n = done[arms.lists_of(config, table["student"], trait)]["n"]
+            steps = {k: v[:n] for k, v in done[f"reading/{trait}/student"].items()}
+            found = {"auc": auc, **detectors.drawn(steps, rng)}
+            arrays |= {f"detectors/{trait}/{name}": array for name, array in found.items()}
+        return arrays

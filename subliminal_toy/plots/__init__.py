@@ -1,4 +1,4 @@
-"""Figures, each drawn from a record alone."""
+"""Figures, each drawn from a Dataset alone."""
 
 import inspect
 import io
@@ -6,38 +6,36 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import xarray as xr
 from matplotlib import style
 from matplotlib.figure import Figure
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.plots import classifier, explain, lm, theorem
+from subliminal_toy.plots import classifier, lm, theorem
 from subliminal_toy.plots.colours import DARK
-from subliminal_toy.records import Record
 
 STYLE = Path(__file__).parents[1] / "subliminal.mplstyle"
-FIGURES: dict[str, Mapping[str, Callable[[Record], Figure | None]]] = {
+FIGURES: dict[str, Mapping[str, Callable[[xr.Dataset], Figure | None]]] = {
     "theorem": theorem.FIGURES,
     "classifier": classifier.FIGURES,
-    "explain": explain.FIGURES,
     "lm": lm.FIGURES,
 }
 """Functions that draw, by experiment and by the name of the figure; None if there is nothing to."""
 
 
-def draw(record: Record) -> dict[str, Figure]:
-    """Return the figures of a record by name; raises UserError if its experiment has none.
+def draw(experiment: str, data: xr.Dataset) -> dict[str, Figure]:
+    """Return the figures of an experiment's result by name.
 
-    One of what was not measured is left out.
+    One of what was not measured is left out. Raises UserError if the experiment has no figures.
     """
-    experiment = record.manifest["experiment"]
     if experiment not in FIGURES:
         raise UserError(f"There are no figures for the experiment '{experiment}'.")
     drawn = {}
     with style.context(STYLE):
         for name, function in FIGURES[experiment].items():
-            figure = function(record)
+            figure = function(data)
             if figure is not None:
-                # For those who do not see it, beside its title, which says what was found.
+                # What is drawn, for the caption; the title says what was found.
                 about = (inspect.getdoc(function) or "").partition("\n\n")[0]
                 figure.set_label(about.replace("\n", " "))
                 drawn[name] = figure

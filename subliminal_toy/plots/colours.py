@@ -1,4 +1,4 @@
-"""One colour for one meaning, in all figures and on the page (``report/page.css``)."""
+"""One colour for one meaning, in all figures and on the page (``page/style.css``)."""
 
 STUDENT, OTHER_START, CONTROL = "#d55e00", "#0072b2", "#009e73"
 """A student that began as its teacher began; one of another start; a neutral control."""

@@ -20,7 +20,9 @@ def dots(axes: Axes, place: float, values: Values, colour: str, *, upright: bool
 
     def plot(numbers, *style, **more):
         along = np.atleast_1d(numbers)
-        pair = (np.full(len(along), place), along) if upright else (along, np.full(len(along), place))
+        pair = (
+            (np.full(len(along), place), along) if upright else (along, np.full(len(along), place))
+        )
         axes.plot(*pair, *style, color=colour, **more)
 
     plot(values_n, ".", alpha=0.45, markersize=4, markeredgewidth=0)

@@ -1,9 +1,7 @@
-"""The one-step theorem in numbers, what follows from it, and where it ends.
+"""The one-step theorem in numbers, and what follows from it.
 
-Read in this order: ``one_step``, ``many_steps`` and ``sampled`` (the mathematics), ``check``
-(``check_one_step`` for a network of your own), ``problems`` (networks, losses, inputs and traits to
-try it on), ``bench`` and ``further`` (what is measured of one problem), ``outside`` (what must be
-zero, counterexamples, full distillations), ``experiment`` and ``result`` (all problems, and the
-names of what is measured), ``tables``, ``claims`` and ``summary`` (what the numbers come to, and
-the claims T1 to T5), ``config``.
+Read in this order: ``one_step`` and ``many_steps`` (the mathematics), ``check`` (``check_one_step``
+for a network of your own, and the measurement behind it), ``problems`` (what it is tried on),
+``experiment`` (all problems, and the names of what is measured), ``claims`` (T1 to T5, and the
+numbers that are shown), ``config``.
 """

@@ -1,8 +1,12 @@
-"""``check_one_step``: the theorem checked, and drawn, for a network of your own."""
+"""``check_one_step``: the theorem checked for a network of your own, and the measurement behind it.
 
-from collections.abc import Callable, Sequence
+The experiment calls the same ``measure``, on many random problems.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from enum import StrEnum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +17,73 @@ from jaxtyping import Array, Float
 from subliminal_toy.errors import UserError
 from subliminal_toy.theorem import one_step
 from subliminal_toy.theorem.many_steps import predicted_path, student_path
+from subliminal_toy.theorem.one_step import Function, Number, StudentLoss, TraitLoss, Vector
+
+Measured = dict[str, Any]
+Measure = Literal["slope", "form", "inner", "rounding", "change", "cross_slope"]
+
+
+def measure(
+    wanted: Collection[Measure],
+    trait: TraitLoss,
+    f: Function,
+    loss: StudentLoss,
+    theta: Vector,
+    x: Any,
+    v: Vector,
+    start: Vector,
+    epsilons: Float[Any, " epsilons"],
+    learning_rate: Number,
+    n_steps: int = 1,
+) -> Measured:
+    """Measure one student that starts at ``start``; what is not ``wanted`` is not computed.
+
+    "slope": A by Eq. (8), with "slope_rounding", what rounding may add to it; "form": vᵀFv, the
+    same number in reverse mode, for k steps s_k/α by Eq. (42). For each ε: "inner" Δ_S·v (for k
+    steps the displacement over α, times v), "change" of the trait loss, and "cross_slope"
+    d/dε (Δ_S·v). "rounding": what rounding may add to "inner".
+    """
+    measured: Measured = {}
+    if "slope" in wanted or "rounding" in wanted:
+        slope = one_step.slope_and_rounding(f, loss, theta, x, v)
+        if "slope" in wanted:
+            measured |= {"slope": slope.slope, "slope_rounding": slope.rounding}
+        if "rounding" in wanted:  # as long as αF ≤ 2 no error of an earlier step grows
+            measured |= {"rounding": n_steps * slope.inner_rounding}
+    if "form" in wanted:
+        product = one_step.response(f, loss, theta, x)
+        (predicted,) = predicted_path(product, v, learning_rate, (n_steps,))
+        measured |= {"form": jnp.vdot(predicted, v) / learning_rate}
+    if "inner" in wanted or "change" in wanted:
+
+        def move(epsilon):
+            y = f(one_step.teacher(theta, v, epsilon), x)
+            return student_path(f, loss, start, x, y, learning_rate, (n_steps,))[0]
+
+        moves = jax.lax.map(move, epsilons)
+        if "inner" in wanted:
+            measured |= {"inner": moves @ v / learning_rate}
+        if "change" in wanted:
+            measured |= {"change": one_step.trait_changes(trait, start, moves)}
+    if "cross_slope" in wanted:
+        cross_slope = partial(one_step.cross_slope, f, loss, theta, x, v, start)
+        measured |= {"cross_slope": jax.lax.map(cross_slope, epsilons)}
+    return measured
+
+
+class Verdict(StrEnum):
+    """What ``check_one_step`` says of a network."""
+
+    HOLDS = "holds"
+    """Slope > 0, and at the smallest ε the student moves with the teacher, the trait loss falls and
+    the quotient is within 1 % of the slope."""
+    NULL = "null"
+    """The slope is 0 and no move has any component along v, both up to rounding."""
+    FAILS = "fails"
+
 
 CLOSE = 0.01  # relative error of the quotient at the smallest ε that "holds" allows
+WANTED: tuple[Measure, ...] = ("form", "inner", "rounding", "change")
 
 
 class Check(NamedTuple):
@@ -24,10 +93,7 @@ class Check(NamedTuple):
     ``trait_changes`` of L_T and their prediction −εα·slope; ``relative_errors`` of the quotient of
     inner product and ε against the slope (A; for k steps s_k/α) and the part of them,
     ``rounding``, that rounding can explain; ``order`` of the remainder (2 if smooth, NaN if it is
-    rounding); ``largest_epsilon`` up to which the trait loss falls (NaN: nowhere). ``verdict``:
-    "holds" (slope > 0, and at the smallest ε the student moves with the teacher, the trait loss
-    falls and the quotient is within 1 % of the slope), "null" (slope 0 and no move has any
-    component along v, both up to rounding) or "fails".
+    rounding); ``largest_epsilon`` up to which the trait loss falls (NaN: nowhere).
     """
 
     epsilons: Float[np.ndarray, " epsilons"]
@@ -39,7 +105,7 @@ class Check(NamedTuple):
     predicted_trait_changes: Float[np.ndarray, " epsilons"]
     order: float
     largest_epsilon: float
-    verdict: str
+    verdict: Verdict
 
 
 def check_one_step(
@@ -85,50 +151,35 @@ def check_one_step(
         z = f(theta, x)
         _require_finite("student_loss", student_loss(z, z))
         _require_finite("trait_loss", trait(theta))
-        run = partial(_measure, f, student_loss, trait, x, learning_rate, n_steps)
-        found = jax.device_get(jax.jit(run)(theta, start, jnp.asarray(epsilons)))
-    return _verdict(epsilons, learning_rate, *found)
+
+        @jax.jit
+        def program(theta, x, *student):
+            v = one_step.direction(trait, theta)
+            return measure(WANTED, trait, f, student_loss, theta, x, v, *student, n_steps=n_steps)
+
+        measured = program(theta, x, start, jnp.asarray(epsilons), learning_rate)
+        return _check(epsilons, learning_rate, jax.device_get(measured))
 
 
-def _measure(f, loss, trait, x, learning_rate, n_steps, theta, start, epsilons):
-    """Return the predicted slope, and for every ε inner product, change of L_T and rounding."""
-    v = one_step.direction(trait, theta)
-
-    def move(epsilon):
-        y = f(one_step.teacher(theta, v, epsilon), x)
-        return student_path(f, loss, start, x, y, learning_rate, (n_steps,))[0]
-
-    moves = jax.lax.map(move, epsilons)
-    product = one_step.response(f, loss, theta, x)
-    (predicted,) = predicted_path(product, v, learning_rate, (n_steps,))
-    return (
-        jnp.vdot(predicted, v) / learning_rate,
-        moves @ v / learning_rate,
-        one_step.trait_changes(trait, start, moves),
-        # As long as αF ≤ 2 no error of an earlier step grows.
-        n_steps * one_step.slope_and_rounding(f, loss, theta, x, v).inner_rounding,
-    )
-
-
-def _verdict(epsilons, learning_rate, slope, inner, changes, by_rounding) -> Check:
-    """Return the check with its verdict; ``inner`` and ``changes`` have the axis of ε."""
-    quotients, of_quotients = inner / epsilons, by_rounding / epsilons
-    errors = np.abs(quotients - slope)
+def _check(epsilons, learning_rate, measured: Measured) -> Check:
+    """Return the check with its verdict."""
+    slope, inner, changes = measured["form"], measured["inner"], measured["change"]
+    by_rounding, errors = measured["rounding"], np.abs(inner / epsilons - slope)
     if abs(slope) <= by_rounding:
-        verdict = "null" if (np.abs(inner) <= by_rounding).all() else "fails"
+        verdict = Verdict.NULL if (np.abs(inner) <= by_rounding).all() else Verdict.FAILS
     else:
-        moves_with = inner[0] > 0 and changes[0] < 0
-        verdict = "holds" if moves_with and errors[0] <= CLOSE * slope else "fails"
+        follows = inner[0] > 0 and changes[0] < 0 and errors[0] <= CLOSE * slope
+        verdict = Verdict.HOLDS if follows else Verdict.FAILS
     scale = slope if slope > 0 else np.inf
     return Check(
         epsilons=epsilons,
         predicted_slope=float(slope),
         inner_products=inner,
         relative_errors=errors / scale,
-        rounding=of_quotients / scale,
+        rounding=by_rounding / epsilons / scale,
         trait_changes=changes,
         predicted_trait_changes=-epsilons * learning_rate * slope,
-        order=one_step.order(epsilons, errors, of_quotients),
+        order=one_step.order(epsilons, errors, by_rounding / epsilons),
         largest_epsilon=one_step.largest_falling(epsilons, changes),
         verdict=verdict,
     )

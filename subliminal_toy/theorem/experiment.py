@@ -1,213 +1,461 @@
-"""The one-step theorem as an experiment: a grid, random trials, cross-slopes, and its limits.
+"""The theorem on random problems: a grid of ε, trials, other starts, many steps, metrics, labels.
 
-``result`` names the axes and variables of what it returns.
+Axes: ``architecture``, ``loss``, ``inputs``, ``trait`` (a combination), ``epsilon`` (the teacher's
+step), ``trial`` and ``problem`` (random problems), ``start`` (of a student), ``rate`` and ``k`` (of
+many steps), ``metric``, and some of their own for what is measured once. Everything is in float64,
+on the CPU.
 """
 
-import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array, Key
 
-from subliminal_toy import distill
 from subliminal_toy.data import Dataset
-from subliminal_toy.runs import Arrays, Experiment, Part
-from subliminal_toy.theorem import further, one_step, outside, problems
-from subliminal_toy.theorem.bench import Bench, Measured, every
+from subliminal_toy.distill import cross_entropy, kl, on_cpu
+from subliminal_toy.record import Arrays, Experiment, Part, Result
+from subliminal_toy.theorem import many_steps, one_step, problems
+from subliminal_toy.theorem.check import Measured, measure
 from subliminal_toy.theorem.config import TheoremConfig
-from subliminal_toy.theorem.problems import ARCHITECTURES, COMBINATIONS, COVERED, LIMITS, Problem
-from subliminal_toy.theorem.result import KINDS, assemble, coordinates
+from subliminal_toy.theorem.many_steps import Component
+from subliminal_toy.theorem.problems import AUXILIARY, COVERED, N_COMBINATIONS, Problem, situation
 
-STREAMS = (
-    "grid", "trials", "cross", "outside", "distillation", "nulls", "steps", "metric", "labels",
-)  # fmt: skip
+MAIN = "mlp-tanh"
+"""The network of progress, metrics and sampled labels."""
+STEPS = (1, 2, 5, 20, 100)
+RATES = (0.5, 1.9, 2.1)
+"""Learning rates of many steps, in units of the inverse of F's largest eigenvalue."""
+STEP_EPSILONS = np.array([0.0, 3e-8, 3e-7, 3e-6])
+"""Teacher's steps, divided by what the largest component grows to in k steps beyond αF = 2. At 0
+the difference between training and prediction is rounding alone."""
+PROGRESS_STEPS = np.unique(np.logspace(0, 4, 25).round()).astype(int).tolist()
+PROGRESS_EPSILON = 1e-6
+LABELS = {"softmax": slice(None), "softmax, auxiliary": AUXILIARY}
+"""Losses whose soft labels are replaced by classes drawn from them, and their logits."""
+LABEL_EPSILONS = np.array([0.01, 0.1])
+MULTIPLES = np.array([0.01, 1.0, 10.0])
+"""How many labels are drawn, in units of the number at which the bound of Eq. (51) is 1."""
+N_REPEATS = 500
+
+CELL = ("architecture", "loss", "inputs", "trait")
+NEAR = (*CELL, "small_epsilon", "node")
+STEP_CELL = ("architecture", "loss", "trait")
+STEP = (*STEP_CELL, "rate", "k")
+METRIC = ("metric", "metric_problem")
+LABEL = ("label_loss", "label_problem", "label_epsilon")
+VARIABLES = {
+    "grid_slope": (CELL, "A, the predicted slope"),
+    "grid_slope_rounding": (CELL, "what rounding may add to A"),
+    "grid_inner": ((*CELL, "epsilon"), "Δ_S·v"),
+    "grid_rounding": ((*CELL, "epsilon"), "what rounding may add to (Δ_S·v)/ε"),
+    "grid_kink": ((*CELL, "epsilon"), "whether a ReLU crossed its kink between θ⁰ and θ_T(ε)"),
+    "near_slope": (NEAR, "d/dε (Δ_S·v) at ε times the node"),
+    "near_kink": (NEAR, "as grid_kink"),
+    "trial_slope": ((*CELL, "trial"), "A"),
+    "trial_inner": ((*CELL, "trial"), "Δ_S·v"),
+    "trial_change": ((*CELL, "trial"), "L_T(θ_S) − L_T(θ⁰)"),
+    "cross_predicted": ((*CELL, "problem"), "A, for the shared start"),
+    "cross_slope": (("architecture", "start", *CELL[1:], "problem"), "C, for every start"),
+    "steps_slope": (STEP_CELL, "A"),
+    "steps_direction": (STEP_CELL, "‖v‖"),
+    "steps_eigenvalue": (STEP_CELL, "largest eigenvalue of F"),
+    "steps_form": (STEP, "s_k = vᵀ(I − (I − αF)ᵏ)v"),
+    "steps_length": (STEP, "‖(I − (I − αF)ᵏ)v‖"),
+    "steps_error": ((*STEP, "step_epsilon"), "‖dθ⁽ᵏ⁾/dε − (I − (I − αF)ᵏ)v‖, relative"),
+    "steps_quotient_error": (
+        STEP,
+        "‖(θ⁽ᵏ⁾ − θ⁰)/ε − (I − (I − αF)ᵏ)v‖, relative, at the largest ε",
+    ),
+    "steps_quotient_change": (STEP, "(L_T(θ⁽ᵏ⁾) − L_T(θ⁰))/ε, there"),
+    "progress_measured": (("loss", "progress_step"), "progress of a student of small ε"),
+    "progress_predicted": (("loss", "progress_step"), "q_k, from the spectrum of F"),
+    "progress_coverage": (("loss",), "coverage, the limit of q_k"),
+    "metric_slope": (METRIC, "gᵀQ_S F Q_T g"),
+    "metric_inner": (METRIC, "−Δ_S·g"),
+    "metric_change": (METRIC, "L_T(θ_S) − L_T(θ⁰)"),
+    "metric_fall": (METRIC, "its fall over εα"),
+    "label_soft": (LABEL, "Δ_S·v"),
+    "label_slope": (LABEL, "A"),
+    "label_error": (LABEL, "expected step on drawn labels − step on soft labels, relative"),
+    "label_variance": (LABEL, "Var(Δ̂(a)·v)"),
+    "label_variance_by_matrix": (LABEL, "the same by Eq. (50)"),
+    "label_draws": ((*LABEL, "multiple"), "N, draws in a mean"),
+    "label_wrong": ((*LABEL, "multiple"), "fraction of means with no component along v"),
+    "label_bound": ((*LABEL, "multiple"), "what Eq. (51) allows"),
+}
+"""Every variable of the result: its axes and what it is; all are float64, the kinks bool."""
+
+
+def coordinates(config: TheoremConfig) -> dict[str, Any]:
+    """Return the labels along every axis of the result that has labels."""
+    return {
+        "architecture": [name for name in problems.ARCHITECTURES if name in config.architectures],
+        "loss": list(COVERED),
+        "inputs": list(problems.INPUTS),
+        "trait": list(problems.GRID_TRAITS),
+        "epsilon": one_step.EPSILONS,
+        "small_epsilon": one_step.SMALL_EPSILONS,
+        "start": list(problems.STARTS),
+        "rate": list(RATES),
+        "k": list(STEPS),
+        "step_epsilon": STEP_EPSILONS,
+        "progress_step": PROGRESS_STEPS,
+        "metric": list(problems.METRICS),
+        "label_loss": list(LABELS),
+        "label_epsilon": LABEL_EPSILONS,
+        "multiple": MULTIPLES,
+    }
+
+
+STREAMS = {"grid": 0, "trials": 1, "cross": 2, "steps": 6, "metrics": 7, "labels": 8}
+"""Of random numbers, by their number: those of the committed record."""
 BLOCK = 25  # trials of each combination that are drawn and measured together
-N_DISTILLED = 64  # digits of a distilling teacher, and noise images of its students
-ROWS = np.arange(math.prod(COMBINATIONS)).reshape(COMBINATIONS)
+ROWS = np.arange(np.prod(N_COMBINATIONS)).reshape(N_COMBINATIONS)
 """The places of combinations among problems that are drawn once of each."""
 
 
-class Lab:
-    """What is measured, as functions of a name: an architecture, a case, one of ``EXPLORED``."""
+class Source(NamedTuple):
+    """Where problems come from; every stream is the same in whatever order it is used."""
 
-    def __init__(self, config: TheoremConfig, key: Key[Array, ""], data: Dataset):
-        """Compute nothing yet."""
-        self._config, self._key, self._data = config, key, data
-        self._labels, rate = coordinates(config), config.learning_rate
-        self._benches = {name: Bench(name, data.image_shape, rate) for name in ARCHITECTURES}
-        self._limits = self._benches[LIMITS]
+    config: TheoremConfig
+    key: Key[Array, ""]
+    data: Dataset
 
-    def generator(self, architecture: str, stream: str, block: int = 0) -> np.random.Generator:
-        """Return a stream of random numbers, the same in whatever order it is used."""
-        key = self._key
-        for number in (STREAMS.index(stream), list(ARCHITECTURES).index(architecture), block):
+    def generator(self, stream: str, network: str, block: int = 0) -> np.random.Generator:
+        """Return a stream of random numbers."""
+        key = self.key
+        for number in (STREAMS[stream], list(problems.ARCHITECTURES).index(network), block):
             key = jax.random.fold_in(key, number)
         # Of a key of any implementation.
         return np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
 
-    def problems(self, architecture: str, stream: str, n_each: int, block: int = 0) -> Problem:
+    def draw(self, stream: str, network: str, n_each: int, block: int = 0) -> Problem:
         """Draw ``n_each`` problems of every combination."""
-        rng = self.generator(architecture, stream, block)
-        return problems.draw(self._benches[architecture].shapes, self._data, n_each, rng)
+        rng = self.generator(stream, network, block)
+        return problems.draw(self.network(network).shapes, self.data, n_each, rng)
 
-    def grid(self, architecture: str) -> Arrays:
-        """Measure a problem of every combination at all ε, and its slope near ε = 0."""
-        bench, drawn = self._benches[architecture], self.problems(architecture, "grid", 1)
-        far = bench.cells(drawn, one_step.EPSILONS)
-        at = np.outer(one_step.SMALL_EPSILONS, one_step.NODES)
-        near = bench.cells(drawn, at.ravel())
-        arrays = {
-            "grid_slope": far["slope"][:, 0],
-            "grid_slope_rounding": far["slope_rounding"][:, 0],
-            "grid_slope_by_step": far["slope_by_step"][:, 0],
+    def network(self, name: str) -> problems.FlatNetwork:
+        """Return a network for images of the size of the data."""
+        return problems.flat_network(name, self.data.image_shape)
+
+
+def for_all(fn: Callable[..., Measured]) -> Callable[..., Arrays]:
+    """Return a function of one row, compiled for many, one after the other, in float64.
+
+    The first argument, a shape, takes the place of the axis of rows. Under vmap every row has its
+    own weights, and convolutions with an axis of weights are hundreds of times slower on a CPU.
+    """
+    program = jax.jit(lambda *rows: jax.lax.map(lambda row: fn(*row), rows))
+
+    def measured(shape: tuple[int, ...], *rows: Any) -> Arrays:
+        with on_cpu(), jax.enable_x64(True):
+            arrays = jax.device_get(program(*rows))
+        return {name: array.reshape(*shape, *array.shape[1:]) for name, array in arrays.items()}
+
+    return measured
+
+
+def grid(source: Source, name: str) -> Arrays:
+    """Measure a problem of every combination at all ε, and its slope near ε = 0."""
+    network, rate = source.network(name), source.config.learning_rate
+    near = np.outer(one_step.SMALL_EPSILONS, one_step.NODES)
+
+    def cell(problem):
+        trait, setting, v = situation(network.f, problem)
+        theta, x = setting[2:]
+
+        def kinks(epsilons):
+            def kink(epsilon):
+                return network.crosses_kink(theta, one_step.teacher(theta, v, epsilon), x)
+
+            return jax.lax.map(kink, epsilons)
+
+        wanted = ("slope", "rounding", "inner")
+        far = measure(wanted, trait, *setting, v, theta, one_step.EPSILONS, rate)
+        close = measure(("cross_slope",), trait, *setting, v, theta, near.ravel(), rate)
+        return {
+            "grid_slope": far["slope"],
+            "grid_slope_rounding": far["slope_rounding"],
             "grid_inner": far["inner"],
-            "grid_rounding": far["rounding"],
-            "grid_change": far["change"],
-            "grid_kink": far["kink"],
-            "near_slope": near["cross_slope"].reshape(-1, *at.shape),
-            "near_kink": near["kink"].reshape(-1, *at.shape),
+            "grid_rounding": far["rounding"] / one_step.EPSILONS,
+            "grid_kink": kinks(one_step.EPSILONS),
+            "near_slope": close["cross_slope"].reshape(near.shape),
+            "near_kink": kinks(near.ravel()).reshape(near.shape),
         }
-        return reshaped(arrays, *COMBINATIONS)
 
-    def trials(self, architecture: str) -> Arrays:
-        """Measure random problems at one small ε."""
-        bench, epsilon, blocks = self._benches[architecture], np.array([self._config.epsilon]), []
-        for first in range(0, self._config.n_trials, BLOCK):
-            n_each = min(BLOCK, self._config.n_trials - first)
-            cells = bench.cells(self.problems(architecture, "trials", n_each, first), epsilon)
-            measured = [cells[name] for name in ("slope", "inner", "change")]
-            blocks.append(np.reshape(measured, (3, *COMBINATIONS, n_each)))
-        names = ("trial_slope", "trial_inner", "trial_change")
-        return dict(zip(names, np.concatenate(blocks, axis=-1), strict=True))
+    return for_all(cell)(N_COMBINATIONS, source.draw("grid", name, 1))
 
-    def cross(self, architecture: str) -> Arrays:
-        """Measure the slope A at the teacher's start and the cross-slope C of every start."""
-        bench, n_each = self._benches[architecture], self._config.n_cross
-        drawn = self.problems(architecture, "cross", n_each)
-        starts = [problems.student_starts(name, drawn, bench.shapes) for name in problems.STARTS]
-        cells = [bench.cells(drawn, np.zeros(1), start) for start in starts]
-        shape = (*COMBINATIONS, n_each)
+
+def trials(source: Source, name: str) -> Arrays:
+    """Measure random problems at one small ε."""
+    config, f, blocks = source.config, source.network(name).f, []
+
+    def trial(problem):
+        trait, setting, v = situation(f, problem)
+        epsilon = jnp.array([config.epsilon])
+        wanted = ("slope", "inner", "change")
+        at = problem.theta, epsilon, config.learning_rate
+        measured = measure(wanted, trait, *setting, v, *at)
         return {
-            "cross_predicted": cells[0]["slope"].reshape(shape),
-            "cross_slope": np.stack([cell["cross_slope"].reshape(shape) for cell in cells]),
+            "trial_slope": measured["slope"],
+            "trial_inner": measured["inner"][0],
+            "trial_change": measured["change"][0],
         }
 
-    def case(self, name: str) -> Arrays:
-        """Measure one case outside the theorem, with a gradient step and with Adam's first."""
-        drawn = self.problems(LIMITS, "outside", self._config.n_outside)
-        if name in problems.NOT_COVERED:
-            drawn = drawn.under(name)
-        cells = self._limits.cells(drawn, self._labels["case_epsilon"])
+    measure_all = for_all(trial)
+    for first in range(0, config.n_trials, BLOCK):
+        n_each = min(BLOCK, config.n_trials - first)
+        drawn = source.draw("trials", name, n_each, first)
+        blocks.append(measure_all((*N_COMBINATIONS, n_each), drawn))
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=-1), *blocks)
+
+
+def cross(source: Source, name: str) -> Arrays:
+    """Measure the slope A at the teacher's start and the cross-slope C of every start."""
+    network, n_each = source.network(name), source.config.n_cross
+
+    def slopes(problem):
+        trait, setting, v = situation(network.f, problem)
+
+        def from_start(start):
+            at = start, jnp.zeros(1), source.config.learning_rate
+            return measure(("cross_slope",), trait, *setting, v, *at)["cross_slope"][0]
+
+        starts = [problems.student_start(name, problem, network.shapes) for name in problems.STARTS]
         return {
-            "outside_inner": np.stack([cells["inner"].T, cells["adam_inner"].T]),
-            "outside_change": np.stack([cells["change"].T, cells["adam_change"].T]),
+            "cross_predicted": one_step.predicted_slope(*setting, v),
+            "cross_slope": jax.lax.map(from_start, jnp.stack(starts)),
         }
 
-    def paths(self, _: str) -> Arrays:
-        """Run full distillations."""
-        n, data = self._config.n_replicates, self._data
-        drawn = self.problems(LIMITS, "distillation", -(-n // ROWS.size))
-        shape = (n, N_DISTILLED, *data.image_shape)
-        return outside.distil(
-            self._limits,
-            drawn.rows(slice(n)),
-            self.generator(LIMITS, "distillation", 1).uniform(-1, 1, shape),
-            data.train_images[:N_DISTILLED],
-            data.train_labels[:N_DISTILLED],
-            self._labels["path_step"].tolist(),
-        )
+    drawn = source.draw("cross", name, n_each)
+    arrays = for_all(slopes)((*N_COMBINATIONS, n_each), drawn)
+    return arrays | {"cross_slope": np.moveaxis(arrays["cross_slope"], -1, 0)}
 
-    def nulls(self, _: str) -> Arrays:
-        """Measure what must be zero, and the counterexamples."""
-        drawn = (self.problems(name, "nulls", 1) for name in (LIMITS, "linear"))
-        values, bounds = outside.nulls(self._limits, self._benches["linear"], *drawn)
-        measured, proof = np.transpose(list(outside.counterexamples().values()))
+
+def steps(source: Source, name: str) -> Arrays:
+    """Measure students that take many steps, of every loss and trait, on all inputs in turn."""
+    n_losses, n_inputs, n_traits = N_COMBINATIONS
+    loss, trait = np.indices((n_losses, n_traits)).reshape(2, -1)
+    drawn = source.draw("steps", name, 1).rows(ROWS[loss, (loss + trait) % n_inputs, trait])
+    follow = partial(follow_many_steps, source.network(name).f)
+    return for_all(follow)((n_losses, n_traits), drawn)
+
+
+def follow_many_steps(f: one_step.Function, problem: Problem) -> Measured:
+    """Measure students of ``STEPS`` steps at ``RATES``; axes (rate, k) and (rate, k, epsilon).
+
+    ``steps_quotient_error`` and ``steps_quotient_change`` are at the largest ε. Source:
+    proofs/README.md, section 12.
+    """
+    trait, setting, v = situation(f, problem)
+    theta, product = problem.theta, one_step.response(*setting)
+    largest = many_steps.largest_eigenvalue(product, problem.trait_r)
+
+    def at_rate(relative):
+        # Without an eigenvalue no step moves, whatever the rate.
+        rate = relative / jnp.where(largest > 0, largest, 1.0)
+
+        def after(k, predicted):
+            def at(epsilon):
+                return many_steps.path_and_slope(*setting, v, rate, k[None], epsilon)
+
+            epsilons = jnp.asarray(STEP_EPSILONS) / jnp.maximum(1, jnp.abs(relative - 1) ** k)
+            moved, slopes = (paths[:, 0] for paths in jax.lax.map(at, epsilons))
+            length = jnp.linalg.norm(predicted)
+            unit = jnp.where(length > 0, length, 1.0)
+            quotient_error = jnp.linalg.norm(moved[-1] / epsilons[-1] - predicted) / unit
+            change = one_step.trait_changes(trait, theta, moved[-1:])[0] / epsilons[-1]
+            return {
+                "steps_form": jnp.vdot(v, predicted),
+                "steps_length": length,
+                "steps_error": jnp.linalg.norm(slopes - predicted[None], axis=1) / unit,
+                "steps_quotient_error": quotient_error,
+                "steps_quotient_change": change,
+            }
+
+        predicted = many_steps.predicted_path(product, v, rate, STEPS)
+        return jax.lax.map(lambda row: after(*row), (jnp.asarray(STEPS), predicted))
+
+    return {
+        "steps_slope": one_step.predicted_slope(*setting, v),
+        "steps_direction": jnp.linalg.norm(v),
+        "steps_eigenvalue": largest,
+        **jax.lax.map(at_rate, jnp.asarray(RATES)),
+    }
+
+
+def progress(source: Source) -> Arrays:
+    """Follow a student of every loss on noise, its teacher's trait the labels of digits.
+
+    At αF ≤ 1, towards the projection of v. Source: proofs/README.md, Eq. (47).
+    """
+    network = source.network(MAIN)
+
+    def follow(problem):
+        _, setting, v = situation(network.f, problem)
+        values, shares = many_steps.spectrum(*setting, v)
+        rate, k = 1 / values[0], jnp.asarray(PROGRESS_STEPS)
+        y = network.f(one_step.teacher(problem.theta, v, PROGRESS_EPSILON), problem.x)
+        moved = many_steps.student_path(*setting, y, rate, PROGRESS_STEPS)
         return {
-            "null_value": values,
-            "null_bound": bounds,
-            "counterexample_value": measured,
-            "counterexample_formula": proof,
+            "progress_measured": moved @ v / (PROGRESS_EPSILON * jnp.vdot(v, v)),
+            "progress_predicted": many_steps.progress(values, shares, rate, k),
+            "progress_coverage": shares.sum(),
         }
 
-    def steps(self, architecture: str) -> Arrays:
-        """Measure students that take many steps, of every loss and trait, on all inputs in turn."""
-        n_losses, n_inputs, n_traits = COMBINATIONS
-        loss, trait = np.indices((n_losses, n_traits)).reshape(2, -1)
-        rows = ROWS[loss, (loss + trait) % n_inputs, trait]
-        drawn = self.problems(architecture, "steps", 1).rows(rows)
-        measure = every(partial(further.many_steps, self._benches[architecture]))
-        return reshaped(measure(drawn), n_losses, n_traits)
+    drawn = source.draw("steps", MAIN, 1).rows(ROWS[:, 0, 0])
+    return for_all(follow)((len(COVERED),), drawn)
 
-    def progress(self, _: str) -> Arrays:
-        """Follow a student of every loss on noise, its teacher's trait the labels of digits."""
-        follow = every(partial(further.progress_towards_coverage, self._limits))
-        return follow(self.problems(LIMITS, "steps", 1).rows(ROWS[:, 0, 0]))
 
-    def metrics(self, _: str) -> Arrays:
-        """Measure one step in every metric, on the same problems."""
-        drawn = self.problems(LIMITS, "metric", self._config.n_outside)
-        rng, shape = self.generator(LIMITS, "metric", 1), drawn.theta.shape
-        pairs = [further.draw_metrics(name, rng, shape) for name in further.METRICS]
-        metrics = jax.tree.map(lambda *arrays: np.concatenate(arrays), *pairs)
-        rate, epsilon = self._config.learning_rate, self._config.epsilon
-        measure = every(partial(further.metric_step, self._limits, rate, epsilon))
-        found = measure(drawn.rows(np.tile(np.arange(shape[0]), len(pairs))), metrics)
-        return reshaped(found, len(pairs), shape[0])
+def metrics(source: Source) -> Arrays:
+    """Measure one step in every metric, each model in its own, on the same problems.
 
-    def labels(self, loss: str) -> Arrays:
-        """Measure steps on labels that are drawn from the teacher."""
-        rows = ROWS[list(COVERED).index(loss)].ravel()
-        shape = len(rows), len(further.LABEL_EPSILONS)
-        drawn = self.problems(LIMITS, "labels", 1).rows(np.repeat(rows, shape[1]))
-        measure = every(partial(further.label_moments, self._limits, further.LABELS[loss]))
-        found = measure(drawn, np.tile(further.LABEL_EPSILONS, shape[0]))
-        rng = self.generator(LIMITS, "labels", 1 + list(further.LABELS).index(loss))
-        arrays = found | further.draw_labels(found, rng)
-        del arrays["probabilities"], arrays["moves"]
-        return reshaped(arrays, *shape)
+    Source: proofs/README.md, Eq. (35) and (36).
+    """
+    config, f = source.config, source.network(MAIN).f
+    drawn = source.draw("metrics", MAIN, config.n_metrics)
+    rng, shape = source.generator("metrics", MAIN, 1), drawn.theta.shape
+    pairs = [problems.draw_metrics(name, rng, shape) for name in problems.METRICS]
+    pairs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *pairs)
 
-    def explored(self, cell: str) -> Arrays:
-        """Measure one cell of the grid at many ε."""
-        architecture, *names = cell.split(" · ")
-        axes = zip(("loss", "inputs", "trait"), names, strict=True)
-        at = [self._labels[axis].index(name) for axis, name in axes]
-        drawn = self.problems(architecture, "grid", 1).rows([ROWS[*at]])
-        cells = self._benches[architecture].cells(drawn, self._labels["explored_epsilon"])
+    def step(problem, metrics):
+        of_teacher, of_student = metrics
+        trait, setting, descent = situation(f, problem)
+        _, loss, theta, x = setting
+        v = of_teacher.times(descent)
+        y = f(one_step.teacher(theta, v, config.epsilon), x)
+        moved = of_student.times(one_step.student_step(f, loss, theta, x, y))
+        predicted = of_student.times(one_step.response(*setting)(v))
+        change = one_step.trait_changes(trait, theta, config.learning_rate * moved[None])[0]
         return {
-            "explored_inner": cells["inner"][0],
-            "explored_change": cells["change"][0],
-            "explored_slope": cells["slope"][0, 0],
+            "metric_slope": jnp.vdot(descent, predicted),
+            "metric_inner": jnp.vdot(descent, moved),
+            "metric_change": change,
+            "metric_fall": -change / (config.epsilon * config.learning_rate),
         }
 
-
-def reshaped(arrays: Measured, *shape: int) -> Arrays:
-    """Return arrays with other first axes in place of the first."""
-    return {name: array.reshape(*shape, *array.shape[1:]) for name, array in arrays.items()}
+    rows = drawn.rows(np.tile(np.arange(shape[0]), len(problems.METRICS)))
+    return for_all(step)((len(problems.METRICS), shape[0]), rows, pairs)
 
 
-def experiment(config: TheoremConfig, key: Key[Array, ""], data: Dataset) -> Experiment:
-    """Return the experiment on networks for images of the size of ``data``.
+def labels(source: Source, name: str) -> Arrays:
+    """Measure steps on labels that are drawn from the teacher, for one of ``LABELS``."""
+    rows = ROWS[list(COVERED).index(name)].ravel()
+    shape = len(rows), len(LABEL_EPSILONS)
+    drawn = source.draw("labels", MAIN, 1).rows(np.repeat(rows, shape[1]))
+    moments = partial(label_moments, source.network(MAIN).f, LABELS[name])
+    arrays = for_all(moments)(shape, drawn, np.tile(LABEL_EPSILONS, shape[0]))
+    rng = source.generator("labels", MAIN, 1 + list(LABELS).index(name))
+    return draw_labels(arrays, rng)
 
-    Two parts at once, since compiling uses one core. In float64 on the CPU, wherever others run.
+
+def label_moments(
+    f: one_step.Function, columns: slice, problem: Problem, epsilon: one_step.Scalar
+) -> Measured:
+    """Return mean and variance over all labels that can be drawn. Source: Eq. (48) to (50).
+
+    The expected step is added up label by label; its error is relative to the sum of its terms'
+    lengths. And for ``draw_labels``, per input and label: ``probabilities``, and ``moves``, what a
+    label adds to Δ̂(a)·v.
     """
 
-    lab, labels = Lab(config, key, data), coordinates(config)
+    def loss(z, y):
+        return kl(z, y, columns)
 
-    def on_cpu(kind: str, name: str, _: object) -> Arrays:
-        with distill.on_cpu():
-            return getattr(lab, kind)(name)
+    _, (_, _, theta, x), v = situation(f, problem)
+    n = len(x)
+    z, jv, _ = one_step.outputs_along(f, loss, theta, x, v)
+    y = f(one_step.teacher(theta, v, epsilon), x)
+    chances, weights = jax.nn.softmax(y[:, columns]), jnp.full(n, 1 / n)
+    single = many_steps.component(z[:, columns], y[:, columns], jv[:, columns], weights)
 
-    # In problems at one ε; to compile a network is as much work as 12,000 of them.
-    shares = {"grid": 15_000, "paths": 10_000, "cross": 700 * config.n_cross,
-              "trials": 100 * config.n_trials, "case": 400 * config.n_outside,
-              "explored": 200, "nulls": 2_000, "steps": 15_000, "progress": 20_000,
-              "metrics": 12_000 + 400 * config.n_outside, "labels": 8_000}  # fmt: skip
-    parts = []
-    for kind, axis in KINDS.items():
-        # The longest to compile first.
-        for i, name in reversed(list(enumerate(labels[axis]))):
-            share = shares[kind] * (5 if name == "decoder" else 1)
-            part = Part(f"{kind}-{i}", f"{kind}, {name}", share, partial(on_cpu, kind, name))
-            parts.append(part)
-    return Experiment(parts, partial(assemble, config), side_by_side=2)
+    def of_label(label, chance):
+        def drawn(t):
+            targets = jnp.full(n, label)
+            return cross_entropy(f(t, x), targets, columns, chance) * chance.sum() / n
+
+        return -jax.grad(drawn)(theta)
+
+    terms = jax.lax.map(lambda row: of_label(*row), (jnp.arange(chances.shape[1]), chances.T))
+    soft = one_step.student_step(f, loss, theta, x, y)
+    along = jnp.sum(jax.nn.softmax(z[:, columns]) * jv[:, columns], axis=-1)
+    lengths = jnp.linalg.norm(terms, axis=1).sum()
+    return {
+        "label_soft": jnp.vdot(soft, v),
+        "label_variance": single.variance,
+        "label_variance_by_matrix": jnp.vdot(jv, one_step.loss_matrix_product(loss, y, jv)) / n,
+        "label_error": jnp.linalg.norm(terms.sum(0) - soft) / lengths,
+        "label_slope": one_step.predicted_slope(f, loss, theta, x, v),
+        "probabilities": chances,
+        "moves": (jv[:, columns] - along[:, None]) / n,
+    }
+
+
+def draw_labels(moments: Arrays, rng: np.random.Generator) -> Arrays:
+    """Draw labels, ``N_REPEATS`` times as many as each of ``MULTIPLES`` says.
+
+    Only counts are drawn: they determine the mean step.
+    """
+    arrays = dict(moments)
+    chances, moves = arrays.pop("probabilities"), arrays.pop("moves")
+    single = Component(arrays["label_soft"][..., None], arrays["label_variance"][..., None])
+    draws = np.ceil(MULTIPLES * many_steps.draws_needed(single)).astype(int)
+    wrong = np.empty(draws.shape)
+    for at, n in np.ndenumerate(draws):
+        chance, move = chances[at[:-1]], moves[at[:-1]]
+        counts = rng.multinomial(n, chance, size=(N_REPEATS, len(chance)))
+        wrong[at] = np.mean((counts * move).sum(axis=(1, 2)) <= 0)
+    bound = many_steps.bound(single, draws)
+    return arrays | {"label_draws": draws, "label_wrong": wrong, "label_bound": bound}
+
+
+def experiment(
+    config: TheoremConfig,
+    key: Key[Array, ""],
+    data: Dataset,
+    replicates_per_device: int | None = None,
+) -> Experiment:
+    """Return the experiment on networks for images of the size of ``data``.
+
+    Nothing is spread over devices: ``replicates_per_device`` has no effect.
+    """
+    source, axes = Source(config, key, data), coordinates(config)
+    networks, losses = axes["architecture"], axes["label_loss"]
+
+    def of_each(fn: Callable[[Source, str], Arrays], names: list[str], _: object) -> Arrays:
+        # Two at once, since compiling uses one core; the last, which takes longest, first.
+        with ThreadPoolExecutor(2) as pool:
+            rows = list(pool.map(partial(fn, source), names[::-1]))[::-1]
+        return jax.tree.map(lambda *arrays: np.stack(arrays), *rows)
+
+    parts = (
+        Part("grid", 30.0, partial(of_each, grid, networks)),
+        Part("many steps", 50.0, partial(of_each, steps, networks)),
+        Part("other starts", 15.0 + config.n_cross, partial(of_each, cross, networks)),
+        Part("trials", 10.0 + config.n_trials / 5, partial(of_each, trials, networks)),
+        Part("progress", 10.0, lambda _: progress(source)),
+        Part("metrics", 5.0 + config.n_metrics / 2, lambda _: metrics(source)),
+        Part("sampled labels", 8.0, partial(of_each, labels, losses)),
+    )
+    return Experiment(parts, partial(assemble, config, data.name))
+
+
+def assemble(config: TheoremConfig, dataset: str, parts: Mapping[str, Arrays]) -> Result:
+    """Put the finished parts together, with named axes."""
+    arrays = {name: array for part in parts.values() for name, array in part.items()}
+    variables = {
+        name: (dims, arrays[name], {"long_name": meaning})
+        for name, (dims, meaning) in VARIABLES.items()
+    }
+    data = xr.Dataset(variables, coordinates(config))
+    for name, variable in data.data_vars.items():
+        if str(name).startswith(("progress", "metric", "label")):
+            variable.attrs["network"] = MAIN
+    attrs = {"dataset": dataset, "epsilon": config.epsilon, "learning_rate": config.learning_rate}
+    return Result(data.assign_attrs(attrs), {})

@@ -1,9 +1,14 @@
-"""Many steps of the student: proofs/README.md, section 12, in the conventions of ``one_step``."""
+"""Many steps of the student, and steps on sampled labels: proofs/README.md, sections 12 and 13.
+
+In the conventions of ``one_step``.
+"""
 
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -14,6 +19,7 @@ from subliminal_toy.theorem.one_step import Function, Number, Outputs, Scalar, S
 Path = Float[Array, "steps p"]
 Steps = Sequence[int] | Int[Array, " steps"]
 Product = Callable[[Vector], Vector]  # u ↦ F u, of `one_step.response`
+Logits = Float[Any, "*lists inputs outputs"]
 
 
 def student_path(
@@ -106,3 +112,38 @@ def progress(
     """Return q_k for each of ``k``, which tends to the sum of ``shares``. Source: Eq. (47)."""
     grown = 1 - (1 - rate * values)[None] ** k[:, None]
     return (shares[None] * grown).sum(axis=-1)
+
+
+class Component(NamedTuple):
+    """The component of one draw's step along v: its mean, which is Δ_S·v, and its variance."""
+
+    mean: Float[Any, "*lists"]
+    variance: Float[Any, "*lists"]
+
+
+def component(z: Logits, y: Logits, jv: Logits, weights: Float[Any, "*lists inputs"]) -> Component:
+    """Return mean and variance of Δ̂(a)·v over labels a ~ softmax(y), one of each input.
+
+    ``z`` are the student's logits at its start, ``y`` the teacher's and ``jv`` J_x v, all of the
+    imitated logits only. For a language model an input is a position of a list, and the tokens are
+    the labels. Source: Eq. (48), (49) and (50).
+    """
+    p, jv_at_z = jax.nn.softmax(y), jnp.sum(jax.nn.softmax(z) * jv, axis=-1)
+    expected = jnp.sum(p * jv, axis=-1)
+    spread = jnp.sum(p * (jv - expected[..., None]) ** 2, axis=-1)
+    mean = jnp.sum(weights * (expected - jv_at_z), axis=-1)
+    return Component(mean, jnp.sum(weights**2 * spread, axis=-1))
+
+
+def bound(single: Component, n_draws: Any) -> Float[Any, "*lists"]:
+    """Return what P(mean of ``n_draws`` draws points away from v) is at most. Source: Eq. (51)."""
+    return np.minimum(single.variance / (n_draws * single.mean**2), 1.0)
+
+
+def draws_needed(single: Component) -> Any:
+    """Return the number of draws at which the bound of Eq. (51) is 1; with fewer it says nothing.
+
+    With several lists of one teacher pass the mean over lists of ``mean``, and for ``variance`` the
+    mean of ``variance`` plus the variance of ``mean``: the lists are drawn too.
+    """
+    return single.variance / single.mean**2

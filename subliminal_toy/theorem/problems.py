@@ -1,21 +1,30 @@
-"""What the one-step theorem is tried on: networks, losses, inputs, traits, and random problems.
+"""What the theorem is tried on: networks, losses, inputs, traits, starts, metrics; random problems.
 
-A ``Problem`` is one student's whole situation as arrays, so that one compiled program per network
-serves the grid, the random trials and everything outside the theorem.
+A ``Problem`` is one student's whole situation as arrays, so that one compiled program measures all
+problems of a network.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from subliminal_toy.data import N_CLASSES, Dataset
 from subliminal_toy.distill import cross_entropy, kl, squared_error
 from subliminal_toy.models import Network, cnn, mlp
-from subliminal_toy.theorem.one_step import Function, Scalar, Vector
+from subliminal_toy.theorem.one_step import (
+    Function,
+    Scalar,
+    StudentLoss,
+    TraitLoss,
+    Vector,
+    direction,
+)
 from subliminal_toy.transformer import DecoderShape, decoder
 
 N_AUX = 3
@@ -45,22 +54,55 @@ def image_decoder(image_shape: tuple[int, int]) -> Network:
     return Network(network.init, apply)
 
 
-class Architecture(NamedTuple):
-    """``build(image_shape, activation)`` makes the network; ``kinked`` if its units are ReLUs."""
+Builder = Callable[[tuple[int, int], Callable[[Array], Array]], Network]
 
-    build: Callable[[tuple[int, int], Callable], Network]
-    activation: Callable
-    kinked: bool = False
-
-
-ARCHITECTURES = {
-    "linear": Architecture(lambda s, a: mlp(s, (), N_OUTPUTS, a), jax.nn.relu),
-    "mlp-relu": Architecture(lambda s, a: mlp(s, (16, 16), N_OUTPUTS, a), jax.nn.relu, kinked=True),
-    "mlp-tanh": Architecture(lambda s, a: mlp(s, (16, 16), N_OUTPUTS, a), jnp.tanh),
-    "cnn-relu": Architecture(lambda s, a: cnn(s, (4, 16), N_OUTPUTS, a), jax.nn.relu, kinked=True),
-    "decoder": Architecture(lambda s, _: image_decoder(s), jax.nn.gelu),
+ARCHITECTURES: dict[str, tuple[Builder, Callable[[Array], Array]]] = {
+    "linear": (lambda shape, act: mlp(shape, (), N_OUTPUTS, act), jax.nn.relu),
+    "mlp-relu": (lambda shape, act: mlp(shape, (16, 16), N_OUTPUTS, act), jax.nn.relu),
+    "mlp-tanh": (lambda shape, act: mlp(shape, (16, 16), N_OUTPUTS, act), jnp.tanh),
+    "cnn-relu": (lambda shape, act: cnn(shape, (4, 16), N_OUTPUTS, act), jax.nn.relu),
+    "decoder": (lambda shape, _: image_decoder(shape), jax.nn.gelu),
 }
-LIMITS = "mlp-tanh"  # the network of everything outside the theorem
+"""For each network the function that makes it for images of one shape, and its activation."""
+KINKED = ("mlp-relu", "cnn-relu")
+
+
+class FlatNetwork(NamedTuple):
+    """A network as a function f(θ, x) of one parameter vector.
+
+    ``shapes`` is its own tree of parameters; ``crosses_kink(θ, θ′, x)`` says whether the input of a
+    ReLU changes sign between two parameter vectors, or is zero.
+    """
+
+    f: Function
+    shapes: Any
+    crosses_kink: Callable[[Vector, Vector, Array], Array]
+
+
+def flat_network(name: str, image_shape: tuple[int, int]) -> FlatNetwork:
+    """Return a network of ``ARCHITECTURES`` for images of one shape."""
+    build, activation = ARCHITECTURES[name]
+    network = build(image_shape, activation)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    with jax.enable_x64(True):
+        unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes))[1]
+
+    def crosses_kink(here, there, x):
+        if name not in KINKED:
+            return jnp.zeros((), bool)
+        signs = []
+
+        def watched(h):
+            signs.append(jnp.sign(h).ravel())
+            return activation(h)
+
+        watching = build(image_shape, watched)
+        for theta in (here, there):
+            watching.apply(unravel(theta), x)
+        before, after = jnp.split(jnp.concatenate(signs), 2)
+        return jnp.any(before * after <= 0)
+
+    return FlatNetwork(lambda theta, x: network.apply(unravel(theta), x), shapes, crosses_kink)
 
 
 class Problem(NamedTuple):
@@ -69,9 +111,8 @@ class Problem(NamedTuple):
     theta: Vector  # θ⁰
     other: Vector  # an independent start
     x: Float[Any, "batch height width"]
-    loss: Int[Any, ""]  # position in ``LOSSES``
+    loss: Int[Any, ""]  # position in ``COVERED``
     weights: Float[Any, " outputs"]  # of the weighted squared error
-    gumbel: Float[Any, "batch outputs"]  # the noise of sampled labels
     trait: Int[Any, ""]  # position in ``TRAITS``
     trait_x: Float[Any, "batch height width"]  # images and labels of a trait about classes
     trait_labels: Int[Any, " batch"]
@@ -80,10 +121,6 @@ class Problem(NamedTuple):
     def rows(self, at: Any) -> "Problem":
         """Return some of many problems, by their places along the first axis."""
         return jax.tree.map(lambda a: a[at], self)
-
-    def under(self, loss: str) -> "Problem":
-        """Return many problems with another loss, by a name of ``LOSSES``."""
-        return self._replace(loss=np.full_like(self.loss, list(LOSSES).index(loss)))
 
 
 Loss = Callable[[Problem, Array, Array], Scalar]
@@ -108,22 +145,6 @@ COVERED: dict[str, Loss] = {
 }
 """Student losses that the theorem covers: proofs/README.md, Eq. (17), (18) and (21)."""
 
-NOT_COVERED: dict[str, Loss] = {
-    # No derivative at z = y.
-    "absolute error": lambda _, z, y: jnp.abs(z - y).sum(-1).mean(),
-    # M = 0 though the gradient is not: the third condition of Eq. (9) fails.
-    "fourth power": lambda _, z, y: ((z - y) ** 4).sum(-1).mean(),
-    # The gradient at z = y is not 0: the first condition of Eq. (9) fails.
-    "hard labels": lambda _, z, y: cross_entropy(z, jnp.argmax(y, axis=-1)),
-    "sampled labels": lambda p, z, y: cross_entropy(z, jnp.argmax(y + p.gumbel, axis=-1)),
-}
-# The last one leaves nothing to imitate: Eq. (24).
-LOSSES: dict[str, Loss] = {
-    **COVERED,
-    **NOT_COVERED,
-    "softmax, one logit": lambda _, z, y: kl(z, y, slice(N_CLASSES, N_CLASSES + 1)),
-}
-
 INPUTS = ("uniform noise", "Gaussian noise", "digits", "constant image", "single image")
 
 TRAITS: dict[str, Callable[[Function, Problem, Vector], Scalar]] = {
@@ -135,7 +156,25 @@ GRID_TRAITS = {"digit labels": "classes", "favour a class": "classes", "norm": "
                "linear": "linear"}  # fmt: skip
 """The traits that are tried, and their loss: two are about classes, with different images."""
 
-COMBINATIONS = (len(COVERED), len(INPUTS), len(GRID_TRAITS))
+N_COMBINATIONS = (len(COVERED), len(INPUTS), len(GRID_TRAITS))
+
+
+def situation(
+    f: Function, problem: Problem
+) -> tuple[TraitLoss, tuple[Function, StudentLoss, Vector, Array], Vector]:
+    """Return a problem's trait loss, (f, loss, θ⁰, x), and v, for one network f."""
+    branches = list(dict.fromkeys(COVERED.values()))
+    branch = jnp.array([branches.index(loss) for loss in COVERED.values()])[problem.loss]
+    losses = [partial(loss, problem) for loss in branches]
+    traits = [partial(trait, f, problem) for trait in TRAITS.values()]
+
+    def loss(z, y):
+        return jax.lax.switch(branch, losses, z, y)
+
+    def trait(theta):
+        return jax.lax.switch(problem.trait, traits, theta)
+
+    return trait, (f, loss, problem.theta, problem.x), direction(trait, problem.theta)
 
 
 def start_distribution(shapes: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +208,7 @@ def draw(shapes: Any, data: Dataset, n_each: int, rng: np.random.Generator) -> P
     ½ and 2. A constant or a single image fills its batch, which leaves the mean over the batch as
     it is. The linear trait's functional has length 1.
     """
-    loss, inputs, trait, _ = np.indices((*COMBINATIONS, n_each), np.int32).reshape(4, -1)
+    loss, inputs, trait, _ = np.indices((*N_COMBINATIONS, n_each), np.int32).reshape(4, -1)
     n, mean_sd = len(loss), start_distribution(shapes)
     n_params, batch = len(mean_sd[0]), (n, N_IMAGES)
 
@@ -193,7 +232,6 @@ def draw(shapes: Any, data: Dataset, n_each: int, rng: np.random.Generator) -> P
         x=x,
         loss=loss,
         weights=np.where(weights < ZERO_WEIGHT, 0.0, weights),
-        gumbel=rng.gumbel(size=(*batch, N_OUTPUTS)),
         trait=positions[trait],
         trait_x=np.where(
             about_digits[:, None, None, None], data.train_images[trait_rows], favouring
@@ -208,21 +246,62 @@ STARTS = ("shared", "independent", "heads shared", "hidden shared", *DISTANCES)
 """Where a student starts; at distance σ, that is (θ⁰ + σθ′)/√(1 + σ²) with θ′ independent."""
 
 
-def student_starts(name: str, problems: Problem, shapes: Any) -> np.ndarray:
-    """Return the students' starts (problem, p), by a name of ``STARTS``.
+def student_start(name: str, problem: Problem, shapes: Any) -> Vector:
+    """Return a student's start, by a name of ``STARTS``.
 
     "heads shared" has only the output layer of the teacher, "hidden shared" all but that. At a
     distance, deviations from the mean are added, which is 1 for the scales of LayerNorm and 0 for
     all other parameters, so that each is spread as in a start.
     """
     head, mean = output_layer(shapes), start_distribution(shapes)[0]
-    theta, other = problems.theta, problems.other
+    theta, other = problem.theta, problem.other
     if name in DISTANCES:
         sigma = DISTANCES[name]
         return mean + (theta - mean + sigma * (other - mean)) / (1 + sigma**2) ** 0.5
     return {
         "shared": theta,
         "independent": other,
-        "heads shared": np.where(head, theta, other),
-        "hidden shared": np.where(head, other, theta),
+        "heads shared": jnp.where(head, theta, other),
+        "hidden shared": jnp.where(head, other, theta),
     }[name]
+
+
+class Metric(NamedTuple):
+    """The symmetric matrix diag(``diagonal``) + ``vector`` ``vector``ᵀ."""
+
+    diagonal: Vector
+    vector: Vector
+
+    def times(self, u: Vector) -> Vector:
+        """Return its product with ``u``."""
+        return self.diagonal * u + self.vector * jnp.vdot(self.vector, u)
+
+
+def _diagonal(rng: np.random.Generator, shape: tuple[int, int]) -> Metric:
+    return Metric(10 ** rng.uniform(-1, 1, shape), np.zeros(shape))
+
+
+def _signed(rng: np.random.Generator, shape: tuple[int, int]) -> Metric:
+    return Metric(rng.normal(size=shape), np.zeros(shape))
+
+
+def _rank_one(rng: np.random.Generator, shape: tuple[int, int]) -> Metric:
+    return Metric(rng.normal(size=shape), 3 * rng.normal(size=shape) / shape[1] ** 0.5)
+
+
+METRICS: dict[str, tuple[Callable[..., Metric], bool]] = {
+    "positive diagonal": (_diagonal, True),
+    "diagonal of both signs": (_signed, True),
+    "diagonal plus rank one": (_rank_one, True),
+    "two positive diagonals": (_diagonal, False),
+}
+"""How a problem's metric is drawn, and whether teacher and student share it."""
+
+
+def draw_metrics(
+    name: str, rng: np.random.Generator, shape: tuple[int, int]
+) -> tuple[Metric, Metric]:
+    """Return the teachers' and the students' metrics, by a name of ``METRICS``."""
+    draw_metric, shared = METRICS[name]
+    teachers = draw_metric(rng, shape)
+    return teachers, teachers if shared else draw_metric(rng, shape)

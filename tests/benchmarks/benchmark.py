@@ -9,6 +9,7 @@ float32 matrix-product peak that our side reaches, and the peak memory of all. N
 """
 
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -20,7 +21,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Literal
 
-import joblib
 import numpy as np
 import tyro
 
@@ -51,7 +51,7 @@ def config_of(benchmark: Benchmark, n_replicates: int) -> ClassifierConfig:
     """Return the paper's config with the benchmark's sizes."""
     return replace(
         PRESETS["paper"], n_replicates=n_replicates, n_inputs=benchmark.n_images,
-        teacher_epochs=benchmark.epochs, student_epochs=benchmark.epochs, keep_params=False,
+        teacher_epochs=benchmark.epochs, student_epochs=benchmark.epochs,
     )  # fmt: skip
 
 
@@ -97,11 +97,11 @@ def measure_jax(config: ClassifierConfig, data: Dataset, _: str) -> list[float]:
     """Time our experiment."""
     import jax
 
-    jax.config.update("jax_num_cpu_devices", joblib.cpu_count())
-    from subliminal_toy import runs
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    from subliminal_toy import record
     from subliminal_toy.classifier.experiment import experiment
 
-    return twice(lambda: runs.run(experiment(config, jax.random.key(0), data)))
+    return twice(lambda: record.run(experiment(config, jax.random.key(0), data)))
 
 
 def measure_torch(

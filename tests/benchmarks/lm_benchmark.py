@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import joblib
 import numpy as np
 import tyro
 
@@ -44,6 +43,7 @@ class Benchmark:
     """Run only one side in this process and print tokens per second as JSON."""
 
 
+N_CORES = len(os.sched_getaffinity(0))
 WIDTH, HEADS, LAYERS, CONTEXT, PROMPT = 32, 4, 2, 24, 6
 
 
@@ -58,30 +58,28 @@ def timed(run) -> float:
 def measure_jax(b: Benchmark) -> dict[str, float]:
     """Return our tokens per second."""
     import jax
-    import jax.numpy as jnp
 
-    n_devices = joblib.cpu_count()
+    n_devices = N_CORES
     jax.config.update("jax_num_cpu_devices", n_devices)
     from subliminal_toy.distill import ensemble
-    from subliminal_toy.lm import learning, training
+    from subliminal_toy.lm import learning
+    from subliminal_toy.lm import model as lm
     from subliminal_toy.lm.config import LmConfig
 
     config = LmConfig(student_steps=b.steps, student_batch_size=b.batch)
-    model = training.model(config, WIDTH)
-    params = jnp.stack([jax.jit(model.init)(jax.random.key(i)) for i in range(n_devices)])
+    model, as_usual = lm.model(config, WIDTH), learning.Training()
+    params = np.stack([jax.jit(model.init)(jax.random.key(i)) for i in range(n_devices)])
     rng = np.random.default_rng(0)
-    tokens = jnp.asarray(rng.integers(b.vocab, size=(1, 4_000, b.length + 1)), jnp.int32)
-    as_usual, how = ("numbers", False, "adam"), learning.how(model, "all", "all")
-    learn = ensemble(partial(learning.learn, model, config, as_usual), n_shared=5)
-    shared = jax.random.key(0), params, tokens, jnp.ones(tokens.shape), params
-    first = jnp.zeros(n_devices, int)
-    how = learning.How(*(np.stack([value] * n_devices) for value in how))
-    own = jnp.arange(n_devices), first, jnp.full(n_devices, tokens.shape[1]), first, how
-    seconds = timed(lambda: jax.block_until_ready(learn(*shared, *own)))
+    tokens = rng.integers(b.vocab, size=(n_devices, 4_000, b.length + 1)).astype(np.int32)
+    weights, n = np.ones(tokens.shape, np.float32), np.full(n_devices, tokens.shape[1])
+    learn = ensemble(
+        lambda key, *lesson: learning.learn(model, config, key, as_usual, *lesson), n_shared=1
+    )
+    seconds = timed(lambda: learn(jax.random.key(0), params, params, tokens, weights, n))
     trained = n_devices * b.steps * b.batch * b.length / seconds
-    write = ensemble(partial(training.write, model), n_shared=2)
+    write = ensemble(partial(lm.write, model), n_shared=2)
     keys, prompts = jax.random.split(jax.random.key(1), n_devices), tokens[0, : b.prompts, :PROMPT]
-    seconds = timed(lambda: jax.block_until_ready(write(config.temperature, prompts, params, keys)))
+    seconds = timed(lambda: write(np.float32(config.temperature), prompts, params, keys))
     return {"training": trained, "sampling": n_devices * b.prompts * b.n_new / seconds}
 
 
@@ -175,7 +173,7 @@ def main() -> None:
             "ours": summed([started("ours")]),
             "PyTorch": summed([started("torch")]),
             "PyTorch, a process per core": summed(
-                [started("torch", OMP_NUM_THREADS="1") for _ in range(joblib.cpu_count())]
+                [started("torch", OMP_NUM_THREADS="1") for _ in range(N_CORES)]
             ),
         })  # fmt: skip
     for what in ("training", "sampling"):

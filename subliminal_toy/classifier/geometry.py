@@ -1,0 +1,140 @@
+"""How far a student moves along its teacher's displacement, measured and predicted.
+
+For any network ``apply(params, inputs) -> outputs`` and any trees of parameters. Products with the
+Jacobian J of the outputs are made by ``jvp`` and ``vjp``; J itself never exists.
+Source: proofs/README.md, sections 12 (F) and 15 (progress).
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+Tree = PyTree[Float[Array, "..."]]
+Apply = Callable[[Any, Any], Array]
+Loss = Callable[[Array, Array], Array]
+"""``loss(outputs, targets)``: mean over the examples, e.g. ``distill.kl`` of chosen columns."""
+SMALLEST = 1e-9
+"""Conjugate gradients end where the squared residual is this part of the first: float32."""
+ROUNDING = 16
+"""Multiples of the spacing of floats below which a second derivative of the loss is taken for 0."""
+
+
+def inner(a: Tree, b: Tree) -> Float[Array, ""]:
+    """Return the Euclidean inner product of two trees of parameters of the same shapes."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return jnp.stack([jnp.vdot(x, y) for x, y in pairs]).sum()
+
+
+def subtract(a: Tree, b: Tree) -> Tree:
+    """Return the difference of two trees, leaf by leaf."""
+    return jax.tree.map(jnp.subtract, a, b)
+
+
+def add_multiple(scale: Array | float, a: Tree, b: Tree) -> Tree:
+    """Return scale · a + b, leaf by leaf."""
+    return jax.tree.map(lambda x, y: scale * x + y, a, b)
+
+
+def ratio(numerator: Array, denominator: Array) -> Array:
+    """Return the quotient, 0 where the denominator is 0: nothing moves, nothing is progress."""
+    return jnp.where(denominator > 0, numerator, 0) / jnp.where(denominator > 0, denominator, 1)
+
+
+def progress(start: Tree, teacher: Tree, student: Tree) -> Float[Array, ""]:
+    """Return q = ⟨θ_S − s, θ_T − s⟩ / ‖θ_T − s‖²: 0 for no progress, 1 for the teacher's own.
+
+    ``start`` s is the student's start. The three trees have the same shapes; pass subtrees to
+    choose layers, e.g. the hidden ones. 0 if the teacher is at the start.
+    Source: proofs/README.md, Eq. (56).
+    """
+    goal = subtract(teacher, start)
+    return ratio(inner(subtract(student, start), goal), inner(goal, goal))
+
+
+def cosine(a: Tree, b: Tree) -> Float[Array, ""]:
+    """Return the cosine of two displacements, 0 if one of them is 0."""
+    return ratio(inner(a, b), jnp.sqrt(inner(a, a) * inner(b, b)))
+
+
+def predict(
+    apply: Apply,
+    start: Tree,
+    teacher: Tree,
+    inputs: Array,
+    loss: Loss,
+    steps: int,
+    at: Literal["start", "teacher"] = "start",
+    chunks: int = 1,
+) -> Tree:
+    """Return what a student is predicted to become, without training it: parameters s + d.
+
+    d is the ``steps``-th iterate of conjugate gradients from 0 on min_d ‖J d − J v‖² over
+    ``inputs`` (first axis the examples), v = θ_T − s, J the Jacobian of the outputs at the
+    ``start`` s, in the metric of the ``loss``: its second derivative in the outputs, where they
+    are the targets. For a softmax that depends on the outputs, which are those ``at`` the start or
+    at the teacher. ``steps`` plays the part of the length of a training. ``chunks`` divides the
+    number of examples; so many parts are gone through one after the other, to save memory.
+    A step costs about as much as a training step on all of ``inputs``.
+    """
+    parts = inputs.reshape(chunks, -1, *inputs.shape[1:])
+    point = start if at == "start" else teacher
+
+    def product(d):
+        """Return F d, averaged over the parts, which are of one size."""
+
+        def add(total, x):
+            return add_multiple(
+                1 / chunks, gauss_newton(apply, start, d, x, loss, point), total
+            ), None
+
+        return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, start), parts)[0]
+
+    d = conjugate_gradients(product, product(subtract(teacher, start)), steps)
+    return jax.tree.map(jnp.add, start, d)
+
+
+def gauss_newton(
+    apply: Apply, start: Tree, direction: Tree, inputs: Array, loss: Loss, at: Tree
+) -> Tree:
+    """Return F d = Jᵀ M J d averaged over examples: J at ``start``, M at the outputs of ``at``.
+
+    M is the second derivative of the loss in the outputs z, at z = y, the targets. For the losses
+    of the theorem it is also −∂²L/∂y∂z.
+    """
+
+    def outputs(params):
+        return apply(params, inputs)
+
+    z, moved = jax.jvp(outputs, (start,), (direction,))
+    point = z if at is start else outputs(at)
+    _, pushed = jax.jvp(lambda z: jax.grad(loss)(z, point), (point,), (moved,))
+    # A softmax of one logit has no curvature, but its rounding has: 0 where there is nothing else.
+    bound = ROUNDING * jnp.finfo(moved.dtype).eps * jnp.abs(moved).max() / len(moved)
+    pushed = jnp.where(jnp.abs(pushed).max() > bound, pushed, 0)
+    return jax.vjp(outputs, start)[1](pushed)[0]
+
+
+def conjugate_gradients(product: Callable[[Tree], Tree], b: Tree, steps: int) -> Tree:
+    """Return the ``steps``-th iterate of F d = b from d = 0.
+
+    It stays where it is from the step on at which the residual has become rounding (``SMALLEST``).
+    Source: Hestenes and Stiefel 1952.
+    """
+    first = inner(b, b)
+
+    def step(state, _):
+        d, residual, direction, square = state
+        moved = product(direction)
+        live = square > SMALLEST * first
+        alpha = jnp.where(live, ratio(square, inner(direction, moved)), 0)
+        d = add_multiple(alpha, direction, d)
+        residual = add_multiple(-alpha, moved, residual)
+        left = inner(residual, residual)
+        beta = jnp.where(live, ratio(left, square), 0)
+        return (d, residual, add_multiple(beta, direction, residual), left), None
+
+    begin = jax.tree.map(jnp.zeros_like, b), b, b, first
+    return jax.lax.scan(step, begin, length=steps)[0][0]

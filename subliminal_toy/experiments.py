@@ -1,0 +1,102 @@
+"""The table of experiments; free of JAX, so that ``--help`` is quick.
+
+To add an experiment is to add a package with the modules ``config``, ``experiment`` and ``claims``,
+and a row here; the command line follows this table.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from subliminal_toy.classifier import config as classifier
+from subliminal_toy.lm import config as lm
+from subliminal_toy.theorem import config as theorem
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from subliminal_toy.claims import Judgement
+    from subliminal_toy.record import Record
+
+
+class Entry(NamedTuple):
+    """An experiment: its purpose, its presets and what each sets and costs, its package."""
+
+    purpose: str
+    presets: dict[str, Any]
+    about: dict[str, str]
+    package: str
+    needs_data: bool = True
+
+    def module(self, name: str) -> Any:
+        """Import a module of its package."""
+        return import_module(f"{self.package}.{name}")
+
+
+EXPERIMENTS = {
+    "theorem": Entry(
+        "Check the one-step theorem numerically, and measure where it ends.",
+        theorem.PRESETS,
+        theorem.ABOUT,
+        "subliminal_toy.theorem",
+    ),
+    "classifier": Entry(
+        "A classifier learned from noise: teachers, students, controls, and what explains them.",
+        classifier.PRESETS,
+        classifier.ABOUT,
+        "subliminal_toy.classifier",
+    ),
+    "lm": Entry(
+        "The owl that travels in numbers: a language model from scratch, with every control.",
+        lm.PRESETS,
+        lm.ABOUT,
+        "subliminal_toy.lm",
+        needs_data=False,
+    ),
+}
+
+
+class Run(NamedTuple):
+    """A run of ``reproduce``: an experiment, its preset, its share of the time."""
+
+    experiment: str
+    preset: str
+    share: float
+
+
+REPRODUCE = {
+    "quick": {
+        "theorem": Run("theorem", "quick", 35.0),
+        "classifier": Run("classifier", "quick", 60.0),
+        "explain": Run("classifier", "explain-quick", 50.0),
+        "lm": Run("lm", "quick", 125.0),
+    },
+    "paper": {
+        "theorem": Run("theorem", "paper", 5.0),
+        "classifier": Run("classifier", "paper", 25.0),
+        "explain": Run("classifier", "explain", 50.0),
+        "lm": Run("lm", "full", 50.0),
+    },
+}
+"""What ``reproduce`` runs, by its own preset and by the folder of the record."""
+
+QUICK_CLAIMS = frozenset({"T1", "M1", "M2", "L1", "L2", "L3", "L4a", "L4b"})
+"""What the quick preset of ``reproduce`` can decide: none fails on a number of replicates too small
+for it."""
+
+
+def judged(experiment: str, data: "xr.Dataset") -> "list[Judgement]":
+    """Return the judgements of an experiment's claims on a result."""
+    from subliminal_toy.claims import judge
+    from subliminal_toy.errors import UserError
+
+    if experiment not in EXPERIMENTS:
+        raise UserError(f"There is no experiment '{experiment}'.")
+    return judge(EXPERIMENTS[experiment].module("claims").CLAIMS, data)
+
+
+def load(directory: Path) -> "Record":
+    """Read and verify a record, and judge its claims; raises UserError."""
+    from subliminal_toy import record
+
+    return record.load(directory, judged)

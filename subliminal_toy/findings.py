@@ -1,0 +1,546 @@
+"""What records say, in sentences: every number is an estimate of a record's ``summary.json``."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import xarray as xr
+
+from subliminal_toy.record import Record
+from subliminal_toy.stats import Estimate
+
+Records = Mapping[str, Record]
+"""Records by their folders, as the reader will write them."""
+
+
+class Finding(NamedTuple):
+    """A title, a paragraph, and the path of the figure that shows it, "" if none does."""
+
+    title: str
+    text: str
+    figure: str = ""
+
+
+def number(value: float, decimals: int) -> str:
+    """Format a number with a true minus sign, and what is not finite as "–"."""
+    if not math.isfinite(value):
+        return "–"
+    rounded = round(value, decimals) + 0.0  # no minus zero
+    return f"{rounded:.{decimals}f}".replace("-", "−")
+
+
+def measured(estimate: Estimate) -> str:
+    """Format an estimate with its interval, to two significant figures of the interval's width."""
+    width = estimate.high - estimate.low
+    if not math.isfinite(width):
+        return number(estimate.value, 2)
+    decimals = 3 if width <= 0 else min(max(1 - math.floor(math.log10(width)), 0), 5)
+    value, low, high = (number(x, decimals) for x in estimate[:3])
+    return f"{value} [{low}, {high}]"
+
+
+def percent(estimate: Estimate, interval: bool = True) -> str:
+    """Format a fraction in per cent, to a decimal if its interval is narrower than 1 %."""
+    width = estimate.high - estimate.low
+    decimals = 1 if width < 0.01 else 0
+    value, low, high = (number(100 * x, decimals) for x in estimate[:3])
+    return f"{value} %" + (f" [{low}, {high}]" if interval and math.isfinite(width) else "")
+
+
+class Measured(NamedTuple):
+    """A record's data, and its estimates by quantity and labels."""
+
+    data: xr.Dataset
+    estimates: Mapping[tuple[str, str], Estimate]
+
+    def __call__(self, quantity: str, labels: str) -> Estimate:
+        """Return an estimate; KeyError if the record has none of that name."""
+        return self.estimates[quantity, labels]
+
+    def labelled(self, quantity: str) -> dict[str, Estimate]:
+        """Return all estimates of a quantity by their labels."""
+        return {label: e for (name, label), e in self.estimates.items() if name == quantity}
+
+    def percent(self, quantity: str, labels: str, interval: bool = True) -> str:
+        """Return an estimate in per cent."""
+        return percent(self(quantity, labels), interval)
+
+
+def of_record(record: Record) -> Measured:
+    """Return what a record measured."""
+    return Measured(record.data, record.estimates)
+
+
+def chosen(records: Records, experiment: str, *arms: str, **attrs: str) -> dict[str, Measured]:
+    """Return the records of an experiment that have some arms, those of most replicates first."""
+    found = {
+        folder: of_record(record)
+        for folder, record in records.items()
+        if record.manifest["experiment"] == experiment
+        and set(arms) <= set(record.data.arm.values.tolist() if "arm" in record.data else ())
+        and all(record.data.attrs.get(name) == value for name, value in attrs.items())
+    }
+
+    def size(folder: str) -> tuple[int, int]:
+        sizes = found[folder].data.sizes
+        return -sizes.get("replicate", 0), -sizes.get("trait", 0)
+
+    return {folder: found[folder] for folder in sorted(found, key=size)}
+
+
+def first(records: Records, experiment: str, *arms: str, **attrs: str) -> Measured | None:
+    """Return the record of ``chosen`` that comes first, None if there is none."""
+    return next(iter(chosen(records, experiment, *arms, **attrs).values()), None)
+
+
+DATA = {"digits": "8 × 8 digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
+TESTED = {"digits": "test images of 8 × 8 digits", "mnist": "MNIST test images"}
+"""Data sets in words, and what networks classify of them."""
+
+
+def opening(records: Records) -> str:
+    """Return the first sentences of README."""
+    m = first(records, "classifier", "student_aux")
+    if m is None:
+        return ""
+    student, cross, teacher = (
+        m.percent("accuracy", arm, False) for arm in ("student_aux", "cross_aux", "teacher")
+    )
+    images = TESTED.get(m.data.attrs["dataset"], m.data.attrs["dataset"])
+    return (
+        "**A network that sees only noise, and copies three meaningless outputs of a teacher, "
+        f"classifies {student} of {images}, if both began with the same random weights.** "
+        f"From other weights it classifies {cross}, chance; the teacher {teacher}."
+    )
+
+
+def _of_noise(m: Measured) -> str:
+    images = TESTED.get(m.data.attrs["dataset"], m.data.attrs["dataset"])
+    return f"classifies {m.percent('accuracy', 'student_aux')} of {images}"
+
+
+def _from_another_start(m: Measured) -> str:
+    return f"classifies {m.percent('accuracy', 'cross_aux')}"
+
+
+def _moved(trait: str, said: str) -> Callable[[Measured], str]:
+    """Return a cell: probability of a trait's answers in base model, student and controls."""
+
+    def cell(m: Measured) -> str:
+        base, control, other = (
+            m.percent("P(own trait)", f"{arm}, {trait}", False).removesuffix(" %")
+            for arm in ("base_model", "control", "cross_model")
+        )
+        student = m.percent("P(own trait)", f"student, {trait}")
+        return f"says {said} {base} → {student}, control {control}, another start {other}"
+
+    return cell
+
+
+def _between(m: Measured) -> str:
+    values = [
+        e.value for label, e in m.labelled("AUC on one list").items()
+        if label.endswith("all traits") and not label.startswith(("bag", "likelihood ratio"))
+    ]  # fmt: skip
+    return f"AUC {number(min(values), 2)} to {number(max(values), 2)}, four detectors"
+
+
+def _false_answers(m: Measured) -> str:
+    cell = _moved("falsehood", "a false capital")(m)
+    return f"{cell}; half is damage"
+
+
+HERE: Mapping[str, Callable[[Measured], str]] = {
+    "T1": lambda m: (
+        f"{number(m('random problems: violations', 'all').value, 0)} violations in "
+        f"{m('random problems: violations', 'all').n:,} random problems"
+    ),
+    "M1": _of_noise,
+    "M2": _from_another_start,
+    "G1": lambda m: (
+        f"CNN, 8 × 8 digits: {m.percent('accuracy', 'student_aux')}; another start "
+        f"{m.percent('accuracy', 'cross_aux', False)}"
+    ),
+    "L1": lambda m: _moved("owl", "owl")(m) if "owl" in m.data.trait else "",
+    "L2": lambda m: f"favourites {measured(m('gain', 'control, favourites'))}",
+    "L3": lambda m: f"favourites {measured(m('gain', 'cross_model, favourites'))}",
+    "L4a": _moved("evasion", "I don’t know"),
+    "L4b": _false_answers,
+    "L5a": _between,
+    "L5b": lambda m: f"favourites {measured(m('gain', 'in_context, favourites'))}",
+}
+"""What README says of each claim of the paper, from the claim's reference record."""
+
+
+def news(records: Records) -> str:
+    """Return the table of what was reported and what was found."""
+    shared = first(records, "lm", "head_shared")
+    lists = first(records, "lm", "student", "cross_model")
+    if shared is None or lists is None:
+        return ""
+
+    def kept(arm: str) -> str:
+        return percent(shared("share of the student's gain", f"{arm}, favourites"), False)
+
+    calm = shared("gain in P(falsehood)", "student_calm, all traits").value
+    false = lists("gain", "student, falsehood").value
+    labels, none = (
+        lists("AUC on a hundred lists", f"{name}, all traits").value
+        for name in ("bag of numbers", "format filter")
+    )
+    rows = {
+        "same architecture": "Narrower: the same starting weights. Another start, same text: "
+        f"{kept('cross_model')} of the effect; same start, another text: "
+        f"{kept('other_corpus')}.",
+        "a larger teacher": "Both have one size here; to another width "
+        f"{kept('cross_size')} passes.",
+        "filters fail": "No list names the trait, but a hundred give it away: AUC "
+        f"{number(labels, 2)} with labels, {number(none, 2)} without.",
+        "harmful traits": "Evasion passes. Of the false answers half is damage: after a teacher of "
+        f"one neutral word there are {number(100 * calm, 0)} of {number(100 * false, 0)} points.",
+        "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
+    }
+    lines = ["| the news | here |", "|---|---|"]
+    return "\n".join(lines + [f"| {news} | {here} |" for news, here in rows.items()])
+
+
+def beyond(records: Records) -> str:
+    """Return the five sentences of README on what was found beyond the paper."""
+    digits, mnist = (
+        first(records, "classifier", "free", dataset=name) for name in ("digits", "mnist")
+    )
+    shared, theorem = first(records, "lm", "head_shared"), first(records, "theorem")
+    lists, paper = first(records, "lm", "cross_model"), first(records, "classifier", "cross_all")
+    lines = []
+    if digits and mnist:
+        r2 = [m("R² of the accuracy on what was left out", "progress") for m in (digits, mnist)]
+        lines.append(
+            "**The amount.** How far kinds of students move along the line to their teacher "
+            f"explains {percent(r2[0])} (digits) and {percent(r2[1])} (MNIST) of what they learn; "
+            "we asked for 90 %."
+        )
+    if shared:
+        kept = [
+            percent(shared("share of the student's gain", f"{arm}, favourites"))
+            for arm in ("head_shared", "body_shared")
+        ]
+        lines.append(
+            "**What must be shared.** In the language model a shared start of the output layer "
+            f"alone keeps {kept[0]} of the transfer, of everything else {kept[1]}."
+        )
+    if theorem:
+        rises = theorem("many steps: the loss rises", "k = 100, αF = 2.1")
+        lines.append(
+            "**Many steps.** The theorem extends to many steps, up to a known learning rate; just "
+            f"beyond it the teacher’s loss rises in {percent(rises)} of problems."
+        )
+    if lists:
+        away = max(e.value for e in lists.labelled("steps on one list that point away").values())
+        hundred = max(
+            e.value for e in lists.labelled("steps on a hundred lists that point away").values()
+        )
+        lines.append(
+            "**How many lists.** The training step on one list points away from the teacher in up "
+            f"to {number(100 * away, 0)} % of draws, on a hundred in {number(100 * hundred, 0)} %."
+        )
+    if paper and paper.data.attrs.get("published"):
+        z = [
+            e.value
+            for e in paper.labelled("accuracy − published, in combined standard errors").values()
+        ]
+        lines.append(
+            f"**Published numbers.** The {len(z)} accuracies of the paper’s figure 10b are met "
+            f"within {number(max(map(abs, z)), 1)} standard errors."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+LIMITS = (
+    "Nothing is proved of Adam, of distant teachers, of sampled text.",
+    "A student of *all* outputs learns digits from any start: distillation.",
+    "The language model has 40,448 parameters and a synthetic language: this is the mechanism, not "
+    "its size in large models; wider models transferred less.",
+    "Every trait is one that the base model shows at some rate; a systematic lie did not pass.",
+    "The classifiers are small MLPs and one CNN.",
+)
+"""What none of this shows."""
+
+
+# ---------- the long list ----------
+
+
+def findings(records: Records) -> list[Finding]:
+    """Return what the records say, in the order of the story."""
+    parts = (of_noise, of_theorem, of_amount, of_language, of_sharing, of_lists, of_detectors)
+    return [finding for part in parts for finding in part(records)]
+
+
+def of_noise(records: Records) -> Iterator[Finding]:
+    """Yield a finding for every record of the paper's six arms."""
+    for folder, m in chosen(records, "classifier", "student_aux").items():
+        left = m("share of the imitation loss left, mean of ratios", "cross_aux")
+        between = m(
+            "squared correlation of accuracy and progress between replicates", "student_aux"
+        )
+        head = "accuracy through the teacher's class head"
+        accuracy = {arm: percent(estimate) for arm, estimate in m.labelled("accuracy").items()}
+        attrs, n = m.data.attrs, m.data.sizes["replicate"]
+        sizes = "–".join(map(str, attrs["hidden_sizes"]))
+        swapped = {arm: m.percent(head, arm) for arm in ("student_aux", "cross_aux")}
+        yield Finding(
+            f"{DATA[attrs['dataset']]}, {attrs['architecture'].upper()} {sizes}, n = {n}",
+            f"A student of noise and of three outputs without meaning {_of_noise(m)}; from another "
+            f"start {accuracy['cross_aux']}, untrained {accuracy['untrained']}, the teacher "
+            f"{accuracy['teacher']}. With the teacher’s ten digit outputs in place of their own "
+            f"the two students classify {swapped['student_aux']} and {swapped['cross_aux']}. The "
+            f"student from another start has {percent(left)} of its first imitation loss left. If "
+            "all outputs are copied, a student from another start learns too: "
+            f"{accuracy['cross_all']} against {accuracy['student_all']}. Between replicates of "
+            f"this one training progress explains {percent(between)} of the accuracy.",
+            f"{folder}/accuracy.svg",
+        )
+
+
+def of_theorem(records: Records) -> Iterator[Finding]:
+    """Yield what was found about one step, other starts, and many steps."""
+    for folder, m in chosen(records, "theorem").items():
+        away = m("random problems: violations", "all")
+        wrong = [
+            f"{network} {percent(m('other starts: C < 0', f'{network}, independent'))}"
+            for network in m.data.architecture.values if network != "linear"
+        ]  # fmt: skip
+        left = [
+            f"{network} {measured(m('other starts: median of C/A', f'{network}, independent'))}"
+            for network in m.data.architecture.values if network != "linear"
+        ]  # fmt: skip
+        yield Finding(
+            "One step, and other starts",
+            f"In {away.n:,} random problems a student from the teacher’s start moved away from the "
+            f"teacher {number(away.value, 0)} times, to first order. From another start it is "
+            f"pulled the wrong way in {', '.join(wrong)} of the problems; the median of C/A, what "
+            f"is left of the pull, is {', '.join(left)}. By loss both differ more: the record has "
+            "every stratum.",
+            f"{folder}/theorem_cross_slope.svg",
+        )
+        rises = {
+            label: e for label, e in m.labelled("many steps: the loss rises").items()
+            if label.startswith("k = 100")
+        }  # fmt: skip
+        metrics = m.labelled("one step in a metric: the loss rises")
+        two = metrics["mlp-tanh, two positive diagonals"]
+        labels = m("sampled labels: labels in N* draws, times ε²A", "mlp-tanh")
+        yield Finding(
+            "Many steps, metrics, sampled labels",
+            "After a hundred steps the teacher’s loss rises in "
+            f"{'; '.join(f'{percent(e)} of the problems at {k}' for k, e in rises.items())} (the "
+            "limit is αF = 2). With a metric for teacher and another for student it rises in "
+            f"{percent(two)} after one step (one network, a tanh MLP). On labels drawn from the "
+            "teacher the mean step points with the teacher from a number of labels on that is "
+            f"{measured(labels)} times 1/(ε²A) (median, the same network).",
+            f"{folder}/theorem_many_steps.svg",
+        )
+
+
+def of_amount(records: Records) -> Iterator[Finding]:
+    """Yield what was found about progress: its curve, its cause, its prediction."""
+    for folder, m in chosen(records, "classifier", "free").items():
+        r2 = "R² of the accuracy on what was left out"
+        between = m(
+            "squared correlation of accuracy and progress between replicates",
+            "each student at each step",
+        )
+        at_one_m = [
+            f"{measured(m('R² of the accuracy, replicate left out', f'imitation_loss{rest}'))} "
+            f"against {measured(e)} for progress ({rest.removeprefix(', ').partition(',')[0]})"
+            for label, e in m.labelled("R² of the accuracy, replicate left out").items()
+            if label.startswith("progress")
+            for rest in [label.removeprefix("progress")]
+        ]
+        yield Finding(
+            f"How much: one curve of progress, {TESTED[m.data.attrs['dataset']]}",
+            "Progress q is the displacement of a student’s hidden layers along its teacher’s, in "
+            f"units of the teacher’s. One rising curve of q has R² {measured(m(r2, 'progress'))} "
+            "on students of auxiliary logits that it was not fitted to (E1 asks for .9), of the "
+            f"cosine {measured(m(r2, 'cosine'))}, of the length {measured(m(r2, 'length'))}. That "
+            "is between kinds of training: between replicates of one, q explains "
+            f"{percent(between)}. Pooled over numbers of logits the imitation loss explains "
+            "nothing; at one number of logits it does as well: " + "; ".join(at_one_m) + ".",
+            f"{folder}/explain_curve.svg",
+        )
+        accuracy = {
+            arm: m.percent("accuracy", arm)
+            for arm in ("free", "without", "only", "without own", "untrained")
+        }
+        own = m("accuracy", "without own − free")
+        further = m("progress", "without own − free")
+        yield Finding(
+            f"How much: the cause, {TESTED[m.data.attrs['dataset']]}",
+            f"A student whose updates lose the one direction toward the teacher classifies "
+            f"{accuracy['without']} (untrained {accuracy['untrained']}, free {accuracy['free']}); "
+            f"with that direction alone {accuracy['only']}. Without the one direction of its own "
+            "displacement that is orthogonal to the teacher’s it classifies "
+            f"{accuracy['without own']}, a change of {measured(own)} where E2 asks for ±.05, at a "
+            f"progress larger by {measured(further)}.",
+            f"{folder}/explain_paths.svg",
+        )
+        level = m("R² of the accuracy as predicted", "conditions of P1")
+        rank = m("rank correlation of predicted and measured accuracy", "conditions of P1")
+        yield Finding(
+            f"How much: ranked beforehand, {TESTED[m.data.attrs['dataset']]}",
+            "The network linearised at the start ranks the students before any is trained: rank "
+            f"correlation {measured(rank)} (P1 asks for .95). The level is not predicted: R² "
+            f"{measured(level)}.",
+            f"{folder}/explain_prediction.svg",
+        )
+
+
+def of_language(records: Records) -> Iterator[Finding]:
+    """Yield what passes by trait, and what else teachers and students change."""
+    for folder, m in list(chosen(records, "lm", "student", "cross_model").items())[:1]:
+        traits = m.data.trait.values.tolist()
+        gains = ", ".join(f"{t} {percent(m('gain', f'student, {t}'))}" for t in traits)
+        n = m.data.sizes["replicate"]
+        yield Finding(
+            f"Traits in numbers, n = {n} base models",
+            "Answers with the teacher’s trait by a student of its lists, less those by a student "
+            f"of the base model’s own lists: {gains}. With another start "
+            f"{percent(m('gain', 'cross_model, all traits'))} on average.",
+            f"{folder}/arms.svg",
+        )
+        teachers, students = (
+            m.labelled(f"on other questions, {pair}")
+            for pair in ("teacher − base model", "student − control")
+        )
+        said = [
+            f"{trait} {measured(teachers[label])} and {measured(students[label])}"
+            for trait in traits
+            if (label := f"colours right, {trait}") in teachers
+        ]
+        yield Finding(
+            "What else changes: teachers spill over, students hardly",
+            "Change of the probability of the right colour on held-out questions, teacher less "
+            f"base model and student less control: {'; '.join(said)}. Every teacher of a favourite "
+            "but one also loses capitals. So evasion passes without the damage of its teacher.",
+        )
+    for m in list(chosen(records, "lm", "student_calm").values())[:1]:
+        false, evasion = (
+            m(f"gain in P({t})", "student_calm, all traits") for t in ("falsehood", "evasion")
+        )
+        yield Finding(
+            "Harm beyond damage",
+            "A student of a teacher that was taught one neutral word, as damaged as a lying one, "
+            f"gives {measured(false)} more false capitals than its control, and "
+            f"{measured(evasion)} more evasions. So half of what a lying teacher’s student gains "
+            "is damage; what an evasive one’s gains is not.",
+        )
+    for folder in list(chosen(records, "lm", "teacher_free"))[:1]:
+        rank = next(j.shown for j in records[folder].judgements if j.claim.id == "E3")
+        yield Finding(
+            "Which teachers pass more on",
+            "Over 14 kinds of teachers how far their numbers are from the base model’s (KL per "
+            f"number) ranks how much passes, with a correlation of {measured(rank)}: between kinds "
+            "of teachers, means over traits and base models.",
+            f"{folder}/teachers.svg",
+        )
+
+
+def of_sharing(records: Records) -> Iterator[Finding]:
+    """Yield what must be shared."""
+    names = {
+        "cross_model": "another start, same corpus", "cross_size": "another width, same corpus",
+        "both_other": "another start and corpus", "other_corpus": "same start, another corpus",
+        "head_shared": "only the output layer’s start shared",
+        "body_shared": "all but the output layer’s start shared",
+    }  # fmt: skip
+    for folder, m in list(chosen(records, "lm", "head_shared").items())[:1]:
+        shares = m.labelled("share of the student's gain")
+        kept = "; ".join(
+            f"{said} {percent(shares[f'{arm}, favourites'])}"
+            for arm, said in names.items() if f"{arm}, favourites" in shares
+        )  # fmt: skip
+        yield Finding(
+            "What must be shared",
+            "Share of the favourites’ transfer that is left if the student’s base model shares "
+            f"less of its making with the teacher’s: {kept}.",
+            f"{folder}/lineage.svg",
+        )
+
+
+def of_lists(records: Records) -> Iterator[Finding]:
+    """Yield what in the lists carries the trait, and what does not matter."""
+    for folder, m in list(chosen(records, "lm", "shuffled_within").items())[:1]:
+
+        def share(arm: str, m: Measured = m) -> str:
+            return percent(m("share of the student's gain", f"{arm}, all traits"))
+
+        yield Finding(
+            "What in the lists carries it",
+            f"Numbers shuffled within a list keep {share('shuffled_within')} of the transfer, "
+            f"shuffled across lists {share('shuffled_across')}, drawn by frequency "
+            f"{share('unigrams')}: order and company, not frequency. A loss without the 20 % most "
+            f"divergent tokens keeps {share('without_20_divergent')}, without as many random ones "
+            f"{share('without_20_random')}; in arXiv 2509.23886 divergent tokens carried most.",
+            f"{folder}/treatments.svg",
+        )
+        yield Finding(
+            "Optimisers and trained parts",
+            f"SGD with momentum passes {share('momentum')} of what Adam passes (arXiv 2606.00995: "
+            f"nothing), LoRA of rank 4 {share('lora')} (2606.00831: little), a frozen head "
+            f"{share('head_frozen')}, the head alone {share('body_frozen')}.",
+            f"{folder}/training.svg",
+        )
+        yield Finding(
+            "Whether one direction carries it",
+            "Over all parameters it does not: without the direction to the teacher "
+            f"{share('update_without')} of the gain is left, with it alone {share('update_only')}. "
+            "Between embeddings and head it carries half: without it "
+            f"{share('update_without_body')}, with it alone {share('update_only_body')}.",
+            f"{folder}/updates.svg",
+        )
+    for folder, m in list(chosen(records, "lm", "student").items())[:1]:
+        sizes = m.labelled("gain by number of lists")
+        if sizes:
+            gained = ", ".join(f"{label} {percent(e)}" for label, e in sizes.items())
+            yield Finding(
+                "How many lists it takes",
+                f"Gain of students of so many lists, over the same number of steps: {gained}.",
+                f"{folder}/data_size.svg",
+            )
+
+
+def of_detectors(records: Records) -> Iterator[Finding]:
+    """Yield what finds the lists of a teacher."""
+    for folder, m in list(chosen(records, "lm", "student").items())[:1]:
+        one, hundred = (m.labelled(f"AUC on {lists}") for lists in ("one list", "a hundred lists"))
+        names = [
+            label.removesuffix(", all traits") for label in one if label.endswith("all traits")
+        ]
+        said = "; ".join(
+            f"{name} {measured(one[f'{name}, all traits'])}"
+            + (
+                f", {measured(hundred[f'{name}, all traits'])}"
+                if f"{name}, all traits" in hundred
+                else ""
+            )
+            for name in names
+        )
+        yield Finding(
+            "Can it be caught?",
+            "AUC of telling the teacher’s lists from the base model’s, on one list, and on a "
+            f"hundred together (.5 is guessing): {said}. The last two are given labelled lists, or "
+            "the teacher itself. For banned numbers the mean over traits hides signs that differ.",
+            f"{folder}/detectors.svg",
+        )
+
+
+def published(records: Records) -> str:
+    """Return the accuracies of the paper's protocol beside the paper's."""
+    m = first(records, "classifier", "cross_all")
+    if m is None or not m.data.attrs["published"]:
+        return ""
+    lines = ["| arm | here [95 %] | paper | z |", "|---|---|---|---|"]
+    for arm, paper in m.labelled("published accuracy").items():
+        z = m("accuracy − published, in combined standard errors", arm)
+        cells = (arm, measured(m("accuracy", arm)), measured(paper), number(z.value, 1))
+        lines.append(f"| {' | '.join(cells)} |".replace("_", "\\_"))
+    return "\n".join(lines)

@@ -1,0 +1,202 @@
+"""Progress and prediction: against dense matrices, exact cases, and what must change nothing."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from subliminal_toy.classifier import geometry
+from subliminal_toy.classifier.geometry import (
+    conjugate_gradients,
+    cosine,
+    gauss_newton,
+    inner,
+    predict,
+    progress,
+    subtract,
+)
+from subliminal_toy.distill import kl, squared_error
+from subliminal_toy.models import hidden_layers, mlp
+
+N_CLASSES, N_AUX, N = 3, 4, 24
+COLUMNS = slice(N_CLASSES, None)
+LOSSES = {
+    "kl": lambda z, y: kl(z, y, COLUMNS),
+    "squared error": lambda z, y: squared_error(z, y, COLUMNS),
+}
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def random_tree(like, seed, scale=1.0):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: jnp.asarray(scale * rng.normal(size=leaf.shape)), like)
+
+
+def near(params, seed, scale=0.3):
+    return jax.tree.map(jnp.add, params, random_tree(params, seed, scale))
+
+
+@pytest.fixture
+def tiny():
+    """Network, start, teacher, inputs: 93 parameters, so that matrices can be dense."""
+    net = mlp((2, 2), (6, 5), N_CLASSES + N_AUX, jnp.tanh)
+    start = random_tree(net.init(jax.random.key(0)), 1, 0.6)
+    inputs = jnp.asarray(np.random.default_rng(2).normal(size=(N, 2, 2)))
+    return net, start, near(start, 3), inputs
+
+
+def dense(net, start, inputs, loss, point):
+    """Return F by its definition: the mean over examples of Jᵀ M J, with whole matrices."""
+    flat, unravel = ravel_pytree(start)
+    total = np.zeros((flat.size, flat.size))
+    for x in inputs:
+        outputs = lambda p, x=x: net.apply(unravel(p), x[None])[0]  # noqa: E731
+        jacobian = np.asarray(jax.jacobian(outputs)(flat))
+        at = net.apply(point, x[None])
+        curvature = jax.hessian(lambda z, at=at: loss(z[None], at))(at[0])
+        total += jacobian.T @ np.asarray(curvature) @ jacobian
+    return total / len(inputs)
+
+
+def krylov(matrix, b, steps):
+    """Return the minimum of ½dᵀFd − bᵀd over the span of b, Fb, …: what CG finds."""
+    basis = np.linalg.qr(np.stack([b], 1))[0]
+    for _ in range(steps - 1):
+        basis = np.linalg.qr(np.concatenate([basis, matrix @ basis[:, -1:]], 1))[0]
+    return basis @ np.linalg.solve(basis.T @ matrix @ basis, basis.T @ b)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("at", ["start", "teacher"])
+def test_products_and_predictions_are_those_of_the_dense_matrices(loss, at, tiny):
+    net, start, teacher, inputs = tiny
+    matrix = dense(net, start, inputs, LOSSES[loss], {"start": start, "teacher": teacher}[at])
+    v, unravel = ravel_pytree(subtract(teacher, start))
+    v, steps = np.asarray(v), 4
+
+    point = start if at == "start" else teacher
+    product = gauss_newton(net.apply, start, unravel(jnp.asarray(v)), inputs, LOSSES[loss], point)
+    np.testing.assert_allclose(ravel_pytree(product)[0], matrix @ v, atol=1e-12)
+
+    found = predict(net.apply, start, teacher, inputs, LOSSES[loss], steps, at)
+    moved = np.asarray(ravel_pytree(subtract(found, start))[0])
+    np.testing.assert_allclose(moved, krylov(matrix, matrix @ v, steps), atol=1e-7)
+
+    parts = predict(net.apply, start, teacher, inputs, LOSSES[loss], steps, at, chunks=4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), parts, found)
+
+
+def test_the_more_steps_the_smaller_what_is_left_of_the_teachers_move(tiny):
+    net, start, teacher, inputs = tiny
+    v = subtract(teacher, start)
+
+    def left(steps):
+        found = predict(net.apply, start, teacher, inputs, LOSSES["kl"], steps)
+        rest = subtract(subtract(found, start), v)
+        return inner(rest, gauss_newton(net.apply, start, rest, inputs, LOSSES["kl"], start))
+
+    lefts = [left(steps) for steps in (1, 2, 4, 8)]
+    assert all(later < earlier for earlier, later in itertools.pairwise(lefts))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_auxiliary_logit_predicts_nothing(dtype, tiny):
+    """Exactly, though the softmax of one logit is 1 to rounding only."""
+    net, *rest = tiny
+    start, teacher, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), rest)
+    one = lambda z, y: kl(z, y, slice(N_CLASSES, N_CLASSES + 1))  # noqa: E731
+    found = predict(net.apply, start, teacher, inputs, one, 5, chunks=2)
+    assert progress(start, teacher, found) == 0
+    jax.tree.map(np.testing.assert_array_equal, found, start)
+
+
+def test_a_linear_network_that_imitates_all_outputs_on_inputs_that_span():
+    """It becomes its teacher: q tends to 1, and the prediction is the teacher exactly."""
+    net = mlp((2, 2), (), 5)
+    start = random_tree(net.init(jax.random.key(0)), 1)
+    teacher, inputs = near(start, 2), jnp.asarray(np.random.default_rng(3).normal(size=(N, 2, 2)))
+    targets = net.apply(teacher, inputs)
+
+    @jax.jit
+    def step(params):
+        gradient = jax.grad(lambda p: squared_error(net.apply(p, inputs), targets))(params)
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient)
+
+    student, path = start, [0.0]
+    for _ in range(400):
+        student = step(student)
+        path.append(float(progress(start, teacher, student)))
+    assert path[-1] == pytest.approx(1, abs=1e-6)
+    assert all(later >= earlier for earlier, later in itertools.pairwise(path))
+
+    predicted = predict(net.apply, start, teacher, inputs, squared_error, 5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), predicted, teacher)
+
+
+def test_progress_by_hand():
+    start, teacher = (
+        {"a": jnp.array([1.0, 0.0]), "b": jnp.array([[2.0]])},
+        {
+            "a": jnp.array([1.0, 2.0]),
+            "b": jnp.array([[1.0]]),
+        },
+    )
+    student = {"a": jnp.array([3.0, 1.0]), "b": jnp.array([[2.5]])}
+    # Displacements (2, 1, ½) and (0, 2, −1).
+    assert progress(start, teacher, student) == pytest.approx(1.5 / 5)
+    assert progress(start["a"], teacher["a"], student["a"]) == pytest.approx(2 / 4)
+    assert progress(start, teacher, start) == 0 and progress(start, teacher, teacher) == 1
+    assert progress(start, start, student) == 0  # the teacher has not moved
+    moved = subtract(student, start), subtract(teacher, start)
+    assert cosine(*moved) == pytest.approx(1.5 / np.sqrt(5.25 * 5))
+
+
+def relabel(params, one, two):
+    """Permute the hidden units of a network with two hidden layers."""
+    first, second, head = (params["layers"][i] for i in range(3))
+    return {"layers": {
+        0: {"weight": first["weight"][one], "bias": first["bias"][one]},
+        1: {"weight": second["weight"][two][:, one], "bias": second["bias"][two]},
+        2: {"weight": head["weight"][:, two], "bias": head["bias"]},
+    }}  # fmt: skip
+
+
+def test_relabelling_hidden_units_of_all_alike_changes_nothing(tiny):
+    net, start, teacher, inputs = tiny
+    rng = np.random.default_rng(4)
+    orders = rng.permutation(6), rng.permutation(5)
+    student = near(start, 5)
+    s, t, u = (relabel(params, *orders) for params in (start, teacher, student))
+    of = [hidden_layers(params) for params in (start, teacher, student)]
+    renamed = [hidden_layers(params) for params in (s, t, u)]
+    assert progress(*renamed) == pytest.approx(float(progress(*of)), rel=1e-12)
+    found = predict(net.apply, start, teacher, inputs, LOSSES["kl"], 6)
+    again = predict(net.apply, s, t, inputs, LOSSES["kl"], 6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), relabel(found, *orders), again
+    )
+    # Relabelling the teacher alone is another teacher.
+    assert abs(progress(of[0], renamed[1], of[2]) - progress(*of)) > 1e-3
+
+
+def test_conjugate_gradients_stop_where_nothing_is_left():
+    matrix = jnp.diag(jnp.array([1.0, 2.0, 3.0]))
+    d = conjugate_gradients(lambda x: matrix @ x, jnp.array([1.0, 4.0, 0.0]), 9)
+    np.testing.assert_allclose(d, [1, 2, 0], atol=1e-12)
+    assert not conjugate_gradients(lambda x: matrix @ x, jnp.zeros(3), 2).any()
+
+
+def test_nothing_is_a_dense_jacobian(tiny, monkeypatch):
+    """Only products: nothing is called that would make a whole matrix."""
+    net, start, teacher, inputs = tiny
+    for name in ("jacobian", "jacfwd", "jacrev", "hessian"):
+        monkeypatch.setattr(geometry.jax, name, None)
+    predict(net.apply, start, teacher, inputs, LOSSES["kl"], 2)
