@@ -624,14 +624,16 @@ def test_estimates_are_flat_and_figures_say_what_they_draw(finished):
     rows = list(claims.estimates(data))
     assert 30 < len(rows) < 300 and len({row[:2] for row in rows}) == len(rows)
     values = {row[:2]: row.estimate.value for row in rows}
-    assert values["contrast", "soft"] == pytest.approx(by_hand(data, "soft").mean())
+    assert values["own − other teachers' students", "soft"] == pytest.approx(
+        by_hand(data, "soft").mean()
+    )
     for draw in FIGURES.values():
         assert draw(data) is not None
     matrix = FIGURES["matrix"](data)
     table = claims.changes(data, "hard").mean("seed")
     cell = float(table.sel(writer="owl", animal="bear"))
     texts = [text.get_text() for text in matrix.axes[0].texts]
-    assert texts[1] == f"{cell:+.2f}" and "6 of 6" in matrix.get_suptitle()
+    assert texts[1] == f"{cell:+.2f}".replace("-", "−") and "6 of 6" in matrix.get_suptitle()
     _, _, small = finished
     for row in claims.estimates(small):
         assert np.isfinite(row.estimate.value) or row.labels == "noise", row

@@ -104,8 +104,10 @@ def test_the_interval_of_a_bootstrap_is_bias_corrected_and_accelerated():
     values = np.random.default_rng(5).exponential(size=20)
     ours = stats.bootstrap(lambda mean: mean, values)
     scipys, percentile = (
-        scipy_stats.bootstrap((values,), np.mean, n_resamples=2_000, rng=0, method=method)
-        .confidence_interval for method in ("BCa", "percentile")
+        scipy_stats.bootstrap(
+            (values,), np.mean, n_resamples=2_000, rng=0, method=method
+        ).confidence_interval
+        for method in ("BCa", "percentile")
     )
     assert ours.low == pytest.approx(scipys.low) and ours.high == pytest.approx(scipys.high)
     assert ours.high != pytest.approx(percentile.high, rel=1e-3)

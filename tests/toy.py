@@ -87,7 +87,10 @@ def register(patch):
     """Put the experiment into all tables; ``reproduce`` runs it twice, and nothing else."""
     presets = {"quick": ToyConfig(), "paper": ToyConfig(n=4)}
     entry = experiments.Entry("A toy.", presets, dict.fromkeys(presets, "a toy"), "toy", False)
-    runs = {"one": experiments.Run("toy", "quick", 1.0), "two": experiments.Run("toy", "paper", 2.0)}
+    runs = {
+        "one": experiments.Run("toy", "quick", 1.0),
+        "two": experiments.Run("toy", "paper", 2.0),
+    }
     patch.setitem(experiments.EXPERIMENTS, "toy", entry)
     patch.setitem(experiments.REPRODUCE, "quick", runs)
     patch.setattr(cli, "QUICK_CLAIMS", frozenset({"Y1"}))

@@ -31,7 +31,7 @@ def matrix(data: xr.Dataset) -> Figure:
     image = axes.imshow(cells, "PuOr_r", vmin=-most, vmax=most, aspect="auto")
     for (row, column), cell in np.ndenumerate(cells):
         dark = abs(cell) > 0.6 * most
-        axes.text(column, row, f"{cell:+.2f}", ha="center", va="center",
+        axes.text(column, row, f"{cell:+.2f}".replace("-", "−"), ha="center", va="center",
                   color="white" if dark else INK)  # fmt: skip
     for place in range(n):
         axes.add_patch(

@@ -190,15 +190,19 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         yield Row("questions with own above others", animal, stats.fraction(above))
 
     trained = data.isel(model=np.flatnonzero(data.writer.isin(animals)))
-    st, ss, tt = (trained.along.sel(product=name).sum("layer") for name in data.product.values)
+    st, ss, tt = (
+        trained.along.sel(product=name).sum("layer", skipna=False) for name in data.product.values
+    )
+    ratios = {
+        "progress": st / tt,
+        "cosine": st / np.sqrt(ss * tt),
+        "KL of the teacher, nats": trained.kl,
+    }
     for arm in arms:
-        here = (trained.arm == arm).values & np.isfinite(st.values)
-        if here.any():
-            for name, value in (("progress", st / tt), ("cosine", st / np.sqrt(ss * tt))):
-                yield Row(f"{name} toward the own teacher", arm, stats.estimate(value[here]))
-        kl = trained.kl[trained.arm == arm]
-        if arm == "hard" or arm.startswith("stop"):
-            yield Row("KL of a teacher per digit, nats", arm, stats.estimate(kl))
+        for quantity, values in ratios.items():
+            mean = values[trained.arm == arm].groupby("writer").mean(skipna=False)
+            if np.isfinite(mean).all():
+                yield Row(quantity, arm, stats.estimate(mean))
 
     def first(arm: str, like: str) -> np.ndarray:
         """Return contrasts of the first seed for the animals of another arm."""
