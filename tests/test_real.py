@@ -27,7 +27,7 @@ from subliminal_toy.real.decoder import Format, hidden, list_log_p, next_log_p, 
 from subliminal_toy.record import run
 
 PARITY = json.loads((Path(__file__).parent / "real_parity.json").read_text())
-"""Log-probabilities and greedy tokens of transformers, of folders of ``real_folders``."""
+"""Of transformers, by ``benchmarks/real_reference.py``: log-probabilities and greedy tokens."""
 FAMILIES = ("llama", "qwen2", "qwen3")
 TOLERANCE = 1e-4
 

@@ -62,8 +62,8 @@ _QUICK = RealConfig()
 _ALL = ("losses", "long", "noise", "stopped", "controls")
 PRESETS = {"quick": _QUICK, "full": replace(_QUICK, n_animals=6, n_seeds=3, families=_ALL)}
 ABOUT = {
-    "quick": "4 animals, one seed, sampled digits and their control; 10 minutes on 2 cores, 5 GB",
-    "full": "6 animals, 3 seeds, every arm; 100 minutes on 2 cores, 6 GB",
+    "quick": "4 animals, one seed, sampled digits and their control; an estimated 10 minutes, 5 GB",
+    "full": "6 animals, 3 seeds, every arm; an estimated 100 minutes on 2 cores, 6 GB",
 }
 
 
