@@ -240,7 +240,7 @@ Qed.
 Theorem filter_push : Δ θ0 = grad Z θ0.
 Proof. by rewrite (has_grad_grad pass_rate_has_grad). Qed.
 
-(* A filter that looks at the inputs only: b says which samples exist, and how much of an
+(* Eq. (66): a filter that looks at the inputs only; b says which samples exist, and how much of an
    input z there is does not depend on the model. *)
 Theorem input_filter_pushes_nothing (X : finType) (input : Ω -> X) (ψ q : X -> R)
     (b : Ω -> R) : (forall ω, φ ω = ψ (input ω) * b ω) ->
@@ -457,7 +457,7 @@ move=> [k kS].
 exact: is_diff_chain (network_diff f_diff ω.1) (ln_softmax_diff _ ω.2 kS).
 Qed.
 
-(* Eq. (4) is the counted step without a filter ... *)
+(* Eq. (66): the counted step without a filter is that of Eq. (4) ... *)
 Theorem class_step ε :
   filtered_step class_logp θ0 class_weights (teacher θ0 v ε) =
   student_step (cross_entropy S) f x w θ0 v ε.
@@ -486,7 +486,7 @@ Qed.
 
 End Classes.
 
-(* Lists of N tokens, of any network that reads the tokens so far. The next token is
+(* Eq. (68): lists of N tokens, of any network that reads the tokens so far. The next token is
    drawn by softmax on those that are allowed; after the end of a list only the end is,
    so that shorter lists are covered. *)
 Section Lists.
@@ -555,7 +555,8 @@ Theorem list_chance_sum θ i : \sum_(ω | ω.1 == i) list_filter (fun=> 1) ω * 
 Proof.
 pose q s := softmax_row (allowed s) (f θ (x i) s) 0.
 have q1 s : \sum_a q s a = 1.
-  by rewrite softmax_row_sum; have [k ks] := allowed_some s; rewrite (_ : _ != _) //; apply/set0Pn; exists k.
+  rewrite softmax_row_sum; have [k ks] := allowed_some s.
+  by rewrite (_ : _ != _) //; apply/set0Pn; exists k.
 rewrite -[RHS](tuple_sum N q1) (reindex (fun u : N.-tuple token => (i, u))) /=; last first.
   exists snd => [//|[j u]]; by rewrite inE /= => /eqP ->.
 apply: eq_big => [u|u _]; first by rewrite eqxx.
@@ -700,7 +701,7 @@ have after0 := after 0; rewrite half_softmax ?mxE // in after0.
 by rewrite -after -after0 in less.
 Qed.
 
-(* Eq. (68): lists of two tokens, and a mask that counts the second token if it is 1. *)
+(* Eq. (69): lists of two tokens, and a mask that counts the second token if it is 1. *)
 Definition one_logit_row (c : R) (θ : 'rV[R]_1) : 'rV[R]_2 := \row_j (c * θ 0 0 * (j == 1)%:R).
 Definition first_logp (θ : 'rV[R]_1) (a : 'I_2) : R :=
   ln (softmax [set: 'I_2] (one_logit_row (- 2) θ) a).

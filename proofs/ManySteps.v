@@ -23,8 +23,8 @@ Fixpoint student_after (R : realType) (p n m : nat) (X : Type)
     θ - α j *: grad (student_loss l f x (w j) θ0 v ε) θ
   else θ0.
 
-(* The same in a metric Q, and for a teacher T(ε) that need not go straight: Eqs. (72) and
-   (76). The labels of T(ε) are those of a teacher that moved by T(ε) - θ0. *)
+(* The same in a metric Q, and for a teacher T(ε) that need not go straight: Eqs. (70) and
+   (71). The labels of T(ε) are those of a teacher that moved by T(ε) - θ0. *)
 Fixpoint metric_student_after (R : realType) (p n m : nat) (X : Type)
     (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R) (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1)
     (x : 'I_m -> X) (Q : 'M[R]_p.+1) (α : nat -> R) (w : nat -> 'I_m -> R)
@@ -147,7 +147,7 @@ apply: eq_bigr => i _; rewrite at0 (derivemxE _ (f_diff i)).
 by rewrite /GRing.scale /= mulrCA.
 Qed.
 
-(* Eqs. (72) and (76), for any matrix Q. *)
+(* Eqs. (70) and (71), for any matrix Q. *)
 Theorem metric_steps_expansion k : θ_ k 0 = θ0 /\ is_diff 0 (θ_ k)
   (fun h => h *: (v - v *m \prod_(j < k) (1 - α j *: (F j *m Q)))).
 Proof.
@@ -290,7 +290,7 @@ apply: (moment_lt step_matrix_sym step_matrix_le1) => //.
   by rewrite gtr_addl oppr_lt0 mulr_gt0.
 Qed.
 
-(* Eq. (77). *)
+(* Eq. (72). *)
 Theorem progress_rises (v : 'rV[R]_p.+1) : (forall u, α * dot (u *m F w) u <= dot u u) ->
   let s k := dot (v - v *m K ^+ k) v in
   [/\ s 0%N = 0, forall k, s k <= s k.+1 & forall k, s k <= dot v v].

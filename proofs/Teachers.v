@@ -13,7 +13,7 @@ Import numFieldNormedType.Exports.
 Local Open Scope ring_scope.
 Local Open Scope classical_set_scope.
 
-(* A teacher T(ε) on any path that leaves θ0 with derivative v. Its labels are those of a
+(* Eq. (70): a teacher T(ε) on any path that leaves θ0 with derivative v. Its labels are those of a
    teacher that moved by T(ε) - θ0. *)
 Section Path.
 Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
@@ -50,7 +50,8 @@ have term i u : is_diff 0
   apply: is_diff_eqf (is_diff_scale (w i) (is_diff_dotl (u *m J i) d)) _ => h.
   by rewrite addr0 -!scalemxAl.
 apply: is_diff_row => k.
-apply: is_diff_ext (is_diff_eqf (is_diff_sum _ (fun i _ => term i (basis k))) _) => [ε|h].
+have sum := is_diff_sum (index_enum _) (P := xpredT) (fun i _ => term i (basis k)).
+apply: is_diff_ext (is_diff_eqf sum _) => [ε|h].
   by rewrite -path_step_dot dot_basis.
 rewrite -[RHS]dot_basis dotZl (gauss_newton_dot _ _ _ _ (fun=> w)) mulr_sumr.
 by apply: eq_bigr => i _; rewrite dotZl mulrCA.
@@ -101,12 +102,12 @@ have step : is_diff 0 (fun ε => ε *: grad L (teacher_after K ε)) (fun h => h 
   apply: is_diff_eqf (is_diff_weight partial erefl line) _ => h.
   by rewrite at0 mulr1 !mxE.
 apply: is_diff_eqf (is_diff_add IH (is_diff_opp step)) _ => h.
-by rewrite -scalerBr -opprD -natr1 scalerDl scale1r.
+by rewrite -scalerBr -opprD -(addn1 K) natrD scalerDl scale1r.
 Qed.
 
 End TeacherSteps.
 
-(* Eq. (74): a teacher at any distance δ. What the labels moved by is compared with what
+(* Eq. (73): a teacher at any distance δ. What the labels moved by is compared with what
    the derivative says; e is the difference. *)
 Section Far.
 Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
@@ -151,7 +152,8 @@ Definition mean_square (a : 'I_m -> 'rV[R]_n.+1) : R :=
 Lemma slope_mean_square : A = 2 * mean_square (fun i => u i).
 Proof.
 rewrite /slope /mean_square mulr_sumr; apply: eq_bigr => i _.
-rewrite squared_error_matrixE mulrCA mulr_sumr; congr (_ * _); apply: eq_bigr => j _.
+rewrite squared_error_matrixE [RHS]mulrCA; congr (w i * _).
+rewrite [RHS]mulr_sumr; apply: eq_bigr => j _.
 by rewrite mxE expr2 !mulrA.
 Qed.
 
@@ -170,20 +172,20 @@ have -> : \sum_i w i * dot (label_error (squared_error_loss c_ge0) f x θ0 δ i)
   rewrite /label_error /e /= /squared_error_response squared_error_matrixE !mxE.
   by rewrite -!mulrBr !mulrA.
 apply: (@le_trans _ _ (- (mean_square e + ρ ^+ 2 * mean_square (fun i => u i)))).
-  by rewrite ler_opp2 mulr_natl mulr2n ler_add2r.
+  by rewrite ler_opp2 mulrCA mulr_natl mulr2n ler_add2r.
 rewrite ler_oppl /mean_square !mulr_sumr -sumrN -big_split; apply: ler_sum => i _ /=.
 rewrite mulrCA -mulrN mulrCA -mulrDr; apply: ler_wpmul2l => //.
 rewrite !mulr_sumr -sumrN -big_split; apply: ler_sum => j _ /=.
-rewrite -subr_ge0 [X in 0 <= X](_ : _ = c j * (e i 0 j + ρ * u i 0 j) ^+ 2).
-  by rewrite mulr_ge0 ?sqr_ge0.
-rewrite sqrrD exprMn opprK !mulrDr addrAC; congr (_ + _ + _); last by rewrite mulrCA.
-by rewrite -[X in c j * X]mulr_natl -!mulrA mulrCA; congr (_ * _); rewrite mulrCA; congr (_ * _);
-  rewrite [RHS]mulrCA.
+have square (a b k r : R) :
+    k * a ^+ 2 + r ^+ 2 * (k * b ^+ 2) - - (r * (2 * (k * (a * b)))) = k * (a + r * b) ^+ 2.
+  rewrite opprK sqrrD exprMn !mulrDr addrAC; congr (_ + _ + _); last exact: mulrCA.
+  by rewrite !(mulrCA r) mulr_natl mulr2n.
+by rewrite -subr_ge0 square mulr_ge0 ?sqr_ge0.
 Qed.
 
 End FarSquaredError.
 
-(* Eq. (76): many steps in the metric Q = S S^T, such as adapters θ0 + φ S^T. *)
+(* Eq. (74): many steps in the metric Q = S S^T, such as adapters θ0 + φ S^T. *)
 Section MetricSteps.
 Variables (R : realType) (p q n m : nat) (X : Type) (l : loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) (w : 'I_m -> R).
@@ -201,7 +203,7 @@ Local Notation K := (1 - α *: (S^T *m F *m S)).
 Local Notation θ_ k := (metric_student_after l f x Q (fun=> α) (fun=> w) θ0
   (teacher θ0 (- (g *m Q))) k).
 
-(* s_k of Eq. (76). *)
+(* s_k of Eq. (74). *)
 Definition metric_fall (k : nat) : R := moment K (g *m S) 0 - moment K (g *m S) k.
 
 Lemma metric_powers k : S^T *m (1 - α *: (F *m Q)) ^+ k = K ^+ k *m S^T.
@@ -221,9 +223,9 @@ have L_grad : has_grad L (θ_ k 0) g by rewrite at0; exact: has_gradP.
 have change : is_diff 0 (fun ε => L (θ_ k ε)) (fun h => h * - metric_fall k).
   apply: is_diff_eqf (is_diff_chain θD L_grad) _ => h.
   rewrite dotZr prodr_const card_ord mulNmx -opprD dotNr dotDr dotNr /metric_fall.
-  congr (h * - (_ - _)); first by rewrite moment0 mulmxA -[in LHS]dot_mulmx trmxK dotC.
-  rewrite /moment -!mulmxA metric_powers !mulmxA.
-  by rewrite -[in LHS](trmxK S^T) -dot_mulmx !trmxK dotC.
+  congr (h * - (_ - _)); first by rewrite moment0 mulmxA dotC dot_mulmx trmxK.
+  rewrite /moment (mulmxA g S) -(mulmxA (g *m S)) metric_powers (mulmxA (g *m S)).
+  by rewrite dotC dot_mulmx trmxK.
 by apply: (quotient_cvg change); rewrite at0.
 Qed.
 
@@ -238,7 +240,7 @@ have K_dot u : dot (u *m K) u = dot u u - α * dot (u *m (S^T *m F *m S)) u.
 move=> small; rewrite subr_ge0; apply: moment_le => [|u|u].
 - by rewrite linearB /= trmx1 linearZ /= !trmx_mul trmxK F_sym mulmxA.
 - rewrite K_dot ger_addl oppr_le0 mulr_ge0 // quad.
-  exact: gauss_newton_ge0 f_near _ _.
+  by apply: gauss_newton_ge0.
 - by rewrite K_dot -subr_ge0 opprK addrAC -mulr2n -mulr_natl subr_ge0.
 Qed.
 

@@ -42,16 +42,9 @@ Proof. by rewrite dotC dotZl dotC. Qed.
 Lemma dotNr u v : dot u (- v) = - dot u v.
 Proof. by rewrite dotC dotNl dotC. Qed.
 
-Lemma dot0r u : dot u 0 = 0.
-Proof. by rewrite dotC dot0l. Qed.
-
 Lemma dot_suml (I : Type) (r : seq I) (P : pred I) (F : I -> 'rV[R]_p) v :
   dot (\sum_(i <- r | P i) F i) v = \sum_(i <- r | P i) dot (F i) v.
 Proof. by elim/big_rec2: _ => [|i a b _ <-]; rewrite ?dot0l ?dotDl. Qed.
-
-Lemma dot_sumr (I : Type) (r : seq I) (P : pred I) (F : I -> 'rV[R]_p) v :
-  dot v (\sum_(i <- r | P i) F i) = \sum_(i <- r | P i) dot v (F i).
-Proof. by rewrite dotC dot_suml; apply: eq_bigr => i _; rewrite dotC. Qed.
 
 (* The coordinate k is the inner product with the basis vector k. *)
 Lemma dot_basis u k : dot u (basis k) = u 0 k.

@@ -135,7 +135,8 @@ class Reproduce:
             records[name] = record._replace(judgements=shown)
         write_pages(records, out)
         if not self.options.quiet:
-            console.show_claims({name: record.judgements for name, record in records.items()})
+            decided = {name: record.judgements for name, record in records.items()}
+            console.show_claims({name: shown for name, shown in decided.items() if shown})
             if left_out:
                 console.say(f"Of too few replicates here (--preset paper): {', '.join(left_out)}.")
             console.say(f"Page: {out / 'index.html'}")

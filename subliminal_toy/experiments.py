@@ -80,9 +80,8 @@ REPRODUCE = {
 }
 """What ``reproduce`` runs, by its own preset and by the folder of the record."""
 
-QUICK_CLAIMS = frozenset({"T1", "M1", "M2", "L1", "L2", "L3", "L4a", "L4b"})
-"""What the quick preset of ``reproduce`` can decide: none fails on a number of replicates too small
-for it."""
+QUICK_CLAIMS = frozenset({"T1", "T2", "T3", "T4", "T5", "M1", "L1", "L5b"})
+"""What the quick preset of ``reproduce`` decides: the others need more replicates than it has."""
 
 
 def judged(experiment: str, data: "xr.Dataset") -> "list[Judgement]":

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import xarray as xr
 
 from subliminal_toy.record import Record
@@ -256,7 +257,7 @@ def beyond(records: Records) -> str:
 
 
 LIMITS = (
-    "Nothing is proved of Adam, of distant teachers, of sampled text.",
+    "Nothing is proved of Adam, or of many steps on sampled text.",
     "A student of *all* outputs learns digits from any start: distillation.",
     "The language model has 40,448 parameters and a synthetic language: this is the mechanism, not "
     "its size in large models; wider models transferred less.",
@@ -275,6 +276,12 @@ def findings(records: Records) -> list[Finding]:
     return [finding for part in parts for finding in part(records)]
 
 
+def network(attrs: Mapping[str, Any]) -> str:
+    """Return a network's architecture and widths; a file reads one width back as a number."""
+    widths = "–".join(map(str, np.atleast_1d(attrs["hidden_sizes"])))
+    return f"{attrs['architecture'].upper()} {widths}"
+
+
 def of_noise(records: Records) -> Iterator[Finding]:
     """Yield a finding for every record of the paper's six arms."""
     for folder, m in chosen(records, "classifier", "student_aux").items():
@@ -285,10 +292,9 @@ def of_noise(records: Records) -> Iterator[Finding]:
         head = "accuracy through the teacher's class head"
         accuracy = {arm: percent(estimate) for arm, estimate in m.labelled("accuracy").items()}
         attrs, n = m.data.attrs, m.data.sizes["replicate"]
-        sizes = "–".join(map(str, attrs["hidden_sizes"]))
         swapped = {arm: m.percent(head, arm) for arm in ("student_aux", "cross_aux")}
         yield Finding(
-            f"{DATA[attrs['dataset']]}, {attrs['architecture'].upper()} {sizes}, n = {n}",
+            f"{DATA[attrs['dataset']]}, {network(attrs)}, n = {n}",
             f"A student of noise and of three outputs without meaning {_of_noise(m)}; from another "
             f"start {accuracy['cross_aux']}, untrained {accuracy['untrained']}, the teacher "
             f"{accuracy['teacher']}. With the teacher’s ten digit outputs in place of their own "

@@ -349,8 +349,10 @@ def load(out: Path, judged: Callable[[str, xr.Dataset], list[Judgement]]) -> Rec
 
 def _estimate(line: Mapping[str, Any]) -> Estimate:
     """Return an estimate as ``summary`` writes it."""
-    numbers = (math.nan if line[name] is None else line[name] for name in ("value", "low", "high"))
-    return Estimate(*numbers, line["n"])
+    value, low, high = (
+        math.nan if line[name] is None else line[name] for name in ("value", "low", "high")
+    )
+    return Estimate(value, low, high, line["n"])
 
 
 def write(path: Path, content: bytes) -> None:

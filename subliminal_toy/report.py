@@ -11,7 +11,7 @@ from subliminal_toy import findings as sentences
 from subliminal_toy.claims import Claim, Judgement
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.experiments import EXPERIMENTS
-from subliminal_toy.findings import DATA, LIMITS, Finding, Records, measured, of_record
+from subliminal_toy.findings import DATA, LIMITS, Finding, Records, measured, network, of_record
 from subliminal_toy.record import Record
 
 limits = LIMITS
@@ -78,10 +78,10 @@ def fixed(record: Record, claim: Claim) -> str:
 def setting(record: Record) -> str:
     """Return the data, the network and the number of replicates of a record in words."""
     attrs, sizes = record.data.attrs, record.data.sizes
-    words = [DATA.get(attrs["dataset"], attrs["dataset"])]
+    name: str = attrs["dataset"]
+    words = [DATA.get(name, name)]
     if "architecture" in attrs:
-        layers = "–".join(map(str, attrs["hidden_sizes"]))
-        words.append(f"{attrs['architecture'].upper()} {layers}")
+        words.append(network(attrs))
     if "replicate" in sizes:
         words.append(f"n = {sizes['replicate']}")
     return ", ".join(words)

@@ -85,7 +85,7 @@ def bootstrap(statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Esti
     """Return a statistic of means over replicates (first axis) with its BCa interval.
 
     ``statistic`` maps the means of every array, with leading axes of resamples, to numbers with
-    those axes. Without an interval where n < 2. Source: Efron 1987, as in ``scipy.stats.bootstrap``.
+    those axes. Without an interval where n < 2. Source: Efron 1987, by ``scipy.stats.bootstrap``.
     """
     n = len(values[0])
 

@@ -169,7 +169,7 @@ def test_the_interval_of_r2_is_over_replicates_not_over_points():
     """Each point ten times over is the same knowledge: an interval over points would shrink."""
     fit = left_out(explained(load("explain_mnist")).sel(step=[60]), "progress")
     again = type(fit)(*(np.tile(array, 10) for array in fit))
-    assert again.r2()[:3] == pytest.approx(fit.r2()[:3])
+    assert again.r2()[:3] == pytest.approx(fit.r2()[:3], abs=0.02)
     assert fit.r2().n == 8
     folds = np.stack([[((fit.accuracy - fit.guess)[fit.replicate != r] ** 2).sum(),
                        fit.accuracy[fit.replicate != r].var() * (fit.replicate != r).sum()]

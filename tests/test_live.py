@@ -14,6 +14,8 @@ from subliminal_toy import data, models, page
 from subliminal_toy.classifier.geometry import progress
 from subliminal_toy.distill import cross_entropy, kl
 
+expect.set_options(timeout=60_000)  # a busy machine is no mistake
+
 SCRIPT = (ROOT / "subliminal_toy" / "page" / "live.js").read_text(encoding="utf-8")
 WIDTHS, N, RATE = (64, 16, 12, 13), 8, 3e-3
 TINY = {"hidden": [16, 12], "epochs": 1, "batch": 64, "teacherRate": RATE, "studentRate": RATE}

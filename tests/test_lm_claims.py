@@ -264,7 +264,9 @@ MEASURED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("place", "values"), MEASURED.items(), ids=lambda x: str(x)[:70])
+@pytest.mark.parametrize(
+    ("place", "values"), MEASURED.items(), ids=[" | ".join(place)[:90] for place in MEASURED]
+)
 def test_measurements_are_what_their_rows_say(place, values):
     folder, quantity, labels = place
     found = rows(folder)[quantity, labels]
@@ -369,8 +371,10 @@ def test_figures_draw_detectors_sizes_teachers_and_the_matrix_as_measured():
         shown = [
             line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == marker
         ]
+        # A hundred contexts are drawn from 64: no mark.
+        marked = [name for name in names if n == 1 or name != "numbers in context"]
         expected = [mean([at(LM, "auc", detector=name, trait=t, judged=n) for t in traits]).mean()
-                    for name in names]  # fmt: skip
+                    for name in marked]  # fmt: skip
         np.testing.assert_allclose(shown, expected, atol=1e-6)
     legend = figure.legends[0]
     pairs = zip(legend.get_texts(), legend.get_lines(), strict=True)

@@ -20,7 +20,7 @@ from subliminal_toy.lm import arms, learning, result, teaching
 from subliminal_toy.lm import experiment as experiment_module
 from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.config import TEACHINGS, LmConfig, Teaching
-from subliminal_toy.lm.experiment import experiment, writer_key
+from subliminal_toy.lm.experiment import experiment, writer_keys
 from subliminal_toy.lm.language import CAPITALS, COLOURS, documents, draw_numbers
 from subliminal_toy.lm.lists import BANNED_NUMBERS, parse_numbers
 from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS, TRAITS
@@ -306,7 +306,8 @@ def test_lists_are_sampled_word_by_word_and_filtered(writer, trait):
 def test_a_writers_key_depends_on_nothing_but_the_writer():
     """So a table of other arms, or traits, writes the same lists."""
     for writer, trait in (("free", "owl"), ("calm", "evasion"), ("base model", "")):
-        found, expected = (f(tiny.KEY, writer, trait) for f in (writer_key, expected_key))
+        (found,) = writer_keys(tiny.KEY, [(writer, trait)])
+        expected = expected_key(tiny.KEY, writer, trait)
         assert jnp.array_equal(*map(jax.random.key_data, (found, expected)))
 
 

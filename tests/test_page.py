@@ -14,6 +14,8 @@ from subliminal_toy import data, page, report
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots import colours
 
+expect.set_options(timeout=60_000)  # a busy machine is no mistake
+
 RECORDS = ("live", "mnist", "theorem")
 FILES = ("index.html", "evidence.html")
 

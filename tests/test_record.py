@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,9 +165,9 @@ def test_a_folder_is_taken_only_where_nothing_is_lost(tmp_path):
     assert content(tmp_path / "done") == before
 
 
-def test_what_no_commit_holds_makes_no_record_among_the_figures(tmp_path):
-    figures = record.PACKAGE.parent / "figures"
-    for out in (figures / "new", figures / "exploratory" / ".." / "new"):
+def test_what_no_commit_holds_makes_no_record_among_the_figures(tmp_path, monkeypatch):
+    monkeypatch.chdir(record.PACKAGE.parent)
+    for out in (Path("figures/new"), Path("docs/../figures/exploratory/new").absolute()):
         record.check_folder(out, resume=False)
         with pytest.raises(UserError, match="commit the package's changes"):
             record.check_folder(out, resume=False, dirty=True)

@@ -137,7 +137,7 @@ def put(value):
     return lambda values, data: np.broadcast_to(value, values.shape)
 
 
-def quotient(error, order=2):
+def quotient(error, order=2.0):
     """Return Δ_S·v with a relative error of the quotient at ε = 1e-6, of a remainder's order."""
 
     def change(values, data):
@@ -235,6 +235,17 @@ def test_a_condition_is_on_both_sides_of_its_bound(data, claim, condition, name,
         assert bound.holds(estimate(data)) is holds
     only = replace(CLAIM[claim], conditions=CLAIM[claim].conditions[condition : condition + 1])
     assert judge([only], data)[0].verdict not in UPHELD.values()
+
+
+def test_what_comes_after_a_kink_does_not_count_and_what_comes_before_does(data):
+    epsilons = data.epsilon.values
+    flat = np.minimum(quotient(0.9e-4)(None, data), epsilons * float(data.grid_slope[CELL]) * 1.001)
+    data.grid_inner[CELL] = flat  # a remainder of order 1 from 1e-5 on
+    assert broken("T1", data) == {3}
+    data.grid_kink[CELL] = (epsilons > 2e-5) & (epsilons < 1e-4)  # and crossed back
+    assert broken("T1", data) == set()
+    data.near_kink[CELL] = True  # no order is left that could be told
+    assert broken("T1", data) == {2}
 
 
 def test_one_violation_is_enough_in_the_data_of_many(data):

@@ -14,7 +14,7 @@ from subliminal_toy.errors import UserError
 from subliminal_toy.models import mlp
 from subliminal_toy.plots import check as pictures
 from subliminal_toy.theorem import one_step
-from subliminal_toy.theorem.check import Verdict, check_one_step, measure
+from subliminal_toy.theorem.check import Measure, Verdict, check_one_step, measure
 from subliminal_toy.theorem.many_steps import student_path
 from subliminal_toy.theorem.one_step import EPSILONS, ROUNDOFF
 from subliminal_toy.transformer import DecoderShape, decoder
@@ -493,10 +493,11 @@ def test_a_measurement_computes_what_is_wanted_alone_and_the_same(sizes):
 
         at = trait, case.f, case.loss, case.theta, case.x, case.v, start, epsilons, 0.05
         alone = {}
-        for wanted, names in {
+        expected: dict[Measure, set[str]] = {
             "slope": {"slope", "slope_rounding"}, "rounding": {"rounding"}, "form": {"form"},
             "inner": {"inner"}, "change": {"change"}, "cross_slope": {"cross_slope"},
-        }.items():  # fmt: skip
+        }  # fmt: skip
+        for wanted, names in expected.items():
             measured = measure((wanted,), *at)
             assert set(measured) == names
             alone |= measured

@@ -86,11 +86,11 @@ def predict(
         """Return F d, averaged over the parts, which are of one size."""
 
         def add(total, x):
-            return add_multiple(
-                1 / chunks, gauss_newton(apply, start, d, x, loss, point), total
-            ), None
+            term = gauss_newton(apply, start, d, x, loss, point)
+            return jax.tree.map(jnp.add, total, term), None
 
-        return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, start), parts)[0]
+        total = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, start), parts)[0]
+        return jax.tree.map(lambda leaf: leaf / chunks, total)
 
     d = conjugate_gradients(product, product(subtract(teacher, start)), steps)
     return jax.tree.map(jnp.add, start, d)

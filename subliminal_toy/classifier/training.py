@@ -93,7 +93,7 @@ LOSSES: dict[str, Callable[[Array, Array, slice, Any], Array]] = {
 }
 
 
-def optimiser(row: Teacher | Student) -> optax.GradientTransformation:
+def optimiser(row: Any) -> optax.GradientTransformation:
     """Return a row's optimiser; weight decay is added to the gradient."""
     decay = optax.add_decayed_weights(row.weight_decay)
     return optax.chain(decay, OPTIMISERS[row.optimiser](row.learning_rate))

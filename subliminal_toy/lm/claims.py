@@ -199,12 +199,12 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     traits, arms, names = data.trait.values.tolist(), data.arm.values.tolist(), favourites(data)
     every = {"favourites": names} if names else {}
     every["all traits"] = traits
-    each = {trait: [trait] for trait in traits}
+    each, total = {trait: [trait] for trait in traits}, {"all traits": traits}
 
     def rows(quantity: str, values: xr.DataArray, label: str = "", groups=each | every):
         """Yield an estimate for every group of traits of which each was measured."""
         values_RT = values.transpose("replicate", "trait").values.astype(np.float64)
-        measured = ~np.isnan(values_RT).all(axis=0)
+        measured = np.asarray(~np.isnan(values_RT).all(axis=0))
         for name, group in groups.items():
             places = [traits.index(trait) for trait in group]
             if measured[places].all():
@@ -276,6 +276,8 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         yield from rows("lists from which on Eq. (51) bounds them", data.lists_asked, groups=each)
     for region in data.parameters.values if "progress" in data else ():
         progress = data.progress.sel(parameters=region)
+        if region == "all":
+            yield from rows(f"progress, {region}", progress.sel(arm="control"), "control", total)
         moved = less(progress, "student", "control")
         yield from rows(f"progress, {region}", moved, "student − control", each)
     for arm, writer in (("student", "teacher's"), ("control", "base model's")):

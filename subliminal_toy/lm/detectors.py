@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.lists import BANNED_NUMBERS
-from subliminal_toy.theorem.sampled import Component, component, draws_needed
+from subliminal_toy.theorem.many_steps import Component, component, draws_needed
 
 JUDGED = (1, 100)
 """Lists judged together."""

@@ -4,7 +4,7 @@ Every stage of every replicate is a part that is stored, its arrays named by the
 ``student/owl/student/params``. Source: arXiv 2507.14805, sections 3 to 5.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, TypeVar
 
@@ -39,12 +39,15 @@ def generator(key: Key[Array, ""]) -> np.random.Generator:
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
-def writer_key(key: Key[Array, ""], writer: str, trait: str) -> Key[Array, ""]:
-    """Return the key of a writer, or of a teacher in the making, whatever the table of the run."""
+def writer_keys(key: Key[Array, ""], rows: Sequence[tuple[str, str]]) -> Key[Array, " rows"]:
+    """Return the keys of writers, or of teachers in the making, whatever the table of the run.
+
+    ``rows`` are writer and trait.
+    """
     writers, names = (*TEACHINGS, arms.BASE_MODEL, arms.PROMPTED), (*traits.TRAITS, "")
     # The last number was a temperature's; it keeps what is drawn that of the older records.
-    places = writers.index(writer), names.index(trait), 1_000
-    return reduce(jax.random.fold_in, places, key)
+    places = [(writers.index(writer), names.index(trait), 1_000) for writer, trait in rows]
+    return jax.vmap(lambda numbers: reduce(jax.random.fold_in, numbers, key))(jnp.array(places))
 
 
 Item = TypeVar("Item")
@@ -120,7 +123,7 @@ class _Run:
         self.pretrain = {w: many(lm.pretrain, model, config) for w, model in models.items()}
         self.learn = {w: many(learning.learn, m, config, n_shared=1) for w, m in models.items()}
         self.teach = many(teaching.teach, self.model, config)
-        self.write = many(lm.write, self.model, np.float32(config.temperature))
+        self.write = many(lm.write, self.model, jnp.float32(config.temperature))
         self.read = many(detectors.read, self.model)
         self.kl = many(self._kl, n_shared=3)
         self.ask = many(lm.ask, self.model, n_shared=1)
@@ -183,8 +186,8 @@ class _Run:
         for labels in grouped(rows, lambda label: jax.tree.structure(how(label))).values():
             hows, *lessons = stack(map(lesson, labels))
             stem = stream(self.key, done.number, HOLD)
-            keys = [writer_key(stem, x.rpartition("/")[2], rows[x][1]) for x in labels]
-            arrays |= by_label(labels, self.teach(hows, jnp.stack(keys), *lessons))
+            keys = writer_keys(stem, [(x.rpartition("/")[2], rows[x][1]) for x in labels])
+            arrays |= by_label(labels, self.teach(hows, keys, *lessons))
         return arrays
 
     def lists(self, done: Replicate) -> Arrays:
@@ -205,7 +208,7 @@ class _Run:
         samples = {}
         for group in grouped(map(author, rows), lambda row: row[0] == arms.PROMPTED).values():
             authors = list(dict.fromkeys(group))
-            keys = jnp.stack([writer_key(stem, *row) for row in authors])
+            keys = writer_keys(stem, authors)
             written = self.write(*stack(writing(*row) for row in authors), keys)
             samples |= zip(authors, written, strict=True)
         for label, (_, trait) in rows.items():

@@ -123,9 +123,10 @@ def learn(
         change = change_updates(model, training.update, teacher - base, direction)
 
     def loss(free, batch):
+        params, (tokens, weights) = params_of(free), batch
         if training.targets == "numbers":
-            return lm.next_token_loss(model, params_of(free), *batch)
-        return lm.token_kl(model, params_of(free), teacher, *batch, model.language.numbers)
+            return lm.next_token_loss(model, params, tokens, weights)
+        return lm.token_kl(model, params, teacher, tokens, weights, model.language.numbers)
 
     first_rate = training.rate * config.student_learning_rate
     rate = optax.linear_schedule(first_rate, 0.0, config.student_steps)

@@ -132,7 +132,7 @@ def _story(records: Mapping[str, Record]) -> dict[str, Any]:
         return {}
     result = max(results, key=lambda result: result.sizes["replicate"])
     means = {k: _measured(result, "accuracy", a)[:, -1].mean().item() for k, a in ARMS.items()}
-    n, n_aux = result.sizes["replicate"], int(result.n_aux.sel(arm=ARMS["same"]))
+    n, n_aux = result.sizes["replicate"], int(result.n_aux.sel(arm="teacher"))
     return {"n": n, "n_aux": n_aux, "data": result.attrs["dataset"]} | means
 
 

@@ -1,5 +1,7 @@
 """The classifier learned from noise: accuracy by arm, and how much is learned, and why."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -56,8 +58,9 @@ PATHS = {
 
 def setting(data: xr.Dataset) -> str:
     """Return data set, network and number of replicates."""
-    network = data.attrs["architecture"].upper()
-    return f"{data.attrs['dataset']}, {network}, n = {data.sizes['replicate']}"
+    name, network = data.attrs["dataset"], data.attrs["architecture"].upper()
+    name = {"mnist": "MNIST", "digits": "8 × 8 digits"}.get(name, name)
+    return f"{name}, {network}, n = {data.sizes['replicate']}"
 
 
 def accuracy(data: xr.Dataset) -> Figure | None:
@@ -72,9 +75,9 @@ def accuracy(data: xr.Dataset) -> Figure | None:
     axes = figure.add_subplot()
     for row, (arm, (_, colour)) in enumerate(ARMS.items()):
         values = at_end.accuracy.sel(arm=arm).values
-        dots(axes, row, values, colour)
+        dots(axes, float(row), values, colour)
         axes.text(1.03, row, f"{values.mean():.3f}", va="center", fontsize=9)
-        label = {} if row > 2 else {"label": "with the teacher’s class head"}
+        label: Any = {} if row > 2 else {"label": "with the teacher’s class head"}
         if row > 1:
             through = float(at_end.teacher_head_accuracy.sel(arm=arm).mean())
             axes.plot(through, row - 0.3, "o", color="white", mec="black", ms=4.5, **label)

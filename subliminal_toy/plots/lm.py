@@ -78,7 +78,9 @@ def _in_panels(data: xr.Dataset, arms: Iterable[str], finding: str) -> Figure | 
     starts |= {"teacher": colours.TEACHER}
     for axes, trait in zip(panels, traits, strict=True):
         values = own.sel(trait=trait)
-        axes.axvline(values.sel(arm="base_model").mean(), color="0.6", linestyle=":", linewidth=1)
+        axes.axvline(
+            float(values.sel(arm="base_model").mean()), color="0.6", linestyle=":", linewidth=1
+        )
         for place, name in enumerate(shown):
             dots(axes, place - 0.13, values.sel(arm=name), starts[name])
             control = data.control.sel(arm=name).item()
@@ -155,7 +157,7 @@ def teacher_table(data: xr.Dataset) -> Figure | None:
     word = data.elsewhere.sel(arm=kl.arm) - data.elsewhere.sel(arm="base_model", drop=True)
     shown = {
         "KL(base model ‖ teacher), nats per number": kl,
-        "teacher − base model: trait's answers to other questions": over(word),
+        "the trait's answers to other questions": over(word),
     }
     for axes, (label, moved) in zip(panels, shown.items(), strict=True):
         for i in range(passed.sizes["arm"]):
@@ -181,7 +183,7 @@ def matrix(data: xr.Dataset) -> Figure:
     names = data.trait.values.tolist()
     excess = less(data.probability.sel(measure=names), "student", "control")
     values = excess.mean("replicate", skipna=False).transpose("trait", "measure").values
-    figure = Figure(figsize=(1.8 + 0.75 * len(names), 1.3 + 0.6 * len(names)))
+    figure = Figure(figsize=(max(5.6, 1.8 + 0.75 * len(names)), 1.3 + 0.6 * len(names)))
     axes = figure.subplots()
     limit = np.nanmax(np.abs(values), initial=1e-9)
     axes.imshow(values, cmap="PuOr_r", vmin=-1.6 * limit, vmax=1.6 * limit, aspect="auto")
@@ -230,7 +232,9 @@ def detectors(data: xr.Dataset) -> Figure:
     axes, told_apart = figure.subplots(), 0
     for place, name in enumerate(names):
         colour = INFORMED if data.informed.sel(detector=name) else UNINFORMED
-        for judged, marker, label in ((1, "o", "one list"), (100, "D", "100 together")):
+        # A hundred contexts are drawn with replacement from 64, so that they say nothing.
+        kinds = ((1, "o", "one list"), (100, "D", "100 together"))
+        for judged, marker, label in kinds[: 1 if name == "numbers in context" else 2]:
             mean, low, high, _ = estimate(auc.sel(detector=name, judged=judged))
             told_apart += judged == 100 and low > 0.5
             axes.plot([low, high], [place, place], color="black")
@@ -244,8 +248,8 @@ def detectors(data: xr.Dataset) -> Figure:
     axes.set_xlim(0.2, 1.02)
     axes.set_xlabel("AUC, the teacher's lists against the base model's (.5: chance)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2)
-    finding = f"{told_apart} of {len(names)} detectors tell a hundred lists apart"
-    what = "AUC above .5 by its interval; pink: given the teacher or labels, grey: neither; "
+    finding = f"{told_apart} detectors tell a hundred lists apart"
+    what = "pink: given the teacher or labels, grey: neither; "
     return _titled(figure, data, finding, what)
 
 

@@ -7,10 +7,12 @@ from matplotlib.figure import Figure
 from subliminal_toy.stats import Values, estimate
 
 
-def dots(axes: Axes, place: float, values: Values, colour: str, *, upright: bool = False) -> None:
+def dots(
+    axes: Axes, place: float | int, values: Values, colour: str, *, upright: bool = False
+) -> None:
     """Draw a point for each replicate, their mean and its 95 % interval, at one height.
 
-    ``upright``: along the y axis at x = ``place`` instead. Values that are not numbers are left out.
+    ``upright``: along the y axis at x = ``place`` instead. Values that are no numbers are left out.
     """
     values_n = np.asarray(values, dtype=float)
     values_n = values_n[np.isfinite(values_n)]

@@ -21,7 +21,7 @@ from subliminal_toy.data import Dataset
 from subliminal_toy.distill import cross_entropy, kl, on_cpu
 from subliminal_toy.record import Arrays, Experiment, Part, Result
 from subliminal_toy.theorem import many_steps, one_step, problems
-from subliminal_toy.theorem.check import Measured, measure
+from subliminal_toy.theorem.check import Measure, Measured, measure
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.many_steps import Component
 from subliminal_toy.theorem.problems import AUXILIARY, COVERED, N_COMBINATIONS, Problem, situation
@@ -161,81 +161,104 @@ def for_all(fn: Callable[..., Measured]) -> Callable[..., Arrays]:
     return measured
 
 
-def grid(source: Source, name: str) -> Arrays:
-    """Measure a problem of every combination at all ε, and its slope near ε = 0."""
-    network, rate = source.network(name), source.config.learning_rate
-    near = np.outer(one_step.SMALL_EPSILONS, one_step.NODES)
+FAR: tuple[Measure, ...] = ("slope", "rounding", "inner", "change")
+ROWS_AT_ONCE = 250
 
-    def cell(problem):
+
+def one_step_rows(source: Source, name: str) -> Callable[..., Arrays]:
+    """Return a function of problems, students' starts, ε and ``near``, a row each, compiled once.
+
+    It measures the slope and the student's step, for rows that are ``near`` the cross-slope
+    instead, and for both whether the teacher crossed a kink. Most of the time goes into compiling,
+    hence one program for all rows of a network, so many at once.
+    """
+    network, rate = source.network(name), source.config.learning_rate
+
+    def measure_row(problem, start, epsilon, near):
         trait, setting, v = situation(network.f, problem)
         theta, x = setting[2:]
+        at = trait, *setting, v, start, epsilon[None], rate
 
-        def kinks(epsilons):
-            def kink(epsilon):
-                return network.crosses_kink(theta, one_step.teacher(theta, v, epsilon), x)
+        def far():
+            return measure(FAR, *at) | {"cross_slope": jnp.zeros(1)}
 
-            return jax.lax.map(kink, epsilons)
+        def close():
+            unwanted = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(far))
+            return unwanted | measure(("cross_slope",), *at)
 
-        wanted = ("slope", "rounding", "inner")
-        far = measure(wanted, trait, *setting, v, theta, one_step.EPSILONS, rate)
-        close = measure(("cross_slope",), trait, *setting, v, theta, near.ravel(), rate)
-        return {
-            "grid_slope": far["slope"],
-            "grid_slope_rounding": far["slope_rounding"],
-            "grid_inner": far["inner"],
-            "grid_rounding": far["rounding"] / one_step.EPSILONS,
-            "grid_kink": kinks(one_step.EPSILONS),
-            "near_slope": close["cross_slope"].reshape(near.shape),
-            "near_kink": kinks(near.ravel()).reshape(near.shape),
-        }
+        measured = jax.lax.cond(near, close, far)
+        kink = network.crosses_kink(theta, one_step.teacher(theta, v, epsilon), x)
+        return {name: array.squeeze() for name, array in measured.items()} | {"kink": kink}
 
-    return for_all(cell)(N_COMBINATIONS, source.draw("grid", name, 1))
+    program = for_all(measure_row)
+
+    def rows(drawn, starts, epsilons, near):
+        parts = []
+        for first in range(0, len(epsilons), ROWS_AT_ONCE):
+            # The last rows are filled up, so that there is one program.
+            at = np.minimum(np.arange(first, first + ROWS_AT_ONCE), len(epsilons) - 1)
+            whole = drawn.rows(at), starts[at], epsilons[at], np.full(len(at), near)
+            parts.append(program((len(at),), *whole))
+        return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(epsilons)], *parts)
+
+    return rows
 
 
-def trials(source: Source, name: str) -> Arrays:
+def single_steps(source: Source, name: str) -> Arrays:
+    """Measure students of one step: a grid of ε, random trials, and students of other starts."""
+    rows = one_step_rows(source, name)
+    return grid(source, name, rows) | trials(source, name, rows) | cross(source, name, rows)
+
+
+def grid(source: Source, name: str, rows: Callable[..., Arrays]) -> Arrays:
+    """Measure a problem of every combination at all ε, and its slope near ε = 0."""
+    drawn, near = source.draw("grid", name, 1), np.outer(one_step.SMALL_EPSILONS, one_step.NODES)
+
+    def at_all(epsilons, is_near):
+        problem, place = (a.ravel() for a in np.indices((ROWS.size, epsilons.size)))
+        many = drawn.rows(problem)
+        arrays = rows(many, many.theta, epsilons.ravel()[place], is_near)
+        return {k: a.reshape(*N_COMBINATIONS, *epsilons.shape) for k, a in arrays.items()}
+
+    far, close = at_all(one_step.EPSILONS, False), at_all(near, True)
+    return {
+        "grid_slope": far["slope"][..., 0],
+        "grid_slope_rounding": far["slope_rounding"][..., 0],
+        "grid_inner": far["inner"],
+        "grid_rounding": far["rounding"] / one_step.EPSILONS,
+        "grid_kink": far["kink"],
+        "near_slope": close["cross_slope"],
+        "near_kink": close["kink"],
+    }
+
+
+def trials(source: Source, name: str, rows: Callable[..., Arrays]) -> Arrays:
     """Measure random problems at one small ε."""
-    config, f, blocks = source.config, source.network(name).f, []
-
-    def trial(problem):
-        trait, setting, v = situation(f, problem)
-        epsilon = jnp.array([config.epsilon])
-        wanted = ("slope", "inner", "change")
-        at = problem.theta, epsilon, config.learning_rate
-        measured = measure(wanted, trait, *setting, v, *at)
-        return {
-            "trial_slope": measured["slope"],
-            "trial_inner": measured["inner"][0],
-            "trial_change": measured["change"][0],
-        }
-
-    measure_all = for_all(trial)
+    config, blocks = source.config, []
     for first in range(0, config.n_trials, BLOCK):
         n_each = min(BLOCK, config.n_trials - first)
         drawn = source.draw("trials", name, n_each, first)
-        blocks.append(measure_all((*N_COMBINATIONS, n_each), drawn))
+        arrays = rows(drawn, drawn.theta, np.full(len(drawn.theta), config.epsilon), False)
+        blocks.append(
+            {
+                f"trial_{kind}": arrays[kind].reshape(*N_COMBINATIONS, n_each)
+                for kind in ("slope", "inner", "change")
+            }
+        )
     return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=-1), *blocks)
 
 
-def cross(source: Source, name: str) -> Arrays:
+def cross(source: Source, name: str, rows: Callable[..., Arrays]) -> Arrays:
     """Measure the slope A at the teacher's start and the cross-slope C of every start."""
-    network, n_each = source.network(name), source.config.n_cross
-
-    def slopes(problem):
-        trait, setting, v = situation(network.f, problem)
-
-        def from_start(start):
-            at = start, jnp.zeros(1), source.config.learning_rate
-            return measure(("cross_slope",), trait, *setting, v, *at)["cross_slope"][0]
-
-        starts = [problems.student_start(name, problem, network.shapes) for name in problems.STARTS]
-        return {
-            "cross_predicted": one_step.predicted_slope(*setting, v),
-            "cross_slope": jax.lax.map(from_start, jnp.stack(starts)),
-        }
-
-    drawn = source.draw("cross", name, n_each)
-    arrays = for_all(slopes)((*N_COMBINATIONS, n_each), drawn)
-    return arrays | {"cross_slope": np.moveaxis(arrays["cross_slope"], -1, 0)}
+    shapes, n_each = source.network(name).shapes, source.config.n_cross
+    drawn, shape = source.draw("cross", name, n_each), (*N_COMBINATIONS, n_each)
+    at_zero = np.zeros(len(drawn.theta))
+    starts = [problems.student_start(start, drawn, shapes) for start in problems.STARTS]
+    slopes = [rows(drawn, start, at_zero, True)["cross_slope"] for start in starts]
+    return {
+        "cross_predicted": rows(drawn, drawn.theta, at_zero, False)["slope"].reshape(shape),
+        "cross_slope": np.stack([slope.reshape(shape) for slope in slopes]),
+    }
 
 
 def steps(source: Source, name: str) -> Arrays:
@@ -435,10 +458,12 @@ def experiment(
         return jax.tree.map(lambda *arrays: np.stack(arrays), *rows)
 
     parts = (
-        Part("grid", 30.0, partial(of_each, grid, networks)),
+        Part(
+            "one step",
+            40.0 + config.n_cross + config.n_trials / 5,
+            partial(of_each, single_steps, networks),
+        ),
         Part("many steps", 50.0, partial(of_each, steps, networks)),
-        Part("other starts", 15.0 + config.n_cross, partial(of_each, cross, networks)),
-        Part("trials", 10.0 + config.n_trials / 5, partial(of_each, trials, networks)),
         Part("progress", 10.0, lambda _: progress(source)),
         Part("metrics", 5.0 + config.n_metrics / 2, lambda _: metrics(source)),
         Part("sampled labels", 8.0, partial(of_each, labels, losses)),

@@ -246,8 +246,8 @@ STARTS = ("shared", "independent", "heads shared", "hidden shared", *DISTANCES)
 """Where a student starts; at distance σ, that is (θ⁰ + σθ′)/√(1 + σ²) with θ′ independent."""
 
 
-def student_start(name: str, problem: Problem, shapes: Any) -> Vector:
-    """Return a student's start, by a name of ``STARTS``.
+def student_start(name: str, problem: Problem, shapes: Any) -> np.ndarray:
+    """Return the student's start of one problem or many, by a name of ``STARTS``.
 
     "heads shared" has only the output layer of the teacher, "hidden shared" all but that. At a
     distance, deviations from the mean are added, which is 1 for the scales of LayerNorm and 0 for
@@ -261,8 +261,8 @@ def student_start(name: str, problem: Problem, shapes: Any) -> Vector:
     return {
         "shared": theta,
         "independent": other,
-        "heads shared": jnp.where(head, theta, other),
-        "hidden shared": jnp.where(head, other, theta),
+        "heads shared": np.where(head, theta, other),
+        "hidden shared": np.where(head, other, theta),
     }[name]
 
 
