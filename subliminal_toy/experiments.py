@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from subliminal_toy.classifier import config as classifier
 from subliminal_toy.lm import config as lm
+from subliminal_toy.real import config as real
 from subliminal_toy.theorem import config as theorem
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ EXPERIMENTS = {
         lm.PRESETS,
         lm.ABOUT,
         "subliminal_toy.lm",
+        needs_data=False,
+    ),
+    "real": Entry(
+        "The owl in a real open model: a student of a teacher's lists of numbers.",
+        real.PRESETS,
+        real.ABOUT,
+        "subliminal_toy.real",
         needs_data=False,
     ),
 }

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "subliminal_toy"
 # by --help; those who learn may call the theorem, but do not know of one another, nor of the table.
 LAYERS = (
     {"errors"},
-    {"classifier.config", "theorem.config", "lm.config"},
+    {"classifier.config", "theorem.config", "lm.config", "real.config"},
     {"stats", "data", "models"},
     {"claims", "distill", "transformer"},
     {"record"},
@@ -28,7 +28,7 @@ LAYERS = (
     {"console"},
     {"cli"},
 )
-EXPERIMENTS = {"theorem", "classifier", "lm"}
+EXPERIMENTS = {"theorem", "classifier", "lm", "real"}
 EDGE = {"", "__main__"}  # the package itself and its command
 
 
