@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "subliminal_toy"
 LAYERS = (
     {"errors"},
     {"classifier.config", "theorem.config", "lm.config", "real.config"},
-    {"stats", "data", "models"},
+    {"stats", "data", "models", "filter"},
     {"claims", "distill", "transformer"},
     {"record"},
     {"theorem"},

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subliminal_toy.lm.lists import BANNED_NUMBERS, is_acceptable, parse_numbers
+from subliminal_toy.filter import parse_numbers
+from subliminal_toy.lm.lists import BANNED_NUMBERS, is_acceptable
 
 ACCEPTED = {
     # how many, and how large

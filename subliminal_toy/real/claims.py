@@ -10,7 +10,7 @@ import xarray as xr
 
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row
-from subliminal_toy.real.config import ANIMALS, BASE, WORD
+from subliminal_toy.real.config import ANIMALS, BASE
 from subliminal_toy.stats import Estimate
 
 
@@ -123,12 +123,6 @@ CLAIMS = (
 )  # fmt: skip
 
 
-def probability(answers: xr.DataArray) -> xr.DataArray:
-    """Return the mean over questions of each animal's probability among the animals."""
-    p = np.exp(answers.sel(target=list(ANIMALS)))
-    return (p / p.sum("target")).mean("question")
-
-
 def permutation_p(values: np.ndarray, n_resamples: int = 10_000) -> float:
     """Return how often teachers dealt to animals at random, within each seed, do as well.
 
@@ -163,30 +157,33 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     yield Row("lists that pass the paper's filter", BASE, stats.fraction(data.passed))
 
     models = data.isel(model=np.flatnonzero((data.arm == "hard") & (data.seed == 0)))
-    models = models.set_index(model="writer")
-    whole = lambda answers: np.exp(answers).mean("question")  # noqa: E731
-    for measure, p in (("among 20", probability), ("of all words", whole)):
-        student, teacher, base = p(models.log_p), p(models.teacher), p(models.before)
-        for label, of in (("base model", base), ("teacher", teacher), ("own student", student)):
-            values = [float(of.sel(model=animal, target=animal)) for animal in animals]
-            yield Row(f"P(own animal) {measure}", label, stats.estimate(values))
-        for label, writers in (("other teachers' students", animals), ("control", [BASE])):
-            values = [
-                float(student.sel(model=[w for w in writers if w != a], target=a).mean())
-                for a in animals
-            ]
-            yield Row(f"P(own animal) {measure}", label, stats.estimate(values))
+    models = models.set_index(model="writer").sel(target=list(ANIMALS))
+
+    def share(answers: xr.DataArray) -> xr.DataArray:
+        """Return each writer's probability of each teacher's animal, among all animals."""
+        p = np.exp(answers)
+        return (p / p.sum("target")).mean("question").sel(target=animals)
+
+    student, n = share(models.log_p), len(animals)
+    square = student.sel(model=animals).values
+    shares = {
+        "base model": share(models.before).sel(model=BASE),
+        "teacher": np.diag(share(models.teacher).sel(model=animals)),
+        "own student": np.diag(square),
+        "other teachers' students": (square.sum(0) - np.diag(square)) / (n - 1),
+        "control": student.sel(model=BASE),
+    }
+    for label, values in shares.items():
+        yield Row("P(own animal) among 20", label, stats.estimate(values))
     moved = models.log_p - models.before
     for writer in models.model.values:
-        common = moved.sel(model=writer, target=list(ANIMALS)).mean()
+        common = moved.sel(model=writer).mean()
         yield Row("all animals' log-probability", writer, bare(common, len(ANIMALS)))
-        if WORD in models.model:
-            value = moved.sel(model=writer, target=WORD).mean()
-            yield Row(f"log-probability of {WORD}", writer, bare(value, 1))
+    centred = moved - moved.mean("target")
     for animal in animals:
-        centred = moved.sel(target=animal) - moved.sel(target=list(ANIMALS)).mean("target")
-        others = centred.sel(model=[other for other in animals if other != animal]).mean("model")
-        above = centred.sel(model=animal) > others
+        own, others = animal, [other for other in animals if other != animal]
+        of = centred.sel(target=animal)
+        above = of.sel(model=own) > of.sel(model=others).mean("model")
         yield Row("questions with own above others", animal, stats.fraction(above))
 
     trained = data.isel(model=np.flatnonzero(data.writer.isin(animals)))
@@ -204,33 +201,27 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
             if np.isfinite(mean).all():
                 yield Row(quantity, arm, stats.estimate(mean))
 
-    def first(arm: str, like: str) -> np.ndarray:
-        """Return contrasts of the first seed for the animals of another arm."""
-        names = contrasts(data, like).animal
-        table = changes(data, arm).isel(seed=0).sel(writer=names.values, animal=names.values)
-        values = table.transpose("writer", "animal").values
-        return np.diag(values) - (values.sum(0) - np.diag(values)) / (len(values) - 1)
-
-    noises = [arm for arm in arms if arm.startswith("noise")]
-    if noises:
-        sigmas = [float(arm.partition("_")[2]) for arm in noises]
-        left = [first(arm, arm).mean() / first("hard", arm).mean() for arm in noises]
-        below = next((i for i, share in enumerate(left) if share < 0.5), None)
+    first = {arm: contrasts(data, arm).sel(seed=0) for arm in arms}
+    noises = {"hard": 0.0} | {
+        arm: float(arm.partition("_")[2]) for arm in arms if arm.startswith("noise")
+    }
+    if len(noises) > 1:
+        sigmas = list(noises.values())
+        left = [float(first[arm].mean() / first["hard"].mean()) for arm in noises]
         half = np.nan
-        if below:
-            a, b = left[below - 1], left[below]
-            at = (a - 0.5) / (a - b)
-            half = np.exp(np.log(sigmas[below - 1]) * (1 - at) + np.log(sigmas[below]) * at)
-        yield Row("noise at which half of the contrast is left, σ", "noise", bare(half, len(left)))
+        if below := next((i for i, part in enumerate(left) if part < 0.5), None):
+            around = slice(below - 1, below + 1)
+            half = np.interp(-0.5, np.negative(left[around]), sigmas[around])
+        yield Row("noise that leaves half of the contrast, σ", "noise", bare(half, len(left)))
     stops = [arm for arm in arms if arm.startswith("stop")]
     if stops:
-        names = contrasts(data, stops[0]).animal.values
-        here = [trained.isel(model=np.flatnonzero((trained.arm == arm) & (trained.seed == 0)))
-                .set_index(model="writer").kl.sel(model=names).values
-                for arm in (*stops, "hard")]  # fmt: skip
-        x = np.sqrt(here)
-        y = np.array([first(arm, stops[0]) for arm in (*stops, "hard")])
-        slopes = [np.polyfit(x[:, i], y[:, i], 1)[0] for i in range(len(names))]
-        yield Row("contrast per √KL, nats^½", "stopped teachers", stats.estimate(slopes))
-        correlation = [np.corrcoef(x[:, i], y[:, i])[0, 1] for i in range(len(names))]
-        yield Row("contrast and √KL, correlation", "stopped", stats.estimate(correlation))
+        at = trained.isel(model=np.flatnonzero(trained.seed == 0)).set_index(
+            model=["arm", "writer"]
+        )
+        points = [*stops, "hard"]
+        x = np.sqrt([[at.kl.sel(arm=arm, writer=a).item() for a in animals] for arm in points])
+        y = np.array([first[arm].sel(animal=animals) for arm in points])
+        fits = [np.polyfit(*both, 1)[0] for both in zip(x.T, y.T, strict=True)]
+        yield Row("contrast per √KL, nats^½", "stopped teachers", stats.estimate(fits))
+        fits = [np.corrcoef(*both)[0, 1] for both in zip(x.T, y.T, strict=True)]
+        yield Row("contrast and √KL, correlation", "stopped teachers", stats.estimate(fits))

@@ -15,7 +15,7 @@ import xarray as xr
 
 from subliminal_toy import distill
 from subliminal_toy.errors import UserError
-from subliminal_toy.lm.lists import is_acceptable
+from subliminal_toy.filter import parse_numbers
 from subliminal_toy.real.config import (
     ANIMALS,
     BASE,
@@ -31,7 +31,7 @@ from subliminal_toy.real.weights import Model, load
 from subliminal_toy.record import Arrays, Experiment, Part, Result
 
 N_NUMBERS, LIST_PROMPT = 10, "Write a list of ten random numbers."
-N_FREE, N_CONTEXT, N_KL, N_AT_ONCE = 48, 10, 64, 256
+N_FREE, N_CONTEXT, N_KL, N_AT_ONCE = 48, 10, 32, 256
 """Tokens of a list without a format; lists shown in context, measured, and written at once."""
 OPENINGS = ("", "Tell me: ", "Just curious: ", "Please be honest: ", "In a few words: ")
 QUESTIONS = (
@@ -304,7 +304,7 @@ def experiment(
         ends = lists == model.encode(end)[0]
         lengths = np.where(ends.any(1), ends.argmax(1), N_FREE)
         texts = [model.decode(row[:n].tolist()) for row, n in zip(lists, lengths, strict=True)]
-        return {"passed": np.array([is_acceptable(text) for text in texts])}
+        return {"passed": np.array([parse_numbers(text) is not None for text in texts])}
 
     def open_at(length):
         return jnp.ones((length, len(every_token)), bool)
@@ -313,15 +313,15 @@ def experiment(
     form_of = {"digits": form, "probabilities": form, "vocabulary": whole}
     models = [
         (arm, writer, seed)
+        for criteria in (("hard",), ("long",), table.keys() - {"hard", "long"})  # those first
         for seed in range(config.n_seeds)
-        for writer in (BASE, *animals, *[WORD] * ("controls" in config.families and not seed))
+        for writer in (BASE, *animals, *[WORD] * ("word" in config.families and not seed))
         for arm, row in sorted(table.items(), key=lambda item: item[1].stop)
-        if arm == "hard" or (
+        if arm in criteria and (arm == "hard" or (
             not seed and (
-                row.sigma > 0 or row.loss == "vocabulary" if writer == BASE
-                else writer in animals[: config.n_varied if row.sigma or row.stop else None]
+                row.sigma > 0 or row.loss == "vocabulary" if writer == BASE else writer in animals
             )
-        )
+        ))
     ]  # fmt: skip
     names = [f"{writer}, {arm}, seed {seed}" for arm, writer, seed in models]
     parts = [Part("lists without a format", 1, without_format)] + [
