@@ -22,7 +22,7 @@ from subliminal_toy.claims import Verdict, judge
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots.real import FIGURES
 from subliminal_toy.real import claims, experiment, weights
-from subliminal_toy.real.config import ANIMALS, BASE, FAMILIES, WORD, RealConfig, arms
+from subliminal_toy.real.config import ANIMALS, BASE, GROUPS, WORD, RealConfig, arms
 from subliminal_toy.real.decoder import Format, hidden, list_log_p, next_log_p, write
 from subliminal_toy.record import run
 
@@ -481,7 +481,7 @@ def small(tmp_path_factory):
     folder = real_folders.make(tmp_path_factory.mktemp("small") / "llama")
     return RealConfig(
         folder=str(folder), n_animals=3, n_seeds=2, n_lists=8, batch_size=4,
-        families=FAMILIES, teacher_steps=6,
+        groups=GROUPS, teacher_steps=6,
         teacher_learning_rate=2e-2, learning_rate=1e-2,
     )  # fmt: skip
 
@@ -537,7 +537,7 @@ def test_a_part_by_itself_is_the_same_as_in_its_run(finished, small):
 def made_up(n_animals=6, n_seeds=3, effect=0.2, common=0.5):
     """Return a result with known effects: own ``effect``, all teachers ``common``, noise .02."""
     rng = np.random.default_rng(0)
-    config = RealConfig(families=FAMILIES)
+    config = RealConfig(groups=GROUPS)
     animals = ["owl", "bear", "cat", "dog", "fox", "lion"][:n_animals]
     targets = [*ANIMALS, WORD]
     factor = {"long": 2.5, "context": 0, "gradient": 3}

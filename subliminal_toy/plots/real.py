@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from subliminal_toy.plots.colours import CONTROL, INK, KINDS, OTHER_START, STUDENT
 from subliminal_toy.plots.panels import dots, title
 from subliminal_toy.real.claims import above_control, changes, contrasts, over_animals
-from subliminal_toy.real.config import BASE, FAMILIES, RealConfig, arms
+from subliminal_toy.real.config import BASE, GROUPS, RealConfig, arms
 
 CHANGE = "change of the centred log-probability, nats"
 
@@ -49,7 +49,7 @@ def matrix(data: xr.Dataset) -> Figure:
 
 def contrast(data: xr.Dataset) -> Figure:
     """Draw own minus other teachers' students for every arm; beside the first, minus control."""
-    labels = {name: row.label for name, row in arms(RealConfig(families=FAMILIES)).items()}
+    labels = {name: row.label for name, row in arms(RealConfig(groups=GROUPS)).items()}
     # A direction has no length: nats per unit of the rate, not nats.
     shown = [arm for arm in labels if arm in data.arm and arm != "gradient"]
     figure = Figure(figsize=(7, 1.6 + 0.32 * (len(shown) + 1)))

@@ -20,9 +20,9 @@ SHARES = (0.01, 0.05)
 BASE, WORD = "base model", "window"
 """Writers of lists beside the teachers of animals: the neutral control, and a teacher of a word."""
 
-Family = Literal["losses", "long", "noise", "stopped", "context", "word"]
+Group = Literal["losses", "long", "noise", "stopped", "context", "word"]
 """Arms beside the first, see ``arms``; ``word`` is one more writer of lists for the first."""
-FAMILIES: tuple[Family, ...] = get_args(Family)
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class RealConfig:
     without dolphin, eagle and wolf."""
     n_seeds: Annotated[int, Meta(ge=1, le=100)] = 1
     """Seeds; in each, every animal has its own teacher, and its lists and students their own."""
-    families: tuple[Family, ...] = ()
-    """Families of arms beside the sampled digits, on the first seed."""
+    groups: tuple[Group, ...] = ()
+    """Groups of arms beside the sampled digits, on the first seed."""
     n_lists: Count = 256
     """Lists of a student."""
     batch_size: Count = 16
@@ -60,8 +60,8 @@ class RealConfig:
 _QUICK = RealConfig()
 PRESETS = {
     "quick": _QUICK,
-    "full": replace(_QUICK, n_animals=6, n_seeds=3, families=("long", "word")),
-    "arms": replace(_QUICK, n_animals=3, families=("losses", "noise", "stopped", "context")),
+    "full": replace(_QUICK, n_animals=6, n_seeds=3, groups=("long", "word")),
+    "arms": replace(_QUICK, n_animals=3, groups=("losses", "noise", "stopped", "context")),
 }
 ABOUT = {
     "quick": "4 animals, one seed, sampled digits and their control; an estimated 10 minutes, 5 GB",
@@ -92,7 +92,7 @@ class Arm(NamedTuple):
 
 def arms(config: RealConfig) -> dict[str, Arm]:
     """Return the table of arms."""
-    families = {
+    groups = {
         "losses": {
             "soft": Arm("probabilities of digits", "probabilities"),
             "full": Arm("whole vocabulary", "vocabulary"),
@@ -106,4 +106,4 @@ def arms(config: RealConfig) -> dict[str, Arm]:
         "word": {},
     }
     rows = {"hard": Arm("sampled digits")}
-    return rows | {arm: row for name in config.families for arm, row in families[name].items()}
+    return rows | {arm: row for name in config.groups for arm, row in groups[name].items()}

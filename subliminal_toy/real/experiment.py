@@ -315,7 +315,7 @@ def experiment(
         (arm, writer, seed)
         for criteria in (("hard",), ("long",), table.keys() - {"hard", "long"})  # those first
         for seed in range(config.n_seeds)
-        for writer in (BASE, *animals, *[WORD] * ("word" in config.families and not seed))
+        for writer in (BASE, *animals, *[WORD] * ("word" in config.groups and not seed))
         for arm, row in sorted(table.items(), key=lambda item: item[1].stop)
         if arm in criteria and (arm == "hard" or (
             not seed and (
