@@ -86,10 +86,10 @@ CLAIMS = (
             Condition(
                 "own − other teachers' students, centred log-probability of the animal, mean over "
                 "seeds, over animals",
-                lambda data: over_animals(contrasts(data, "hard")), Lower(0), fewest=6,
+                lambda data: over_animals(contrasts(data, "hard")), Lower(0.0), fewest=6,
             ),
             Condition(
-                "animals × seeds in which it is above 0, of 18", _cells_above, Mean(at_least=16),
+                "animals × seeds in which it is above 0, of 18", _cells_above, Mean(at_least=16.0),
                 fewest=18, interval=False,
             ),
         ),
@@ -103,7 +103,7 @@ CLAIMS = (
             Condition(
                 "own − base model's lists, centred log-probability of the animal, mean over seeds, "
                 "over animals",
-                lambda data: over_animals(above_control(data, "hard")), Lower(0), fewest=6,
+                lambda data: over_animals(above_control(data, "hard")), Lower(0.0), fewest=6,
             ),
         ),
         kind="prediction",
@@ -113,8 +113,8 @@ CLAIMS = (
         "Twice as many lists and four times as many steps pass on at least twice as much.",
         "docs/real.md",
         (
-            Condition("long − short, paired over animals", _gain, Lower(0), fewest=6),
-            Condition("long ÷ short, means over animals", _gain_ratio, Mean(at_least=2), fewest=6,
+            Condition("long − short, paired over animals", _gain, Lower(0.0), fewest=6),
+            Condition("long ÷ short, means over animals", _gain_ratio, Mean(at_least=2.0), fewest=6,
                       interval=False),
         ),
         kind="prediction",
