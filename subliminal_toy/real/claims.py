@@ -177,7 +177,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         yield Row("P(own animal) among 20", label, stats.estimate(values))
     moved = models.log_p - models.before
     for writer in models.model.values:
-        common = moved.sel(model=writer).mean()
+        common = float(moved.sel(model=writer).mean())
         yield Row("all animals' log-probability", writer, bare(common, len(ANIMALS)))
     centred = moved - moved.mean("target")
     for animal in animals:
