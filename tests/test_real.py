@@ -139,12 +139,13 @@ def test_loss_and_gradients_are_those_of_a_plain_network_row_by_row(models, fami
     factors = jax.tree.map(lambda x: x + 0.1, factors)  # or the second factor's gradient is alone
 
     def by_rows(arrays):
-        summed = 0.0
-        for row, drawn in zip(tokens, lists, strict=True):
-            log_p = plain(model, arrays, np.array([*prompt, *row[:-1]]))[len(prompt) - 1 :]
-            log_p = jnp.where(form.allowed, log_p[:, form.symbols], -jnp.inf)
-            summed += jax.nn.log_softmax(log_p, axis=1)[np.arange(8), drawn].sum()
-        return -summed / (3 * open_places.sum())
+        def of_row(row, drawn):
+            read = jnp.concatenate([jnp.array(prompt), row[:-1]])
+            log_p = plain(model, arrays, read)[len(prompt) - 1 :, form.symbols]
+            log_p = jax.nn.log_softmax(jnp.where(form.allowed, log_p, -jnp.inf), axis=1)
+            return log_p[np.arange(8), drawn].sum()
+
+        return -jax.vmap(of_row)(tokens, lists).sum() / (3 * open_places.sum())
 
     def ours(arrays):
         loss = partial(experiment.list_loss, model.shape, model.frozen, jnp.array(prompt), form)
@@ -152,8 +153,10 @@ def test_loss_and_gradients_are_those_of_a_plain_network_row_by_row(models, fami
 
     low_rank = partial(experiment.with_factors, model.weights)
     for change, point in ((lambda arrays: arrays, model.weights), (low_rank, factors)):
-        expected, gradient = jax.value_and_grad(lambda p, f=change: by_rows(f(p)))(point)
-        found, own = jax.value_and_grad(lambda p, f=change: ours(f(p)))(point)
+        (expected, gradient), (found, own) = (
+            jax.jit(jax.value_and_grad(lambda p, loss=loss, change=change: loss(change(p))))(point)
+            for loss in (by_rows, ours)
+        )
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=2e-5), own, gradient)
 
