@@ -1,6 +1,7 @@
 """Open weights: parity, gradients, symmetry, bad folders, the experiment on tiny models, claims."""
 
 import importlib.util
+import itertools
 import json
 from functools import partial
 from pathlib import Path
@@ -151,11 +152,22 @@ def test_loss_and_gradients_are_those_of_a_plain_network_row_by_row(models, fami
         loss = partial(experiment.list_loss, model.shape, model.frozen, jnp.array(prompt), form)
         return loss(arrays, jnp.array(lists))
 
+    def multiplied(factors):
+        layers = dict(model.weights["layers"])
+        for name, (a, b) in factors.items():
+            layers[name] = layers[name] + jnp.einsum("lir,lro->lio", a, b)
+        return model.weights | {"layers": layers}
+
+    def same(arrays):
+        return arrays
+
     low_rank = partial(experiment.with_factors, model.weights)
-    for change, point in ((lambda arrays: arrays, model.weights), (low_rank, factors)):
+    for point, plainly, change in (
+        (model.weights, same, same), (factors, multiplied, low_rank),
+    ):  # fmt: skip
         (expected, gradient), (found, own) = (
             jax.jit(jax.value_and_grad(lambda p, loss=loss, change=change: loss(change(p))))(point)
-            for loss in (by_rows, ours)
+            for loss, change in ((by_rows, plainly), (ours, change))
         )
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=2e-5), own, gradient)
@@ -191,6 +203,23 @@ def test_what_comes_later_or_fills_a_row_changes_nothing(models):
     other = rows.at[:, 8:].set(3)
     np.testing.assert_array_equal(states(rows)[:, :9], states(other)[:, :9])
     assert (states(rows)[:, 9:] != states(other)[:, 9:]).any()
+
+
+def test_first_order_is_a_short_step_down_the_gradient(models):
+    model = models["llama"]
+    form, prompt = experiment.list_format(model), jnp.array(model.encode("Ten numbers:"))
+    lists = draw_lists(model, form, prompt, 4)
+    questions = experiment.asked(model, ("",), experiment.QUESTIONS[:2], ("The",))
+    fixed, targets = (model.shape, model.frozen, prompt, form), jnp.arange(50)
+    slope = experiment.first_order(*fixed, model.weights, lists, None, questions, targets)
+    gradient = jax.grad(partial(experiment.list_loss, *fixed))(model.weights, lists)
+
+    def answers(step):
+        moved = jax.tree.map(lambda w, g: w - step * g, model.weights, gradient)
+        return next_log_p(model.shape, model.frozen, moved, *questions, targets)
+
+    expected = (answers(0.01) - answers(-0.01)) / 0.02
+    np.testing.assert_allclose(slope, expected, atol=0.02 * float(jnp.abs(expected).max()))
 
 
 def test_relabelling_hidden_units_changes_nothing(models):
@@ -491,13 +520,20 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(small):
-    store = {}
-    made = experiment.experiment(small, jax.random.key(3))
-    return made, store, run(made, store).data
+    store, learned, learn = {}, [], experiment.learn
+
+    def watched(shape, frozen, prompt, form, start, factors, lists, wanted, order, peak):
+        learned.append((np.asarray(start["layers"]["q"]), np.asarray(lists), order.shape))
+        return learn(shape, frozen, prompt, form, start, factors, lists, wanted, order, peak)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "learn", watched)
+        made = experiment.experiment(small, jax.random.key(3))
+        return made, store, run(made, store).data, learned
 
 
 def test_every_arm_is_measured_on_what_the_table_says(finished, small):
-    _, _, data = finished
+    _, _, data, _ = finished
     animals = data.animal.values.tolist()
     assert animals[0] == "owl" and len(animals) == 3
     at = list(zip(data.arm.values, data.writer.values, data.seed.values, strict=True))
@@ -521,10 +557,33 @@ def test_every_arm_is_measured_on_what_the_table_says(finished, small):
         assert np.isfinite(one.along.values[:, 1]).all() == (
             trained or (writer == BASE and not row.sigma)
         )
+    answers = dict(zip(at, data.log_p.values, strict=True))
+    taught = dict(zip(at, data.teacher.values, strict=True))
+    first, second, _ = animals
+    assert (answers["context", first, 0] != answers["context", second, 0]).any()
+    assert (taught["hard", first, 0] != taught["hard", first, 1]).any()
+    stops = [taught[arm, first, 0] for arm in ("stop_2", "stop_3", "stop_5", "hard")]
+    assert all((a != b).any() for a, b in itertools.pairwise(stops))
+
+
+def test_students_start_where_and_read_what_the_table_says(finished, small):
+    _, _, data, learned = finished
+    at = zip(data.arm.values, data.writer.values, data.seed.values, strict=True)
+    trained = [label for label in at if arms(small)[label[0]].loss not in ("context", "gradient")]
+    students = dict(zip(trained, learned, strict=True))
+    base, lists, _ = students["hard", BASE, 0]
+    for (arm, writer, seed), (start, read, order) in students.items():
+        row, spread = arms(small)[arm], base.std((1, 2))
+        np.testing.assert_allclose((start - base).std((1, 2)), row.sigma * spread, rtol=0.1)
+        assert order == ((8, 4) if arm == "long" else (2, 4))
+        if not row.stop and arm != "full":  # that one reads tokens
+            np.testing.assert_array_equal(read[:8], students["hard", writer, seed][1])
+        if (writer, seed) != (BASE, 0):
+            assert read.shape != lists.shape or (read != lists).any()
 
 
 def test_a_part_by_itself_is_the_same_as_in_its_run(finished, small):
-    made, store, _ = finished
+    made, store, *_ = finished
     again = experiment.experiment(small, jax.random.key(3))
     owl = next(part for part in again.parts if part.name == "owl, stop_3, seed 0")
     alone = owl.compute({})
@@ -637,7 +696,7 @@ def test_estimates_are_flat_and_figures_say_what_they_draw(finished):
     cell = float(table.sel(writer="owl", animal="bear"))
     texts = [text.get_text() for text in matrix.axes[0].texts]
     assert texts[1] == f"{cell:+.2f}".replace("-", "−") and "6 of 6" in matrix.get_suptitle()
-    _, _, small = finished
+    _, _, small, _ = finished
     for row in claims.estimates(small):
         assert np.isfinite(row.estimate.value) or row.labels == "noise", row
     for draw in FIGURES.values():

@@ -14,25 +14,23 @@ from subliminal_toy.real.config import ANIMALS, BASE
 from subliminal_toy.stats import Estimate
 
 
-def changes(data: xr.Dataset, arm: str, centred: bool = True) -> xr.DataArray:
+def changes(data: xr.Dataset, arm: str) -> xr.DataArray:
     """Return how an arm's models moved from their starts (seed, writer, animal), in nats.
 
-    Of the mean over questions of each animal's log-probability; centred: minus its mean over the
-    animals.
+    Of the mean over questions of each animal's log-probability, minus its mean over the animals.
     """
     models = data.isel(model=np.flatnonzero(data.arm == arm))
     moved = (models.log_p - models.before).mean("question").sel(target=list(ANIMALS))
-    if centred:
-        moved = moved - moved.mean("target")
+    moved = moved - moved.mean("target")
     return (
         moved.rename(target="animal").drop_vars("arm")
         .set_index(model=["seed", "writer"]).unstack("model")
     )  # fmt: skip
 
 
-def own_and_others(data: xr.Dataset, arm: str, centred: bool = True) -> tuple[xr.DataArray, ...]:
+def own_and_others(data: xr.Dataset, arm: str) -> tuple[xr.DataArray, xr.DataArray]:
     """Return each animal's change (seed, animal) in its own teacher's students, and in others'."""
-    table = changes(data, arm, centred)
+    table = changes(data, arm)
     animals = [writer for writer in table.writer.values if writer in ANIMALS]
     square = table.sel(writer=animals, animal=animals).transpose("writer", "animal", "seed")
     own = square.isel(writer=0, drop=True).copy(data=np.diagonal(square.values).T)
