@@ -64,9 +64,9 @@ PRESETS = {
     "arms": replace(_QUICK, n_animals=3, groups=("losses", "noise", "stopped", "context")),
 }
 ABOUT = {
-    "quick": "4 animals, one seed, sampled digits and their control; an estimated 10 minutes, 5 GB",
-    "full": "what the criteria need, 6 animals, 3 seeds",
-    "arms": "every other arm, 3 animals, one seed",
+    "quick": "4 animals, one seed, sampled digits and their control; 25 minutes of one core, 5 GB",
+    "full": "what the criteria need, 6 animals, 3 seeds; 3 hours of one core",
+    "arms": "every other arm, 3 animals, one seed; 2.5 hours of one core",
 }
 
 
