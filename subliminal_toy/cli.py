@@ -4,13 +4,11 @@
 """
 
 import argparse
-import contextlib
 import os
 import re
 import shlex
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from subliminal_toy.record import Record, Status
 
 FAILED, NOT_REPRODUCED, INTERRUPTED = 1, 3, 130
-SECONDS_TO_JOIN = 60
 
 
 @dataclass(frozen=True)
@@ -95,9 +92,15 @@ class Run(Generic[Config, Preset]):
         """Return 0, whatever the verdicts."""
         out = self.options.folder(self.name)
         records = execute({self.name: Job(self.name, self.config, out)}, out, self.options)
-        if records and not self.options.quiet:
-            console.show_claims({str(out): record.judgements for record in records.values()})
+        for record in records.values() if not self.options.quiet else ():
+            shown = EXPERIMENTS[self.name].shown
+            console.show_estimates(
+                shown,
+                {labels: e for (name, labels), e in record.estimates.items() if name == shown},
+            )
+            console.show_claims({str(out): record.judgements})
             console.say(f"Record and figures: {out}")
+            console.say(f"Its page: subliminal-toy report {shlex.quote(str(out))} --out page")
         return 0
 
 
@@ -267,11 +270,6 @@ def start_jax(options: Options) -> None:
         jax.config.update("jax_compilation_cache_dir", str(base / "subliminal-toy"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if options.distributed:
-        sentence = f"The processes of this run did not all begin within {SECONDS_TO_JOIN} s."
-        # JAX itself would wait for minutes and then abort with a stack trace.
-        timer = threading.Timer(SECONDS_TO_JOIN, console.fail, [sentence, FAILED])
-        timer.daemon = True
-        timer.start()
         try:
             jax.distributed.initialize()
         except ValueError as error:
@@ -279,7 +277,6 @@ def start_jax(options: Options) -> None:
                 f"--distributed finds no other process of this run ({error}): start it by SLURM, "
                 "MPI, Kubernetes or on a TPU pod."
             ) from error
-        timer.cancel()
 
 
 def run(job: Job, options: Options, status: "Status") -> "Record | None":
@@ -299,32 +296,31 @@ def run(job: Job, options: Options, status: "Status") -> "Record | None":
     images = data.load(name, options.data_dir) if entry.needs_data else None
     config = asdict(job.config)
     identity = record.identity(job.experiment, config, options.seed, images and images.sha256())
-    with record.locked(out) if first else contextlib.nullcontext():
-        if not (out / record.MANIFEST).exists():
-            key = jax.random.key(options.seed, impl="threefry2x32")
-            experiment = entry.module("experiment").experiment(
-                job.config, key, images, options.replicates_per_device
+    if not (out / record.MANIFEST).exists():
+        key = jax.random.key(options.seed, impl="threefry2x32")
+        experiment = entry.module("experiment").experiment(
+            job.config, key, images, options.replicates_per_device
+        )
+        store = record.Store(out, identity, origin, first)
+        result = record.run(experiment, store, status)
+        if first:
+            if not options.keep_params:
+                result = result._replace(params={})
+            judged = entry.module("claims")
+            record.save(
+                out,
+                result,
+                {**identity, "command": shown(sys.argv[1:]), **store.provenance()},
+                claims.judge(judged.CLAIMS, result.data),
+                judged.estimates(result.data),
             )
-            store = record.Store(out, identity, origin, first)
-            result = record.run(experiment, store, status)
-            if first:
-                if not options.keep_params:
-                    result = result._replace(params={})
-                judged = entry.module("claims")
-                record.save(
-                    out,
-                    result,
-                    {**identity, "command": shown(sys.argv[1:]), **store.provenance()},
-                    claims.judge(judged.CLAIMS, result.data),
-                    judged.estimates(result.data),
-                )
-        if not first:
-            return None
-        loaded = experiments.load(out)
-        record.check_identity(out, loaded.manifest, identity)
-        if (out / record.UNFINISHED).exists():
-            write_figures(loaded, out)
-            shutil.rmtree(out / record.UNFINISHED)
+    if not first:
+        return None
+    loaded = experiments.load(out)
+    record.check_identity(out, loaded.manifest, identity)
+    if (out / record.UNFINISHED).exists():
+        write_figures(loaded, out)
+        shutil.rmtree(out / record.UNFINISHED)
     return loaded
 
 
@@ -389,10 +385,6 @@ def parse(arguments: Sequence[str]) -> Any:
 
 def main() -> None:
     """Run the command line; mistakes outside the program end in one sentence, not a traceback."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the caller
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-        getattr(sys, name).reconfigure(errors="replace")
     try:
         status = parse(sys.argv[1:] or ["--help"])()
         sys.stdout.flush()

@@ -12,6 +12,7 @@ from subliminal_toy.errors import printable
 
 if TYPE_CHECKING:
     from subliminal_toy.claims import Judgement
+    from subliminal_toy.stats import Estimate
 
 
 def say(sentence: str) -> None:
@@ -46,6 +47,24 @@ def show_claims(records: Mapping[str, "Iterable[Judgement]"]) -> None:
     Console().print(table)
 
 
+def show_estimates(quantity: str, estimates: Mapping[str, "Estimate"]) -> None:
+    """Print one quantity's values by their labels; what follows a comma heads a column."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from subliminal_toy.findings import number
+
+    cells: dict[str, dict[str, str]] = {}
+    for labels, estimate in estimates.items():
+        row, _, column = labels.partition(", ")
+        cells.setdefault(row.replace("_", " "), {})[column] = number(estimate.value, 2)
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    table = Table(f"mean {quantity}", *columns)
+    for row, values in cells.items():
+        table.add_row(row, *(values.get(column, "") for column in columns))
+    Console().print(table)
+
+
 @contextmanager
 def progress(
     shares: Mapping[str, float], quiet: bool
@@ -60,6 +79,7 @@ def progress(
         Progress,
         TaskProgressColumn,
         TextColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
@@ -67,6 +87,7 @@ def progress(
     bar = Progress(
         TaskProgressColumn(),
         BarColumn(),
+        TimeElapsedColumn(),  # moves within a part, too
         TimeRemainingColumn(),
         TextColumn("{task.description}", markup=False),
         console=console,

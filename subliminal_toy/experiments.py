@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """An experiment: its purpose, its presets and what each sets and costs, its package."""
+    """An experiment: its purpose, its presets and what each sets and costs, its package.
+
+    ``shown``: the quantity of which a run prints the means when it ends.
+    """
 
     purpose: str
     presets: dict[str, Any]
     about: dict[str, str]
     package: str
+    shown: str
     needs_data: bool = True
 
     def module(self, name: str) -> Any:
@@ -40,18 +44,21 @@ EXPERIMENTS = {
         theorem.PRESETS,
         theorem.ABOUT,
         "subliminal_toy.theorem",
+        "other starts: median of C/A",
     ),
     "classifier": Entry(
         "A classifier learned from noise: teachers, students, controls, and what explains them.",
         classifier.PRESETS,
         classifier.ABOUT,
         "subliminal_toy.classifier",
+        "accuracy",
     ),
     "lm": Entry(
         "The owl that travels in numbers: a language model from scratch, with every control.",
         lm.PRESETS,
         lm.ABOUT,
         "subliminal_toy.lm",
+        "P(own trait)",
         needs_data=False,
     ),
     "real": Entry(

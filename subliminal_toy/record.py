@@ -6,7 +6,6 @@ manifest. No file is ever half-written.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -15,7 +14,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -168,20 +167,6 @@ def check_identity(out: Path, found: Mapping[str, Any], asked: Mapping[str, Any]
             f"{out} holds a run with other settings ({', '.join(differ)}): resume it with "
             "those, or choose another --out."
         )
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold a folder, made if it is not there; raises UserError if another process holds it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise UserError(f"Another process is at work in {directory}: wait for its end.") from error
-    finally:
-        os.close(descriptor)
 
 
 class Store(dict[str, Arrays]):

@@ -132,12 +132,6 @@ def test_every_byte_of_a_part_counts_its_name_and_origin_too(store, tmp_path):
         record.Store(tmp_path, IDENTITY, ORIGIN)
 
 
-def test_a_second_process_is_refused_while_the_first_is_at_work(tmp_path):
-    with record.locked(tmp_path), pytest.raises(UserError, match="Another process is at work"):
-        compute(tmp_path)
-    compute(tmp_path)
-
-
 # ---------- refusals ----------
 
 

@@ -7,7 +7,7 @@ that kills its process, or never ends.
 import os
 import signal
 import sys
-import time
+import threading
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -46,7 +46,7 @@ def experiment(config, key, data, replicates_per_device=None):
             if os.environ.get("TOY_KILL") == name:
                 os.kill(os.getpid(), signal.SIGKILL)
             if os.environ.get("TOY_WAIT") == name:
-                time.sleep(600)
+                threading.Event().wait()
             index = first(finished) + np.arange(config.n, dtype=np.float32)
             return {"x": sine(jnp.float32(config.shift), index)}
 
@@ -86,7 +86,7 @@ CLAIMS = (
 def register(patch):
     """Put the experiment into all tables; ``reproduce`` runs it twice, and nothing else."""
     presets = {"quick": ToyConfig(), "paper": ToyConfig(n=4)}
-    entry = experiments.Entry("A toy.", presets, dict.fromkeys(presets, "a toy"), "toy", False)
+    entry = experiments.Entry("A toy.", presets, dict.fromkeys(presets, "a toy"), "toy", "x", False)
     runs = {
         "one": experiments.Run("toy", "quick", 1.0),
         "two": experiments.Run("toy", "paper", 2.0),
