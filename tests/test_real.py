@@ -623,7 +623,7 @@ def made_up(n_animals=6, n_seeds=3, effect=0.2, common=0.5):
         {"arm": ("model", list(arm)), "writer": ("model", list(writer)),
          "seed": ("model", list(seed)), "target": targets, "animal": animals,
          "product": ["st", "ss", "tt"]},
-        {"model": "made-up"},
+        {"dataset": "made-up"},
     )  # fmt: skip
 
 

@@ -13,12 +13,6 @@ from subliminal_toy.real.config import BASE, GROUPS, RealConfig, arms
 CHANGE = "change of the centred log-probability, nats"
 
 
-def _where(data: xr.Dataset) -> str:
-    """Say which model, and over how many animals and seeds."""
-    seeds = len(np.unique(data.seed))
-    return f"{data.attrs['model']}, {data.sizes['animal']} animals, {seeds} seeds"
-
-
 def matrix(data: xr.Dataset) -> Figure:
     """Draw how every teacher's students moved, animal by animal, mean over seeds."""
     animals = data.animal.values.tolist()
@@ -44,7 +38,7 @@ def matrix(data: xr.Dataset) -> Figure:
     figure.colorbar(image, label=CHANGE)
     largest = int((cells[:n].argmax(axis=0) == np.arange(n)).sum())
     finding = f"{largest} of {n} animals rise most in the student of their own teacher"
-    return title(figure, finding, _where(data))
+    return title(figure, finding, data.attrs["dataset"])
 
 
 def contrast(data: xr.Dataset) -> Figure:
@@ -66,7 +60,7 @@ def contrast(data: xr.Dataset) -> Figure:
     axes.set_xlabel(f"own − other teachers' students, {CHANGE}")
     mean = over_animals(contrasts(data, "hard")).value
     finding = f"Own teacher's students move {mean:+.2f} nats toward its animal, against others'"
-    return title(figure, finding, f"{_where(data)}; a dot is an animal")
+    return title(figure, finding, f"{data.attrs['dataset']}; a dot is an animal")
 
 
 FIGURES = {"matrix": matrix, "contrast": contrast}

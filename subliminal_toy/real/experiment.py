@@ -348,7 +348,8 @@ def experiment(
         labels = zip(("arm", "writer", "seed"), zip(*models, strict=True), strict=True)
         coordinates = {name: ("model", list(values)) for name, values in labels}
         coordinates |= {"target": list(tokens), "animal": animals, "product": ["st", "ss", "tt"]}
-        about = {"model": model.name, "weights_sha256": model.digest}
+        sizes = f"{len(animals)} animals, {config.n_seeds} seed{'s' * (config.n_seeds > 1)}"
+        about = {"dataset": f"{model.name}, {sizes}", "weights_sha256": model.digest}
         return Result(xr.Dataset(variables, coordinates, about), {})
 
     return Experiment(parts, assemble)
