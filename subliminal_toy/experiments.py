@@ -66,6 +66,7 @@ EXPERIMENTS = {
         real.PRESETS,
         real.ABOUT,
         "subliminal_toy.real",
+        "own − other teachers' students",
         needs_data=False,
     ),
 }
