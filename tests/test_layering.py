@@ -19,7 +19,7 @@ LAYERS = (
     {"claims", "distill", "transformer"},
     {"record"},
     {"theorem"},
-    {"classifier", "lm"},
+    {"classifier", "lm", "real"},
     {"experiments"},
     {"plots"},
     {"findings"},
