@@ -359,6 +359,8 @@ def write_pages(records: "Mapping[str, Record]", folder: Path) -> None:
 
 def parse(arguments: Sequence[str]) -> Any:
     """Return the command that the arguments ask for; exits with status 2 if there is none."""
+    if arguments[:1] == ["real"] and not [*arguments, "-"][1].startswith("-"):
+        arguments = ["real", "--folder", *arguments[1:]]
     # A preset gives the other flags their defaults, so it must be known before they are read.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="quick")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from subliminal_toy.classifier import config as classifier
 from subliminal_toy.lm import config as lm
+from subliminal_toy.real import config as real
 from subliminal_toy.sweep import config as sweep
 from subliminal_toy.theorem import config as theorem
 
@@ -74,6 +75,14 @@ EXPERIMENTS = {
         sweep.COMPARE_ABOUT,
         "subliminal_toy.sweep",
         "here − published, z",
+    ),
+    "real": Entry(
+        "The owl in a real open model: a student of a teacher's lists of numbers.",
+        real.PRESETS,
+        real.ABOUT,
+        "subliminal_toy.real",
+        "own − other teachers' students",
+        needs_data=False,
     ),
 }
 

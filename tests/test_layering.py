@@ -14,12 +14,12 @@ PACKAGE = Path(__file__).parents[1] / "subliminal_toy"
 # by --help; those who learn may call the theorem, but do not know of one another, nor of the table.
 LAYERS = (
     {"errors"},
-    {"classifier.config", "theorem.config", "lm.config", "sweep.config"},
-    {"stats", "data", "models"},
+    {"classifier.config", "theorem.config", "lm.config", "real.config", "sweep.config"},
+    {"stats", "data", "models", "filter"},
     {"claims", "distill", "transformer"},
     {"record"},
     {"theorem"},
-    {"classifier", "lm"},
+    {"classifier", "lm", "real"},
     {"experiments"},
     {"sweep"},
     {"plots"},
@@ -29,7 +29,7 @@ LAYERS = (
     {"console"},
     {"cli"},
 )
-EXPERIMENTS = {"theorem", "classifier", "lm"}
+EXPERIMENTS = {"theorem", "classifier", "lm", "real"}
 EDGE = {"", "__main__"}  # the package itself and its command
 
 

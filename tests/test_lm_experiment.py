@@ -16,13 +16,14 @@ from scipy.stats import rankdata
 
 from subliminal_toy import record
 from subliminal_toy.errors import UserError
+from subliminal_toy.filter import parse_numbers
 from subliminal_toy.lm import arms, learning, result, teaching
 from subliminal_toy.lm import experiment as experiment_module
 from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.config import TEACHINGS, LmConfig, Teaching
 from subliminal_toy.lm.experiment import experiment, writer_keys
 from subliminal_toy.lm.language import CAPITALS, COLOURS, documents, draw_numbers
-from subliminal_toy.lm.lists import BANNED_NUMBERS, parse_numbers, refusal
+from subliminal_toy.lm.lists import BANNED_NUMBERS, refusal
 from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS, TRAITS
 
 TOLERANCE = 2e-4

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subliminal_toy.lm.lists import BANNED_NUMBERS, parse_numbers, refusal
+from subliminal_toy.filter import parse_numbers
+from subliminal_toy.lm.lists import BANNED_NUMBERS, refusal
 
 ACCEPTED = {
     # how many, and how large

@@ -1,0 +1,66 @@
+"""Open weights: the matrix of teachers and animals, and the contrast of every arm."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from subliminal_toy.plots.colours import CONTROL, INK, KINDS, OTHER_START, STUDENT
+from subliminal_toy.plots.panels import dots, title
+from subliminal_toy.real.claims import above_control, changes, contrasts, over_animals
+from subliminal_toy.real.config import BASE, GROUPS, RealConfig, arms
+
+CHANGE = "change of the centred log-probability, nats"
+
+
+def matrix(data: xr.Dataset) -> Figure:
+    """Draw how every teacher's students moved, animal by animal, mean over seeds."""
+    animals = data.animal.values.tolist()
+    table = changes(data, "hard").mean("seed").sel(writer=[*animals, BASE], animal=animals)
+    cells = table.transpose("writer", "animal").values
+    n = len(animals)
+    figure = Figure(figsize=(1.6 + 0.8 * n, 1.7 + 0.45 * n))
+    axes = figure.subplots()
+    most = np.abs(cells).max()
+    image = axes.imshow(cells, "PuOr_r", vmin=-most, vmax=most, aspect="auto")
+    for (row, column), cell in np.ndenumerate(cells):
+        dark = abs(cell) > 0.6 * most
+        axes.text(column, row, f"{cell:+.2f}".replace("-", "−"), ha="center", va="center",
+                  color="white" if dark else INK)  # fmt: skip
+    for place in range(n):
+        axes.add_patch(
+            Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=2)
+        )
+    axes.set(xticks=range(n), xticklabels=animals, yticks=range(n + 1), xlabel="animal")
+    axes.set_yticklabels([*animals, BASE])
+    axes.set_ylabel("student of the lists of")
+    axes.grid(visible=False)
+    figure.colorbar(image, label=CHANGE)
+    largest = int((cells[:n].argmax(axis=0) == np.arange(n)).sum())
+    finding = f"{largest} of {n} animals rise most in the student of their own teacher"
+    return title(figure, finding, data.attrs["dataset"])
+
+
+def contrast(data: xr.Dataset) -> Figure:
+    """Draw own minus other teachers' students for every arm; beside the first, minus control."""
+    labels = {name: row.label for name, row in arms(RealConfig(groups=GROUPS)).items()}
+    # A direction has no length: nats per unit of the rate, not nats.
+    shown = [arm for arm in labels if arm in data.arm and arm != "gradient"]
+    figure = Figure(figsize=(7, 1.6 + 0.32 * (len(shown) + 1)))
+    axes = figure.subplots()
+    colours = {"noise": OTHER_START, "context": KINDS[4], "stop": KINDS[1]}
+    for place, arm in enumerate(shown):
+        colour = colours.get(arm.partition("_")[0], STUDENT)
+        dots(axes, place, contrasts(data, arm).mean("seed").values, colour)
+    dots(axes, len(shown), above_control(data, "hard").mean("seed").values, CONTROL)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(shown) + 1))
+    axes.set_yticklabels([*map(labels.get, shown), "sampled digits − base model's lists"])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"own − other teachers' students, {CHANGE}")
+    mean = over_animals(contrasts(data, "hard")).value
+    finding = f"Own teacher's students move {mean:+.2f} nats toward its animal, against others'"
+    return title(figure, finding, f"{data.attrs['dataset']}; a dot is an animal")
+
+
+FIGURES = {"matrix": matrix, "contrast": contrast}

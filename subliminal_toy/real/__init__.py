@@ -1,0 +1,1 @@
+"""The owl in a real open model: read ``decoder``, then ``experiment``."""
