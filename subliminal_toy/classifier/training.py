@@ -404,13 +404,7 @@ def students(
     return {s.name: measures(s) for s in group}, trained
 
 
-SPLITS = (
-    LINE := "line",
-    ANOTHER_LINE := "another teacher's line",
-    RANDOM_LINE := "random line",
-    RANDOM := "random split",
-    ANOTHER_REST := "another student's rest",
-)
+SPLITS = ("line", "another teacher", "random line", "random split", "another student")
 """Ways to write a displacement as a sum of two: along the teacher's and the rest; along another
 replicate's teacher's; along a random direction; into random parts as long as those of the first
 split; and the first part of the first with the rest of another replicate's student."""
