@@ -112,6 +112,6 @@ ABOUT = {
     "live": "what the page trains in the browser, 64 replicates on digits; 5 minutes on 2 cores",
     "explain": "45 students of 50 auxiliary logits, 12 replicates on digits, 36 on MNIST (--data "
     "mnist): claim E6",
-    "explain-quick": "9 of these students on fewer inputs, 4 replicates on digits; half a minute "
-    "on 2 cores",
+    "explain-quick": "8 such students on fewer inputs, 4 replicates on digits; half a minute on 2 "
+    "cores",
 }
