@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -24,8 +25,8 @@ LEARNED = 0.2
 """Gain in accuracy from which on a training counts as one that passes something on."""
 
 
-def final(data: xr.Dataset) -> xr.Dataset:
-    """Return every arm at its end: variables by ``replicate`` and ``arm``."""
+def final(data: Any) -> Any:
+    """Return every arm of a result, or of one of its variables, at its end."""
     return data.sel(step=data.final_step).drop_vars("step")
 
 
@@ -60,7 +61,8 @@ def is_split(data: xr.Dataset) -> bool:
 def explained(data: xr.Dataset) -> xr.Dataset:
     """Return the students of E6, to whose updates nothing was done, at the steps of their own."""
     students = data.isel(arm=(data["update"] == "all").values)
-    return students.dropna("step", how="all", subset=["accuracy"]).transpose("replicate", ...)
+    students = students.dropna("step", how="all", subset=["accuracy"])
+    return students.transpose("replicate", "arm", "step", ...)
 
 
 def alone(data: xr.Dataset, part: str, split: str = LINE) -> xr.DataArray:
@@ -82,24 +84,23 @@ def r2(measured: xr.DataArray, guess: xr.DataArray) -> Estimate:
     return stats.bootstrap(statistic, np.stack(sums, 1).astype(float))
 
 
-def levels(data: xr.Dataset, factor: str) -> dict[str, xr.Dataset]:
-    """Return the students of each level of a factor, for ``step`` all of them at that step."""
+def levels(data: xr.Dataset, factor: str) -> dict[str, np.ndarray]:
+    """Return which students, for ``step`` which steps, are of each level of a factor."""
     values = data[factor]
     texts = values.astype(str) if values.dtype.kind in "OU" else [f"{v:g}" for v in values.values]
     special = {"n_inputs": (data.fresh == 1, "fresh"), "inputs": (data.input_scale != 1, "scaled")}
     where, word = special.get(factor, (np.full(values.shape, False), ""))
     names = np.where(where, word, texts)
-    return {
-        f"{factor}: {name}": data.isel({values.dims[0]: names == name}) for name in np.unique(names)
-    }
+    return {f"{factor}: {name}": names == name for name in np.unique(names)}
 
 
 def errors(data: xr.Dataset) -> dict[str, float]:
     """Return the root mean square error of the sum in every level of every factor."""
+    squares = ((data.accuracy.astype(float) - alone(data, "sum")) ** 2).values
     return {
-        name: float(((level.accuracy.astype(float) - alone(level, "sum")) ** 2).mean() ** 0.5)
+        name: float(np.nanmean(np.compress(mask, squares, 2 if factor == "step" else 1)) ** 0.5)
         for factor in FACTORS
-        for name, level in levels(data, factor).items()
+        for name, mask in levels(data, factor).items()
     }
 
 
@@ -115,23 +116,27 @@ def largest_error(data: xr.Dataset) -> Estimate:
     return Estimate(max(errors(students).values()), np.nan, np.nan, students.sizes["arm"])
 
 
-def share(data: xr.Dataset, students: xr.Dataset, split: str = LINE, readout: str = "") -> Estimate:
-    """Return the gain of the rest of a split alone, as a share of that of the students, at the end.
+def gains(data: xr.Dataset, part: xr.DataArray) -> np.ndarray:
+    """Return by replicate and student how far a part ends above the untrained network."""
+    untrained = final(data.accuracy).sel(arm=UNTRAINED).values.astype(float)
+    return final(part).values.astype(float) - untrained[:, None]
 
-    Gains are over the untrained network; averaged over those of the students whose mean gain is at
-    least ``LEARNED``, and not a number if there is none.
+
+def share(rest: np.ndarray, whole: np.ndarray, chosen: np.ndarray) -> Estimate:
+    """Return the gain of the rest alone as a share of the student's, both averaged over some.
+
+    Not a number if there are none.
     """
-    at_end = final(students)
-    untrained = final(data).accuracy.sel(arm=UNTRAINED).astype(float)
-    learned = ((at_end.accuracy - untrained).mean("replicate") >= LEARNED).values
-    if readout:
-        rest, whole = at_end.balanced_rest_accuracy, at_end.balanced_accuracy
-    else:
-        rest, whole = alone(at_end, "rest", split), at_end.accuracy
-    if not learned.any():
-        return Estimate(np.nan, np.nan, np.nan, len(untrained))
-    gains = [(part.isel(arm=learned) - untrained).mean("arm") for part in (rest, whole)]
-    return stats.ratio(*gains)
+    if not chosen.any():
+        return Estimate(np.nan, np.nan, np.nan, len(whole))
+    return stats.ratio(rest[:, chosen].mean(1), whole[:, chosen].mean(1))
+
+
+def rest_alone(data: xr.Dataset) -> Estimate:
+    """Return that share over the students of E6 whose mean gain is at least ``LEARNED``."""
+    students = explained(data)
+    whole = gains(data, students.accuracy)
+    return share(gains(data, alone(students, "rest")), whole, whole.mean(0) >= LEARNED)
 
 
 def between_replicates(data: xr.Dataset, guess: xr.DataArray) -> Estimate:
@@ -192,7 +197,7 @@ ON_THE_LINE = (
     Condition(
         "gain of the rest alone over the untrained network, as a share of the student's, over the "
         "trainings that end at least 0.2 above it",
-        lambda data: share(data, explained(data)),
+        rest_alone,
         Upper(0.25),
         fewest=12,
     ),
@@ -383,17 +388,20 @@ def of_the_line(data: xr.Dataset) -> Iterator[Row]:
         squared = f"squared correlation of accuracy and {label} between replicates"
         yield Row(squared, "each student at each step", between_replicates(students, guess))
 
-    of_rest = "share of the gain that the rest alone has"
+    of_rest, whole = "share of the gain that the rest alone has", gains(data, measured)
+    learned = whole.mean(0) >= LEARNED
     for split in splits:
-        yield Row(of_rest, f"all, {split}", share(data, students, split))
-    yield Row(of_rest, "all, line, balanced", share(data, students, readout="balanced"))
-    strata = {name: students.sel(arm=[name]) for name in students.arm.values}
+        rest = gains(data, alone(students, "rest", split))
+        yield Row(of_rest, f"all, {split}", share(rest, whole, learned))
+    rest = gains(data, students.balanced_rest_accuracy)
+    yield Row(of_rest, "all, line, balanced", share(rest, gains(data, balanced), learned))
+    strata = {name: students.arm.values == name for name in students.arm.values}
     for factor in FACTORS[:-1]:
         strata |= levels(students, factor)
-    for name, stratum in strata.items():
-        estimate = share(data, stratum)
-        if np.isfinite(estimate.value):
-            yield Row(of_rest, name, estimate)
+    rest = gains(data, alone(students, "rest"))
+    for name, chosen in strata.items():
+        if (learned & chosen).any():
+            yield Row(of_rest, name, share(rest, whole, learned & chosen))
 
     free, without = (final(data).sel(arm=arm) for arm in (FREE, WITHOUT_OWN))
     further = stats.estimate(without.progress - free.progress)

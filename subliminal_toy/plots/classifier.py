@@ -15,7 +15,7 @@ from subliminal_toy.classifier.claims import (
     final,
     is_published,
     is_split,
-    share,
+    rest_alone,
 )
 from subliminal_toy.plots import colours
 from subliminal_toy.plots.panels import dots, title
@@ -120,7 +120,7 @@ def line(data: xr.Dataset) -> Figure | None:
         if handle is not None:
             handle.set_alpha(1)
     right.suptitle(f"Line + rest: R² = {additive(data).value:.2f}, nothing fitted", fontsize=10)
-    rest = share(data, students).value
+    rest = rest_alone(data).value
     finding = f"What students know lies on the line; the rest alone has {rest:.0%} of their gain"
     return title(figure, finding, f"{setting(data)}, {students.sizes['arm']} kinds of students")
 
