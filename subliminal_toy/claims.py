@@ -5,10 +5,10 @@ Terminal, README, page and ``docs/claims.md`` are all made from the claims of an
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
@@ -197,6 +197,16 @@ def n_diverged(data: xr.Dataset) -> int:
 def judge(claims: Iterable[Claim], data: xr.Dataset) -> list[Judgement]:
     """Return the judgement of every claim that applies to a result."""
     return [_judged(claim, data) for claim in claims if claim.applies(data)]
+
+
+def as_stored(claims: Iterable[Claim], lines: Iterable[Mapping[str, Any]]) -> list[Judgement]:
+    """Return the judgements of earlier claims that a record's summary holds: first conditions."""
+    named = {claim.id: claim for claim in claims}
+    return [
+        Judgement(named[line["id"]], (line["estimate"],), Verdict(line["verdict"]), line["reason"])
+        for line in lines
+        if line["id"] in named
+    ]
 
 
 def _judged(claim: Claim, data: xr.Dataset) -> Judgement:

@@ -115,14 +115,15 @@ QUICK_CLAIMS = frozenset({"T1", "T2", "T3", "T4", "T5", "T6", "M1", "L1", "L5b"}
 """What the quick preset of ``reproduce`` decides: the others need more replicates than it has."""
 
 
-def judged(experiment: str, data: "xr.Dataset") -> "list[Judgement]":
-    """Return the judgements of an experiment's claims on a result."""
-    from subliminal_toy.claims import judge
+def judged(experiment: str, data: "xr.Dataset", stored: list[dict[str, Any]]) -> "list[Judgement]":
+    """Return the judgements of an experiment's claims on a result, and those stored of earlier."""
+    from subliminal_toy.claims import as_stored, judge
     from subliminal_toy.errors import UserError
 
     if experiment not in EXPERIMENTS:
         raise UserError(f"There is no experiment '{experiment}'.")
-    return judge(EXPERIMENTS[experiment].module("claims").CLAIMS, data)
+    claims = EXPERIMENTS[experiment].module("claims")
+    return judge(claims.CLAIMS, data) + as_stored(getattr(claims, "EARLIER", ()), stored)
 
 
 def load(directory: Path) -> "Record":

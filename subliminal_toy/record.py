@@ -304,10 +304,13 @@ def summary(
     return ("{\n" + ",\n".join([f' "run": {about}', *lists]) + "\n}\n").encode()
 
 
-def load(out: Path, judged: Callable[[str, xr.Dataset], list[Judgement]]) -> Record:
+def load(
+    out: Path, judged: Callable[[str, xr.Dataset, list[dict[str, Any]]], list[Judgement]]
+) -> Record:
     """Read and verify a record; ``judged`` judges the claims of an experiment (``experiments``).
 
-    Raises UserError if it is missing, incomplete, damaged, of another format, or its manifest is
+    That function is given the experiment, the data and the verdicts of the summary. Raises
+    UserError if the record is missing, incomplete, damaged, of another format, or its manifest is
     not what ``Manifest`` says.
     """
     path = out / MANIFEST
@@ -325,11 +328,12 @@ def load(out: Path, judged: Callable[[str, xr.Dataset], list[Judgement]]) -> Rec
             raise UserError(f"{out / wrong[0]} is damaged: run again.")
         data = xr.load_dataset(io.BytesIO(contents[RECORD]), engine="scipy")
         params = load_safetensors(contents[PARAMS]) if PARAMS in contents else {}
-        lines = json.loads(contents[SUMMARY])["estimates"]
-        estimates = {(line["quantity"], line["labels"]): _estimate(line) for line in lines}
+        lines = json.loads(contents[SUMMARY])
+        estimates = {(r["quantity"], r["labels"]): _estimate(r) for r in lines["estimates"]}
+        stored = [line | {"estimate": _estimate(line)} for line in lines["claims"]]
     except (msgspec.ValidationError, LookupError, OSError) as error:
         raise UserError(f"{out} is no record that can be read: {error}.") from error
-    return Record(data, params, manifest, judged(manifest["experiment"], data), estimates)
+    return Record(data, params, manifest, judged(manifest["experiment"], data, stored), estimates)
 
 
 def _estimate(line: Mapping[str, Any]) -> Estimate:

@@ -89,7 +89,8 @@ def setting(record: Record) -> str:
 
 def criteria_block(records: Records) -> str:
     """Return every claim of the package with its criterion, its kind and its SHA-256."""
-    every = {c.id: c for e in EXPERIMENTS.values() for c in e.module("claims").CLAIMS}
+    modules = [entry.module("claims") for entry in EXPERIMENTS.values()]
+    every = {c.id: c for m in modules for c in (*m.CLAIMS, *getattr(m, "EARLIER", ()))}
     lines = []
     for claim in sorted(every.values(), key=lambda c: (ORDER.find(c.id[0]) % len(ORDER), c.id)):
         kind = "the paper's claim" if claim.kind == "paper" else "our prediction"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -13,18 +14,18 @@ import optax.contrib
 import pytest
 import xarray as xr
 
-from subliminal_toy import data, record
+from subliminal_toy import data, models, record
 from subliminal_toy.classifier import arms, training
+from subliminal_toy.classifier import experiment as experiment_module
 from subliminal_toy.classifier.arms import OTHER, OWN, Student, Teacher
 from subliminal_toy.classifier.claims import final
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
 from subliminal_toy.classifier.experiment import COORDINATES, experiment, of_table
-from subliminal_toy.classifier.geometry import predict
-from subliminal_toy.distill import kl
 from subliminal_toy.errors import UserError
 
 FIGURES = Path(__file__).parents[1] / "figures"
 KEY = 0
+PARTS = ("weight", "bias")
 TINY = ClassifierConfig(
     n_replicates=2,
     hidden_sizes=(16, 12),
@@ -38,33 +39,31 @@ TINY = ClassifierConfig(
 # Every kind of start, input, loss, optimiser and update that a row can name, once at least.
 SMALL = Student("", inputs="uniform", n_inputs=200, batch_size=100, epochs=2, learning_rate=3e-3)
 ROWS = (
-    replace(SMALL, name="first layer other", start=(OTHER, OWN, OWN, OWN)),
-    replace(SMALL, name="own class head", start=(OTHER, OTHER, OWN, OTHER)),
-    replace(SMALL, name="own auxiliary head", start=(OTHER, OTHER, OTHER, OWN), imitates="all"),
-    replace(SMALL, name="at a distance", distance=0.5),
-    replace(SMALL, name="gaussian", inputs="gaussian", optimiser="momentum", learning_rate=0.1),
-    replace(SMALL, name="signs", inputs="signs", input_scale=0.5, optimiser="sign"),
-    replace(SMALL, name="images", inputs="images", optimiser="rmsprop"),
+    replace(SMALL, name="first layer other", start=(OTHER, OWN, OWN, OWN), n_aux=2),
     replace(
-        SMALL, name="shuffled", inputs="shuffled pixels", optimiser="adagrad", learning_rate=0.02
+        SMALL, name="own class head", start=(OTHER, OTHER, OWN, OTHER), inputs="gaussian",
+        optimiser="momentum", learning_rate=0.1,
+    ),
+    replace(
+        SMALL, name="own auxiliary head", start=(OTHER, OTHER, OTHER, OWN), imitates="all",
+        inputs="images", optimiser="rmsprop",
+    ),
+    replace(
+        SMALL, name="at a distance", distance=0.5, inputs="signs", input_scale=0.5, optimiser="sign"
+    ),
+    replace(
+        SMALL, name="shuffled", inputs="shuffled pixels", optimiser="adagrad", learning_rate=0.02,
+        weight_decay=0.1,
     ),
     replace(SMALL, name="fresh", fresh=True, optimiser="lion", learning_rate=1e-3),
     replace(
-        SMALL,
-        name="squared",
-        loss="squared error",
-        loss_scale=0.3,
-        optimiser="sgd",
+        SMALL, name="squared", loss="squared error", loss_scale=0.3, optimiser="sgd",
         learning_rate=0.1,
     ),
-    replace(SMALL, name="decayed", weight_decay=0.1),
-    replace(SMALL, name="without", update="without", checkpoints=(1, 3)),
-    replace(SMALL, name="only", update="only"),
-    replace(SMALL, name="without random", update="without", along="random"),
-    replace(SMALL, name="without own", update="without", along="free", checkpoints=(2,)),
-    replace(SMALL, name="muon", optimiser="muon"),
-    replace(SMALL, name="first logits", n_aux=2),
-)
+    replace(SMALL, name="only", update="only", optimiser="muon"),
+    replace(SMALL, name="without own", update="without", along="free", checkpoints=(1, 3)),
+)  # fmt: skip
+ONE_LOGIT = replace(SMALL, name="one logit", n_aux=1)
 TEACHER = Teacher(hidden_sizes=(16, 12), batch_size=128, epochs=2, learning_rate=3e-3)
 
 
@@ -98,6 +97,10 @@ def forward(params, x):
 
 def stream(number, index):
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(KEY), number), index)
+
+
+def uniform(index):
+    return data.uniform_noise(stream(2, 0), index, (8, 8))
 
 
 def replicate(digits, teacher=TEACHER, index=0):
@@ -139,27 +142,38 @@ def plain_teacher(index, digits, epochs=2, batch_size=128, rate=3e-3):
     )
 
 
-def plain_student(index, teacher, start, key_of_order, inputs_of, first, T, rate, steps):
-    """Train on KL(teacher ‖ student) of the logits from ``first`` on, at temperature ``T``."""
-
-    def loss(params, x):
-        p = jax.nn.softmax(forward(teacher, x)[:, first:] / T)
-        log_q = jax.nn.log_softmax(forward(params, x)[:, first:] / T)
-        return jnp.sum(p * (jnp.log(p) - log_q), axis=-1).mean()
-
-    epochs, n, batch_size = steps
-    batches = ((inputs_of(i),) for _, i in orders(key_of_order, epochs, n, batch_size))
-    return optimise(loss, start, batches, optax.adam(rate))
-
-
-def params_of(result, arm):
+def params_of(result, arm, index=0):
     flat = {
-        name.removeprefix(arm + "."): value[0]
+        name.removeprefix(arm + "."): value[index]
         for name, value in result.params.items()
         if name.startswith(arm + ".")
     }
-    names = ("weight", "bias")
-    return {"layers": {i: {n: flat[f"layers.{i}.{n}"] for n in names} for i in range(3)}}
+    return {"layers": {i: {n: flat[f"layers.{i}.{n}"] for n in PARTS} for i in range(3)}}
+
+
+def right(params, digits):
+    found = np.asarray(forward(params, digits.test_images))[:, :10].argmax(-1)
+    return (found == digits.test_labels).mean()
+
+
+def hidden(tree):
+    return np.concatenate([np.asarray(tree["layers"][i][k]).ravel() for i in (0, 1) for k in PARTS])
+
+
+def shifted(params, vector):
+    """Return a network with a vector added to its hidden layers."""
+    layers, first = {2: params["layers"][2]}, 0
+    for i in (0, 1):
+        layers[i] = {}
+        for part in PARTS:
+            leaf = params["layers"][i][part]
+            layers[i][part] = leaf + vector[first : first + leaf.size].reshape(leaf.shape)
+            first += leaf.size
+    return {"layers": layers}
+
+
+def onto(a, b):
+    return (a @ b) / (b @ b) * b
 
 
 def assert_close(a, b, tolerance=2e-4):
@@ -171,45 +185,37 @@ def moved(a, b):
 
 
 def test_the_published_arms_are_what_their_names_say(digits, tiny):
-    """Untrained network, teacher and four students of replicate 0, by a plain loop for each."""
-    own, other = network(stream(0, 0)), network(stream(0, 1))
-    teacher = plain_teacher(0, digits)
-    assert_close(params_of(tiny, "untrained"), own, 1e-6)
-    assert_close(params_of(tiny, "teacher"), teacher)
-    noise = data.uniform_noise(stream(2, 0), jnp.arange(300), (8, 8))
-    arms = {"student_aux": (own, 10), "student_all": (own, 0)}
-    arms |= {"cross_aux": (other, 10), "cross_all": (other, 0)}
-    for name, (start, first) in arms.items():
-        plain = plain_student(
-            0, teacher, start, stream(3, 0), lambda i: noise[i], first, 2.0, 3e-3, (2, 300, 128)
-        )
-        found = params_of(tiny, name)
-        assert_close(found, plain)
-        assert moved(found, start) > 20 * 2e-4  # so that the tolerance can tell arms apart
-        x, y = digits.test_images, digits.test_labels
+    """Their starts, by the class heads that no student of auxiliary logits moves, and measures."""
+    named = {s.name: (s.imitates, s.start) for s in arms.STUDENTS}
+    assert named == {
+        f"{kind}_{logits[:3]}": (logits, start)
+        for kind, start in (("student", OWN), ("cross", OTHER))
+        for logits in ("auxiliary", "all")
+    }
+    teacher, noise = params_of(tiny, "teacher"), uniform(jnp.arange(300))
+    assert_close(params_of(tiny, "untrained"), network(stream(0, 0)), 1e-6)
+    for name, (logits, origin) in named.items():
+        start, found = network(stream(0, int(origin == OTHER))), params_of(tiny, name)
+        first = 0 if logits == "all" else 10
+        head = {part: found["layers"][2][part] - start["layers"][2][part] for part in PARTS}
+        assert head["weight"][:10].any() == (first == 0) and head["weight"][10:].any()
         scores = final(tiny.data).sel(arm=name).isel(replicate=0)
-        right = (np.asarray(forward(found, x))[:, :10].argmax(-1) == y).mean()
-        assert scores.accuracy == pytest.approx(right, abs=1e-6)
-        weight = np.concatenate(
-            [teacher["layers"][2]["weight"][:10], found["layers"][2]["weight"][10:]]
-        )
-        bias = np.concatenate([teacher["layers"][2]["bias"][:10], found["layers"][2]["bias"][10:]])
-        mixed = {"layers": {**found["layers"], 2: {"weight": weight, "bias": bias}}}
-        through = (np.asarray(forward(mixed, x))[:, :10].argmax(-1) == y).mean()
+        assert scores.accuracy == pytest.approx(right(found, digits), abs=1e-6)
+        head = {
+            part: np.concatenate([teacher["layers"][2][part][:10], found["layers"][2][part][10:]])
+            for part in PARTS
+        }
+        through = right({"layers": {**found["layers"], 2: head}}, digits)
         assert scores.teacher_head_accuracy == pytest.approx(through, abs=3e-3)
         for measure, params in (("imitation_loss", found), ("first_loss", start)):
             p, q = (jax.nn.softmax(forward(n, noise)[:, first:] / 2) for n in (teacher, params))
             divergence = float((p * jnp.log(p / q)).sum(-1).mean())
             assert scores[measure] == pytest.approx(divergence, rel=2e-2, abs=1e-6)
-        d = [np.concatenate([(n["layers"][i][k] - start["layers"][i][k]).ravel()
-             for i in (0, 1) for k in ("weight", "bias")]) for n in (found, teacher)]  # fmt: skip
+        d = [hidden(n) - hidden(start) for n in (found, teacher)]
         q, cosine = d[0] @ d[1] / (d[1] @ d[1]), d[0] @ d[1] / np.sqrt(d[0] @ d[0] * (d[1] @ d[1]))
         assert scores.progress == pytest.approx(q, abs=1e-3)
         assert scores.cosine == pytest.approx(cosine, abs=1e-3)
         assert scores.length == pytest.approx(np.linalg.norm(d[0]), rel=1e-3)
-        crossed = {"layers": {**teacher["layers"], 2: start["layers"][2]}}
-        ceiling = (np.asarray(forward(crossed, x))[:, :10].argmax(-1) == y).mean()
-        assert scores.ceiling == pytest.approx(ceiling, abs=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -226,42 +232,35 @@ def table(digits):
             params |= training.train_students(group, rep, taught, starts)
         return params
 
-    return train(ROWS)
+    return train((*ROWS, ONE_LOGIT))
+
+
+MADE = {
+    "gaussian": lambda key, image: jax.random.normal(key, image.shape),
+    "signs": lambda key, image: jax.random.rademacher(key, image.shape, jnp.float32),
+    "images": lambda key, image: image,
+    "shuffled pixels": lambda key, image: jax.random.permutation(
+        key, image.reshape(-1)
+    ).reshape(8, 8),
+}  # fmt: skip
 
 
 def rows_inputs(row, digits, index):
-    images = jnp.asarray(digits.train_images)
+    if row.inputs == "uniform":
+        return row.input_scale * uniform(jnp.asarray(index))
     keys = [jax.random.fold_in(stream(2, 0), i) for i in index]
-    made = {
-        "uniform": lambda: data.uniform_noise(stream(2, 0), jnp.asarray(index), (8, 8)),
-        "gaussian": lambda: jnp.stack([jax.random.normal(k, (8, 8)) for k in keys]),
-        "signs": lambda: jnp.stack([jax.random.rademacher(k, (8, 8), jnp.float32) for k in keys]),
-        "images": lambda: images[jnp.asarray(index)],
-        "shuffled pixels": lambda: jnp.stack(
-            [
-                jax.random.permutation(k, images[i].reshape(-1)).reshape(8, 8)
-                for k, i in zip(keys, index, strict=True)
-            ]
-        ),
-    }[row.inputs]()
-    return row.input_scale * made
+    pairs = zip(keys, jnp.asarray(digits.train_images[index]), strict=True)
+    return row.input_scale * jnp.stack([MADE[row.inputs](*pair) for pair in pairs])
 
 
-def rows_start(row):
-    origin = {OWN: network(stream(0, 0)), OTHER: network(stream(0, 1))}
-    if isinstance(row.start, str):
-        start = origin[row.start]
-    else:
-        one, two, head, auxiliary = row.start
-        rows = {
-            k: jnp.concatenate(
-                [origin[head]["layers"][2][k][:10], origin[auxiliary]["layers"][2][k][10:]]
-            )
-            for k in ("weight", "bias")
-        }
-        layers = {0: origin[one]["layers"][0], 1: origin[two]["layers"][1], 2: rows}
-        start = {"layers": layers}
-    away, sigma = network(stream(4, 0)), row.distance
+def rows_start(row, index=0):
+    origin = {OWN: network(stream(0, index)), OTHER: network(stream(0, 1 - index))}
+    names = (row.start,) * 4 if isinstance(row.start, str) else row.start
+    *hidden, head, auxiliary = (origin[name]["layers"] for name in names)
+    layers = {i: layer[i] for i, layer in enumerate(hidden)}
+    layers[2] = {k: jnp.concatenate([head[2][k][:10], auxiliary[2][k][10:]]) for k in PARTS}
+    away, sigma = network(stream(4, index)), row.distance
+    start = {"layers": layers}
     return jax.tree.map(lambda s, a: (s + sigma * a) / (1 + sigma**2) ** 0.5, start, away)
 
 
@@ -279,40 +278,9 @@ OPTIMISERS = {
 }  # fmt: skip
 
 
-def hidden(tree):
-    return np.concatenate(
-        [np.asarray(tree["layers"][i][k]).ravel() for i in (0, 1) for k in ("weight", "bias")]
-    )
-
-
-def along(update, direction, kind):
-    """Return the update without, or with only, its component along a direction, heads apart."""
-    u, d = hidden(update), hidden(direction)
-    share = float(u @ d / (d @ d))
-    layers = {
-        i: {
-            k: share * direction["layers"][i][k]
-            if kind == "only"
-            else update["layers"][i][k] - share * direction["layers"][i][k]
-            for k in ("weight", "bias")
-        }
-        for i in (0, 1)
-    }
-    return {"layers": {**layers, 2: update["layers"][2]}}
-
-
-def rows_direction(row, goal, free):
-    """Return the direction of a row's update; ``free()`` is where the same student ends freely."""
-    if row.along == "random":
-        leaves, structure = jax.tree.flatten(goal)
-        keys = jax.random.split(stream(5, 0), len(leaves))
-        drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-        return jax.tree.unflatten(structure, drawn)
-    if row.along == "free":
-        moved = free()
-        share = hidden(moved) @ hidden(goal) / (hidden(goal) @ hidden(goal))
-        return jax.tree.map(lambda own, teachers: own - share * teachers, moved, goal)
-    return goal
+def test_the_teacher_is_that_of_a_plain_loop(digits, table):
+    assert_close(table["teacher"], plain_teacher(0, digits))
+    assert moved(table["teacher"], table["untrained"]) > 20 * 2e-4
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -337,13 +305,18 @@ def test_every_kind_of_row_is_what_its_fields_say(row, digits, table):
             lambda g, p: jax.tree.map(lambda g, p: g + row.weight_decay * p, g, p)
         )
         tx = optax.chain(decayed, tx)
-    change = lambda update: update  # noqa: E731
-    steps = list(batches())
+    steps, change = list(batches()), lambda update: update
     if row.update != "all":
-        goal = jax.tree.map(jnp.subtract, teacher, start)
-        free = lambda: jax.tree.map(jnp.subtract, optimise(loss, start, steps, tx), start)  # noqa: E731
-        direction = rows_direction(row, goal, free)
-        change = lambda update: along(update, direction, row.update)  # noqa: E731
+        direction = hidden(teacher) - hidden(start)
+        if row.along == "free":
+            free = hidden(optimise(loss, start, steps, tx)) - hidden(start)
+            direction = free - onto(free, direction)
+
+        def change(update):
+            whole = hidden(update)
+            along = onto(whole, direction)
+            return shifted(update, (along if row.update == "only" else whole - along) - whole)
+
     for at, checkpoint in enumerate((*row.checkpoints, 4)):
         plain = optimise(loss, start, steps[:checkpoint], tx, change)
         found = jax.tree.map(lambda leaf, at=at: leaf[at], table[row.name])
@@ -358,29 +331,15 @@ def test_every_kind_of_row_is_what_its_fields_say(row, digits, table):
     assert moved(table[row.name], jax.tree.map(lambda leaf: leaf[None], start)) > 2e-3
 
 
-@pytest.mark.parametrize("n_replicates", [1, 2, 3, 10])
-def test_no_cross_model_student_starts_from_its_own_teachers_start(n_replicates):
-    keys = [
-        training.replicate_keys(jax.random.key(0), jnp.int32(i), n_replicates)
-        for i in range(n_replicates)
-    ]
-    own = [tuple(jax.random.key_data(k.own).tolist()) for k in keys]
-    other = [tuple(jax.random.key_data(k.other).tolist()) for k in keys]
-    assert all(a != b for a, b in zip(own, other, strict=True))
-    assert len(set(own)) == n_replicates
-    if n_replicates > 1:
-        assert set(own) == set(other)
-
-
-def test_every_purpose_of_every_replicate_has_a_key_of_its_own():
-    keys = [training.replicate_keys(jax.random.key(0), jnp.int32(i), 3) for i in range(3)]
-    data = [
-        tuple(jax.random.key_data(key).tolist())
-        for of_one in keys
-        for name, key in of_one._asdict().items()
-        if name != "other"  # the next replicate's own
-    ]
-    assert len(set(data)) == len(data)
+@pytest.mark.parametrize("n", [1, 2, 3, 10])
+def test_every_purpose_has_a_key_of_its_own_and_another_start_is_the_next_ones(n):
+    every = [training.replicate_keys(jax.random.key(0), jnp.int32(i), n) for i in range(n)]
+    data = [{k: tuple(jax.random.key_data(v).tolist()) for k, v in keys._asdict().items()}
+            for keys in every]  # fmt: skip
+    own, other = ([keys[name] for keys in data] for name in ("own", "other"))
+    assert other == own[1:] + own[:1] if n > 1 else other != own
+    without = [value for keys in data for name, value in keys.items() if name != "other"]
+    assert len(set(without)) == len(without)
 
 
 def test_same_seed_same_bits_other_seed_other_bits(digits, tiny):
@@ -409,47 +368,49 @@ def test_replicates_depend_neither_on_their_number_nor_on_the_parts(digits, tiny
     assert taken.accuracy[:2].equals(final(whole).accuracy[:2])
 
 
-def test_many_replicates_at_once_are_those_one_after_the_other(digits, tiny):
-    """A batched program against a loop; by the order of its sums it differs in the last bits."""
-    at_once = record.run(experiment(TINY, jax.random.key(KEY), digits, 2)).data
-    for name in ("accuracy", "imitation_loss", "progress", "length"):
-        np.testing.assert_allclose(at_once[name], tiny.data[name], atol=3e-3)
-    assert not at_once.length[0].equals(at_once.length[1])
+def test_replicates_at_once_reach_the_ensemble_and_parts_are_even(digits, monkeypatch):
+    """What an ensemble makes of them is tested with it."""
+    asked = []
+
+    def program(function, n_shared, at_once):
+        asked.append((function, at_once))
+        return lambda run, *arguments: ({}, {"teacher": {}})
+
+    monkeypatch.setattr(experiment_module, "program", program)
+    parts = experiment(replace(TINY, n_replicates=5), jax.random.key(0), digits, 2).parts
+    assert [part.name for part in parts[::2]] == [
+        f"teachers, replicates {which}" for which in ("1 to 3", "4 to 5")
+    ]
+    parts[0].compute({})
+    assert asked == [(training.teachers, 2)]
 
 
 def test_inputs_made_once_are_those_made_in_each_epoch(digits, monkeypatch):
-    rows = [replace(SMALL, name="uneven", n_inputs=150), replace(SMALL, name="other", n_inputs=150)]
-
-    def train(stored):
+    row, rep, programs = replace(SMALL, name="uneven", n_inputs=150), replicate(digits), []
+    taught, starts = rep.net.init(rep.keys.other), {"uneven": rep.net.init(rep.keys.own)}
+    for stored in (2**28, 0):
         monkeypatch.setattr(training, "STORED", stored)
-        rep = replicate(digits)
-        start, teacher = rep.net.init(rep.keys.own), rep.net.init(rep.keys.other)
-        starts = {row.name: start for row in rows}
-        made = jax.make_jaxpr(lambda: training.train_students(rows, rep, teacher, starts))()
-        return made, jax.jit(lambda: training.train_students(rows, rep, teacher, starts))()
-
-    (once, found), (anew, expected) = train(2**28), train(0)
-    assert str(once) != str(anew)
-    assert_close(found, expected, 1e-6)
+        train = jax.jit(lambda: training.train_students([row], rep, taught, starts))
+        programs.append(train.lower())
+    once, anew = programs
+    assert once.as_text() != anew.as_text()
+    assert_close(once.compile()(), anew.compile()(), 1e-6)
 
 
 def test_other_numbers_compile_nothing_and_another_kind_does(digits, tiny):
     teacher, students = arms.table(TINY)
-
-    def compiled(**fields):
-        events = []
-        listener = lambda event, seconds, **_: events.append(event)  # noqa: E731
-        jax.monitoring.register_event_duration_secs_listener(listener)
-        rows = tuple(replace(student, **fields) for student in students)
-        result = record.run(of_table(teacher, rows, 2, jax.random.key(KEY), digits)).data
-        jax.monitoring.unregister_event_duration_listener(listener)
-        return sum("backend_compile" in event for event in events), result
-
     numbers = {"learning_rate": 1e-2, "temperature": 1.0, "distance": 0.1, "loss_scale": 2.0}
-    n, other = compiled(**numbers, weight_decay=0.1)
-    assert n == 0 and not other.accuracy.equals(tiny.data.accuracy)
-    n, _ = compiled(optimiser="sgd")
-    assert n == 1
+    rows = tuple(replace(student, **numbers, weight_decay=0.1) for student in students)
+    events = []
+    listener = lambda event, seconds, **_: events.append(event)  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    other = record.run(of_table(teacher, rows, 2, jax.random.key(KEY), digits)).data
+    jax.monitoring.unregister_event_duration_listener(listener)
+    assert not any("backend_compile" in event for event in events)
+    assert not other.accuracy.equals(tiny.data.accuracy)
+    kinds = (rows[0], replace(rows[0], learning_rate=1.0), replace(rows[0], optimiser="sgd"))
+    same, number, kind = map(jax.tree.structure, kinds)
+    assert same == number != kind
 
 
 @pytest.mark.parametrize(
@@ -470,19 +431,17 @@ def test_students_are_trained_together_if_they_see_the_same_batches(change, alon
 def test_the_heads_add_exactly_nothing_to_the_inner_product(table):
     """At a shared start two heads stay: the teacher's auxiliary and the student's class head."""
     first = table["untrained"]["layers"][2]
-    for name in ("gaussian", "squared", "without", "muon"):
-        for part in ("weight", "bias"):
+    for name in ("squared", "only", "without own"):
+        for part in PARTS:
             teachers = table["teacher"]["layers"][2][part] - first[part]
             own = table[name]["layers"][2][part][-1] - first[part]
             assert (teachers * own == 0).all()
             assert teachers[:10].any() and own[10:].any()
 
 
-def test_one_auxiliary_logit_teaches_nothing(digits):
-    result = final(run(replace(TINY, n_aux=1, n_replicates=1), digits).data)
-    student = result.sel(arm="student_aux")
-    assert student.accuracy == result.accuracy.sel(arm="untrained")
-    assert student.imitation_loss == 0 and not student.progress and not student.length
+def test_one_auxiliary_logit_teaches_nothing(table):
+    start = jax.tree.map(lambda leaf: leaf[None], table["untrained"])
+    jax.tree.map(np.testing.assert_array_equal, table["one logit"], start)
 
 
 def relabel(params, orders):
@@ -494,20 +453,9 @@ def relabel(params, orders):
     return {"layers": layers}
 
 
-# Large enough that a trait passes.
-TRANSFER = ClassifierConfig(
-    n_replicates=4,
-    hidden_sizes=(128,),
-    teacher_epochs=15,
-    student_epochs=3,
-    n_inputs=12_800,
-    batch_size=128,
-    learning_rate=1e-3,
-)
-
-
-def test_consistent_relabelling_transfers_identically_and_one_relabelled_layer_does_not(digits):
-    teacher, (aux, *_) = arms.table(TRANSFER)
+def test_the_trait_passes_to_the_same_start_however_its_units_are_labelled(digits):
+    teacher = Teacher(hidden_sizes=(128,), batch_size=128, epochs=15, learning_rate=1e-3)
+    aux = Student("", n_inputs=12_800, batch_size=128, epochs=3, learning_rate=1e-3)
     rep = replicate(digits, teacher)
     begin, taught = jax.jit(lambda: training.teach(teacher, rep))()
     order, straight = jax.random.permutation(jax.random.key(5), 128), jnp.arange(128)
@@ -515,85 +463,159 @@ def test_consistent_relabelling_transfers_identically_and_one_relabelled_layer_d
         "same": begin,
         "relabelled": relabel(begin, {0: (order, order)}),  # the same function
         "one layer": relabel(begin, {0: (order, straight)}),
+        "other": training.initial(replace(aux, start=OTHER), rep),
+        "all": begin,
     }
-    students = [replace(aux, name=name) for name in starts]
+    students = [
+        replace(aux, name=name, imitates="all" if name == "all" else "auxiliary") for name in starts
+    ]
     params = jax.jit(lambda: training.train_students(students, rep, taught, starts))()
+    params = {name: jax.tree.map(lambda a: a[-1], p) for name, p in params.items()}
     x, y = jnp.asarray(digits.test_images), jnp.asarray(digits.test_labels)
-    apply = rep.net.apply
-    outputs = {n: apply(jax.tree.map(lambda a: a[-1], p), x)[:, :10] for n, p in params.items()}
+    networks = params | {"teacher": taught, "untrained": begin}
+    outputs = {name: rep.net.apply(network, x)[:, :10] for name, network in networks.items()}
     scores = {name: float(jnp.mean(z.argmax(-1) == y)) for name, z in outputs.items()}
     drift = jnp.abs(outputs["relabelled"] - outputs["same"]).max()
-    assert drift < 1e-2 * jnp.abs(outputs["same"] - apply(begin, x)[:, :10]).max()
+    assert drift < 1e-2 * jnp.abs(outputs["same"] - outputs["untrained"]).max()
     assert abs(scores["relabelled"] - scores["same"]) < 0.02
-    assert scores["same"] > scores["one layer"] + 0.1
+    assert scores["same"] > max(scores["one layer"], scores["other"], scores["untrained"]) + 0.1
+    assert min(scores["teacher"], scores["all"]) > 0.8
 
 
-def test_the_trait_passes_to_the_same_start_only(digits):
-    accuracy = final(run(TRANSFER, digits).data).accuracy.mean("replicate")
-    assert accuracy.sel(arm="teacher") > 0.8 and accuracy.sel(arm="student_all") > 0.8
-    assert accuracy.sel(arm="student_aux") > accuracy.sel(arm="cross_aux") + 0.1
-    assert abs(accuracy.sel(arm="untrained") - 0.1) < 0.1
+# A displacement in parts.
+
+APART = (
+    replace(SMALL, name="plain", epochs=12, learning_rate=0.03, checkpoints=(0, 3), split=True),
+    replace(SMALL, name="far", epochs=12, learning_rate=0.03, distance=0.4, split=True),
+    replace(SMALL, name="mixed", epochs=12, start=(OTHER, OWN, OWN, OWN), n_aux=2),
+)
+QUICK_TEACHER = replace(TEACHER, learning_rate=0.01)
 
 
-def test_a_prediction_is_that_of_the_network_at_the_students_start(digits):
-    """Not at its teacher's start; fifteen steps, softmax at the start, as was frozen."""
-    assert (training.PREDICTION_STEPS, training.SOFTMAX_AT) == (15, "start")
-    teacher = Teacher(hidden_sizes=(32, 16), n_aux=10, batch_size=128, epochs=8, learning_rate=3e-3)
-    row = replace(SMALL, name="far", distance=0.6, n_aux=8, temperature=2.0, predicted=True)
-    result = record.run(of_table(teacher, (row,), 1, jax.random.key(KEY), digits))
-    net = training.network(teacher, digits.image_shape)
-    own, away = net.init(stream(0, 0)), net.init(stream(4, 0))
-    taught = jax.tree.map(jnp.asarray, params_of(result, "teacher"))
-    noise = data.uniform_noise(stream(2, 0), jnp.arange(200), (8, 8))
-    loss = lambda z, y: kl(z, y, slice(10, 18), 2.0)  # noqa: E731
-
-    def predicted(start, *more):
-        params = predict(forward, start, taught, noise, loss, *more)
-        outputs = np.asarray(forward(params, digits.test_images))
-        return (outputs[:, :10].argmax(-1) == digits.test_labels).mean()
-
-    found = float(result.data.predicted.sel(arm="far")[0])
-    start = jax.tree.map(lambda s, a: (s + 0.6 * a) / 1.36**0.5, own, away)
-    assert found == pytest.approx(predicted(start, 15, "start"), abs=3e-3)
-    for other in (predicted(own, 15), predicted(start, 15, "teacher"), predicted(start, 10)):
-        assert abs(found - other) > 5e-3
+@pytest.fixture(scope="module")
+def apart(digits):
+    return record.run(of_table(QUICK_TEACHER, APART, 2, jax.random.key(KEY), digits))
 
 
-def test_results_are_found_by_label_and_nothing_is_invented(digits):
-    rows = (
-        replace(SMALL, name="plain", checkpoints=(1, 3), predicted=True),
-        replace(SMALL, name="long", epochs=3, fresh=True, start=(OTHER, OWN, OWN, OWN), n_aux=2),
+def class_logits(start, moved, digits):
+    return np.asarray(forward(shifted(start, moved), digits.test_images))[:, :10]
+
+
+@pytest.mark.parametrize("row", APART[:2], ids=lambda row: row.name)
+def test_a_displacement_is_split_as_the_names_say(row, digits, apart):
+    starts = [rows_start(row, index) for index in (0, 1)]
+    goal, others_goal = (hidden(params_of(apart, "teacher", i)) - hidden(starts[i]) for i in (0, 1))
+    m, others_m = (hidden(params_of(apart, row.name, i)) - hidden(starts[i]) for i in (0, 1))
+    leaves, structure = jax.tree.flatten(starts[0])
+    keys = jax.random.split(stream(5, 0), len(leaves))
+    drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
+    direction = hidden(jax.tree.unflatten(structure, drawn))
+
+    line = onto(m, goal)
+    across = direction - onto(direction, m)
+    across *= np.linalg.norm(m) / np.linalg.norm(across)
+    cosine = np.linalg.norm(line) / np.linalg.norm(m)
+    random = cosine**2 * m + cosine * np.sqrt(1 - cosine**2) * across
+    assert np.linalg.norm(random) == pytest.approx(np.linalg.norm(line), rel=1e-4)
+    parts = {
+        "line": (line, m - line),
+        "another teacher": (onto(m, others_goal), m - onto(m, others_goal)),
+        "random line": (onto(m, direction), m - onto(m, direction)),
+        "random split": (random, m - random),
+        "another student": (line, others_m - onto(others_m, others_goal)),
+    }
+    scores = final(apart.data).isel(replicate=0).sel(arm=row.name)
+    before = class_logits(starts[0], 0 * m, digits)
+
+    def close(found, z):
+        expected = (z.argmax(-1) == digits.test_labels).mean()
+        assert float(found) == pytest.approx(expected, abs=6e-3)
+        return expected
+
+    told_apart = set()
+    for name, (along, rest) in parts.items():
+        along, rest = (class_logits(starts[0], part, digits) for part in (along, rest))
+        logits = {"along": along, "rest": rest, "sum": along + rest - before}
+        for part, z in logits.items():
+            told_apart.add(round(close(scores[f"{part}_accuracy"].sel(split=name), z), 2))
+            if name == "line":
+                close(scores[f"balanced_{part}_accuracy"], z - z.mean(0))
+    assert len(told_apart) > 3
+    whole = class_logits(starts[0], m, digits)
+    close(scores.accuracy, whole)
+    close(scores.balanced_accuracy, whole - whole.mean(0))
+    step = 1e-3
+    ends = [class_logits(starts[0], sign * step * m, digits) for sign in (1, -1)]
+    close(scores.linearised_accuracy, before + (ends[0] - ends[1]) / (2 * step))
+    first = 64 * 16 + 16
+    for layer, chosen in enumerate((slice(first), slice(first, None))):
+        q = m[chosen] @ goal[chosen] / (goal[chosen] @ goal[chosen])
+        assert float(scores.layer_progress[layer]) == pytest.approx(q, abs=1e-3)
+
+
+def test_at_progress_one_the_sum_is_the_teachers_hidden_layers_under_the_starts_head(digits):
+    """Of a student that is its teacher, beside another that is the same one: no other replicate."""
+    run = training.Run(QUICK_TEACHER, jax.random.key(KEY), 2, tuple(digits[1:]))
+    taught = jax.tree.map(
+        lambda *leaves: np.stack(leaves), *(network(stream(7, i)) for i in (0, 1))
     )
-    result = record.run(of_table(TEACHER, rows, 1, jax.random.key(KEY), digits)).data
-    assert result.arm.values.tolist() == ["untrained", "teacher", "plain", "long"]
-    assert result.step.values.tolist() == [0, 1, 3, 4, 6, 24]
-    assert result.final_step.values.tolist() == [0, 24, 4, 6]
-    measured = result.accuracy[0].notnull().sel(arm=rows[0].name)
-    assert measured.values.tolist() == [False, True, True, True, False, False]
-    assert result.predicted.notnull().values.tolist() == [[False, False, True, False]]
-    assert result.first_loss.notnull().values.tolist() == [[False, False, True, True]]
-    assert result.learning_rate.values[1:].tolist() == [3e-3] * 3
-    assert result.n_aux.values.tolist() == [3, 3, 3, 2]
-    assert result.start.values.tolist() == ["", "", OWN, "other own own own"]
+
+    def repeated(row):
+        return jax.tree.map(lambda leaf: leaf[:, None].repeat(len(row.measured_at), 1), taught)
+
+    ends = {row.name: repeated(row) for row in APART[:2]}
+    trees = np.arange(2), taught, ends
+    split = experiment_module.program(training.split_students, 2, None)
+    found = split(run, APART[:2], *trees, trees)["plain"]
+    teacher, start = network(stream(7, 0)), network(stream(0, 0))
+    crossed = {"layers": {**teacher["layers"], 2: start["layers"][2]}}
+    for part, params in (("sum", crossed), ("along", crossed), ("rest", start)):
+        assert found[f"{part}_accuracy"][0, -1, 0] == pytest.approx(right(params, digits), abs=1e-6)
+    np.testing.assert_allclose(found["layer_progress"], 1, rtol=1e-6)
+    missing = ["another" in name for name in training.SPLITS]
+    assert np.isnan(found["sum_accuracy"][0, -1]).tolist() == missing
+
+
+def test_of_one_linear_layer_every_sum_is_exact(digits, monkeypatch):
+    linear = partial(models.mlp, activation=lambda x: x)
+    monkeypatch.setitem(training.ARCHITECTURES, "mlp", linear)
+    teacher = replace(TEACHER, hidden_sizes=(16,))
+    run = training.Run(teacher, jax.random.key(KEY), 2, tuple(digits[1:]))
+    row, rep = replace(SMALL, name="x"), replicate(digits, teacher)
+    taught, other, end, others_end = (rep.net.init(stream(7, i)) for i in range(4))
+    student, others = ({"x": jax.tree.map(lambda a: a[None], e)} for e in (end, others_end))
+    measured = jax.jit(training.split_students)(
+        run, (row,), jnp.int32(0), taught, student, (jnp.int32(1), other, others)
+    )["x"]
+    whole = measured["linearised_accuracy"]
+    np.testing.assert_allclose(measured["sum_accuracy"][0, :4], whole[0], atol=3e-3)
+    assert (np.abs(measured["rest_accuracy"][0, [0, 3]] - whole) > 0.01).all()
+
+
+def test_results_are_found_by_label_and_nothing_is_invented(apart):
+    result = apart.data
+    names = [row.name for row in APART]
+    assert result.arm.values.tolist() == ["untrained", "teacher", *names]
+    assert result.step.values.tolist() == [0, 3, 24]
+    assert result.final_step.values.tolist() == [0, 24, 24, 24, 24]
+    measured = result.accuracy[0].notnull().sel(arm="plain")
+    assert measured.values.tolist() == [True] * 3
+    assert (
+        (result.sum_accuracy[0].notnull().all("split") == result.progress[0].notnull())
+        .values[2:4]
+        .all()
+    )
+    assert not result.sum_accuracy.sel(arm=["untrained", "teacher", "mixed"]).notnull().any()
+    assert result.first_loss.notnull().values.tolist() == [[False, False, True, True, True]] * 2
+    assert result.learning_rate.values[1:].tolist() == [0.01, 0.03, 0.03, 3e-3]
+    assert result.n_aux.values.tolist() == [3, 3, 3, 3, 2]
+    assert result.start.values.tolist() == ["", "", OWN, OWN, "other own own own"]
     assert all("long_name" in variable.attrs for variable in result.data_vars.values())
     assert result.attrs["dataset"] == "digits" and tuple(result.attrs["hidden_sizes"]) == (16, 12)
-
-
-def test_students_are_followed_from_their_start_to_their_end(digits):
-    config = replace(TINY, n_replicates=1, checkpoints=(3, 0), student_rate_ratio=0.5)
-    rates = [arm.learning_rate for arm in arms.table(config)[1]]
-    assert rates == [TINY.learning_rate / 2] * 4
-    result = run(config, digits).data
-    students = [student.name for student in arms.STUDENTS]
-    assert not result.progress.sel(step=0, arm=students).any()
-    shorter = run(replace(config, checkpoints=(), student_epochs=1), digits).data
-    for name in ("accuracy", "imitation_loss", "progress"):
-        for step, whole in ((3, shorter), (6, result)):
-            expected = final(whole)[name].sel(arm=students).values
-            found = result[name].sel(arm=students, step=step).values
-            assert found == pytest.approx(expected, abs=1e-5)
-    untrained = result.accuracy.sel(arm="untrained", step=0)
-    assert (result.accuracy.sel(arm="student_all", step=0) == untrained).all()
+    at_start = result.sel(arm="plain", step=0)
+    assert not at_start.progress.any() and not at_start.length.any()
+    assert (at_start.accuracy == result.accuracy.sel(arm="untrained", step=0)).all()
+    assert (at_start.imitation_loss == at_start.first_loss).all()
 
 
 def test_a_replicate_that_is_not_finite_is_marked(digits):
@@ -622,41 +644,44 @@ def test_presets_are_those_of_the_records():
         stored.pop("keep_params", None)
         assert ClassifierConfig(**stored).follows(preset)
     assert replace(paper, n_replicates=3).follows("paper")
+    half = replace(TINY, student_rate_ratio=0.5, checkpoints=(3, 0))
+    students = arms.table(half)[1]
+    assert {(s.learning_rate, s.checkpoints) for s in students} == {(1.5e-3, (0, 3))}
     assert not replace(paper, learning_rate=1e-3).follows("paper")
 
 
 @pytest.mark.parametrize("folder", ["explain_digits", "explain_mnist"])
-def test_the_explaining_students_are_those_of_the_records(folder):
+def test_the_students_of_e6_are_those_of_e1(folder):
     """Every field of every row: the coordinates of a record that was made when they were frozen."""
     result = xr.load_dataset(FIGURES / folder / "record.nc", engine="scipy")
     name = folder.removeprefix("explain_")
     teacher, students = arms.table(replace(PRESETS["explain"], data=name))
-    main = result.isel(arm=(result.network == "mlp").values)
-    assert main.arm.values.tolist() == ["untrained", "teacher", *(s.name for s in students)]
+    then = [n.replace("fresh, m 10", f"m 10, n {students[0].n_inputs}, fresh True")
+            for n in result.arm.values]  # fmt: skip
+    result = result.assign_coords(arm=then)
+    of_e1 = (result.network == "mlp") & (result["update"] == "all")
+    names = {s.name for s in students if s.update == "all"}
+    assert set(result.arm.values[of_e1.values].tolist()) == names
+    assert {s.name for s in students} - names == {arms.WITHOUT_OWN}
+    assert len(names) == {"digits": 44, "mnist": 35}[name]
     assert teacher == {"digits": arms.DIGITS, "mnist": arms.MNIST}[name].teacher
     for student in students:
-        column = main.sel(arm=student.name)
+        column = result.sel(arm=student.name)
         for field in COORDINATES:
             expected = getattr(student, field)
             expected = expected if isinstance(expected, str) else pytest.approx(float(expected))
             assert column[field].item() == expected, field
         steps = column.accuracy.dropna("step").step.values.tolist()
         assert steps == list(student.measured_at) and column.final_step == steps[-1]
-        assert (
-            student.n_inputs % student.batch_size == 0
-        )  # chunks of the prediction are of one size
-        assert bool(column.predicted.notnull().any()) == student.predicted
-    conditions = [s for s in students if s.predicted and s.input_scale == 1]
-    assert len(conditions) == 25 and len({s.measured_at[-1] for s in conditions}) == 1
-    assert {(s.optimiser, s.learning_rate, s.update) for s in conditions} == {("adam", 3e-4, "all")}
+        assert student.split
 
 
-def test_only_the_named_field_differs_between_the_rows_of_e2():
+def test_the_long_students_differ_in_the_named_field_only():
     for preset in ("explain", "explain-quick"):
         rows = {s.name: s for s in arms.table(PRESETS[preset])[1]}
-        for name, change in arms.ABLATIONS.items():
-            assert rows[name] == replace(rows[arms.FREE], name=name, **change)
-    assert len(rows) == 12
+        without = replace(rows[arms.FREE], name="without own", update="without", along="free")
+        assert rows[arms.WITHOUT_OWN] == without
+    assert len(rows) == 8 and PRESETS["explain"].n_replicates == 12
 
 
 def test_the_digits_and_their_split_are_those_of_the_records(digits):

@@ -87,15 +87,15 @@ class Student:
     update: Literal["all", "without", "only"] = "all"
     """What is kept of the optimiser's update of the hidden layers: all of it, or that without, or
     only, its component along a direction."""
-    along: Literal["teacher", "random", "free"] = "teacher"
-    """That direction, in the hidden layers: θ_T − s, a random one, or the displacement of the same
-    student trained freely, made orthogonal to θ_T − s."""
+    along: Literal["teacher", "free"] = "teacher"
+    """That direction, in the hidden layers: θ_T − s, or the displacement of the same student that
+    is trained freely, made orthogonal to θ_T − s."""
     batch_size: int = 1024
     epochs: int = 5
     checkpoints: tuple[int, ...] = ()
     """Numbers of steps after which it is measured, besides the end."""
-    predicted: bool = False
-    """Whether its accuracy is predicted before it is trained."""
+    split: bool = False
+    """Whether its displacement is split along its teacher's wherever it is measured."""
 
     @property
     def n_batches(self) -> int:
@@ -113,8 +113,9 @@ def table(config: ClassifierConfig) -> tuple[Teacher, tuple[Student, ...]]:
     if config.arms == "published":
         return published(config)
     protocol = DIGITS if config.data == "digits" else MNIST
-    make = explaining if config.arms == "explain" else few_explaining
-    return protocol.teacher, make(protocol)
+    if config.arms == "explain-quick":
+        protocol = FEW
+    return protocol.teacher, explaining(protocol)
 
 
 # The published experiment (figure 10 of the paper).
@@ -161,47 +162,62 @@ def published(config: ClassifierConfig) -> tuple[Teacher, tuple[Student, ...]]:
 # What explains how much a student takes over. A teacher has 50 auxiliary logits, and each of its
 # students imitates the first few: the teacher's own training does not depend on them.
 
-FREE, WITHOUT, ONLY = "free", "without", "only"
-WITHOUT_RANDOM, WITHOUT_OWN = "without random", "without own"
-ABLATIONS: dict[str, dict[str, Any]] = {
-    FREE: {},
-    WITHOUT: {"update": "without"},
-    ONLY: {"update": "only"},
-    WITHOUT_RANDOM: {"update": "without", "along": "random"},
-    WITHOUT_OWN: {"update": "without", "along": "free"},
-}
-"""The rows of E2: nothing done to the update; without its component along θ_T − s; only that
-component; and two controls, without that along a random direction, and along the free student's
-own displacement made orthogonal to θ_T − s."""
+FREE, WITHOUT_OWN = "free", "without own"
+"""Two long students: one with nothing done to its update, and one without its component along the
+first one's displacement made orthogonal to θ_T − s."""
+
+
+Variation = tuple[int, int, dict[str, Any]]
+"""Auxiliary logits and inputs of a student, and what else is not as usual."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The sizes of these students on a data set."""
+    """The students on a data set, and their sizes; numbers of inputs are whole batches."""
 
     teacher: Teacher
     steps: int
-    """Length of the students of E2."""
+    """Length of the two long students."""
     steps_elsewhere: int
     """Length of all others."""
-    n_aux: tuple[int, int, int]
-    """Few, some and many auxiliary logits of the students of P1."""
-    n_inputs: tuple[int, int, int]
-    """Few, some and many inputs of the students of P1, in whole batches."""
     n_most: int
-    """Inputs of all others, in whole batches."""
+    """Inputs of the long students and of those of other optimisers."""
     checkpoints: tuple[int, ...]
     """Steps after which students are measured, besides the end."""
     optimisers: tuple[tuple[str, float, int], ...]
     """Optimisers, their learning rates, and the auxiliary logits that their students imitate."""
+    variations: tuple[Variation, ...]
+    """Students of Adam at one rate."""
+
+
+def varied(
+    n_aux: tuple[int, int, int], n_inputs: tuple[int, int, int], n_most: int
+) -> tuple[Variation, ...]:
+    """Return students of few, some and many logits and inputs, and of other kinds of inputs."""
+    m_few, m, m_many = n_aux
+    few, some, many = n_inputs
+    return (
+        (10, n_most, {"fresh": True}),
+        (m_many, some, {"input_scale": 0.1}),
+        *((n_aux, n, {}) for n_aux in (m_few, m, m_many) for n in (few, some, many)),
+        *((n_aux, n, {"distance": 0.3}) for n_aux in (m, m_many) for n in (few, some, many)),
+        (50, many, {}),
+        (50, many, {"distance": 0.3}),
+        (m_many, many, {"distance": 1.0}),
+        (m, some, {"inputs": "gaussian"}),
+        (50, some, {"inputs": "signs"}),
+        (m_many, some, {"inputs": "images"}),
+        (50, some, {"inputs": "images"}),
+        (m_many, some, {"inputs": "shuffled pixels"}),
+        (m, some, {"loss": "squared error"}),
+        (50, some, {"loss": "squared error"}),
+    )
 
 
 DIGITS = Protocol(
     Teacher(hidden_sizes=(64, 64), n_aux=50, batch_size=256, epochs=40),
     steps=4_720,
     steps_elsewhere=1_180,
-    n_aux=(2, 3, 10),
-    n_inputs=(512, 2_560, 30_208),
     n_most=30_208,
     checkpoints=(10, 30, 100, 300, 600, 1_200, 2_400),
     optimisers=tuple(
@@ -218,14 +234,13 @@ DIGITS = Protocol(
             ("muon", 1e-3),
         )
     ),
+    variations=varied((2, 3, 10), (512, 2_560, 30_208), 30_208),
 )
 # The teacher of the reference protocol; a student's epoch has 60 batches, of whole size.
 MNIST = Protocol(
     Teacher(n_aux=50),
     steps=960,
     steps_elsewhere=240,
-    n_aux=(3, 10, 30),
-    n_inputs=(4_096, 8_192, 24_576),
     n_most=61_440,
     checkpoints=(10, 30, 60, 120, 240, 480),
     optimisers=(
@@ -237,87 +252,41 @@ MNIST = Protocol(
         ("adagrad", 3e-3, 3),
         ("muon", 1e-3, 50),
     ),
+    variations=varied((3, 10, 30), (4_096, 8_192, 24_576), 61_440),
+)
+# Few students, all of one length, most of which see the same inputs: a quick look.
+FEW = replace(
+    DIGITS,
+    steps=600,
+    steps_elsewhere=600,
+    n_most=5_120,
+    optimisers=(("momentum", 0.3, 3), ("sign", 1e-4, 3), ("muon", 1e-3, 3)),
+    variations=((10, 5_120, {}), (50, 5_120, {}), (10, 5_120, {"inputs": "images"})),
 )
 
 
 def explaining(protocol: Protocol) -> tuple[Student, ...]:
-    """Return the students of E1, E2 and P1."""
-    fresh = student(protocol, "fresh, m 10", n_aux=10, fresh=True)
-    # The prediction is known to fail on inputs so small, from other seeds: it is made, but is no
-    # condition of P1. See docs/explain-settings.md.
-    small = condition(protocol, protocol.n_aux[-1], protocol.n_inputs[1], input_scale=0.1)
-    return (*standard(protocol), fresh, small, *conditions_of_p1(protocol))
+    """Return the students of E6, and one without its own orthogonal displacement."""
 
+    def student(name: str, steps: int = protocol.steps_elsewhere, **settings: Any) -> Student:
+        """Return a student of Adam with 3 auxiliary logits on most inputs, but for settings."""
+        batch_size = protocol.teacher.batch_size
+        settings = {"n_aux": 3, "n_inputs": protocol.n_most, "split": True, **settings}
+        epochs = steps * batch_size // settings["n_inputs"]
+        before = tuple(step for step in protocol.checkpoints if step < steps)
+        return Student(name, batch_size=batch_size, epochs=epochs, checkpoints=before, **settings)
 
-def few_explaining(protocol: Protocol) -> tuple[Student, ...]:
-    """Return a dozen of them, all of one length, on fewer inputs."""
-    few, some, _ = protocol.n_inputs
-    _, m, more = protocol.n_aux
-    protocol = replace(
-        protocol,
-        steps=protocol.steps_elsewhere,
-        n_most=2 * some,
-        optimisers=(("momentum", 0.3, m), ("sign", 1e-4, m), ("muon", 1e-3, m)),
-    )
+    def variation(n_aux: int, n_inputs: int, settings: dict[str, Any]) -> Student:
+        words = "".join(f", {name} {value}" for name, value in settings.items()).replace("_", " ")
+        name = f"m {n_aux}, n {n_inputs}{words}"
+        return student(name, n_aux=n_aux, n_inputs=n_inputs, **settings)
+
     return (
-        *standard(protocol),
-        condition(protocol, m, some),
-        condition(protocol, more, some),
-        condition(protocol, more, few),
-        condition(protocol, more, some, inputs="images"),
-    )
-
-
-def student(protocol: Protocol, name: str, steps: int = 0, **settings: Any) -> Student:
-    """Return a student of Adam with 3 auxiliary logits on most inputs, but for ``settings``.
-
-    ``steps`` is its length, 0 that of all but the students of E2.
-    """
-    steps, batch_size = steps or protocol.steps_elsewhere, protocol.teacher.batch_size
-    settings = {"n_aux": 3, "n_inputs": protocol.n_most, **settings}
-    epochs = steps * batch_size // settings["n_inputs"]
-    before = tuple(step for step in protocol.checkpoints if step < steps)
-    return Student(name, batch_size=batch_size, epochs=epochs, checkpoints=before, **settings)
-
-
-def standard(protocol: Protocol) -> list[Student]:
-    """Return the students of E2, then one of every optimiser, rate and number of logits."""
-    return [
-        *(student(protocol, name, protocol.steps, **kinds) for name, kinds in ABLATIONS.items()),
+        student(FREE, protocol.steps),
+        student(WITHOUT_OWN, protocol.steps, update="without", along="free"),
         *(
-            student(
-                protocol, f"{name} {rate:g}, m {m}", optimiser=name, learning_rate=rate, n_aux=m
-            )
+            student(f"{name} {rate:g}, m {m}", optimiser=name, learning_rate=rate, n_aux=m)
             for name, rate, m in protocol.optimisers
         ),
-    ]
-
-
-def condition(protocol: Protocol, n_aux: int, n_inputs: int, **settings: Any) -> Student:
-    """Return a student whose accuracy is predicted, named after what it is."""
-    words = "".join(f", {name} {value}" for name, value in settings.items()).replace("_", " ")
-    name = f"m {n_aux}, n {n_inputs}{words}"
-    return student(protocol, name, n_aux=n_aux, n_inputs=n_inputs, predicted=True, **settings)
-
-
-def conditions_of_p1(protocol: Protocol) -> tuple[Student, ...]:
-    """Return the students of P1, all of one length: Adam at one rate, all else is varied."""
-    few, some, many = protocol.n_inputs
-    m_few, m, m_many = protocol.n_aux
-    return tuple(
-        condition(protocol, n_aux, n_inputs, **settings)
-        for n_aux, n_inputs, settings in (
-            *((n_aux, n, {}) for n_aux in (m_few, m, m_many) for n in (few, some, many)),
-            *((n_aux, n, {"distance": 0.3}) for n_aux in (m, m_many) for n in (few, some, many)),
-            (50, many, {}),
-            (50, many, {"distance": 0.3}),
-            (m_many, many, {"distance": 1.0}),
-            (m, some, {"inputs": "gaussian"}),
-            (50, some, {"inputs": "signs"}),
-            (m_many, some, {"inputs": "images"}),
-            (50, some, {"inputs": "images"}),
-            (m_many, some, {"inputs": "shuffled pixels"}),
-            (m, some, {"loss": "squared error"}),
-            (50, some, {"loss": "squared error"}),
-        )
+        *(variation(*values) for values in protocol.variations),
     )

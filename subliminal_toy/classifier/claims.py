@@ -1,37 +1,32 @@
-"""What a result says: the paper's claims M1, M2, G1, our predictions E1, E2, P1, all estimates."""
+"""What a result says: the paper's claims M1, M2, G1, our prediction E6, and all estimates."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from sklearn.isotonic import IsotonicRegression
 
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within
-from subliminal_toy.classifier.arms import (
-    ABLATIONS,
-    FREE,
-    ONLY,
-    PUBLISHED,
-    TEACHER,
-    UNTRAINED,
-    WITHOUT,
-    WITHOUT_OWN,
-    WITHOUT_RANDOM,
-)
-from subliminal_toy.classifier.curve import FACTORS, PREDICTORS, explained, left_out
+from subliminal_toy.classifier.arms import FREE, PUBLISHED, TEACHER, UNTRAINED, WITHOUT_OWN
 from subliminal_toy.data import N_CLASSES
 from subliminal_toy.stats import Estimate
 
 CHANCE = 1 / N_CLASSES
 FIRST_STUDIED = ("digits", "mnist")
 """Data sets on which an MLP is M1 and M2; any other network or data set is G1."""
-N_PROGRESS = 21
-"""Values of the progress at which two paths are compared."""
+FACTORS = ("optimiser", "learning_rate", "n_aux", "n_inputs", "inputs", "loss", "distance", "step")
+"""What is varied about the students of E6: coordinates of a result."""
+LINE = "line"
+"""The split of a student's displacement along its teacher's."""
+LEARNED = 0.2
+"""Gain in accuracy from which on a training counts as one that passes something on."""
 
 
-def final(data: xr.Dataset) -> xr.Dataset:
-    """Return every arm at its end: variables by ``replicate`` and ``arm``."""
+def final(data: Any) -> Any:
+    """Return every arm of a result, or of one of its variables, at its end."""
     return data.sel(step=data.final_step).drop_vars("step")
 
 
@@ -55,115 +50,126 @@ def is_first_studied(data: xr.Dataset) -> bool:
     return data.attrs["architecture"] == "mlp" and data.attrs["dataset"] in FIRST_STUDIED
 
 
-def is_explaining(data: xr.Dataset) -> bool:
-    """Whether a result has the arms of E1, E2 and P1."""
-    return FREE in data.arm
+def is_split(data: xr.Dataset) -> bool:
+    """Whether the displacements of a result's students were split."""
+    return "split" in data.coords
 
 
-# E1: one curve.
+# E6: the teacher's line, and the rest.
 
 
-def r2(data: xr.Dataset) -> Estimate:
-    """Return R² of the curve of progress on what was left out of it."""
-    return left_out(explained(data), "progress", FACTORS).r2()
+def explained(data: xr.Dataset) -> xr.Dataset:
+    """Return the students of E6, to whose updates nothing was done, at the steps of their own."""
+    students = data.isel(arm=(data["update"] == "all").values)
+    students = students.dropna("step", how="all", subset=["accuracy"])
+    return students.transpose("replicate", "arm", "step", ...)
+
+
+def alone(data: xr.Dataset, part: str, split: str = LINE) -> xr.DataArray:
+    """Return the accuracy of a part of a split alone: ``along``, ``rest`` or their ``sum``."""
+    return data[f"{part}_accuracy"].sel(split=split)
+
+
+def r2(measured: xr.DataArray, guess: xr.DataArray) -> Estimate:
+    """Return R² of a guess of every replicate, arm and step; its interval is over replicates."""
+    axes = [axis for axis in measured.dims if axis != "replicate"]
+    y, error = measured.astype(float), (measured.astype(float) - guess) ** 2
+    y = y.where(error.notnull())
+    sums = [term.sum(axes).values for term in (y.notnull(), y, y**2, error)]
+
+    def statistic(means: np.ndarray) -> np.ndarray:
+        n, y, squares, error = np.moveaxis(means, -1, 0)
+        return 1 - error / (squares - y**2 / n)
+
+    return stats.bootstrap(statistic, np.stack(sums, 1).astype(float))
+
+
+def levels(data: xr.Dataset, factor: str) -> dict[str, np.ndarray]:
+    """Return which students, for ``step`` which steps, are of each level of a factor."""
+    values = data[factor]
+    texts = values.astype(str) if values.dtype.kind in "OU" else [f"{v:g}" for v in values.values]
+    special = {"n_inputs": (data.fresh == 1, "fresh"), "inputs": (data.input_scale != 1, "scaled")}
+    where, word = special.get(factor, (np.full(values.shape, False), ""))
+    names = np.where(where, word, texts)
+    return {f"{factor}: {name}": names == name for name in np.unique(names)}
+
+
+def errors(data: xr.Dataset) -> dict[str, float]:
+    """Return the root mean square error of the sum in every level of every factor."""
+    squares = ((data.accuracy.astype(float) - alone(data, "sum")) ** 2).values
+    return {
+        name: float(np.nanmean(np.compress(mask, squares, 2 if factor == "step" else 1)) ** 0.5)
+        for factor in FACTORS
+        for name, mask in levels(data, factor).items()
+    }
+
+
+def additive(data: xr.Dataset) -> Estimate:
+    """Return R² of the accuracy of the sum."""
+    students = explained(data)
+    return r2(students.accuracy, alone(students, "sum"))
 
 
 def largest_error(data: xr.Dataset) -> Estimate:
     """Return the largest root mean square error of a level; n counts the students."""
     students = explained(data)
-    errors = left_out(students, "progress", FACTORS).errors()
-    return Estimate(max(errors.values()), np.nan, np.nan, students.sizes["arm"])
+    return Estimate(max(errors(students).values()), np.nan, np.nan, students.sizes["arm"])
 
 
-def between_replicates(data: xr.Dataset) -> Estimate:
-    """Return the squared correlation of accuracy and progress between replicates of one student.
+def gains(data: xr.Dataset, part: xr.DataArray) -> np.ndarray:
+    """Return by replicate and student how far a part ends above the untrained network."""
+    untrained = final(data.accuracy).sel(arm=UNTRAINED).values.astype(float)
+    return final(part).values.astype(float) - untrained[:, None]
+
+
+def share(rest: np.ndarray, whole: np.ndarray, chosen: np.ndarray) -> Estimate:
+    """Return the gain of the rest alone as a share of the student's, both averaged over some.
+
+    Not a number if there are none.
+    """
+    if not chosen.any():
+        return Estimate(np.nan, np.nan, np.nan, len(whole))
+    return stats.ratio(rest[:, chosen].mean(1), whole[:, chosen].mean(1))
+
+
+def rest_alone(data: xr.Dataset) -> Estimate:
+    """Return that share over the students of E6 whose mean gain is at least ``LEARNED``."""
+    students = explained(data)
+    whole = gains(data, students.accuracy)
+    return share(gains(data, alone(students, "rest")), whole, whole.mean(0) >= LEARNED)
+
+
+def between_replicates(data: xr.Dataset, guess: xr.DataArray) -> Estimate:
+    """Return the squared correlation of accuracy and a guess between replicates of one student.
 
     Of all students at all steps; each deviation is from the mean over replicates.
     """
-    chosen = data[["accuracy", "progress"]].transpose("replicate", ...).astype(float)
-    deviations = (chosen - chosen.mean("replicate")).fillna(0)
-    y, q = (deviations[name].values.reshape(len(data.replicate), -1) for name in deviations)
+    y, q = (
+        (array - array.mean("replicate")).fillna(0).transpose("replicate", ...).values
+        for array in (data.accuracy.astype(float), guess.astype(float))
+    )
 
     def squared(products: np.ndarray):
         yq, yy, qq = np.moveaxis(products, -1, 0)
         return yq**2 / (yy * qq)
 
-    return stats.bootstrap(squared, np.stack([(y * q).sum(1), (y**2).sum(1), (q**2).sum(1)], 1))
+    axes = tuple(range(1, y.ndim))
+    sums = [(y * q).sum(axes), (y**2).sum(axes), (q**2).sum(axes)]
+    return stats.bootstrap(squared, np.stack(sums, 1))
 
 
-# E2: the cause.
-
-
-def left_without(data: xr.Dataset) -> Estimate:
-    """Return what is gained without the direction to the teacher, less a quarter of all."""
-    free, without, untrained = (
-        final(data).accuracy.sel(arm=arm).astype(float) for arm in (FREE, WITHOUT, UNTRAINED)
-    )
-    return stats.estimate(without - untrained - 0.25 * (free - untrained))
-
-
-def at_equal_progress(data: xr.Dataset) -> Estimate:
-    """Return how far ahead the student of one component is of the free one, over common progress.
-
-    The mean over equally spaced values of the progress that both have passed through.
-    """
-    untrained = final(data).accuracy.sel(arm=UNTRAINED).values
-    paths = data[["accuracy", "progress"]].transpose("replicate", "arm", "step").astype(float)
-
-    def path(arm: str, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return progress, ascending, and accuracy, the untrained network first."""
-        student = paths.sel(arm=arm).isel(replicate=i).dropna("step")
-        q, y = np.append(0, student.progress), np.append(untrained[i], student.accuracy)
-        order = np.argsort(q, kind="stable")
-        return q[order], y[order]
-
-    def ahead(i: int) -> float:
-        free, only = path(FREE, i), path(ONLY, i)
-        common = np.linspace(0, min(free[0].max(), only[0].max()), N_PROGRESS)
-        return float((np.interp(common, *only) - np.interp(common, *free)).mean())
-
-    return stats.estimate([ahead(i) for i in range(len(untrained))])
-
-
-def off_the_line(data: xr.Dataset, arm: str) -> np.ndarray:
-    """Return how far a student ends from the line to its teacher, in lengths of that line."""
-    at_end = final(data)
-    free, student = (at_end.sel(arm=name) for name in (FREE, arm))
-    teachers_length = free.length * free.cosine / free.progress
-    along, whole = student.progress * teachers_length, student.length
-    return (np.sqrt(np.maximum(whole**2 - along**2, 0)) / teachers_length).values
-
-
-# P1: the prediction.
-
-
-def conditions(data: xr.Dataset) -> xr.Dataset:
-    """Return the students of P1 at their end: predicted, from inputs of one scale."""
-    is_predicted = data.predicted.notnull().any("replicate") & (data.input_scale == 1)
-    at_end = final(data)[["accuracy", "predicted"]].astype(float)
-    return at_end.isel(arm=is_predicted.values).transpose("replicate", "arm")
-
-
-def rank(data: xr.Dataset) -> Estimate:
-    """Return Spearman's coefficient of predicted and measured accuracy, replicate means."""
-    chosen = conditions(data)
-    return stats.rank_correlation(chosen.accuracy.values, chosen.predicted.values)
-
-
-def low(data: xr.Dataset) -> Estimate:
-    """Return the share of conditions whose mean accuracy is below .2; n counts the conditions."""
-    return stats.fraction(conditions(data).accuracy.mean("replicate") < 0.2)
-
-
-def identity(data: xr.Dataset) -> Estimate:
-    """Return R² of the accuracy as predicted, replicate means."""
-    chosen = conditions(data)
-
-    def r2(measured: np.ndarray, predicted: np.ndarray):
-        spread = (measured - measured.mean(-1, keepdims=True)) ** 2
-        return 1 - ((measured - predicted) ** 2).sum(-1) / spread.sum(-1)
-
-    return stats.bootstrap(r2, chosen.accuracy.values, chosen.predicted.values)
+def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray, rising: bool) -> Estimate:
+    """Return R² of one monotone curve of a predictor, fitted to the other replicates."""
+    x, y = predictor.astype(float), measured.astype(float)
+    known = np.isfinite(x) & np.isfinite(y)
+    guess = xr.full_like(y, np.nan)
+    for r in range(len(y)):
+        others = np.delete(np.arange(len(y)), r)
+        seen, own = known[others].values, known[r].values
+        curve = IsotonicRegression(increasing=rising, out_of_bounds="clip")
+        curve.fit(x[others].values[seen], y[others].values[seen])
+        guess[r].values[own] = curve.predict(x[r].values[own])
+    return r2(measured, guess)
 
 
 GAIN = accuracy("student_aux", minus="cross_aux")
@@ -173,51 +179,33 @@ LEARNS = (
 )
 STAYS = (Condition("cross_aux", accuracy("cross_aux"), Within(CHANCE - 0.06, CHANCE + 0.06)),)
 
-EXPLAINED = (
+ON_THE_LINE = (
     Condition(
-        "R² of a rising curve of accuracy on progress, every level of every factor and the scored "
-        "replicate left out, a point for every replicate and checkpoint",
-        r2,
-        Mean(at_least=0.9),
-        fewest=8,
+        "R² of the accuracy of the sum, a point for every replicate, training and checkpoint",
+        additive,
+        Mean(at_least=0.95),
+        fewest=12,
     ),
     Condition(
-        "root mean square error of the level where it is largest, over the students",
+        "root mean square error of the accuracy of the sum in the level of a factor where it is "
+        "largest, over the trainings",
         largest_error,
         Mean(at_most=0.06),
-        fewest=20,
+        fewest=30,
         interval=False,
     ),
-)
-CAUSED = (
-    Condition("(without − untrained) − 0.25 (free − untrained)", left_without, Upper(0.0), 8),
-    Condition("only − free, mean over equal progress", at_equal_progress, Lower(-0.1), 8),
-    Condition("without random − free", accuracy(WITHOUT_RANDOM, FREE), Within(-0.05, 0.05), 8),
-    Condition("without own − free", accuracy(WITHOUT_OWN, FREE), Within(-0.05, 0.05), 8),
-)
-PREDICTED = (
     Condition(
-        "Spearman's rank correlation of predicted and measured accuracy, replicate means",
-        rank,
-        Mean(at_least=0.95),
-        fewest=8,
-    ),
-    Condition(
-        "share of the conditions below accuracy 0.2",
-        low,
-        Mean(at_most=1 / 3),
-        fewest=24,
-        interval=False,
+        "gain of the rest alone over the untrained network, as a share of the student's, over the "
+        "trainings that end at least 0.2 above it",
+        rest_alone,
+        Upper(0.25),
+        fewest=12,
     ),
 )
 
 paper = partial(Claim, source="section 6.2, figure 10b")
-prediction = partial(
-    Claim,
-    source="proofs/README.md, section 15",
-    kind="prediction",
-    applies=is_explaining,
-    commits="8b10bb5, 2d0370c",
+earlier = partial(
+    Claim, source="proofs/README.md, section 15", kind="prediction", commits="8b10bb5, 2d0370c"
 )
 CLAIMS = (
     paper(
@@ -245,25 +233,77 @@ CLAIMS = (
         fixed="no",
         commits="5bcb1af",
     ),
-    prediction(
+    Claim(
+        "E6",
+        "All that a student of auxiliary logits knows lies on its teacher's line: its logits are "
+        "those on the line at its progress plus those of the rest of its displacement, and the "
+        "rest alone knows little",
+        "docs/explain-settings.md, E6",
+        ON_THE_LINE,
+        kind="prediction",
+        applies=is_split,
+    ),
+)
+
+
+def unmeasured(data: xr.Dataset) -> Estimate:
+    """Return no estimate: runs are not judged by this condition any more."""
+    return Estimate(np.nan, np.nan, np.nan, 0)
+
+
+EARLIER = (
+    earlier(
         "E1",
         "For one network, the accuracy of students of auxiliary logits is one rising curve of "
         "their progress along the teacher's displacement",
-        conditions=EXPLAINED,
+        conditions=(
+            Condition(
+                "R² of a rising curve of accuracy on progress, every level of every factor and the "
+                "scored replicate left out, a point for every replicate and checkpoint",
+                unmeasured,
+                Mean(at_least=0.9),
+                fewest=8,
+            ),
+            Condition(
+                "root mean square error of the level where it is largest, over the students",
+                unmeasured,
+                Mean(at_most=0.06),
+                fewest=20,
+            ),
+        ),
     ),
-    prediction(
+    earlier(
         "E2",
         "Without the one component of its steps along the teacher's displacement a student gains "
         "little; with that component alone it gains as much as the free student at equal progress",
-        conditions=CAUSED,
+        conditions=(
+            Condition("(without − untrained) − 0.25 (free − untrained)", unmeasured, Upper(0.0), 8),
+            Condition("only − free, mean over equal progress", unmeasured, Lower(-0.1), 8),
+            Condition("without random − free", unmeasured, Within(-0.05, 0.05), 8),
+            Condition("without own − free", unmeasured, Within(-0.05, 0.05), 8),
+        ),
     ),
-    prediction(
+    earlier(
         "P1",
         "How much students of Adam take over from inputs of one scale can be ranked before any of "
         "them is trained, by the network linearised at their start",
-        conditions=PREDICTED,
+        conditions=(
+            Condition(
+                "Spearman's rank correlation of predicted and measured accuracy, replicate means",
+                unmeasured,
+                Mean(at_least=0.95),
+                fewest=8,
+            ),
+            Condition(
+                "share of the conditions below accuracy 0.2",
+                unmeasured,
+                Mean(at_most=1 / 3),
+                fewest=24,
+            ),
+        ),
     ),
 )
+"""Claims that E6 replaces, as they were judged: their records hold the verdicts."""
 
 
 def estimates(data: xr.Dataset) -> Iterator[Row]:
@@ -274,16 +314,15 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         ("accuracy", "accuracy"),
         ("accuracy through the teacher's class head", "teacher_head_accuracy"),
         ("progress", "progress"),
-        ("predicted accuracy", "predicted"),
     ):
-        for arm in names if name in at_end else ():
+        for arm in names:
             values = at_end[name].sel(arm=arm)
             if values.notnull().any() and (name == "accuracy" or arm not in (UNTRAINED, TEACHER)):
                 yield Row(quantity, arm, stats.estimate(values))
     if is_published(data):
         yield from of_the_paper(data)
-    if is_explaining(data):
-        yield from of_the_explanation(data)
+    if is_split(data):
+        yield from of_the_line(data)
 
 
 def of_the_paper(data: xr.Dataset) -> Iterator[Row]:
@@ -299,7 +338,8 @@ def of_the_paper(data: xr.Dataset) -> Iterator[Row]:
         yield Row(f"{share}, mean of ratios", arm, stats.estimate(last / first))
         yield Row(f"{share}, ratio of means", arm, stats.ratio(last, first))
     squared = "squared correlation of accuracy and progress between replicates"
-    yield Row(squared, "student_aux", between_replicates(at_end.sel(arm=["student_aux"])))
+    aux = at_end.sel(arm="student_aux")
+    yield Row(squared, "student_aux", between_replicates(aux, aux.progress))
     for arm, (mean, half_width) in PUBLISHED.items() if data.attrs["published"] else ():
         values = at_end.accuracy.sel(arm=arm)
         difference = stats.estimate(values).shifted(-mean)
@@ -311,20 +351,27 @@ def of_the_paper(data: xr.Dataset) -> Iterator[Row]:
         yield Row("accuracy − published, in combined standard errors", arm, z)
 
 
-def of_the_explanation(data: xr.Dataset) -> Iterator[Row]:
-    """Yield what E1, E2 and P1 are about."""
+def of_the_line(data: xr.Dataset) -> Iterator[Row]:
+    """Yield what E6 is about, its nulls and its rivals."""
     students = explained(data)
-    fits = {name: left_out(students, name, FACTORS) for name in PREDICTORS}
-    for name, fit in fits.items():
-        yield Row("R² of the accuracy on what was left out", name, fit.r2())
-    for level, error in fits["progress"].errors().items():
-        yield Row(
-            "root mean square error of a level",
-            level,
-            Estimate(error, np.nan, np.nan, students.sizes["replicate"]),
-        )
-    squared = "squared correlation of accuracy and progress between replicates"
-    yield Row(squared, "each student at each step", between_replicates(students))
+    measured = students.accuracy
+    splits = data.split.values.tolist()
+    guesses = {f"sum, {split}": alone(students, "sum", split) for split in splits}
+    guesses |= {"line alone": alone(students, "along")}
+    guesses |= {"linearised network": students.linearised_accuracy}
+    for label, guess in guesses.items():
+        yield Row("R² of the accuracy, nothing fitted", label, r2(measured, guess))
+    balanced = students.balanced_accuracy
+    for part, label in (("sum", "sum, line"), ("along", "line alone")):
+        guess = students[f"balanced_{part}_accuracy"]
+        yield Row("R² of the balanced accuracy, nothing fitted", label, r2(balanced, guess))
+    for level, error in errors(students).items():
+        estimate = Estimate(error, np.nan, np.nan, students.sizes["replicate"])
+        yield Row("root mean square error of the accuracy of the sum", level, estimate)
+
+    on_curve = "R² of the accuracy on a curve, replicate left out"
+    for name in ("progress", "cosine", "length"):
+        yield Row(on_curve, name, on_a_curve(measured, students[name], True))
     plain = (
         (students.inputs == "uniform") & (students.input_scale == 1) & (students.fresh == 0)
         & (students.loss == "kl") & (students.distance == 0)
@@ -333,18 +380,32 @@ def of_the_explanation(data: xr.Dataset) -> Iterator[Row]:
     for n_aux in np.unique(students.n_aux.values):
         alike = students.isel(arm=(plain & (students.n_aux == n_aux)).values)
         for name in ("progress", "imitation_loss") if alike.sizes["arm"] > 1 else ():
-            label = f"{name}, {n_aux:g} logits, all uniform inputs"
-            yield Row("R² of the accuracy, replicate left out", label, left_out(alike, name).r2())
-    yield Row("accuracy", "without: more than a quarter of the gain", left_without(data))
-    yield Row("accuracy", "only − free at equal progress", at_equal_progress(data))
-    for arm in (WITHOUT_RANDOM, WITHOUT_OWN):
-        yield Row("accuracy", f"{arm} − free", accuracy(arm, minus=FREE)(data))
-    progress = final(data).progress
-    further = progress.sel(arm=WITHOUT_OWN) - progress.sel(arm=FREE)
-    yield Row("progress", f"{WITHOUT_OWN} − free", stats.estimate(further))
-    for arm in ABLATIONS:
-        away = stats.estimate(off_the_line(data, arm))
-        yield Row("distance from the line to the teacher, in its lengths", arm, away)
-    yield Row("rank correlation of predicted and measured accuracy", "conditions of P1", rank(data))
-    yield Row("R² of the accuracy as predicted", "conditions of P1", identity(data))
-    yield Row("share below accuracy 0.2", "conditions of P1", low(data))
+            fit = on_a_curve(alike.accuracy, alike[name], rising=name == "progress")
+            yield Row(on_curve, f"{name}, {n_aux:g} logits, all uniform inputs", fit)
+    fit = on_a_curve(balanced, students.progress, rising=True)
+    yield Row("R² of the balanced accuracy on a curve, replicate left out", "progress", fit)
+    for label, guess in (("progress", students.progress), ("line", alone(students, "along"))):
+        squared = f"squared correlation of accuracy and {label} between replicates"
+        yield Row(squared, "each student at each step", between_replicates(students, guess))
+
+    of_rest, whole = "share of the gain that the rest alone has", gains(data, measured)
+    learned = whole.mean(0) >= LEARNED
+    for split in splits:
+        rest = gains(data, alone(students, "rest", split))
+        yield Row(of_rest, f"all, {split}", share(rest, whole, learned))
+    rest = gains(data, students.balanced_rest_accuracy)
+    yield Row(of_rest, "all, line, balanced", share(rest, gains(data, balanced), learned))
+    strata = {name: students.arm.values == name for name in students.arm.values}
+    for factor in FACTORS[:-1]:
+        strata |= levels(students, factor)
+    rest = gains(data, alone(students, "rest"))
+    for name, chosen in strata.items():
+        if (learned & chosen).any():
+            yield Row(of_rest, name, share(rest, whole, learned & chosen))
+
+    free, without = (final(data).sel(arm=arm) for arm in (FREE, WITHOUT_OWN))
+    further = stats.estimate(without.progress - free.progress)
+    yield Row("progress", f"{WITHOUT_OWN} − {FREE}", further)
+    for name, student in ((FREE, free), (WITHOUT_OWN, without)):
+        ahead = student.accuracy.astype(float) - alone(student, "along")
+        yield Row("accuracy − accuracy on the line", name, stats.estimate(ahead))

@@ -103,15 +103,15 @@ PRESETS = {
         n_inputs=1_500 * 64,
         checkpoints=(0, 20, 40, 60, 100, 140, 200, 300, 400, 500, 600, 800, 1_000, 1_200),
     ),
-    "explain": replace(_QUICK, arms="explain"),
+    "explain": replace(_QUICK, arms="explain", n_replicates=12),
     "explain-quick": replace(_QUICK, arms="explain-quick", n_replicates=4),
 }
 ABOUT = {
     "quick": "8 replicates on scikit-learn's digits; a minute on 2 cores",
     "paper": "the paper's protocol, 100 replicates on MNIST; 21 minutes on 2 cores",
     "live": "what the page trains in the browser, 64 replicates on digits; 5 minutes on 2 cores",
-    "explain": "60 students of 50 auxiliary logits, 8 replicates: claims E1, E2 and P1; 50 minutes "
-    "on 2 cores on digits, 35 on MNIST (--data mnist)",
-    "explain-quick": "12 of these students on fewer inputs, 4 replicates on digits; a minute on 2 "
+    "explain": "45 students of 50 auxiliary logits, 12 replicates on digits, 36 on MNIST (--data "
+    "mnist): claim E6",
+    "explain-quick": "8 such students on fewer inputs, 4 replicates on digits; half a minute on 2 "
     "cores",
 }

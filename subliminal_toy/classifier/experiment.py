@@ -27,7 +27,6 @@ N_IMAGES = 6
 MEASURES = {
     "accuracy": "fraction of test images classified rightly through the network's own class head",
     "teacher_head_accuracy": "the same through the teacher's class head",
-    "ceiling": "that of the teacher's hidden layers under the class head of the network's start",
     "imitation_loss": "student's own loss against its teacher on its own inputs (KL: nats)",
     "progress": "displacement of the hidden layers along the teacher's, in units of the teacher's",
     "cosine": "cosine of the two displacements of the hidden layers",
@@ -35,11 +34,23 @@ MEASURES = {
     "diverged": "1 if a parameter or the imitation loss is not a finite number",
 }
 """What is measured by replicate, arm and step."""
-ONCE = {
-    "first_loss": "the imitation loss at the start",
-    "predicted": "accuracy of the network that is predicted before the student is trained",
+ALONE = "accuracy, under the start's class head, of the start plus"
+SPLIT_MEASURES = {
+    "along_accuracy": f"{ALONE} the first part of each split of a displacement",
+    "rest_accuracy": f"{ALONE} the second part",
+    "sum_accuracy": "accuracy of the class logits of the two, added, less those of the start",
+    "balanced_accuracy": f"{ALONE} the displacement, each class logit less its mean over images",
+    "balanced_along_accuracy": "the same with the first part of the split along the teacher's line",
+    "balanced_rest_accuracy": "the same with the second part",
+    "balanced_sum_accuracy": "the same with their sum",
+    "linearised_accuracy": "accuracy of the class logits linearised at the start",
+    "layer_progress": "progress of each hidden layer",
 }
-"""What is measured by replicate and arm."""
+"""What is measured of the students whose displacement is split; axes: ``AXES``."""
+AXES = dict.fromkeys(("along_accuracy", "rest_accuracy", "sum_accuracy"), ("split",))
+AXES["layer_progress"] = ("layer",)
+"""Axes of a measure beside replicate, arm and step."""
+
 
 COORDINATES = (
     "imitates", "n_aux", "start", "distance", "inputs", "n_inputs", "fresh", "input_scale", "loss",
@@ -82,8 +93,9 @@ def of_table(
     Variables of the result have the axes ``replicate``, ``arm`` and ``step``, a number of training
     steps; not a number where an arm is not measured; ``final_step`` is each arm's end. Arms are the
     untrained network, the teacher and the students, by name; the fields of their rows are
-    coordinates. Replicate i does not depend on ``n_replicates``, except that the last one's other
-    initialisation is the first one's.
+    coordinates. What splits call another replicate is the next one of the same part. Replicate i
+    does not depend on ``n_replicates``, but for that and for the last one's other initialisation,
+    which is the first one's.
     """
     run = training.Run(teacher, key, n_replicates, tuple(data[1:]))
     like = jax.eval_shape(training.network(teacher, data.image_shape).init, key)
@@ -100,8 +112,16 @@ def of_table(
     ) -> Arrays:
         taught = from_named_leaves(finished[part], f"params/{TEACHER}", like)
         train = program(training.students, 2, replicates_per_device)
-        measures, params = train(run, group, index, taught)
-        return _by_name(measures) | kept(params, index)
+        measures, trained = train(run, group, index, taught)
+        arrays = _by_name(measures)
+        if chosen := tuple(s for s in group if s.split):
+            trees = index, taught, {s.name: trained[s.name] for s in chosen}
+            others = jax.tree.map(lambda leaf: np.roll(leaf, -1, axis=0), trees)
+            measures = program(training.split_students, 2, replicates_per_device)(
+                run, chosen, *trees, others
+            )
+            arrays |= _by_name(measures)
+        return arrays | kept(jax.tree.map(lambda leaf: leaf[:, -1], trained), index)
 
     def kept(params: Mapping[str, PyTree], index: np.ndarray) -> Arrays:
         if index[0] > 0:
@@ -112,17 +132,14 @@ def of_table(
     parts = []
     on_a_device = replicates_per_device or (1 if jax.default_backend() == "cpu" else 64)
     at_once = max(AT_ONCE, on_a_device * jax.device_count())
-    for first in range(0, n_replicates, at_once):
-        index = np.arange(first, min(first + at_once, n_replicates))
-        which = f"replicates {first + 1} to {index[-1] + 1}"
+    for index in np.array_split(np.arange(n_replicates), -(-n_replicates // at_once)):
+        which = f"replicates {index[0] + 1} to {index[-1] + 1}"
         teachers = f"teachers, {which}"
         parts.append(Part(teachers, _final_step(teacher, data), partial(train_teachers, index)))
         for number, group in enumerate(groups, 1):
-            n_predicted = sum(s.predicted for s in group)
-            passes = len(group) * group[0].epochs + n_predicted * training.PREDICTION_STEPS
             name = f"students {number} of {len(groups)}, {which}"
             compute = partial(train_students, index, group, teachers)
-            parts.append(Part(name, passes * group[0].n_batches, compute))
+            parts.append(Part(name, len(group) * group[0].measured_at[-1], compute))
 
     def assemble(finished: Mapping[str, Arrays]) -> Result:
         return _assemble(teacher, students, data, [finished[part.name] for part in parts])
@@ -153,21 +170,28 @@ def _assemble(
     measured_at |= {student.name: student.measured_at for student in students}
     steps = sorted({step for own in measured_at.values() for step in own})
     n_replicates = len(arrays[f"{TEACHER}/accuracy"])
+    sizes = {"split": len(training.SPLITS), "layer": len(teacher.hidden_sizes)}
+    is_split = any(student.split for student in students)
     variables = {}
-    for name, meaning in MEASURES.items():
-        values = np.full((n_replicates, len(measured_at), len(steps)), np.nan, np.float32)
+    for name, meaning in (MEASURES | (SPLIT_MEASURES if is_split else {})).items():
+        shape = [sizes[axis] for axis in AXES.get(name, ())]
+        values = np.full((n_replicates, len(measured_at), len(steps), *shape), np.nan, np.float32)
         for number, (arm, own) in enumerate(measured_at.items()):
             if (array := arrays.get(f"{arm}/{name}")) is not None:
-                values[:, number, np.searchsorted(steps, own)] = array.reshape(n_replicates, -1)
-        variables[name] = ("replicate", "arm", "step"), values, {"long_name": meaning}
-    for name, meaning in ONCE.items():
-        missing = np.full(n_replicates, np.nan, np.float32)
-        values = np.stack([arrays.get(f"{arm}/{name}", missing) for arm in measured_at], 1)
-        variables[name] = ("replicate", "arm"), values, {"long_name": meaning}
+                at = array.reshape(n_replicates, len(own), *shape)
+                values[:, number, np.searchsorted(steps, own)] = at
+        axes = ("replicate", "arm", "step", *AXES.get(name, ()))
+        variables[name] = axes, values, {"long_name": meaning}
+    missing = np.full(n_replicates, np.nan, np.float32)
+    first = np.stack([arrays.get(f"{arm}/first_loss", missing) for arm in measured_at], 1)
+    meaning = {"long_name": "the imitation loss at the start"}
+    variables["first_loss"] = ("replicate", "arm"), first, meaning
     images = {"long_name": "the first test images, pixels in [−1, 1]"}
     variables["test_images"] = ("image", "height", "width"), data.test_images[:N_IMAGES], images
 
     coordinates = {"arm": list(measured_at), "step": steps}
+    if is_split:
+        coordinates["split"] = list(training.SPLITS)
     coordinates["final_step"] = "arm", [own[-1] for own in measured_at.values()]
     coordinates["network"] = "arm", [teacher.architecture] * len(measured_at)
     for field in COORDINATES:

@@ -1,4 +1,4 @@
-"""How far a student moves along its teacher's displacement, measured and predicted.
+"""How far a student moves along its teacher's displacement, what else it does, and a prediction.
 
 For any network ``apply(params, inputs) -> outputs`` and any trees of parameters. Products with the
 Jacobian J of the outputs are made by ``jvp`` and ``vjp``; J itself never exists.
@@ -6,7 +6,7 @@ Source: proofs/README.md, sections 12 (F) and 15 (progress).
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,11 @@ def ratio(numerator: Array, denominator: Array) -> Array:
     return jnp.where(denominator > 0, numerator, 0) / jnp.where(denominator > 0, denominator, 1)
 
 
+def component(moved: Tree, along: Tree) -> Float[Array, ""]:
+    """Return the component of one displacement along another, in lengths of the other."""
+    return ratio(inner(moved, along), inner(along, along))
+
+
 def progress(start: Tree, teacher: Tree, student: Tree) -> Float[Array, ""]:
     """Return q = ⟨θ_S − s, θ_T − s⟩ / ‖θ_T − s‖²: 0 for no progress, 1 for the teacher's own.
 
@@ -50,8 +55,26 @@ def progress(start: Tree, teacher: Tree, student: Tree) -> Float[Array, ""]:
     choose layers, e.g. the hidden ones. 0 if the teacher is at the start.
     Source: proofs/README.md, Eq. (56).
     """
-    goal = subtract(teacher, start)
-    return ratio(inner(subtract(student, start), goal), inner(goal, goal))
+    return component(subtract(student, start), subtract(teacher, start))
+
+
+def split(moved: Tree, direction: Tree) -> tuple[Tree, Tree]:
+    """Return a displacement's part along a direction, and the rest, which is orthogonal to it."""
+    share = component(moved, direction)
+    along = jax.tree.map(lambda leaf: share * leaf, direction)
+    return along, subtract(moved, along)
+
+
+def split_at_random(moved: Tree, along: Tree, direction: Tree) -> tuple[Tree, Tree]:
+    """Return two orthogonal parts of a displacement, the first as long as the tree ``along``.
+
+    Which two is decided by the part of ``direction`` that is orthogonal to the displacement.
+    """
+    _, across = split(direction, moved)
+    share = jnp.minimum(ratio(inner(along, along), inner(moved, moved)), 1)
+    height = jnp.sqrt(share * (1 - share) * ratio(inner(moved, moved), inner(across, across)))
+    first = jax.tree.map(lambda own, other: share * own + height * other, moved, across)
+    return first, subtract(moved, first)
 
 
 def cosine(a: Tree, b: Tree) -> Float[Array, ""]:
@@ -66,27 +89,24 @@ def predict(
     inputs: Array,
     loss: Loss,
     steps: int,
-    at: Literal["start", "teacher"] = "start",
     chunks: int = 1,
 ) -> Tree:
     """Return what a student is predicted to become, without training it: parameters s + d.
 
     d is the ``steps``-th iterate of conjugate gradients from 0 on min_d ‖J d − J v‖² over
     ``inputs`` (first axis the examples), v = θ_T − s, J the Jacobian of the outputs at the
-    ``start`` s, in the metric of the ``loss``: its second derivative in the outputs, where they
-    are the targets. For a softmax that depends on the outputs, which are those ``at`` the start or
-    at the teacher. ``steps`` plays the part of the length of a training. ``chunks`` divides the
-    number of examples; so many parts are gone through one after the other, to save memory.
+    ``start`` s, in the metric of the ``loss``: its second derivative in the outputs, at the start's
+    outputs. ``steps`` plays the part of the length of a training. ``chunks`` divides the number of
+    examples; so many parts are gone through one after the other, to save memory.
     A step costs about as much as a training step on all of ``inputs``.
     """
     parts = inputs.reshape(chunks, -1, *inputs.shape[1:])
-    point = start if at == "start" else teacher
 
     def product(d):
         """Return F d, averaged over the parts, which are of one size."""
 
         def add(total, x):
-            term = gauss_newton(apply, start, d, x, loss, point)
+            term = gauss_newton(apply, start, d, x, loss)
             return jax.tree.map(jnp.add, total, term), None
 
         total = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, start), parts)[0]
@@ -96,10 +116,8 @@ def predict(
     return jax.tree.map(jnp.add, start, d)
 
 
-def gauss_newton(
-    apply: Apply, start: Tree, direction: Tree, inputs: Array, loss: Loss, at: Tree
-) -> Tree:
-    """Return F d = Jᵀ M J d averaged over examples: J at ``start``, M at the outputs of ``at``.
+def gauss_newton(apply: Apply, start: Tree, direction: Tree, inputs: Array, loss: Loss) -> Tree:
+    """Return F d = Jᵀ M J d averaged over examples: J and M at ``start``.
 
     M is the second derivative of the loss in the outputs z, at z = y, the targets. For the losses
     of the theorem it is also −∂²L/∂y∂z.
@@ -109,8 +127,7 @@ def gauss_newton(
         return apply(params, inputs)
 
     z, moved = jax.jvp(outputs, (start,), (direction,))
-    point = z if at is start else outputs(at)
-    _, pushed = jax.jvp(lambda z: jax.grad(loss)(z, point), (point,), (moved,))
+    _, pushed = jax.jvp(lambda outputs: jax.grad(loss)(outputs, z), (z,), (moved,))
     # A softmax of one logit has no curvature, but its rounding has: 0 where there is nothing else.
     bound = ROUNDING * jnp.finfo(moved.dtype).eps * jnp.abs(moved).max() / len(moved)
     pushed = jnp.where(jnp.abs(pushed).max() > bound, pushed, 0)

@@ -1,30 +1,30 @@
-"""One replicate: its teacher, its students, what is measured and what is predicted of them.
+"""One replicate: its teacher, its students, and what is measured of them.
 
-``teachers`` and ``students`` are what ``experiment`` runs for many replicates.
+``teachers``, ``students`` and ``split_students`` are what ``experiment`` runs for many replicates.
 Students of one teacher that see the same batches are trained in one loop, as one network whose loss
 is the sum of theirs.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import optax.contrib
 from jaxtyping import Array, Float, Int, Key
 
 from subliminal_toy.classifier.arms import OTHER, OWN, TEACHER, UNTRAINED, Student, Teacher
 from subliminal_toy.classifier.geometry import (
-    add_multiple,
+    component,
     cosine,
     inner,
-    predict,
-    progress,
-    ratio,
-    subtract,
+    split,
+    split_at_random,
 )
 from subliminal_toy.data import N_CLASSES, uniform_noise
 from subliminal_toy.distill import accuracy, cross_entropy, fit, kl, snapshots, squared_error
@@ -33,7 +33,6 @@ from subliminal_toy.models import (
     INITIALISERS,
     Network,
     Params,
-    hidden_layers,
     layer_names,
     map_layers,
 )
@@ -43,10 +42,6 @@ STORED = 2**28
 for all epochs. The paper's noise has 188 MB, the logits on it 3 MB; 64 replicates at once 12 GB."""
 N_MEASURED = 2_048
 """Inputs on which a trained student's imitation loss is measured."""
-PREDICTION_STEPS = 15
-"""Steps k of conjugate gradients. How k and the next were chosen: docs/explain-settings.md."""
-SOFTMAX_AT: Literal["start", "teacher"] = "start"
-"""Where the softmax of the prediction's metric is taken."""
 
 
 # What the fields of a row name.
@@ -311,12 +306,13 @@ def by_student(
     return optax.GradientTransformation(init, update)
 
 
-def component(moved: Params, along: Params) -> Array:
-    """Return the component of one tree along another in the hidden layers, in its lengths."""
-    return ratio(
-        inner(hidden_layers(moved), hidden_layers(along)),
-        inner(hidden_layers(along), hidden_layers(along)),
-    )
+def displacement(params: Params, start: Params) -> Params:
+    """Return params − start in the hidden layers, and 0 in the last, which holds the heads."""
+    output = len(layer_names(params)) - 1
+    return map_layers(
+        lambda layer, end, begin: jnp.zeros_like(end) if layer == output else end - begin,
+        params, start,
+    )  # fmt: skip
 
 
 def change_update(
@@ -325,44 +321,33 @@ def change_update(
     """Return what is done to an update of the hidden layers; see ``Student.update``."""
     if student.update == "all":
         return optax.identity()
-    direction = direction_of_update(student, rep, taught, start)
+    direction = displacement(taught, start)
+    if student.along == "free":
+        free = replace(student, update="all", along="teacher", checkpoints=())
+        end = train_students([free], rep, taught, {student.name: start})[student.name]
+        moved = displacement(jax.tree.map(lambda leaf: leaf[-1], end), start)
+        _, direction = split(moved, direction)
     output = len(layer_names(direction)) - 1
 
     def transform(updates, _):
-        share = component(updates, direction)
-
-        def leaf(layer, update, along):
-            if layer == output:
-                return update
-            return share * along if student.update == "only" else update - share * along
-
-        return map_layers(leaf, updates, direction)
+        along, rest = split(displacement(updates, jax.tree.map(jnp.zeros_like, updates)), direction)
+        kept = along if student.update == "only" else rest
+        return map_layers(lambda layer, own, kept: own if layer == output else kept, updates, kept)
 
     return optax.stateless(transform)
 
 
-def direction_of_update(student: Student, rep: Replicate, taught: Params, start: Params) -> Params:
-    """Return the direction of which a student's ``update`` speaks; see ``Student.along``."""
-    goal = subtract(taught, start)
-    if student.along == "random":
-        leaves, structure = jax.tree.flatten(goal)
-        keys = jax.random.split(rep.keys.direction, len(leaves))
-        drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-        return jax.tree.unflatten(structure, drawn)
-    if student.along == "free":
-        free = replace(student, update="all", along="teacher", checkpoints=())
-        end = train_students([free], rep, taught, {student.name: start})[student.name]
-        moved = jax.tree.map(lambda leaf, begin: leaf[-1] - begin, end, start)
-        return add_multiple(-component(moved, goal), goal, moved)
-    return goal
+# What is measured.
 
 
-# What is measured and predicted.
+def class_logits(rep: Replicate, params: Params) -> Float[Array, "images classes"]:
+    """Return a network's class logits of the test images."""
+    return rep.net.apply(params, rep.test_images)[:, :N_CLASSES]
 
 
 def test(rep: Replicate, params: Params) -> Array:
     """Return the fraction of test images that a network's class logits get right."""
-    return accuracy(rep.net.apply(params, rep.test_images)[:, :N_CLASSES], rep.test_labels)
+    return accuracy(class_logits(rep, params), rep.test_labels)
 
 
 def measure(rep: Replicate, taught: Params, begin: Params, params: Params) -> dict[str, Array]:
@@ -372,18 +357,13 @@ def measure(rep: Replicate, taught: Params, begin: Params, params: Params) -> di
     def with_teachers_head(layer, own, teachers):
         return jnp.concatenate([teachers[:N_CLASSES], own[N_CLASSES:]]) if layer == output else own
 
-    def under_first_head(layer, teachers, first):
-        return first if layer == output else teachers
-
-    start, goal, end = map(hidden_layers, (begin, taught, params))
-    moved = subtract(end, start)
+    goal, moved = displacement(taught, begin), displacement(params, begin)
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
     return {
         "accuracy": test(rep, params),
         "teacher_head_accuracy": test(rep, map_layers(with_teachers_head, params, taught)),
-        "ceiling": test(rep, map_layers(under_first_head, taught, begin)),
-        "progress": progress(start, goal, end),
-        "cosine": cosine(moved, subtract(goal, start)),
+        "progress": component(moved, goal),
+        "cosine": cosine(moved, goal),
         "length": jnp.sqrt(inner(moved, moved)),
         "diverged": ~finite,
     }
@@ -399,11 +379,10 @@ def teachers(run: Run, index: Int[Array, ""]) -> tuple[dict[str, dict[str, Array
 
 def students(
     run: Run, group: Sequence[Student], index: Int[Array, ""], taught: Params
-) -> tuple[dict[str, dict[str, Array]], dict]:
-    """Train students that see the same batches; return measures and final parameters by name.
+) -> tuple[dict[str, dict[str, Array]], dict[str, Params]]:
+    """Train students that see the same batches; return measures and parameters by name.
 
-    Measures have a leading axis of checkpoints, but for ``first_loss`` (at the start) and
-    ``predicted``.
+    Both have a leading axis of checkpoints, but for ``first_loss`` (at the start).
     """
     rep = replicate(run, index)
     starts = {s.name: initial(s, rep) for s in group}
@@ -420,25 +399,103 @@ def students(
             now = measure(rep, taught, starts[s.name], params) | {"imitation_loss": loss(params)}
             return now | {"diverged": now["diverged"] | ~jnp.isfinite(now["imitation_loss"])}
 
-        before = {"first_loss": loss(starts[s.name])}
-        if s.predicted:
-            before["predicted"] = predicted_accuracy(s, rep, taught)
-        return jax.lax.map(at_checkpoint, trained[s.name]) | before
+        return jax.lax.map(at_checkpoint, trained[s.name]) | {"first_loss": loss(starts[s.name])}
 
-    final = jax.tree.map(lambda leaf: leaf[-1], trained)
-    return {s.name: measures(s) for s in group}, final
+    return {s.name: measures(s) for s in group}, trained
 
 
-def predicted_accuracy(student: Student, rep: Replicate, taught: Params) -> Array:
-    """Return the accuracy that is predicted of a student from its own inputs."""
-    params = predict(
-        rep.net.apply,
-        initial(student, rep),
-        taught,
-        make_inputs(student, rep, jnp.arange(student.n_inputs)),
-        partial(imitation_loss, student),
-        PREDICTION_STEPS,
-        SOFTMAX_AT,
-        chunks=student.n_batches,
-    )
-    return test(rep, params)
+SPLITS = ("line", "another teacher", "random line", "random split", "another student")
+"""Ways to write a displacement as a sum of two: along the teacher's and the rest; along another
+replicate's teacher's; along a random direction; into random parts as long as those of the first
+split; and the first part of the first with the rest of another replicate's student."""
+
+
+def split_students(
+    run: Run,
+    group: Sequence[Student],
+    index: Int[Array, ""],
+    taught: Params,
+    trained: Mapping[str, Params],
+    others: tuple[Int[Array, ""], Params, Mapping[str, Params]],
+) -> dict[str, dict[str, Array]]:
+    """Measure what each part of a student's displacement knows alone; see ``SPLIT_MEASURES``.
+
+    ``trained`` is what ``students`` returns; ``others`` are index, teacher and trained students of
+    another replicate. Measures have an axis of checkpoints, then of ``SPLITS``, or of layers.
+    """
+    other_index, other_taught, other_trained = others
+    rep, other = replicate(run, index), replicate(run, other_index)
+    no_other = jnp.where(other_index == index, jnp.nan, 0)
+    direction = random_direction(rep.keys.direction, taught)
+    missing = jnp.stack([no_other if "another" in name else jnp.zeros(()) for name in SPLITS])
+
+    def right(logits: Float[Array, "images classes"]) -> Array:
+        return accuracy(logits, rep.test_labels)
+
+    def balanced(logits: Float[Array, "images classes"]) -> Array:
+        return right(logits - logits.mean(0, keepdims=True))
+
+    def of_group(make: Callable[[Student], Params]) -> Params:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(make, group))
+
+    def of_all(trained: Mapping[str, Params]) -> Params:
+        trees = [trained[s.name] for s in group]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
+
+    starts = of_group(lambda s: initial(s, rep)), of_group(lambda s: initial(s, other))
+    member = np.repeat(np.arange(len(group)), [len(s.measured_at) for s in group])
+
+    def at_checkpoint(checkpoint):
+        member, end, others_end = checkpoint
+        start, others_start = jax.tree.map(lambda leaf: leaf[member], starts)
+        goal, others_goal = displacement(taught, start), displacement(other_taught, others_start)
+        moved = displacement(end, start)
+        along, rest = split(moved, goal)
+        _, others_rest = split(displacement(others_end, others_start), others_goal)
+        splits = (
+            (along, rest),
+            split(moved, others_goal),
+            split(moved, direction),
+            split_at_random(moved, along, direction),
+            (along, others_rest),
+        )
+
+        def from_start(moved):
+            return class_logits(rep, jax.tree.map(jnp.add, start, moved))
+
+        parts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *itertools.chain(*splits))
+        logits = jax.lax.map(from_start, parts)
+        logits = {"along": logits[::2], "rest": logits[1::2]}
+        before, change = jax.jvp(from_start, (jax.tree.map(jnp.zeros_like, moved),), (moved,))
+        logits["sum"] = logits["along"] + logits["rest"] - before[None]
+        return {
+            **{f"{part}_accuracy": jax.vmap(right)(z) + missing for part, z in logits.items()},
+            **{f"balanced_{part}_accuracy": balanced(z[0]) for part, z in logits.items()},
+            "balanced_accuracy": balanced(from_start(moved)),
+            "linearised_accuracy": right(before + change),
+            "layer_progress": layer_progress(goal, moved),
+        }
+
+    measured = jax.lax.map(at_checkpoint, (member, of_all(trained), of_all(other_trained)))
+    return {
+        s.name: jax.tree.map(lambda leaf, number=number: leaf[member == number], measured)
+        for number, s in enumerate(group)
+    }
+
+
+def random_direction(key: Key[Array, ""], like: Params) -> Params:
+    """Return independent normal numbers in the hidden layers of a network, 0 in the last."""
+    leaves, structure = jax.tree.flatten(like)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
+    return displacement(jax.tree.unflatten(structure, drawn), jax.tree.map(jnp.zeros_like, like))
+
+
+def layer_progress(goal: Params, moved: Params) -> Float[Array, " layers"]:
+    """Return the progress of each hidden layer."""
+
+    def alone(chosen):
+        return map_layers(lambda layer, leaf: leaf * (layer == chosen), goal)
+
+    hidden = range(len(layer_names(goal)) - 1)
+    return jnp.stack([component(moved, alone(layer)) for layer in hidden])
