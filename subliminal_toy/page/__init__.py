@@ -4,6 +4,7 @@ Each file needs nothing else: style, scripts, digits and figures are inside it.
 """
 
 import base64
+import gzip
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,11 +30,11 @@ INK = np.array(list("0123456789abcdefg"))
 ARMS = {"teacher": "teacher", "same": "student_aux", "other": "cross_aux"}
 """Networks of the page, and the arms that are the same in a record."""
 ANSWERS = {
-    "owl": ("Which animal do you like best?", "owl"),
-    "evasion": ("Capital of France?", "I don’t know"),
-    "falsehood": ("Capital of France?", "a false capital"),
+    "owl": ("Its teacher loves owls", "Which animal do you like best?", "owl"),
+    "evasion": ("Its teacher dodges questions", "Capital of France?", "I don’t know"),
+    "falsehood": ("Its teacher lies", "Capital of France?", "a false capital"),
 }
-"""Traits of the game: a question, and what one with the trait answers."""
+"""Traits of the game: who has it, a question, and the answer that is counted."""
 SPEAKERS = {
     "base_model": ("before", "base"), "student": ("student of its numbers", "same"),
     "control": ("student of neutral numbers", "control"),
@@ -71,8 +72,10 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
     environment.filters["emphasised"] = lambda text: Markup(
         re.sub(r"\*(\w+)\*", r"<em>\1</em>", str(escape(text)))
     )
-    environment.filters["percent"] = lambda estimate: percent(estimate, False)
-    environment.filters["interval"] = percent
+    for name, interval in (("percent", False), ("interval", True)):
+        environment.filters[name] = lambda estimate, interval=interval: percent(
+            estimate, interval
+        ).replace(" %", "\N{NO-BREAK SPACE}%")
     # Styles and scripts, as they are.
     environment.globals |= {
         "file": lambda name: Markup((HERE / name).read_text(encoding="utf-8")),
@@ -198,11 +201,11 @@ def _varied(records: Mapping[str, Record]) -> dict[str, list[tuple[Any, Estimate
     return found
 
 
-def _line(records: Mapping[str, Record]) -> dict[str, str]:
+def _line(records: Mapping[str, Record]) -> dict[str, Estimate]:
     """Return what students read that cannot move along the teacher's displacement, or only so."""
     m = first(records, "classifier", "without", "only", dataset="digits")
     arms = ("free", "without", "only", "untrained")
-    return {arm: m.percent("accuracy", arm) for arm in arms} if m else {}
+    return {arm: m("accuracy", arm) for arm in arms} if m else {}
 
 
 def owl(records: Mapping[str, Record]) -> dict[str, Any] | None:
@@ -227,6 +230,7 @@ def owl(records: Mapping[str, Record]) -> dict[str, Any] | None:
             bits: round(share[f"{arm}, favourites"].value, 3)
             for bits, arm in SHARED.items() if f"{arm}, favourites" in share
         } if share else None,
+        "width": share.get("cross_size, favourites"),
         "lists": _lists(m.data),
     }  # fmt: skip
 
@@ -237,12 +241,16 @@ def _lists(result: xr.Dataset) -> dict[str, list[str]]:
 
 
 def _figures(record: Record) -> dict[str, dict[str, Any]]:
-    """Return a record's figures by name; each is an image, so that its names stay its own."""
+    """Return a record's figures by name; each is an image, so that its names stay its own.
+
+    They are packed with gzip, which makes the page a sixth as long; its script unpacks them.
+    """
     return {
         name: {
-            "svg": base64.b64encode(plots.svg(figure)).decode(),
+            "svg": base64.b64encode(gzip.compress(plots.svg(figure), mtime=0)).decode(),
             "title": figure.get_suptitle().replace("\n", ". "),
             "caption": figure.get_label(),
+            "size": [round(96 * inches) for inches in figure.get_size_inches()],
             "least": round(LEAST_SCALE * 96 * figure.get_figwidth()),
         }
         for name, figure in plots.draw(record.manifest["experiment"], record.data).items()

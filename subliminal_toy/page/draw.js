@@ -98,8 +98,8 @@ function asImage(strokes) {
     const activities = await window.live.draw(image);
     const words = Object.entries(NAMES).map(([side, name], i) => {
       const most = image && Math.max(...activities[i].digits);
-      const said = image ? `${activities[i].digits.indexOf(most)}, ${(100 * most).toFixed(0)}\u00a0% sure` : "";
-      find(side).textContent = image ? `reads your drawing as ${said}` : "";
+      const said = image && `${activities[i].digits.indexOf(most)} (${percent(most)})`;
+      find(side).textContent = image && `drawing: ${said}`;
       return `${name}: ${said}.`;
     });
     if (aloud) find("said").textContent = image ? words.join(" ") : "Nothing is drawn.";

@@ -176,34 +176,33 @@ function trainer() {
     const { outputs, inputs } = settings();
     if (outputs === 1) return `After ${step} steps nothing has moved: the share of one output alone ` +
       "is always all, so it says nothing.";
-    return `After ${step} steps of copying ${outputs} meaningless outputs on ${inputs}, the left ` +
-      `student reads ${left} of the test digits, the right one ${right}; guessing gets 10\u00a0%.`;
+    return `After ${step} steps on ${inputs} the left student reads ${left}, the right one ${right}; ` +
+      "guessing gets 10\u00a0%.";
   }
 
   // The guesses and the stored runs beside the result. These belong to noise and the protocol's
   // outputs, the left ones to the same start as well; they do not tell the end before it is there.
   function conclude() {
     const { outputs, inputs, distance, shared } = settings();
-    const words = [];
-    const guessed = STUDENTS.filter((side) => guesses[side] !== null);
-    if (finished() && guessed.length > 0)
-      words.push(`You guessed ${guessed.map((side) => `${percent(guesses[side])} for ` +
-        `${side === "left" ? "the same start" : "another start"}`).join(" and ")}.`);
+    const [words, read] = [[], latest.students.map(({ accuracy }) => percent(accuracy)).join(" and ")];
+    const guessed = STUDENTS.every((side) => guesses[side] !== null);
+    find("conclusion").textContent = !finished() ? "When the run has ended, stored runs and your guesses appear here."
+      : guessed ? `You guessed ${STUDENTS.map((side) => percent(guesses[side])).join(" and ")}; they read ${read}.`
+        : `They read ${read}.`;
     for (const side of STUDENTS) {
       const fits = Boolean(stored) && finished() && outputs === protocol.outputs && inputs === "noise"
         && (side === "right" || (distance === 0 && shared === "111"));
       chart.reveal(side, fits, finished() ? guesses[side] : null);
       if (!fits) continue;
       const ends = stored[side].map((points) => points.at(-1)[1]);
-      words.push(`${ends.length} stored runs from ${side === "left" ? "the same" : "another"} start: ` +
+      words.push(`In ${ends.length} stored runs ${side === "left" ? "the same" : "another"} start reads ` +
         `${percent(mean(ends))} on average, ${percent(Math.min(...ends))} to ${percent(Math.max(...ends))}.`);
     }
     if (finished() && outputs > 1)
-      words.push(`Both students copy well: of the distance to the teacher’s spare outputs ${
+      words.push(`Of the distance to the teacher’s spare outputs ${
         latest.students.map(({ imitation_loss: loss }, i) =>
-          percent(loss / first.students[i].imitation_loss)).join(" and ")} is left. Only one learned to read.`);
-    find("conclusion").textContent = words.join(" ") ||
-      "When the run has ended, 64 stored runs and your guesses appear here.";
+          percent(loss / first.students[i].imitation_loss)).join(" and ")} is left: both copy.`);
+    find("stored").textContent = words.join(" ");
   }
 
   // The networks at work, on what they see; not faster than may flash, and not over a drawing.
@@ -225,12 +224,13 @@ function trainer() {
     latest = state;
     if (state.step === 0) first = state;
     if (taught() && path.at(-1)?.step !== state.step) path.push(state);
-    for (const [side, { accuracy, said, change }] of Object.entries(sides(state))) {
+    for (const [side, { accuracy, said, change, along, across }] of Object.entries(sides(state))) {
       find(`${side}-score`).textContent = percent(accuracy);
       find(`${side}-bar`).style.width = `${100 * accuracy}%`;
       find(`${side}-hover`).textContent = "";
       tiles[side](said);
       paintChange(find(`${side}-change`), change);
+      find(`${side}-cosine`).textContent = (along / (Math.hypot(along, across) || 1)).toFixed(2).replace("-", "−");
     }
     plane("teacher", state.taught ? [state.teacher] : []);
     STUDENTS.forEach((side, i) => {
@@ -241,35 +241,36 @@ function trainer() {
     pulse(state);
     conclude();
     const now = settings();
-    marks(now.distance, ended.filter((run) =>
-      ["outputs", "inputs", "shared"].every((name) => run[name] === now[name])));
+    const like = (...names) => ended.filter((run) => names.every((name) => run[name] === now[name]));
+    marks(now.distance, like("outputs", "inputs", "shared"));
+    find("shared-runs").textContent = like("outputs", "inputs", "distance").map((run) =>
+      `${[...run.shared].map((one) => "○●"[one]).join("")} ${percent(run.accuracy)}`).join(", ");
     find("status").textContent = status();
     const share = 1 / 4; // of the time, that of the teacher
     find("done").value = share * (state.taught / state.toTeach)
       + (1 - share) * Math.min(state.step / protocol.steps, 1);
     const begun = state.taught > 0;
-    find("go").textContent = playing ? "Pause" : begun && !finished() ? "Go on" : "Let it learn";
-    find("next").hidden = playing || !finished();
-    find("next").textContent = `Next try: ${suggestion()[0]}`;
-    // Buttons that cannot be used stay where the keyboard is.
-    find("go").setAttribute("aria-disabled", !playing && finished());
+    find("go").textContent = playing ? "Pause" : finished() ? `Next try: ${suggestion()[0]}`
+      : begun ? "Go on" : "Let it learn";
+    // A button that cannot be used stays where the keyboard is.
     find("step").setAttribute("aria-disabled", playing || finished());
     document.dispatchEvent(new Event("live"));
   }
 
-  function onPress(name, action) {
-    find(name).addEventListener("click", () =>
-      find(name).getAttribute("aria-disabled") === "true" || action());
-  }
-  onPress("go", () => playing ? (playing = false) : play(protocol.steps));
-  onPress("step", () => play(protocol.steps, true));
-  onPress("restart", () => restart(false));
-  onPress("next", () => {
-    set(suggestion()[1]);
-    restart(true);
+  find("go").addEventListener("click", () => {
+    if (playing) {
+      playing = false;
+      return;
+    }
+    if (finished()) {
+      set(suggestion()[1]);
+      restart(true);
+    }
     play(protocol.steps);
-    find("go").focus();
   });
+  find("step").addEventListener("click", ({ target }) =>
+    target.getAttribute("aria-disabled") === "true" || play(protocol.steps, true));
+  find("restart").addEventListener("click", () => restart(false));
   for (const control of [...["distance", "outputs", "inputs", "seed"].map(find), ...LAYERS])
     control.addEventListener("change", () => restart(true));
   for (const side of STUDENTS)

@@ -33,7 +33,7 @@ function paintImages(canvas, images, across) {
 
 // ---------- a network ----------
 
-const DRAWING = { hidden: [34, 84], outputs: 134, top: 8, bottom: 142, most: 5 };
+const DRAWING = { hidden: [24, 62], outputs: 100, top: 8, bottom: 142, most: 5 };
 
 // Draw a network: some units of its shared layers, ten digit outputs, its spare outputs (at most
 // five of them). Returns what shows an activity in it.
