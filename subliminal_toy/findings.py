@@ -207,7 +207,9 @@ def news(records: Records) -> str:
     """Return the table of what was reported and what was found."""
     rows = news_rows(records)
     lines = ["| the news | here |", "|---|---|"]
-    return "\n".join(lines + [f"| {news} | {here} |" for news, here in rows.items()] if rows else [])
+    return "\n".join(
+        lines + [f"| {news} | {here} |" for news, here in rows.items()] if rows else []
+    )
 
 
 def beyond(records: Records) -> str:

@@ -79,8 +79,11 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
     # Styles and scripts, as they are.
     environment.globals |= {
         "file": lambda name: Markup((HERE / name).read_text(encoding="utf-8")),
-        "version": __version__, "description": DESCRIPTION, "answers": ANSWERS, "speakers": SPEAKERS,
-    }  # fmt: skip
+        "version": __version__,
+        "description": DESCRIPTION,
+        "answers": ANSWERS,
+        "speakers": SPEAKERS,
+    }
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
     rows = report.claims_rows(records)
     digits = data.load("digits")

@@ -186,8 +186,7 @@ function trainer() {
     const { outputs, inputs, distance, shared } = settings();
     const [words, read] = [[], latest.students.map(({ accuracy }) => percent(accuracy)).join(" and ")];
     const guessed = STUDENTS.every((side) => guesses[side] !== null);
-    find("conclusion").textContent = !finished() ? "When the run has ended, stored runs and your guesses appear here."
-      : guessed ? `You guessed ${STUDENTS.map((side) => percent(guesses[side])).join(" and ")}; they read ${read}.`
+    find("conclusion").textContent = !finished() ? "" : guessed ? `You guessed ${STUDENTS.map((side) => percent(guesses[side])).join(" and ")}; they read ${read}.`
         : `They read ${read}.`;
     for (const side of STUDENTS) {
       const fits = Boolean(stored) && finished() && outputs === protocol.outputs && inputs === "noise"
@@ -202,7 +201,7 @@ function trainer() {
       words.push(`Of the distance to the teacher’s spare outputs ${
         latest.students.map(({ imitation_loss: loss }, i) =>
           percent(loss / first.students[i].imitation_loss)).join(" and ")} is left: both copy.`);
-    find("stored").textContent = words.join(" ");
+    find("stored").textContent = words.join(" ") || "When the run has ended, its conclusion appears here.";
   }
 
   // The networks at work, on what they see; not faster than may flash, and not over a drawing.
