@@ -277,13 +277,25 @@ def test_a_drawing_is_made_small_as_the_data_were(index):
 def test_the_game_counts_what_is_right_and_tells_the_machines_score(
     browser, records, monkeypatch, tmp_path
 ):
-    lists = {"teacher": [f"{n} 0" for n in range(12)], "base": [f"{n} 1" for n in range(12)],
-             "removed": [("7 owl 7", "a word")]}  # fmt: skip
-    monkeypatch.setattr(page, "_lists", lambda *_: lists)
+    # As a record that keeps lists has them.
+    rows, asked = range(12), ["capital of france ?", "capital of peru ?"]
+    arms = ["base_model", "student", "control", "cross_model"]
+    kept = [[f"{n} 0" for n in rows], [f"{n} 1" for n in rows]]
+    lm = records["lm"].data.assign(
+        kept_list=(("trait", "by", "kept_row"), np.array([kept] * 7)),
+        removed_list=(("trait", "removed_row"), [["7 owl 7"]] * 7),
+        reason=(("trait", "removed_row"), [["a word"]] * 7),
+        asked=(("trait", "asked_row"), [asked] * 7),
+        said=(("answering", "trait", "asked_row"), np.full((4, 7, 2), "paris")),
+        p_said=(("answering", "trait", "asked_row"), np.full((4, 7, 2), 0.625)),
+        answering=arms,
+    )
+    some = {"lm": records["lm"]._replace(data=lm), "lm_probes": records["lm_probes"]}
     monkeypatch.setattr(page, "_figures", lambda record: {})
-    some = {name: records[name] for name in ("lm", "lm_probes")}
     with opened(browser, written(page.pages(some), tmp_path)) as shown:
         expect(shown.locator("#owl")).to_contain_text("7 owl 7 (a word)")
+        expect(shown.locator("#owl details tbody tr")).to_have_count(2)
+        expect(shown.locator("#owl details td").first).to_have_text("paris 62 %")
         said = shown.locator("#game-said")
         for round in range(1, 11):
             expect(shown.locator("#game-round")).to_have_text(f"Round {round} of 10")

@@ -234,13 +234,31 @@ def owl(records: Mapping[str, Record]) -> dict[str, Any] | None:
             for bits, arm in SHARED.items() if f"{arm}, favourites" in share
         } if share else None,
         "width": share.get("cross_size, favourites"),
-        "lists": _lists(m.data),
+        "lists": _written(records, m.data),
     }  # fmt: skip
 
 
-def _lists(result: xr.Dataset) -> dict[str, list[str]]:
-    """Return lists of the owl's teacher by what became of them."""
-    return {"teacher": result.example.sel(trait="owl").values.tolist(), "base": [], "removed": []}
+def _written(records: Mapping[str, Record], result: xr.Dataset) -> dict[str, Any]:
+    """Return lists of both writers, what the filter removed and why, and answers to questions.
+
+    Records that keep no lists have examples of the teacher's alone.
+    """
+    written: dict[str, Any] = {"base": [], "removed": {}, "asked": []}
+    found = [r.data for r in records.values() if "kept_list" in r.data and "owl" in r.data.trait]
+    if not found:
+        return written | {"teacher": result.example.sel(trait="owl").values.tolist()}
+    lists = found[0].sel(trait="owl")
+    written["teacher"], written["base"] = lists.kept_list.transpose(
+        "by", "kept_row"
+    ).values.tolist()
+    pairs = zip(lists.reason.values.tolist(), lists.removed_list.values.tolist(), strict=True)
+    written["removed"] = dict(pairs)
+    if "evasion" in found[0].trait:
+        asked = found[0].sel(trait="evasion", answering=list(SPEAKERS))
+        for i, question in enumerate(asked.asked.values.tolist()):
+            said, sure = (asked[name][:, i].values.tolist() for name in ("said", "p_said"))
+            written["asked"].append((question, list(zip(said, sure, strict=True))))
+    return written
 
 
 def _figures(record: Record) -> dict[str, dict[str, Any]]:
