@@ -116,8 +116,8 @@ def test_numbers_of_the_digits_are_those_of_the_records(records, pages):
     ):
         accuracy = mnist.sel(arm=arm).transpose("step", "replicate").values
         mean = accuracy[np.isfinite(accuracy).all(1)][-1].mean()
-        assert f"{who}: reads {100 * mean:.0f} %" in text
-    assert "Means of 100 independent repetitions on MNIST" in text
+        assert f"{who}: {100 * mean:.0f} %" in text
+    assert "means of 100 independent repetitions on MNIST" in text
     # What was varied, with all else the same.
     explained = records["explain_digits"].data.accuracy
     for words, arm in (
