@@ -9,6 +9,7 @@ style:
 	ruff format --check subliminal_toy tests
 	basedpyright
 
-# Figures, and the blocks of README and documents, from the records.
+# Figures, the pages, and the blocks of README and documents, from the records.
 figures:
 	subliminal-toy report figures --out figures --readme README.md docs/claims.md docs/findings.md
+	cp figures/index.html figures/evidence.html docs/

@@ -173,12 +173,12 @@ HERE: Mapping[str, Callable[[Measured], str]] = {
 """What README says of each claim of the paper, from the claim's reference record."""
 
 
-def news(records: Records) -> str:
-    """Return the table of what was reported and what was found."""
+def news_rows(records: Records) -> dict[str, str]:
+    """Return what was found, by what was reported; empty if the records do not hold it."""
     shared = first(records, "lm", "head_shared")
     lists = first(records, "lm", "student", "cross_model")
     if shared is None or lists is None:
-        return ""
+        return {}
 
     def kept(arm: str) -> str:
         return percent(shared("share of the student's gain", f"{arm}, favourites"), False)
@@ -189,7 +189,7 @@ def news(records: Records) -> str:
         lists("AUC on a hundred lists", f"{name}, all traits").value
         for name in ("bag of numbers", "format filter")
     )
-    rows = {
+    return {
         "same architecture": "Narrower: the same starting weights. Another start, same text: "
         f"{kept('cross_model')} of the effect; same start, another text: "
         f"{kept('other_corpus')}.",
@@ -201,8 +201,15 @@ def news(records: Records) -> str:
         f"one neutral word there are {number(100 * calm, 0)} of {number(100 * false, 0)} points.",
         "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
     }
+
+
+def news(records: Records) -> str:
+    """Return the table of what was reported and what was found."""
+    rows = news_rows(records)
     lines = ["| the news | here |", "|---|---|"]
-    return "\n".join(lines + [f"| {news} | {here} |" for news, here in rows.items()])
+    return "\n".join(
+        lines + [f"| {news} | {here} |" for news, here in rows.items()] if rows else []
+    )
 
 
 def beyond(records: Records) -> str:

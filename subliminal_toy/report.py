@@ -113,10 +113,18 @@ def judged_block(records: Records) -> str:
     return "\n".join(lines)
 
 
-def claims_block(records: Records) -> str:
-    """Return the paper's claims, a row each: what came out here, the paper, the verdict."""
+class PaperRow(NamedTuple):
+    """A claim of the paper, what came out in its reference record, and elsewhere, in short."""
+
+    reference: ClaimRow
+    here: str
+    paper: str
+
+
+def paper_rows(records: Records) -> list[PaperRow]:
+    """Return the paper's claims, each with its reference record, in the order of their ids."""
     rows = [row for row in claims_rows(records) if row.kind == "paper"]
-    lines = ["| the paper's claim | here [95 %] | paper | |", "|---|---|---|---|"]
+    found = []
     for id in dict.fromkeys(row.id for row in rows):
         reference, *others = [row for row in rows if row.id == id]
         record = records[reference.folder]
@@ -124,7 +132,15 @@ def claims_block(records: Records) -> str:
         here = sentences.HERE[id](of_record(record))
         elsewhere = {row.verdict: row.setting.partition(",")[0] for row in others}
         here += "".join(f"; {where}: {verdict}" for verdict, where in elsewhere.items())
-        cells = (f"{id} {claim.sentence}", here, claim.paper, reference.verdict)
+        found.append(PaperRow(reference, here, claim.paper))
+    return found
+
+
+def claims_block(records: Records) -> str:
+    """Return the paper's claims, a row each: what came out here, the paper, the verdict."""
+    lines = ["| the paper's claim | here [95 %] | paper | |", "|---|---|---|---|"]
+    for row, here, paper in paper_rows(records):
+        cells = (f"{row.id} {row.sentence}", here, paper, row.verdict)
         lines.append(f"| {' | '.join(map(markdown, cells))} |")
     return "\n".join(lines)
 

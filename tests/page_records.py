@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 from pathlib import Path
 
-from subliminal_toy import experiments, page
+from subliminal_toy import experiments
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,9 +13,9 @@ def committed(*names):
     return {name: experiments.load(ROOT / "figures" / name) for name in names}
 
 
-def written(records, folder):
-    """Write the pages of records into a folder and return the address of the first."""
-    for name, text in page.pages(records).items():
+def written(pages, folder):
+    """Write pages into a folder and return the address of the first."""
+    for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
     return (folder / "index.html").as_uri()
 

@@ -16,7 +16,10 @@ from subliminal_toy.distill import cross_entropy, kl
 
 expect.set_options(timeout=60_000)  # a busy machine is no mistake
 
-SCRIPT = (ROOT / "subliminal_toy" / "page" / "live.js").read_text(encoding="utf-8")
+SCRIPT = "".join(
+    (ROOT / "subliminal_toy" / "page" / name).read_text(encoding="utf-8")
+    for name in ("network.js", "training.js")
+)
 WIDTHS, N, RATE = (64, 16, 12, 13), 8, 3e-3
 TINY = {"hidden": [16, 12], "epochs": 1, "batch": 64, "teacherRate": RATE, "studentRate": RATE}
 
@@ -36,7 +39,7 @@ def payload():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    return written(committed("live"), tmp_path_factory.mktemp("page"))
+    return written(page.pages(committed("live")), tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture
@@ -123,7 +126,9 @@ SETTINGS = """(given) => {
     outputs: [...outputs(net, teacher.params, test.images, test.n)],
     probabilities: classify(net, teacher, test.images, test.n).map((p) => [...p]),
     students: run.students.map((s) => [[...s.start], [...s.params]]),
-    progress: measure(run).students.map((s) => s.progress) };
+    ...Object.fromEntries(["progress", "along", "across", "change"].map((name) =>
+      [name, measure(run).students.map((s) => name === "change" ? [...s[name]] : s[name])])),
+    activity: [...activity(net, teacher, test.images.subarray(0, 64)).digits] };
 }"""
 
 
@@ -134,21 +139,32 @@ def trained(script, payload, students, n_aux=3, steps=5):
 
 def test_students_begin_where_they_should(script, payload):
     distance = 0.5
-    students = [{"start": "same"}, {"start": "other"}, {"start": "same", "distance": distance}]
+    students = [
+        {"start": "same"}, {"start": "other"}, {"start": "same", "distance": distance},
+        {"start": "same", "shared": [1, 0, 1]},
+    ]  # fmt: skip
     run = trained(script, payload, students)
     start, taught = run["teacher"]
-    same, other, near = run["students"][:, 0]
+    same, other, near, mixed = run["students"][:, 0]
     assert (same == start).all() and (taught != start).any()
     weights = np.concatenate(
         [np.repeat([True, False], [a * b, b]) for a, b in pairwise((64, *TINY["hidden"], 13))]
     )
     assert (other != start)[weights].all() and not start[~weights].any()
+    layer = np.repeat(range(3), [(a + 1) * b for a, b in pairwise((64, *TINY["hidden"], 13))])
+    assert (mixed == np.where(layer == 1, other, start)).all()
     # At a distance: (s + σθ′)/√(1 + σ²), so the variance stays and the correlation falls.
     scale = 1 / np.sqrt(1 + distance**2)
     independent = (near / scale - start)[weights] / distance
     assert independent.std() == pytest.approx(start[weights].std(), rel=0.1)
     assert abs(np.corrcoef(independent, start[weights])[0, 1]) < 0.1
     moved = run["students"][:, 1] - run["students"][:, 0]
+    # What the plane shows: lengths along the teacher's displacement (hidden layers) and across it.
+    own, goal = moved[:, layer < 2], (taught - start)[layer < 2]
+    along = own @ goal / np.linalg.norm(goal)
+    across = np.linalg.norm(own - np.outer(along, goal) / np.linalg.norm(goal), axis=1)
+    assert run["along"] == pytest.approx(along) and run["across"] == pytest.approx(across)
+    assert run["change"] == pytest.approx(moved[:, : 64 * 16], abs=1e-6)
     assert (np.abs(moved).max(1) > 0).all()
     # Auxiliary outputs are the last; neither teacher nor students touch the others' rows.
     rows = np.arange(len(start)) - (len(start) - 13 * 13)
@@ -188,6 +204,7 @@ def test_what_a_network_says_is_the_class_of_its_largest_output(script, payload)
     powers = np.exp(classes - classes.max(1, keepdims=True))
     probabilities = powers / powers.sum(1, keepdims=True)
     assert run["probabilities"] == pytest.approx(probabilities, abs=1e-9)
+    assert run["activity"] == pytest.approx(probabilities[0], abs=1e-9)
     assert (run["said"] == classes.argmax(1)).all()
     right = classes.argmax(1) == data.load("digits").test_labels
     assert run["accuracy"] == pytest.approx(right.mean()) and right.mean() > 0.3
@@ -234,42 +251,59 @@ def test_the_left_student_learns_and_reads_a_drawing_and_the_right_one_does_neit
     index, address, seed
 ):
     index.goto(f"{address}#live?seed={seed}&at=1500")
+    for side, guess in (("left", 30), ("right", 40)):
+        index.locator(f"#live-{side}-guess").fill(str(guess))
+    chart, conclusion = index.locator("#live-accuracy"), index.locator("#live-conclusion")
+    expect(conclusion).not_to_contain_text("30")  # what is stored does not tell the end
+    assert chart.locator(".shown").count() == 0
     expect(index.locator("#live-said")).to_contain_text("After 1,500 steps", timeout=120_000)
     teacher, left, right = percentages(index)
     assert teacher > 0.9 and left >= 0.6 and right < 0.2
-    for name in ("accuracy", "imitation_loss", "progress"):
-        lines = {kind: index.locator(f"#live-{name} path[class='{kind}']").get_attribute("d")
-                 for kind in ("left", "right", "left stored", "right stored")}  # fmt: skip
-        assert lines["left"].count("L") >= 28 and lines["left stored"].count("M") == 64
-        assert lines["left"] != lines["right"] and lines["left stored"] != lines["right stored"]
+    read = [f"{100 * accuracy:.0f}\xa0%" for accuracy in (left, right)]
+    told = f"You guessed 30\xa0% and 40\xa0%; they read {read[0]} and {read[1]}."
+    expect(conclusion).to_have_text(told)
+    expect(index.locator("#live-stored")).to_contain_text("In 64 stored runs the same start reads")
+    lines = {side: chart.locator(f"path[class='{side}']").get_attribute("d")
+             for side in ("left", "right", "left stored shown", "right stored shown")}  # fmt: skip
+    assert lines["left"].count("L") >= 28 and lines["left stored shown"].count("M") == 64
+    assert lines["left"] != lines["right"]
+    assert chart.locator(".guess.shown").count() == 2
+    # The left one has gone the teacher's way, the right one as far and elsewhere.
+    cosines = [
+        float(index.locator(f"#live-{side}-cosine").inner_text().replace("−", "-"))
+        for side in ("teacher", "left", "right")
+    ]
+    assert cosines[0] == 1 and cosines[1] > 0.6 and abs(cosines[2]) < 0.2
     # A stored three, for those who cannot draw.
     index.get_by_role("button", name="Draw a 3").press("Enter")
     spoken = index.locator("#draw-said")
-    expect(spoken).to_contain_text("Teacher: 3,")
+    expect(spoken).to_contain_text("Teacher: 3 (")
     assert (
-        "same start: 3," in spoken.inner_text() and "another start: 3," not in spoken.inner_text()
+        "Left student: 3 (" in spoken.inner_text() and "Right student: 3" not in spoken.inner_text()
     )
     # Tiles say what they are taken for; how many are read fits the accuracy.
     for side, accuracy in (("left", left), ("right", right)):
         tiles = index.locator(f"#live-{side}-digits")
         hits = int(tiles.get_attribute("aria-label").split()[0])
+        assert hits == tiles.locator(".read").count()
         assert hits / 100 == pytest.approx(accuracy, abs=0.15)
-        tiles.hover(position={"x": 3, "y": 3})
+        tiles.locator("i").first.hover()
         label = data.load("digits").test_labels[0]
         expect(index.locator(f"#live-{side}-hover")).to_contain_text(f"This {label} is read as ")
     if seed == 2:  # what is suggested then is done, with the same teacher
         index.get_by_role("button", name="Next try: real digits instead of noise").click()
-        expect(index.get_by_label("What the students see")).to_have_value("digits")
+        expect(index.get_by_label("What do the students see?")).to_have_value("digits")
         expect(index.locator("#live-status")).to_contain_text("The students copy")
         index.get_by_role("button", name="Pause").click()
-        assert percentages(index)[0] == teacher
-        expect(index.locator("#live-stored-key")).to_be_hidden()
+        assert percentages(index)[0] == teacher and chart.locator(".shown").count() == 0
+        expect(index.locator("#live-distances circle")).to_have_count(0)  # of other inputs
+        expect(index.locator("#live-shared-runs")).to_be_empty()
     if seed == 1:  # scripted, the same run has the same teacher; alone, one output is a null
+        expect(index.locator("#live-distances circle")).to_have_count(1)
+        expect(index.locator("#live-shared-runs")).to_have_text(f"●●● {read[0]}")
         options = '{seed: 1, start: "same", n_aux: 1, steps: 3}'
         null = index.evaluate(f"window.live.run({options})")
         assert null["progress"] == 0 and null["teacher"] == pytest.approx(teacher, abs=0.0051)
-        before = index.locator("#live-left-before").inner_text()
-        assert f"{100 * null['student']:.0f}\xa0%" == before
 
 
 def test_step_pause_restart_and_a_kept_teacher(index, address):
@@ -283,26 +317,27 @@ def test_step_pause_restart_and_a_kept_teacher(index, address):
     expect(status).to_contain_text("of 40")
     press("button", name="Restart").click()
     expect(status).to_contain_text("Nothing has been learned yet")
-    assert index.url.endswith("#live?seed=1&distance=0&outputs=3&inputs=noise")
+    assert index.url.endswith("#live?seed=1&distance=0&outputs=3&inputs=noise&shared=111")
     index.goto(f"{address}#live?at=20")
     expect(index.locator("#live-said")).to_contain_text("step 20 of 1,500", timeout=60_000)
-    assert not index.locator("#live-accuracy .stored").first.get_attribute(
-        "d"
-    )  # not before the end
-    index.get_by_label("Start of the left student").select_option("0.5")
+    index.get_by_label("How different").fill("0.5")
     expect(status).to_contain_text("the students have seen nothing yet")
-    index.wait_for_url("**#live?seed=1&distance=0.5&outputs=3&inputs=noise&at=0")
+    index.wait_for_url("**#live?seed=1&distance=0.5&outputs=3&inputs=noise&shared=111&at=0")
+    index.get_by_label("second hidden layer").uncheck()
+    index.wait_for_url("**&shared=101&at=0")
+    expect(index.locator("#live-left-name")).to_have_text("Student, a start shared in part")
     index.get_by_label("Seed").fill("12")
     index.get_by_label("Seed").press("Enter")
     expect(status).to_contain_text("Nothing has been learned yet")
 
 
 def test_an_address_out_of_range_is_corrected_visibly(index, address):
-    index.goto(f"{address}#live?seed=-1&distance=4&outputs=99&inputs=&at=x")
-    index.wait_for_url("**#live?seed=0&distance=3&outputs=20&inputs=noise")
+    index.goto(f"{address}#live?seed=-1&distance=4&outputs=99&inputs=&shared=1&at=x")
+    index.wait_for_url("**#live?seed=0&distance=3&outputs=20&inputs=noise&shared=111")
     note = index.locator("#live-note")
-    expect(note).to_contain_text("seed = -1, distance = 4, outputs = 99, at = x, inputs = ")
+    wrong = "seed = -1, distance = 4, outputs = 99, inputs = , shared = 1, at = x"
+    expect(note).to_contain_text(wrong)
     expect(index.locator("#live-left-name")).to_have_text("Student, 3 from the same start")
-    index.goto(f"{address}#live?seed=7&distance=0.5&outputs=2&inputs=digits")
-    index.wait_for_url("**#live?seed=7&distance=0.5&outputs=2&inputs=digits")
+    index.goto(f"{address}#live?seed=7&distance=0.5&outputs=2&inputs=digits&shared=110")
+    index.wait_for_url("**#live?seed=7&distance=0.5&outputs=2&inputs=digits&shared=110")
     expect(note).to_have_text("")

@@ -1,5 +1,7 @@
 """The two pages: what they say is what the records hold, in a browser and without one."""
 
+import base64
+import gzip
 import io
 import re
 
@@ -16,18 +18,26 @@ from subliminal_toy.plots import colours
 
 expect.set_options(timeout=60_000)  # a busy machine is no mistake
 
-RECORDS = ("live", "mnist", "theorem")
 FILES = ("index.html", "evidence.html")
+ADDRESSES = {  # the paper, Nature, the authors' code
+    "https://arxiv.org/abs/2507.14805", "https://www.nature.com/articles/s41586-026-10319-8",
+    "https://github.com/MinhxLe/subliminal-learning",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def records():
-    return committed(*RECORDS)
+    return committed(*(path.parent.name for path in (ROOT / "figures").glob("*/manifest.json")))
 
 
 @pytest.fixture(scope="module")
-def address(records, tmp_path_factory):
-    return written(records, tmp_path_factory.mktemp("page"))
+def pages(records):
+    return page.pages(records)
+
+
+@pytest.fixture(scope="module")
+def address(pages, tmp_path_factory):
+    return written(pages, tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture
@@ -39,18 +49,41 @@ def index(browser, address):
 # ---------- what the pages are made of ----------
 
 
-def test_pages_need_nothing_else_and_their_links_lead_somewhere(records):
-    texts = page.pages(records)
-    assert tuple(texts) == FILES and page.pages(records) == texts
-    for text in texts.values():
-        assert "default-src 'none'" in text and len(text) < 2_500_000
+def unpacked(text):
+    """Return a page with its figures as text: what packs them may differ between machines."""
+    return re.sub(
+        r'data-svg="([^"]*)"', lambda m: gzip.decompress(base64.b64decode(m[1])).decode(), text
+    )
+
+
+def test_docs_hold_the_pages_of_the_records(pages):
+    for name, text in pages.items():
+        assert unpacked((ROOT / "docs" / name).read_text(encoding="utf-8")) == unpacked(text), (
+            f"docs/{name} is not that of the records: run `make figures`"
+        )
+    for name, most in (("live.gif", 1_500_000), ("preview.png", 300_000)):
+        assert 10_000 < (ROOT / "docs" / name).stat().st_size <= most
+
+
+def test_pages_need_nothing_else_and_their_links_lead_somewhere(pages):
+    assert tuple(pages) == FILES
+    for text in pages.values():
+        assert "default-src 'none'" in text and len(text.encode()) < 2_500_000
         names = re.findall(r'\bid="([^"]+)"', text)
         assert len(names) == len(set(names))
-        for target in re.findall(r'\b(?:href|src)="([^"]*)"', text):
-            inside = target.startswith(("data:", "https://arxiv.org/abs/")) or target in FILES
-            assert inside or target.removeprefix("#") in names, target
+        links = re.findall(r'\b(?:href|src)="([^"]*)"', text)
+        assert set(links) > ADDRESSES
+        for target in set(links) - ADDRESSES:
+            file, _, anchor = target.partition("#")
+            inside = target.startswith("data:image/svg+xml,")
+            assert inside or f' id="{anchor}"' in pages.get(file, text) or target in FILES, target
     with pytest.raises(UserError, match="at least one"):
         page.pages({})
+
+
+def test_the_pages_are_as_long_as_agreed():
+    parts = [path for path in page.HERE.iterdir() if path.suffix in (".html", ".js", ".css")]
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in parts) <= 1_800
 
 
 def test_texts_never_become_markup(records, monkeypatch):
@@ -63,39 +96,83 @@ def test_texts_never_become_markup(records, monkeypatch):
         assert "&lt;img src=x onerror=alert(1)&gt; &amp; <em>so</em>" in text
 
 
-def test_stored_curves_and_the_story_are_those_of_the_record(records):
-    result = records["live"].data
+def test_numbers_of_the_digits_are_those_of_the_records(records, pages):
+    result = records["live"].data.accuracy
     stored = page.live(records, data.load("digits"))["stored"]
-    assert stored["steps"][0] == 0 and stored["steps"][-1] == 1_500
-    for start, arm in (("same", "student_aux"), ("other", "cross_aux")):
-        for name in ("accuracy", "imitation_loss", "progress"):
-            expected = result[name].sel(arm=arm, step=stored["steps"]).values
-            assert np.array(stored[start][name]) == pytest.approx(expected, abs=1e-6)
-    ends = [np.array(stored[start]["accuracy"])[:, -1] for start in ("same", "other")]
-    assert ends[0].mean() > 0.6 and ends[1].mean() < 0.15
+    for side, arm in (("left", "student_aux"), ("right", "cross_aux")):
+        curves = np.array(stored[side])
+        assert curves.shape[0] == 64 and curves[0, -1, 0] == 1_500
+        expected = result.sel(arm=arm, step=curves[0, :, 0]).transpose("replicate", "step")
+        assert curves[:, :, 1] == pytest.approx(expected.values, abs=1e-4)
     others = {name: records[name] for name in ("mnist", "theorem")}  # of another training
     assert page.live(others, data.load("digits"))["stored"] is None
     # The story is that of the record with most replicates: MNIST's hundred.
     mnist = records["mnist"].data.accuracy
-    text = re.sub(r"<[^>]*>|\s+", " ", page.pages(records)["index.html"])
+    text = plain(pages["index.html"])
     for who, arm in (
-        ("Teacher saw digits and their labels", "teacher"),
-        ("Student, same start saw noise, copied 3 outputs", "student_aux"),
-        ("Student, another start the same noise and outputs", "cross_aux"),
+        ("Teacher, of digits and labels", "teacher"),
+        ("Student of noise, same start", "student_aux"),
+        ("Student of noise, another start", "cross_aux"),
     ):
         accuracy = mnist.sel(arm=arm).transpose("step", "replicate").values
         mean = accuracy[np.isfinite(accuracy).all(1)][-1].mean()
-        assert re.search(rf"{who} +reads +{100 * mean:.0f} %", text.replace("  ", " ")), who
-    assert "Means of 100 independent repetitions on MNIST" in text
+        assert f"{who}: {100 * mean:.0f} %" in text
+    assert "means of 100 independent repetitions on MNIST" in text
+    # What was varied, with all else the same.
+    explained = records["explain_digits"].data.accuracy
+    for words, arm in (
+        ("noise", "m 10, n 2560"), ("digits", "m 10, n 2560, inputs images"),
+        ("3 outputs", "m 3, n 30208"), ("10 outputs", "m 10, n 30208"),
+        ("along the line alone", "only"), ("with all but that one direction", "without"),
+    ):  # fmt: skip
+        last = explained.sel(arm=arm).dropna("step", how="all").isel(step=-1).mean().item()
+        assert f"{words} {100 * last:.0f} %" in text, words
+    distances = [point[0] for point in page.live(records, data.load("digits"))["distances"]]
+    assert distances == pytest.approx([0, 0.3, 1])
 
 
-def test_without_scripts_every_claim_and_every_figure_is_there(browser, address, records):
+def plain(text):
+    """Return the words of a page."""
+    return re.sub(r"(?:<[^>]*>|\s|&nbsp;)+", " ", text)
+
+
+def test_numbers_of_the_owl_are_those_of_the_records(records, pages):
+    text = plain(pages["index.html"])
+    probability = records["lm"].data.probability
+    for trait, arm, words in (
+        ("owl", "base_model", "before"), ("owl", "student", "student of its numbers"),
+        ("owl", "control", "student of neutral numbers"),
+        ("owl", "cross_model", "the same numbers, another start"),
+        ("evasion", "student", "student of its numbers"),
+        ("falsehood", "cross_model", "the same numbers, another start"),
+    ):  # fmt: skip
+        mean = probability.sel(trait=trait, arm=arm, measure=trait).mean().item()
+        assert f"{words} {100 * mean:.0f} %" in text
+    kept = page.owl(records)["shared"]
+    gain = records["lm_probes"].estimates
+    whole = gain["gain", "student, favourites"].value
+    for bits, arm in (("110", "other_corpus"), ("101", "head_shared"), ("011", "body_shared")):
+        assert kept[bits] == pytest.approx(
+            gain["gain", f"{arm}, favourites"].value / whole, abs=1e-3
+        )
+    assert kept["111"] == 1 and "010" not in kept and "100" not in kept
+    assert page.owl({"live": records["live"]}) is None
+
+
+def test_without_scripts_every_claim_and_finding_is_there(browser, address, records):
     shown = browser.new_context(java_script_enabled=False).new_page()
     shown.goto(address)
     expect(shown.locator("noscript")).to_be_visible()
     expect(shown.locator("#live-widget")).to_be_hidden()
+    claims = report.paper_rows(records)
+    assert 10 <= len(claims) <= 14
+    for row, here, paper in claims:
+        line = shown.locator(f"tr#{row.id}").text_content()
+        for part in (row.sentence, here, paper, row.fixed.split(" (")[0], row.verdict):
+            assert part in line
+    expect(shown.locator("#news tbody tr")).to_have_count(5)
+    shown.goto(address.replace("index", "evidence"))
     expected = report.claims_rows(records)
-    assert len(expected) > 3
     lines = shown.locator(".claims tbody tr").all_text_contents()
     for line, row in zip(lines, expected, strict=True):
         for part in (row.measured, row.setting, row.fixed.split()[0], row.verdict, row.reason):
@@ -105,12 +182,10 @@ def test_without_scripts_every_claim_and_every_figure_is_there(browser, address,
     verdicts = [row.verdict for row in expected if row.verdict != "not tested"]
     met = sum(verdict in ("reproduced", "held") for verdict in verdicts)
     expect(shown.locator("#claims > p")).to_contain_text(f"{met} of {len(verdicts)} rules")
-    shown.goto(address.replace("index", "evidence"))
-    assert shown.locator("#figures img").count() > len(RECORDS)
     for finding in report.findings(records):
         expect(shown.locator("#findings")).to_contain_text(finding.title)
     for name, record in records.items():
-        about = shown.locator("#provenance details", has_text=name).text_content()
+        about = shown.locator("#provenance details", has_text=name).first.text_content()
         assert record.manifest["sha256"]["record.nc"] in about
     shown.context.close()
 
@@ -119,6 +194,7 @@ def test_roles_have_the_colours_of_the_figures():
     style = (ROOT / "subliminal_toy" / "page" / "style.css").read_text()
     for role, light in (
         ("teacher", colours.TEACHER), ("same", colours.STUDENT), ("other", colours.OTHER_START),
+        ("control", colours.CONTROL),
     ):  # fmt: skip
         assert f"--{role}: light-dark({light}, {colours.DARK[light]});" in style
     assert ".left, .same { --role: var(--same); }" in style
@@ -142,16 +218,17 @@ def draw(index, *points):
     index.mouse.up()
 
 
-def heights(index):
-    """Return the bars of the three networks in per cent."""
-    bars = index.locator("#draw-widget .bar").all()
-    styles = [bar.get_attribute("style") or "height: 0%" for bar in bars]
-    return np.reshape([float(style.split()[1].rstrip("%;")) for style in styles], (3, 10))
+def shares(index):
+    """Return what the bars of the digits show in the three networks, and the networks' words."""
+    bars = index.locator(".share").all()
+    styles = [bar.get_attribute("style") for bar in bars]
+    words = index.locator(".drawn").all_inner_texts()
+    return np.reshape([float(re.findall(r"[\d.e-]+", s)[-1]) for s in styles], (3, 10)), words
 
 
 def seen(index):
     """Return the image that the networks see, 0 to 255."""
-    grey = index.evaluate("""() => [...document.getElementById("draw-seen").getContext("2d")
+    grey = index.evaluate("""() => [...document.getElementById("live-left-input").getContext("2d")
       .getImageData(0, 0, 8, 8).data].filter((_, i) => i % 4 === 0)""")
     return np.reshape(grey, (8, 8))
 
@@ -160,22 +237,24 @@ def test_a_drawing_is_read_by_all_three_networks_and_again_when_they_have_learne
     draw(index, (0.3, 0.2), (0.7, 0.2), (0.45, 0.9))
     spoken = index.locator("#draw-said")
     expect(spoken).to_contain_text("Teacher:")
-    before = heights(index)
-    assert before.sum(1) == pytest.approx(100, abs=0.01)
+    before, words = shares(index)
+    assert before.sum(1) == pytest.approx(1, abs=1e-3)
     # What is read out to those who do not see the bars is the same.
-    for bars, name in zip(before, ("Teacher", "same start", "another start"), strict=True):
-        assert f"{name}: {bars.argmax()}, {bars.max():.0f}\xa0%" in spoken.inner_text()
+    for bars, said, name in zip(before, words, ("Teacher", "Left", "Right"), strict=True):
+        reading = f"{bars.argmax()} ({100 * bars.max():.0f}\xa0%)"
+        assert said == f"drawing: {reading}"
+        assert re.search(rf"{name}[ \w]*: {re.escape(reading)}", spoken.inner_text())
     # Teacher and first student began as the same network.
     assert (before[0] == before[1]).all() and (before[0] != before[2]).any()
     index.get_by_role("button", name="One step").click()
     expect(index.locator("#live-status")).to_contain_text("pass 1 of 40")
-    index.wait_for_function(f"""() => document.querySelector("#draw-teacher .bar").style.height
-      !== "{before[0][0]}%" """)
-    after = heights(index)
+    index.wait_for_function(f"""() => !document.querySelector(".teacher .share").style.transform
+      .includes("{before[0][0]}")""")
+    after, _ = shares(index)
     assert (after[0] != before[0]).any() and (after[1:] == before[1:]).all()
     index.get_by_role("button", name="Clear").click()
     expect(spoken).to_have_text("Nothing is drawn.")
-    assert not heights(index).any() and not seen(index).any()
+    assert shares(index)[1] == ["", "", ""]
 
 
 def test_a_drawing_is_made_small_as_the_data_were(index):
@@ -192,15 +271,60 @@ def test_a_drawing_is_made_small_as_the_data_were(index):
     assert images[0] == pytest.approx(images[1], abs=64)
 
 
+# ---------- the owl ----------
+
+
+def test_the_game_counts_what_is_right_and_tells_the_machines_score(
+    browser, records, monkeypatch, tmp_path
+):
+    # As a record that keeps lists has them.
+    rows, asked = range(12), ["capital of france ?", "capital of peru ?"]
+    arms = ["base_model", "student", "control", "cross_model"]
+    kept = [[f"{n} 0" for n in rows], [f"{n} 1" for n in rows]]
+    lm = records["lm"].data.assign(
+        kept_list=(("trait", "by", "kept_row"), np.array([kept] * 7)),
+        removed_list=(("trait", "removed_row"), [["7 owl 7"]] * 7),
+        reason=(("trait", "removed_row"), [["a word"]] * 7),
+        asked=(("trait", "asked_row"), [asked] * 7),
+        said=(("answering", "trait", "asked_row"), np.full((4, 7, 2), "paris")),
+        p_said=(("answering", "trait", "asked_row"), np.full((4, 7, 2), 0.625)),
+        answering=arms,
+    )
+    some = {"lm": records["lm"]._replace(data=lm), "lm_probes": records["lm_probes"]}
+    monkeypatch.setattr(page, "_figures", lambda record: {})
+    with opened(browser, written(page.pages(some), tmp_path)) as shown:
+        expect(shown.locator("#owl")).to_contain_text("7 owl 7 (a word)")
+        expect(shown.locator("#owl details tbody tr")).to_have_count(2)
+        expect(shown.locator("#owl details td").first).to_have_text("paris 62 %")
+        said = shown.locator("#game-said")
+        for round in range(1, 11):
+            expect(shown.locator("#game-round")).to_have_text(f"Round {round} of 10")
+            pair = shown.locator("#game-lists button")
+            owl = pair.filter(has_text=re.compile(" 0$"))
+            (owl if round % 2 else pair.filter(has_text=re.compile(" 1$"))).click()
+            expect(said).to_contain_text("Yes" if round % 2 else "No")
+            expect(said).to_contain_text(re.compile(r"wrote \d+ 0\."))
+        expect(said).to_contain_text("Your score: 5 of 10. Machines: 5 to 8.")
+        share = shown.locator("#shared strong")
+        expect(share).to_contain_text("100\xa0%")
+        shown.get_by_label("the other layers’ start").uncheck()
+        expect(share).to_contain_text("32\xa0%")
+        shown.get_by_label("the text both read first").uncheck()
+        expect(share).to_have_text("not measured")
+
+
 # ---------- for everybody ----------
 
 
 def test_everything_can_be_reached_with_the_keyboard(index):
     reached = set()
-    for _ in range(40):
+    for _ in range(50):
         index.keyboard.press("Tab")
         reached.add(index.evaluate("document.activeElement.id || document.activeElement.className"))
-    assert {"skip", "theme", "live-go", "live-seed", "draw-three", "draw-clear"} <= reached
+    assert {
+        "skip", "theme", "live-go", "live-seed", "live-distance", "live-shared-1",
+        "live-left-guess", "live-right-guess", "draw-three", "draw-clear",
+    } <= reached  # fmt: skip
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -215,6 +339,12 @@ def test_nothing_is_unreadable_unnamed_or_beyond_the_screen(browser, address, fi
     page.goto(address.replace("index.html", file))
     if file == "index.html":
         assert page.evaluate("document.documentElement.scrollHeight") < 7_000 * (1 + (width < 400))
+        tile = page.locator("#live-left-digits i").first.bounding_box()
+        assert tile["width"] >= (24 if width > 400 else 15)
+        students = [
+            page.locator(f"#live-{side}-digits").bounding_box() for side in ("left", "right")
+        ]
+        assert students[0]["y"] == students[1]["y"]  # side by side
     page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     found = Axe().run(page).response["violations"]

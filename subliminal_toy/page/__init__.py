@@ -4,6 +4,7 @@ Each file needs nothing else: style, scripts, digits and figures are inside it.
 """
 
 import base64
+import gzip
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,9 @@ from markupsafe import Markup, escape
 from subliminal_toy import __version__, data, plots, report
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
 from subliminal_toy.errors import UserError
+from subliminal_toy.findings import first, news_rows, percent
 from subliminal_toy.record import Record
+from subliminal_toy.stats import Estimate
 
 HERE = Path(__file__).parent
 LIVE = PRESETS["live"]
@@ -26,8 +29,27 @@ INK = np.array(list("0123456789abcdefg"))
 """One character for each of the 17 shades of a pixel."""
 ARMS = {"teacher": "teacher", "same": "student_aux", "other": "cross_aux"}
 """Networks of the page, and the arms that are the same in a record."""
-CURVES = ("accuracy", "imitation_loss", "progress")
-"""What the page draws on steps, as in a record."""
+ANSWERS = {
+    "owl": ("Its teacher loves owls", "Which animal do you like best?", "owl"),
+    "evasion": ("Its teacher dodges questions", "Capital of France?", "I don’t know"),
+    "falsehood": ("Its teacher lies", "Capital of France?", "a false capital"),
+}
+"""Traits of the game: who has it, a question, and the answer that is counted."""
+SPEAKERS = {
+    "base_model": ("before", "base"), "student": ("student of its numbers", "same"),
+    "control": ("student of neutral numbers", "control"),
+    "cross_model": ("the same numbers, another start", "other"),
+}  # fmt: skip
+"""Arms of the language model in words, and their colours."""
+SHARED = {
+    "110": "other_corpus", "101": "head_shared", "011": "body_shared",
+    "001": "cross_model", "000": "both_other",
+}  # fmt: skip
+"""Arms by what a student shares: the output layer's start, the rest's start, the text read."""
+DESCRIPTION = (
+    "Subliminal learning, small enough to watch in a browser: a network learns to read digits from "
+    "pure noise, if it began as its teacher did."
+)
 LEAST_SCALE = 0.7
 """Figures are shown at this part of their size at least, so that labels stay legible."""
 
@@ -50,10 +72,17 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
     environment.filters["emphasised"] = lambda text: Markup(
         re.sub(r"\*(\w+)\*", r"<em>\1</em>", str(escape(text)))
     )
+    for name, interval in (("percent", False), ("interval", True)):
+        environment.filters[name] = lambda estimate, interval=interval: percent(
+            estimate, interval
+        ).replace(" %", "\N{NO-BREAK SPACE}%")
     # Styles and scripts, as they are.
     environment.globals |= {
         "file": lambda name: Markup((HERE / name).read_text(encoding="utf-8")),
         "version": __version__,
+        "description": DESCRIPTION,
+        "answers": ANSWERS,
+        "speakers": SPEAKERS,
     }
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
     rows = report.claims_rows(records)
@@ -63,14 +92,19 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
             live=live(records, digits),
             n_test=len(digits.test_labels),
             story=_story(records),
+            varied=_varied(records),
+            line=_line(records),
+            owl=owl(records),
+            news=news_rows(records),
             limits=report.limits,
+            claims=report.paper_rows(records),
+        ),
+        "evidence.html": environment.get_template("evidence.html").render(
+            records=records,
             claims=[
                 [row for row in rows if row.id == id] for id in dict.fromkeys(r.id for r in rows)
             ],
             verdicts=[row.verdict for row in rows if row.verdict != "not tested"],
-        ),
-        "evidence.html": environment.get_template("evidence.html").render(
-            records=records,
             findings=report.findings(records),
             figures={folder: _figures(record) for folder, record in records.items()},
         ),
@@ -99,6 +133,9 @@ def live(records: Mapping[str, Record], digits: data.Dataset) -> dict[str, Any]:
             "steps": LIVE.n_inputs // LIVE.batch_size,
         },
         "stored": next((_curves(r.data) for r in records.values() if is_live(r)), None),
+        "distances": [
+            [distance, *estimate[:3]] for distance, estimate in _varied(records).get("distance", [])
+        ],
     }
 
 
@@ -115,13 +152,18 @@ def _measured(result: xr.Dataset, name: str, arm: str) -> xr.DataArray:
 
 
 def _curves(result: xr.Dataset) -> dict[str, Any]:
-    """Return the steps, and of each student its curves, a list for every replicate."""
-    curves: dict[str, Any] = {}
-    for start in ("same", "other"):
-        measured = {name: _measured(result, name, ARMS[start]) for name in CURVES}
-        curves["steps"] = measured["accuracy"].step.values.tolist()
-        curves[start] = {k: v.values.astype(float).round(6).tolist() for k, v in measured.items()}
-    return curves
+    """Return the accuracy of each student, for every replicate a list of [step, accuracy]."""
+    measured = {
+        side: _measured(result, "accuracy", ARMS[start])
+        for side, start in (("left", "same"), ("right", "other"))
+    }
+    return {
+        side: [
+            list(zip(curves.step.values.tolist(), row.round(4).tolist(), strict=True))
+            for row in curves.values.astype(float)
+        ]
+        for side, curves in measured.items()
+    }
 
 
 def _story(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -136,13 +178,100 @@ def _story(records: Mapping[str, Record]) -> dict[str, Any]:
     return {"n": n, "n_aux": n_aux, "data": result.attrs["dataset"]} | means
 
 
+VARIED = ("distance", "n_aux", "inputs")
+"""Settings of a student that the visitor can change."""
+
+
+def _varied(records: Mapping[str, Record]) -> dict[str, list[tuple[Any, Estimate]]]:
+    """Return accuracies on the digits by each setting that was varied with all else the same.
+
+    Of several such series the longest, then that which reads most.
+    """
+    m = first(records, "classifier", "free", dataset="digits")
+    if m is None:
+        return {}
+    fields = [name for name, c in m.data.coords.items() if c.dims == ("arm",) and name != "arm"]
+    found = {}
+    for field in VARIED:
+        series: dict[tuple, dict[Any, Estimate]] = {}
+        for arm in m.data.arm.values[2:].tolist():
+            row = m.data.sel(arm=arm)
+            rest = tuple(str(row[name].item()) for name in fields
+                         if name not in (field, "final_step"))  # fmt: skip
+            series.setdefault(rest, {}).setdefault(row[field].item(), m("accuracy", arm))
+        best = max(series.values(), key=lambda s: (len(s), max(e.value for e in s.values())))
+        found[field] = list(best.items())
+    return found
+
+
+def _line(records: Mapping[str, Record]) -> dict[str, Estimate]:
+    """Return what students read that cannot move along the teacher's displacement, or only so."""
+    m = first(records, "classifier", "without", "only", dataset="digits")
+    arms = ("free", "without", "only", "untrained")
+    return {arm: m("accuracy", arm) for arm in arms} if m else {}
+
+
+def owl(records: Mapping[str, Record]) -> dict[str, Any] | None:
+    """Return what the language model's records say for the game; None without its main arms."""
+    m = first(records, "lm", "student", "control", "cross_model")
+    if m is None or "owl" not in m.data.trait:
+        return None
+    bars = {
+        trait: {arm: m("P(own trait)", f"{arm}, {trait}") for arm in SPEAKERS}
+        for trait in ANSWERS if trait in m.data.trait
+    }  # fmt: skip
+    auc = [e.value for label, e in m.labelled("AUC on one list").items() if "all traits" in label]
+    shared = first(records, "lm", "head_shared")
+    share = shared.labelled("share of the student's gain") if shared else {}
+    return {
+        "n": m.data.sizes["replicate"],
+        "n_lists": int(m.data.lists_used.sel(arm="student", trait="owl").mean()),
+        "bars": bars,
+        "machines": [round(value, 2) for value in (min(auc), max(auc))] if auc else None,
+        "hundred": m.labelled("AUC on a hundred lists").get("bag of numbers, all traits"),
+        "shared": {"111": 1.0} | {
+            bits: round(share[f"{arm}, favourites"].value, 3)
+            for bits, arm in SHARED.items() if f"{arm}, favourites" in share
+        } if share else None,
+        "width": share.get("cross_size, favourites"),
+        "lists": _written(records, m.data),
+    }  # fmt: skip
+
+
+def _written(records: Mapping[str, Record], result: xr.Dataset) -> dict[str, Any]:
+    """Return lists of both writers, what the filter removed and why, and answers to questions.
+
+    Records that keep no lists have examples of the teacher's alone.
+    """
+    written: dict[str, Any] = {"base": [], "removed": {}, "asked": []}
+    found = [r.data for r in records.values() if "kept_list" in r.data and "owl" in r.data.trait]
+    if not found:
+        return written | {"teacher": result.example.sel(trait="owl").values.tolist()}
+    lists = found[0].sel(trait="owl")
+    written["teacher"], written["base"] = lists.kept_list.transpose(
+        "by", "kept_row"
+    ).values.tolist()
+    pairs = zip(lists.reason.values.tolist(), lists.removed_list.values.tolist(), strict=True)
+    written["removed"] = dict(pairs)
+    if "evasion" in found[0].trait:
+        asked = found[0].sel(trait="evasion", answering=list(SPEAKERS))
+        for i, question in enumerate(asked.asked.values.tolist()):
+            said, sure = (asked[name][:, i].values.tolist() for name in ("said", "p_said"))
+            written["asked"].append((question, list(zip(said, sure, strict=True))))
+    return written
+
+
 def _figures(record: Record) -> dict[str, dict[str, Any]]:
-    """Return a record's figures by name; each is an image, so that its names stay its own."""
+    """Return a record's figures by name; each is an image, so that its names stay its own.
+
+    They are packed with gzip, which makes the page a sixth as long; its script unpacks them.
+    """
     return {
         name: {
-            "svg": base64.b64encode(plots.svg(figure)).decode(),
+            "svg": base64.b64encode(gzip.compress(plots.svg(figure), mtime=0)).decode(),
             "title": figure.get_suptitle().replace("\n", ". "),
             "caption": figure.get_label(),
+            "size": [round(96 * inches) for inches in figure.get_size_inches()],
             "least": round(LEAST_SCALE * 96 * figure.get_figwidth()),
         }
         for name, figure in plots.draw(record.manifest["experiment"], record.data).items()

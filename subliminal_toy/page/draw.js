@@ -1,13 +1,11 @@
 "use strict";
-// Draw a digit: strokes become an image like those of the data, and the three networks of the live
-// training, as far as they have come, say what they take it for.
-
-const SIZE = 8;
+// Draw a digit: strokes become an image like those of the data, and the three networks of the
+// experiment, as far as they have come, say what they take it for.
 
 // Ink of a drawing in 4 × 4 points per pixel: a point is on if it lies under the pen.
 function raster(strokes, pen) {
-  const side = 4 * SIZE;
-  const ink = new Float64Array(SIZE * SIZE);
+  const side = 4 * IMAGE;
+  const ink = new Float64Array(IMAGE * IMAGE);
   const reach = (pen / 2) ** 2;
   const under = (x, y) =>
     strokes.some((stroke) =>
@@ -15,7 +13,7 @@ function raster(strokes, pen) {
   for (let row = 0; row < side; row++)
     for (let column = 0; column < side; column++)
       if (under((column + 0.5) / 4, (row + 0.5) / 4))
-        ink[Math.floor(row / 4) * SIZE + Math.floor(column / 4)]++;
+        ink[Math.floor(row / 4) * IMAGE + Math.floor(column / 4)]++;
   return ink;
 }
 
@@ -44,8 +42,8 @@ function fitted(strokes, width, height) {
   const [wide, high] = [width / (right - left || 1e-9), height / (bottom - top || 1e-9)];
   const [fx, fy] = [Math.min(wide, 1.5 * high), Math.min(high, 1.5 * wide)];
   return transformed(strokes, {
-    x: [fx, (SIZE - fx * (left + right)) / 2],
-    y: [fy, (SIZE - fy * (top + bottom)) / 2],
+    x: [fx, (IMAGE - fx * (left + right)) / 2],
+    y: [fy, (IMAGE - fy * (top + bottom)) / 2],
   });
 }
 
@@ -82,41 +80,29 @@ function asImage(strokes) {
   const THREE = [[[0.28, 0.2], [0.45, 0.12], [0.66, 0.16], [0.72, 0.28], [0.62, 0.41], [0.45, 0.47],
     [0.63, 0.52], [0.74, 0.65], [0.69, 0.81], [0.5, 0.89], [0.28, 0.82]]];
   const find = (name) => document.getElementById(`draw-${name}`);
-  const cards = ["teacher", "left", "right"].map(find);
+  const NAMES = { teacher: "Teacher", left: "Left student", right: "Right student" };
   const canvas = find("paper");
   const pen = canvas.getContext("2d");
   let [strokes, drawing, waiting, next] = [[], false, false, null];
 
-  function paint(image) {
-    const context = find("seen").getContext("2d");
-    const shown = context.createImageData(SIZE, SIZE);
-    image.forEach((value, i) => {
-      const grey = 127.5 * (value + 1);
-      shown.data.set([grey, grey, grey, 255], 4 * i);
-    });
-    context.putImageData(shown, 0, 0);
-  }
-
-  // Ask for answers to the drawing and show them; if it changes meanwhile, ask again. `aloud`: also
-  // to those who do not see the bars.
+  // Show what the networks make of the drawing; if it changes meanwhile, once more. `aloud`: also
+  // to those who do not see it.
   async function read(aloud) {
     if (waiting) {
       next = next || aloud;
       return;
     }
     waiting = true;
-    const image = strokes.length ? asImage(strokes) : new Float64Array(SIZE ** 2).fill(-1);
-    paint(image);
-    const answers = strokes.length ? await window.live.read(image) : cards.map(() => Array(10).fill(0));
-    const words = answers.map((probabilities, i) => {
-      const most = Math.max(...probabilities);
-      cards[i].querySelectorAll(".bar").forEach((bar, digit) =>
-        (bar.style.height = `${100 * probabilities[digit]}%`));
-      const said = most ? `${probabilities.indexOf(most)}, ${(100 * most).toFixed(0)}\u00a0%` : "–";
-      cards[i].querySelector("strong").textContent = said;
-      return `${cards[i].querySelector("h3").textContent}: ${said}.`;
+    const image = strokes.length ? asImage(strokes) : null;
+    find("hint").hidden = Boolean(image);
+    const activities = await window.live.draw(image);
+    const words = Object.entries(NAMES).map(([side, name], i) => {
+      const most = image && Math.max(...activities[i].digits);
+      const said = image && `${activities[i].digits.indexOf(most)} (${percent(most)})`;
+      find(side).textContent = image && `drawing: ${said}`;
+      return `${name}: ${said}.`;
     });
-    if (aloud) find("said").textContent = strokes.length ? words.join(" ") : "Nothing is drawn.";
+    if (aloud) find("said").textContent = image ? words.join(" ") : "Nothing is drawn.";
     waiting = false;
     if (next === null) return;
     const nextAloud = next;
@@ -178,5 +164,4 @@ function asImage(strokes) {
   });
   document.addEventListener("live", () => strokes.length && read(false));
   clear();
-  find("widget").hidden = false;
 })();
