@@ -1,0 +1,149 @@
+"""What says whether a blank of a lesson is filled in rightly, by trying it on small cases."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from subliminal_toy.distill import kl, squared_error
+from subliminal_toy.models import mlp
+from subliminal_toy.theorem import many_steps, one_step
+
+
+class NotYet(Exception):
+    """What is wrong with a filled-in blank, in a sentence; a notebook shows no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Not yet: {self}"]
+
+
+def check(hint: Callable[[Callable], str]) -> Callable[[Callable], None]:
+    """Make a check of a function that returns what is wrong with an answer, or nothing.
+
+    The check prints that the answer is right, or raises NotYet.
+    """
+
+    @wraps(hint)
+    def judge(answer: Callable) -> None:
+        try:
+            wrong = hint(answer)
+        except NotImplementedError:
+            wrong = "the blank is empty. Fill it in, or unfold the solution and copy it."
+        if wrong:
+            raise NotYet(wrong)
+        print("Right.")
+
+    return judge
+
+
+def _differ(one: Any, other: Any) -> bool:
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return not all(np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-4, 1e-6) for a, b in pairs)
+
+
+def _normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+SMALL = mlp((2, 2), (6, 5), 13, jnp.tanh)
+"""A network to try things on."""
+
+
+def _networks(n: int) -> list:
+    networks = [SMALL.init(jax.random.key(seed)) for seed in range(n)]
+    return [jax.tree.map(lambda leaf: leaf + 0.1, params) for params in networks]  # biases too
+
+
+# Lesson 1.
+
+
+@check
+def imitation_loss(answer: Callable) -> str:
+    """KL(teacher ‖ student) over the copied outputs."""
+    z, y, number = _normal(0, 4, 20), _normal(1, 4, 20), jnp.arange(20)
+    copied = (10 <= number) & (number < 13)
+    found = answer(z, y, copied)
+    if not _differ(found, kl(z, y)):
+        return "it compares all outputs; only the copied ones count."
+    if not _differ(found, kl(y, z, slice(10, 13))):
+        return "student and teacher are exchanged: it is KL(teacher ‖ student)."
+    return "" if not _differ(found, kl(z, y, slice(10, 13))) else "on a test case it is another number."
+
+
+@check
+def with_head_of(answer: Callable) -> str:
+    """The teacher's class head on the student's body."""
+    teacher, student = _networks(2)
+    found, number = answer(teacher, student)["layers"], jnp.arange(13)
+    if _differ([found[0], found[1]], [student["layers"][0], student["layers"][1]]):
+        return "the hidden layers shall stay the student's."
+    for part, other in teacher["layers"][2].items():
+        own, is_class = student["layers"][2][part], number < 10
+        if part == "weight":
+            is_class = is_class[:, None]
+        if _differ(found[2][part], jnp.where(is_class, other, own)):
+            return f"{part} of layer 2: the first ten outputs are the teacher's, no other."
+    return ""
+
+
+@check
+def relabel(answer: Callable) -> str:
+    """The same network, its first hidden units in a new order."""
+    (params,), order, x = _networks(1), jnp.array([3, 1, 5, 0, 2, 4]), _normal(0, 9, 2, 2)
+    found = answer(params, order)
+    for part, leaf in params["layers"][0].items():
+        if _differ(found["layers"][0][part], leaf[order]):
+            return f"row i of the first layer's {part} shall be row order[i] of the old one."
+    same = not _differ(SMALL.apply(found, x), SMALL.apply(params, x))
+    return "" if same else "the network computes another function: move the outgoing wires too."
+
+
+# Lesson 2.
+
+
+def _case() -> tuple[Callable, Callable, list, np.ndarray]:
+    networks = [ravel_pytree(params)[0] for params in _networks(3)]
+    as_network = ravel_pytree(_networks(1)[0])[1]
+
+    def f(theta, x):
+        return SMALL.apply(as_network(theta), x)
+
+    return f, lambda z, y: squared_error(z, y, slice(10, 13)), networks, _normal(0, 9, 2, 2)
+
+
+@check
+def average_of_squares(answer: Callable) -> str:
+    """A of the squared error, in the body of a small network."""
+    f, _, (theta, v, _), x = _case()
+    found, right = answer(f, theta, v, x), one_step.predicted_slope(f, squared_error, theta, x, v)
+    if not _differ(2 * found, right):
+        return "the factor 2, from the derivative of the square, is missing."
+    return "" if not _differ(found, right) else "the mean is over inputs, the sum over outputs."
+
+
+@check
+def cross_slope(answer: Callable) -> str:
+    """C of a student of another start."""
+    f, loss, (theta, v, start), x = _case()
+    found = answer(f, loss, theta, v, start, x)
+    if not _differ(-found, one_step.cross_slope(f, loss, theta, x, v, start)):
+        return "the sign: a step goes against the gradient."
+    if not _differ(found, one_step.cross_slope(f, loss, theta, x, v, theta)):
+        return "this student starts where its teacher does: the gradient is at student_start."
+    right = one_step.cross_slope(f, loss, theta, x, v, start)
+    return "" if not _differ(found, right) else "Δ_S is −∇ loss(f(θ, x), y) at θ = student_start."
+
+
+@check
+def predicted_progress(answer: Callable) -> str:
+    """Progress after some steps, and none after no step."""
+    values, shares, k = np.array([2.0, 0.5]), np.array([0.3, 0.6]), np.array([0, 1, 3])
+    found = [answer(values, shares, 0.4, steps) for steps in k]
+    if _differ(found[0], 0.0):
+        return "after no step there is no progress."
+    right = many_steps.progress(values, shares, 0.4, k)
+    return "" if not _differ(jnp.stack(found), right) else "what is made up is 1 − (1 − αλ)ᵏ."
