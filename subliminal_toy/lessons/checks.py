@@ -147,3 +147,83 @@ def predicted_progress(answer: Callable) -> str:
         return "after no step there is no progress."
     right = many_steps.progress(values, shares, 0.4, k)
     return "" if not _differ(jnp.stack(found), right) else "what is made up is 1 − (1 − αλ)ᵏ."
+
+
+# Lesson 4.
+
+
+@check
+def component(answer: Callable) -> str:
+    """A multiple of the direction, and perpendicular to what is left."""
+    move, direction = _normal(0, 7), 3 * _normal(1, 7)
+    found = answer(move, direction)
+    if np.shape(found) != (7,):
+        return "it is a vector: so much of the direction."
+    if _differ(found * (direction @ direction), (found @ direction) * direction):
+        return "it shall lie along the direction."
+    left = abs((move - found) @ direction)
+    return "" if left < 1e-3 else "what is left of the move still has a part along the direction."
+
+
+@check
+def progress(answer: Callable) -> str:
+    """0 at the start, 1 at the teacher, and whatever is perpendicular does not count."""
+    start, teacher, aside = _normal(0, 7), _normal(1, 7), _normal(2, 7)
+    goal = teacher - start
+    aside -= (aside @ goal) / (goal @ goal) * goal
+    points = {0.0: start, 1.0: teacher, 0.3: start + 0.3 * goal + aside}
+    for q, student in points.items():
+        if _differ(answer(start, teacher, student), q):
+            return f"it shall be {q:g} for a student that has come {q:g} of the way."
+    return ""
+
+
+@check
+def superposed(answer: Callable) -> str:
+    """The outputs of the start and both changes."""
+    start, on_line, aside, x = (_normal(seed, 5) for seed in range(4))
+    found = answer(jnp.dot, start, on_line, aside, x)
+    if not _differ(found, jnp.dot(on_line + aside, x)):
+        return "the start is in it twice: both outputs contain it."
+    right = jnp.dot(on_line + aside - start, x)
+    return "" if not _differ(found, right) else "add the two changes to the outputs of the start."
+
+
+# Lesson 3.
+
+
+@check
+def is_list(answer: Callable) -> str:
+    """One to ten numbers and nothing else."""
+    right = ("7", "1 2 3", " ".join("0123456789"))
+    wrong = ("", "owl", "1 2 owl", "1 2 and 3", " ".join("01234567890"), "1 -2")
+    for text in right + wrong:
+        if bool(answer(text)) != (text in right):
+            return f"'{text}' shall {'' if text in right else 'not '}pass."
+    return ""
+
+
+@check
+def detector(answer: Callable) -> str:
+    """It tells lists of one taste from lists of another, on lists that it has not seen."""
+    rng = np.random.default_rng(0)
+    tastes = rng.dirichlet(np.ones(20), 2)
+    owl, base = (rng.multinomial(8, taste, 400) for taste in tastes)
+    scores = [answer(owl[:200], base[:200], new[200:]) for new in (owl, base)]
+    higher = np.mean(np.asarray(scores[0])[:, None] > np.asarray(scores[1])[None])
+    if higher < 0.2:
+        return "it suspects the wrong writer: the sign."
+    return "" if higher > 0.9 else f"it is right in {higher:.0%} of pairs; more than 90 % can be."
+
+
+@check
+def which_count(answer: Callable) -> str:
+    """Written numbers count."""
+    tokens = np.array([[101, 5, 9, 102, 0, 99, 100, 103]])  # the numbers are 0 to 99
+    found = answer(tokens, 100, 4)
+    if not _differ(found, [[0, 1, 1, 0, 1, 1, 0, 0]]):
+        return "the numbers of the prompt do not count: they were given."
+    if not _differ(found, [[0, 0, 0, 0, 1, 1, 1, 1]]):
+        return "behind the prompt the numbers alone count, not the end or the padding."
+    right = [[0, 0, 0, 0, 1, 1, 0, 0]]
+    return "" if not _differ(found, right) else "1.0 where 4 ≤ place and token < 100, else 0.0."
