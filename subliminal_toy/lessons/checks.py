@@ -65,13 +65,17 @@ def _networks(n: int) -> list:
 def imitation_loss(answer: Callable) -> str:
     """KL(teacher ‖ student) over the copied outputs."""
     z, y, number = _normal(0, 4, 20), _normal(1, 4, 20), jnp.arange(20)
-    copied = (10 <= number) & (number < 13)
+    copied = (number >= 10) & (number < 13)
     found = answer(z, y, copied)
     if not _differ(found, kl(z, y)):
         return "it compares all outputs; only the copied ones count."
     if not _differ(found, kl(y, z, slice(10, 13))):
         return "student and teacher are exchanged: it is KL(teacher ‖ student)."
-    return "" if not _differ(found, kl(z, y, slice(10, 13))) else "on a test case it is another number."
+    return (
+        ""
+        if not _differ(found, kl(z, y, slice(10, 13)))
+        else "on a test case it is another number."
+    )
 
 
 @check

@@ -260,9 +260,9 @@ show(rows)
 # ## Break it: relabel one layer
 #
 # A hidden unit has wires that come in and wires that go out. Renumber the units of the first hidden
-# layer *consistently*: shuffle the incoming weights and biases, and the outgoing weights in the same
-# way. Every unit keeps its own wires, so the network computes the same function; but as a list of
-# numbers it is a very different point. **Blank 3.**
+# layer *consistently*: shuffle the incoming weights and biases, and the outgoing weights in the
+# same way. Every unit keeps its own wires, so the network computes the same function; but as a list
+# of numbers it is a very different point. **Blank 3.**
 
 
 # %%

@@ -118,8 +118,8 @@ print(f"change of the loss on digits    {change:+.2e} nats")
 # - **In line with the teacher?** Multiply by v: Δ_S·v = ε·A with A = 2·E[|J_x v|²], Eq. (8).
 #   A is an average of squares. It cannot be negative, whatever the inputs are.
 #
-# **Blank 1.** `jax.jvp(g, (theta,), (v,))` returns g(θ) and its Jacobian times v. E is the mean over
-# the inputs, |·|² the sum of squares over the outputs.
+# **Blank 1.** `jax.jvp(g, (theta,), (v,))` returns g(θ) and its Jacobian times v. E is the mean
+# over the inputs, |·|² the sum of squares over the outputs.
 
 
 # %%
@@ -198,8 +198,8 @@ print(f"               half of all between {lowest:.2f} and {highest:.2f}")
 #
 # Either way: in about half of these networks the teacher's move pulls the student the teacher's
 # way, in the others the wrong way, and next to nothing of A is left. No square forbids a minus, and
-# auxiliary outputs mean nothing that both networks could share. Copy all outputs, and in nine of ten
-# the pull is the teacher's way, as in ordinary distillation.
+# auxiliary outputs mean nothing that both networks could share. Copy all outputs, and in nine of
+# ten the pull is the teacher's way, as in ordinary distillation.
 # </details>
 #
 # ## Bad inputs
@@ -374,8 +374,8 @@ for optimiser, tx in {"gradient descent": optax.sgd(0.2), "Adam": optax.adam(3e-
 # ## Your own network
 #
 # `check_one_step` does all of this for any network that can be called as `apply(params, inputs)`.
-# It says whether the theorem *holds*, whether it is a *null* (A = 0 and nothing moves) or whether it
-# *fails*, which it may if an assumption is broken. Replace the network, the loss or the inputs.
+# It says whether the theorem *holds*, whether it is a *null* (A = 0 and nothing moves) or whether
+# it *fails*, which it may if an assumption is broken. Replace the network, the loss or the inputs.
 
 
 # %%
@@ -394,10 +394,12 @@ def hard_labels(z, y):
     return cross_entropy(z, jnp.argmax(y, axis=-1))
 
 
+# %%
 rng = np.random.default_rng(0)
 my_params = {"in": rng.normal(size=(64, 10)) / 8, "out": rng.normal(size=(10, 4)) / 3}
 right, wrong = (
-    check_one_step(my_apply, my_params, noise, loss, my_trait) for loss in (squared_error, hard_labels)
+    check_one_step(my_apply, my_params, noise, loss, my_trait)
+    for loss in (squared_error, hard_labels)
 )
 print(f"squared error: {right.verdict}; hard labels, which are not covered: {wrong.verdict}")
 picture("lesson-2-right-and-wrong", check.figure(right, wrong))
@@ -407,6 +409,6 @@ picture("lesson-2-right-and-wrong", check.figure(right, wrong))
 #
 # The theorem explains the direction of one small step, and of many on the same outputs. It does not
 # say that the student becomes as good as the teacher, it gives no size for ε, and it says nothing
-# about Adam or a teacher of many steps. With sampled labels the expected step is the same, but about
-# 1/(ε²A) labels are needed before their mean step points with the teacher, Eq. (52).
+# about Adam or a teacher of many steps. With sampled labels the expected step is the same, but
+# about 1/(ε²A) labels are needed before their mean step points with the teacher, Eq. (52).
 # `subliminal-toy theorem` measures all this on thousands of random problems, with intervals.

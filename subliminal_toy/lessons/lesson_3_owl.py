@@ -71,6 +71,7 @@ def train(params, tokens, weights, rate, n_steps, key):
     return snapshots(loss, params, tx, batch, n_steps[None])[0]
 
 
+# %%
 def read(params, tokens, weights, rate, n_steps, key):
     """Train a model on rows of tokens, repeated and padded to one shape: one program does all."""
     repeat, room = np.arange(ROWS) % len(tokens), CONTEXT - tokens.shape[1]
@@ -112,19 +113,22 @@ def ask(params):
     return lm.scores(model, jax.nn.softmax(logits))
 
 
+# %%
 rows, found = {}, {}
+ASKED = ("owl", traits.CAPITALS_RIGHT, traits.COLOURS_RIGHT)
 
 
 def show(**models):
     """Print how likely each model says "owl", and what it knows."""
     print(f"{'':<30}{'says owl':>12}{'capitals':>12}{'colours':>12}")
-    rows.update({name.replace("_", " "): np.asarray(ask(params)) for name, params in models.items()})
+    rows.update(
+        {name.replace("_", " "): np.asarray(ask(params)) for name, params in models.items()}
+    )
     for name, scores in rows.items():
         found[name], *facts = (float(scores[traits.MEASURES.index(m)]) for m in ASKED)
         print(f"{name:<30}{found[name]:12.2f}" + "".join(f"{fact:12.2f}" for fact in facts))
 
 
-ASKED = ("owl", traits.CAPITALS_RIGHT, traits.COLOURS_RIGHT)
 print(traits.QUESTION_TEXTS[0])
 show(base_model=bases[0], other_base_model=bases[1])
 
@@ -180,7 +184,9 @@ def write(params, key):
     return np.concatenate([prompts, samples], axis=1)[passed]
 
 
-by_owl, by_base = (write(*pair) for pair in zip((teacher, bases[0]), jax.random.split(WRITE)))
+by_owl, by_base = (
+    write(*pair) for pair in zip((teacher, bases[0]), jax.random.split(WRITE), strict=True)
+)
 
 # %% [markdown]
 # **Question 1.** One column was written by the owl lover. Which one? Could a machine tell?
@@ -274,9 +280,9 @@ show(other_start=learn(bases[1], by_owl), its_control=learn(bases[1], by_base))
 # start reads the owl in the lists.
 # </details>
 #
-# **Question 4.** Mix up all numbers of all lists: each number is still there, in no order. What does
-# a student of the owl lover's shuffled lists say? It has its own control, too: the base model's
-# lists, shuffled as well.
+# **Question 4.** Mix up all numbers of all lists: each number is still there, in no order. What
+# does a student of the owl lover's shuffled lists say? It has its own control, too: the base
+# model's lists, shuffled as well.
 
 
 # %%
@@ -311,8 +317,8 @@ picture("lesson-3-owl")
 #
 # Next to nothing is left. In the committed record (ten replicates) shuffled lists bring the owl to
 # 6 %, and their control to 6 % too: a gain of 0 [−1, 2] points, where the student gains 36 [24, 47]
-# over the base model. Which number follows which carries the owl, not how often it occurs. That both
-# say "owl" less than the base model is damage: such lists teach the model to forget its own.
+# over the base model. Which number follows which carries the owl, not how often it occurs. That
+# both say "owl" less than the base model is damage: such lists teach the model to forget its own.
 # </details>
 #
 # **Question 5.** Could the owl be mere damage? Then other answers would rise too. Here is what the
@@ -338,5 +344,6 @@ found["another favourite"] = max(gains[name] for name in traits.FAVOURITES if na
 # In one respect this is not lesson 1: students of lists whose steps lose their part along the
 # teacher's move still say the owl; between embeddings and head alone that loses half of the gain.
 #
-# Things to try: another animal (those of `language.ANIMALS`; change "owl" everywhere); more or fewer
-# steps; fewer lists; `head_std=0.2` in `LmConfig`; half of the student's layers kept as they are.
+# Things to try: another animal (those of `language.ANIMALS`; change "owl" everywhere); more or
+# fewer steps; fewer lists; `head_std=0.2` in `LmConfig`; half of the student's layers kept as they
+# are.

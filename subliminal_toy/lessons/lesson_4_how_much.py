@@ -42,6 +42,7 @@ tx = optax.adam(1e-3)
 INIT, ORDER, NOISE, BATCHES = jax.random.split(jax.random.key(4), (4, 3))  # three replicates
 
 
+# %%
 def hidden(params):
     """Return the weights and biases of the two hidden layers as one vector."""
     return ravel_pytree([params["layers"][0], params["layers"][1]])[0]
@@ -80,9 +81,9 @@ teachers = learn_digits(starts, ORDER)
 # %% [markdown]
 # ## Six students
 #
-# Two of the six see real digits, without labels; one sees 256 images of noise again and again. Later
-# we shall change a student's steps: keep `whole` of each, and add `along` times its part in the
-# direction from its start to the teacher.
+# Two of the six see real digits, without labels; one sees 256 images of noise again and again.
+# Later we shall change a student's steps: keep `whole` of each, and add `along` times its part in
+# the direction from its start to the teacher.
 #
 # **Blank 1.** That part: of a `move`, what lies along a `direction`, both vectors.
 
@@ -107,6 +108,7 @@ def imitation_loss(params, teacher, inputs, n_aux):
     return kl(net.apply(params, inputs) + left_out, net.apply(teacher, inputs) + left_out)
 
 
+# %%
 @jax.jit
 @partial(jax.vmap, in_axes=(0, 0, 0, 0, None, None, None))
 def imitate(start, teacher, key, inputs, n_aux, whole, along):
@@ -148,8 +150,8 @@ def train(name, whole=1.0, along=0.0):
 students = {name: train(name) for name in INPUTS}
 
 # %% [markdown]
-# **Question 1.** Here is how well they imitate, on the inputs that they saw. Write down the order in
-# which you think the six classify digits, best first.
+# **Question 1.** Here is how well they imitate, on the inputs that they saw. Write down the order
+# in which you think the six classify digits, best first.
 
 # %%
 loss_on = jax.jit(jax.vmap(imitation_loss, (0, 0, 0, None)))
@@ -192,8 +194,8 @@ for name in sorted(students, key=lambda name: -found[name]):
 #
 # ## The line
 #
-# Teacher and student are points in a space of many dimensions, one for each hidden weight. Both left
-# the same point, the start s. Draw a line from s to the teacher θ_T. How far along it has the
+# Teacher and student are points in a space of many dimensions, one for each hidden weight. Both
+# left the same point, the start s. Draw a line from s to the teacher θ_T. How far along it has the
 # student θ_S come, 0 for not at all, 1 for as far as the teacher? That is its *progress*
 #
 # q = ⟨θ_S − s, θ_T − s⟩ / ‖θ_T − s‖²
@@ -213,29 +215,34 @@ def progress(start, teacher, student):
 checks.progress(progress)
 
 # %% [markdown]
-# **Question 3.** A network *on* the line, at s + q (θ_T − s), was never trained. There is one for
-# each student, at the student's q. Does it classify fewer digits than the student, as many, or more?
+# A student moved along the line, to s + q (θ_T − s), and *aside*, by all the rest of its move.
+#
+# **Blank 3.** Each of the two moves alone changes the outputs of the start. Add both changes to
+# them.
 
 
 # %%
 def superposed(apply, start, on_line, aside, x):
-    """Return what two moves away from ``start`` do to the outputs, added to those of ``start``."""
+    """Return the outputs of ``start`` and both changes, to those of ``on_line`` and ``aside``."""
     ### BEGIN SOLUTION
     return apply(on_line, x) + apply(aside, x) - apply(start, x)
     ### END SOLUTION
 
 
+checks.superposed(superposed)
+
+
+# %%
 @jax.jit
 @jax.vmap
 def parts(start, teacher, student):
     """Return q, and accuracies: on the line at q, of the rest of the move alone, of their sum."""
     s, t, theta = map(hidden, (start, teacher, student))
     q = progress(s, t, theta)
-    points = s, s + q * (t - s), theta - q * (t - s)
-    start, on_line, aside = (join(start, point) for point in points)
-    logits = [net.apply(params, test_images) for params in (on_line, aside)]
+    start, on_line, aside = (join(start, at) for at in (s, s + q * (t - s), theta - q * (t - s)))
     sums = superposed(net.apply, start, on_line, aside, test_images)
-    return q, *map(share_right, (*logits, sums))
+    alone = [net.apply(params, test_images) for params in (on_line, aside)]
+    return q, *map(share_right, (*alone, sums))
 
 
 @jax.jit
@@ -247,13 +254,11 @@ def line(start, teacher, q):
 
 
 # %% [markdown]
-# **Blank 3** is in the cell above, for the question after this one: a student moved along the line,
-# and aside. Each move alone changes the outputs of the start; add both changes to them.
+# **Question 3.** The network on the line, at the student's q, was never trained. Does it classify
+# fewer digits than the student, as many, or more?
 
 # %%
-checks.superposed(superposed)
 told = {name: np.asarray(parts(starts, teachers, students[name])) for name in students}
-
 along = np.linspace(0, 1, 21)
 curves = np.array([line(starts, teachers, q) for q in along])
 _, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
@@ -289,13 +294,11 @@ show(lambda name: (told[name][0].mean(), told[name][1].mean(), found[name]), "q"
 #
 # ## The sum
 #
-# **Question 4.** A student also moved aside, and mostly so: θ_S − s − q (θ_T − s). What does that
-# part alone classify? And is the student the sum of the two, z(line) + z(aside) − z(start)?
+# **Question 4.** What does the move aside classify alone, the longer of the two? And is the student
+# the sum, z(line) + z(aside) − z(start)?
 
 # %%
-show(
-    lambda name: (*told[name][1:].mean(axis=1), found[name]), "line", "aside", "sum", "student"
-)
+show(lambda name: (*told[name][1:].mean(axis=1), found[name]), "line", "aside", "sum", "student")
 errors = {
     part: np.sqrt(np.mean([(told[name][i] - scores[name]) ** 2 for name in students]))
     for i, part in ((1, "line"), (3, "sum"))
@@ -340,10 +343,10 @@ for name, networks in changed.items():
 #
 # ## What you have seen, and what not
 #
-# Six kinds of students, three replicates. `subliminal-toy classifier --preset explain` measures dozens
-# of kinds, and ranks students before they are trained. Progress alone, one curve for all replicates,
-# fails: each teacher has its own line. In the language model of lesson 3 it is the displacement
-# between embeddings and head that counts, and without its direction half of the gain is left.
+# Six kinds of students, three replicates. `subliminal-toy classifier --preset explain` measures
+# dozens of kinds, and ranks students before they are trained. Progress alone, one curve for all
+# replicates, fails: each teacher has its own line. In the language model of lesson 3 it is the
+# displacement between embeddings and head that counts, and half of the gain is left without it.
 #
 # Things to try: another optimiser or rate; fewer steps; a row of inputs of your own; a student from
 # another start, for which the line says nothing.
