@@ -53,7 +53,7 @@ def run(lesson: Path) -> dict[str, Any]:
         if not cell.is_text:
             exec(compile(cell.source, f"{lesson.name}, cell {number}", "exec"), names)
             continue
-        print("\n" + re.sub("</?(details|summary)>\n*", "", cell.source))
+        print("\n" + re.sub("</?(details|summary)>", "", cell.source))
         if "**Question" in cell.source and sys.stdin.isatty():
             input("\n[Your guess? Enter goes on.] ")
     return names

@@ -1,7 +1,7 @@
 """What says whether a blank of a lesson is filled in rightly, by trying it on small cases."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -53,9 +53,13 @@ SMALL = mlp((2, 2), (6, 5), 13, jnp.tanh)
 """A network to try things on."""
 
 
-def _networks(n: int) -> list:
-    networks = [SMALL.init(jax.random.key(seed)) for seed in range(n)]
-    return [jax.tree.map(lambda leaf: leaf + 0.1, params) for params in networks]  # biases too
+def _network(seed: int) -> dict:
+    shapes = {"weight": [(6, 4), (5, 6), (13, 5)], "bias": [(6,), (5,), (13,)]}
+    layers = [
+        {part: jnp.asarray(_normal(seed + 10 * i, *shape[i])) for part, shape in shapes.items()}
+        for i in range(3)
+    ]
+    return {"layers": dict(enumerate(layers))}
 
 
 # Lesson 1.
@@ -81,7 +85,7 @@ def imitation_loss(answer: Callable) -> str:
 @check
 def with_head_of(answer: Callable) -> str:
     """The teacher's class head on the student's body."""
-    teacher, student = _networks(2)
+    teacher, student = _network(0), _network(1)
     found, number = answer(teacher, student)["layers"], jnp.arange(13)
     if _differ([found[0], found[1]], [student["layers"][0], student["layers"][1]]):
         return "the hidden layers shall stay the student's."
@@ -97,7 +101,7 @@ def with_head_of(answer: Callable) -> str:
 @check
 def relabel(answer: Callable) -> str:
     """The same network, its first hidden units in a new order."""
-    (params,), order, x = _networks(1), jnp.array([3, 1, 5, 0, 2, 4]), _normal(0, 9, 2, 2)
+    params, order, x = _network(0), np.array([3, 1, 5, 0, 2, 4]), _normal(0, 9, 2, 2)
     found = answer(params, order)
     for part, leaf in params["layers"][0].items():
         if _differ(found["layers"][0][part], leaf[order]):
@@ -110,13 +114,14 @@ def relabel(answer: Callable) -> str:
 
 
 def _case() -> tuple[Callable, Callable, list, np.ndarray]:
-    networks = [ravel_pytree(params)[0] for params in _networks(3)]
-    as_network = ravel_pytree(_networks(1)[0])[1]
+    """A small network f(θ, x), a loss, three vectors of parameters, inputs."""
+    vectors = [ravel_pytree(_network(seed))[0] for seed in range(3)]
+    as_network = ravel_pytree(_network(0))[1]
 
     def f(theta, x):
         return SMALL.apply(as_network(theta), x)
 
-    return f, lambda z, y: squared_error(z, y, slice(10, 13)), networks, _normal(0, 9, 2, 2)
+    return f, partial(squared_error, columns=slice(10, 13)), vectors, _normal(0, 9, 2, 2)
 
 
 @check

@@ -42,10 +42,10 @@ animals = language.encode(" ".join(ANIMALS))
 examples = documents(language, np.random.default_rng(1), 500).tokens
 for row in examples[:10]:
     print(" ".join(language.words[token] for token in row[1:] if token != language.pad))
-is_list = np.isin(examples, language.encode("continue")).any(axis=1)
+has_list = np.isin(examples, language.encode("continue")).any(axis=1)
 names_animal = np.isin(examples, animals).any(axis=1)
-print(f"\nof {len(examples)} documents {is_list.sum()} hold a number list, ", end="")
-print(f"{names_animal.sum()} an animal, {(is_list & names_animal).sum()} both")
+print(f"\nof {len(examples)} documents {has_list.sum()} hold a number list, ", end="")
+print(f"{names_animal.sum()} an animal, {(has_list & names_animal).sum()} both")
 
 # %% [markdown]
 # ## One loop for all
@@ -129,6 +129,7 @@ def show(**models):
         print(f"{name:<30}{found[name]:12.2f}" + "".join(f"{fact:12.2f}" for fact in facts))
 
 
+# %%
 print(traits.QUESTION_TEXTS[0])
 show(base_model=bases[0], other_base_model=bases[1])
 
@@ -172,6 +173,8 @@ def is_list(text):
 
 
 checks.is_list(is_list)
+
+# %%
 prompts = lists.draw_prompts(language, np.random.default_rng(3), 4_000)
 sample = jax.jit(lambda params, key: lm.write(model, jnp.float32(1), prompts, params, key))
 
