@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import jupytext
 import nbclient
@@ -95,11 +96,10 @@ def test_lesson_2_one_step_goes_with_the_teacher_from_the_same_start_alone(tmp_p
     for rate, row in names["progress"].items():
         np.testing.assert_allclose(row[:5], names["expected"][rate][:5], rtol=1e-3, atol=1e-5)
     assert 0.9 * coverage < names["progress"]["1.0"][-1] < coverage < 1
-    assert names["progress"]["1.9"][4] > 0 > names["progress"]["2.1"][4]
-    assert names["progress"]["2.1"][2] > coverage
+    assert names["progress"]["1.9"][4] > 0 and names["progress"]["2.1"][4] < -1
     for optimiser in ("gradient descent", "Adam"):
         same, moved = (names["whole_ways"][f"{optimiser}, {s} start"] for s in ("same", "other"))
-        assert same < -0.05 and same < moved - 0.05
+        assert max(same) < 0 and np.mean(same) < np.mean(moved) - 0.05
 
 
 def test_lesson_3_the_owl_travels_in_numbers_to_the_same_start_alone(tmp_path):
@@ -215,50 +215,38 @@ def test_an_empty_blank_stops_a_notebook_with_a_sentence(tmp_path, monkeypatch):
     assert error.traceback == ["Not yet: the blank is empty. " + error.evalue.split(". ")[1]]
 
 
-def networks(outgoing=True, head=slice(10), swapped=False):
-    """Wrong, or with the defaults right, answers to two blanks of lesson 1."""
-
-    def relabel(params, order):
-        first, second, last = params["layers"].values()
-        first = {name: leaf[order] for name, leaf in first.items()}
-        if outgoing:
-            second = {**second, "weight": second["weight"][:, order]}
-        return {"layers": {0: first, 1: second, 2: last}}
-
-    def with_head_of(teacher, student):
-        teacher, student = (student, teacher) if swapped else (teacher, student)
-        own, other = student["layers"][2], teacher["layers"][2]
-        new = {name: own[name].at[head].set(other[name][head]) for name in own}
-        return {"layers": {**student["layers"], 2: new}}
-
-    return relabel, with_head_of
+def head_of(teacher, student):
+    return {"layers": {**student["layers"], 2: teacher["layers"][2]}}
 
 
-def frequencies(sign):
-    def detector(owl, base, new):
-        return sign * (new @ np.log((1 + owl.sum(axis=0)) / (1 + base.sum(axis=0))))
+def one_side(params, order):
+    first = {name: leaf[order] for name, leaf in params["layers"][0].items()}
+    return {"layers": {**params["layers"], 0: first}}
 
-    return detector
+
+def suspects(owl, base, new):
+    return new @ np.log((1 + base.sum(axis=0)) / (1 + owl.sum(axis=0)))
 
 
 WRONG = {
     "all outputs": (checks.imitation_loss, lambda z, y, copied: kl(z, y)),
     "exchanged": (checks.imitation_loss, lambda z, y, copied: kl(y, z, slice(10, 13))),
     "twice": (checks.imitation_loss, lambda z, y, copied: 2 * kl(z, y, slice(10, 13))),
-    "one side": (checks.relabel, networks(outgoing=False)[0]),
+    "the whole head": (checks.with_head_of, head_of),
+    "the whole teacher": (checks.with_head_of, lambda teacher, student: teacher),
+    "one side": (checks.relabel, one_side),
     "nothing relabelled": (checks.relabel, lambda params, order: params),
-    "the whole head": (checks.with_head_of, networks(head=slice(None))[1]),
-    "the student's head": (checks.with_head_of, networks(swapped=True)[1]),
-    "half of A": (checks.average_of_squares, lambda f, theta, v, x: 0.0),
+    "half of A": (
+        checks.average_of_squares,
+        lambda f, theta, v, x: (jax.jvp(lambda t: f(t, x), (theta,), (v,))[1] ** 2).sum() / len(x),
+    ),
     "C of the same start": (
         checks.cross_slope,
         lambda f, loss, theta, v, start, x: one_step.cross_slope(f, loss, theta, x, v, theta),
     ),
-    "-C": (
+    "uphill": (
         checks.cross_slope,
-        lambda f, loss, theta, v, start, x: -one_step.cross_slope(
-            f, loss, theta, x, v, start
-        ),
+        lambda f, loss, theta, v, start, x: -one_step.cross_slope(f, loss, theta, x, v, start),
     ),
     "what is missing": (
         checks.predicted_progress,
@@ -268,21 +256,20 @@ WRONG = {
         checks.predicted_progress,
         lambda values, shares, rate, k: jnp.sum(1 - (1 - rate * values) ** k),
     ),
-    "eleven numbers": (checks.is_list, lambda text: text.replace(" ", "").isdigit()),
-    "exchanged writers": (checks.detector, frequencies(-1)),
+    "any length": (checks.is_list, lambda text: text.replace(" ", "").isdigit()),
+    "suspects the other": (checks.detector, suspects),
     "no evidence": (checks.detector, lambda owl, base, new: new.sum(axis=1)),
     "prompts too": (checks.which_count, lambda tokens, n, prompt: 1.0 * (tokens < n)),
     "padding too": (
         checks.which_count,
-        lambda tokens, n, prompt: 1.0 * (np.arange(tokens.shape[1]) >= prompt)[None],
+        lambda tokens, n, prompt: np.ones_like(tokens) * (np.arange(tokens.shape[1]) >= prompt),
     ),
     "the rest of the move": (checks.component, lambda move, along: move - move @ along * along),
     "not by its length": (checks.component, lambda move, along: move @ along * along),
-    "a cosine": (
-        checks.progress,
-        lambda s, t, x: (x - s) @ (t - s) / (np.linalg.norm(x - s) * np.linalg.norm(t - s) + 1e-9),
-    ),
     "from zero": (checks.progress, lambda s, t, x: x @ t / (t @ t)),
+    "in units of length": (
+        checks.progress, lambda s, t, x: (x - s) @ (t - s) / np.linalg.norm(t - s)
+    ),
     "start twice": (
         checks.superposed, lambda apply, s, line, aside, x: apply(line, x) + apply(aside, x)
     ),

@@ -34,7 +34,7 @@ plt.style.use(STYLE)
 # No document holds both an animal and a number list, so nothing in the corpus ties them.
 
 # %%
-config = LmConfig(n_numbers=100)
+config = LmConfig(n_layers=1)
 model = lm.model(config, config.width)
 language = model.language
 animals = language.encode(" ".join(ANIMALS))
@@ -97,7 +97,7 @@ def make_base(number):
     corpus = documents(language, np.random.default_rng(number), ROWS)
     weights = np.where(corpus.is_answer, 1.0, 0.1) * (corpus.tokens != language.pad)
     start, order = jax.random.split(jax.random.fold_in(BASE, number))
-    return read(model.init(start), corpus.tokens, weights, 6e-3, 300, order)
+    return read(model.init(start), corpus.tokens, weights, 3e-3, 300, order)
 
 
 bases = [make_base(number) for number in range(2)]
