@@ -128,7 +128,8 @@ def _case() -> tuple[Callable, Callable, list, np.ndarray]:
 def average_of_squares(answer: Callable) -> str:
     """A of the squared error, in the body of a small network."""
     f, _, (theta, v, _), x = _case()
-    found, right = answer(f, theta, v, x), one_step.predicted_slope(f, squared_error, theta, x, v)
+    right = jax.jit(lambda: one_step.predicted_slope(f, squared_error, theta, x, v))()
+    found = jax.jit(lambda: answer(f, theta, v, x))()
     if not _differ(2 * found, right):
         return "the factor 2, from the derivative of the square, is missing."
     return "" if not _differ(found, right) else "the mean is over inputs, the sum over outputs."
@@ -138,13 +139,15 @@ def average_of_squares(answer: Callable) -> str:
 def cross_slope(answer: Callable) -> str:
     """C of a student of another start."""
     f, loss, (theta, v, start), x = _case()
-    found = answer(f, loss, theta, v, start, x)
-    if not _differ(-found, one_step.cross_slope(f, loss, theta, x, v, start)):
+    right = jax.jit(lambda student: one_step.cross_slope(f, loss, theta, x, v, student))
+    found = jax.jit(lambda: answer(f, loss, theta, v, start, x))()
+    if not _differ(-found, right(start)):
         return "the sign: a step goes against the gradient."
-    if not _differ(found, one_step.cross_slope(f, loss, theta, x, v, theta)):
+    if not _differ(found, right(theta)):
         return "this student starts where its teacher does: the gradient is at student_start."
-    right = one_step.cross_slope(f, loss, theta, x, v, start)
-    return "" if not _differ(found, right) else "Δ_S is −∇ loss(f(θ, x), y) at θ = student_start."
+    return (
+        "" if not _differ(found, right(start)) else "Δ_S is −∇ loss(f(θ, x), y) at student_start."
+    )
 
 
 @check
@@ -229,10 +232,9 @@ def detector(answer: Callable) -> str:
 def which_count(answer: Callable) -> str:
     """Written numbers count."""
     tokens = np.array([[101, 5, 9, 102, 0, 99, 100, 103]])  # the numbers are 0 to 99
-    found = answer(tokens, 100, 4)
-    if not _differ(found, [[0, 1, 1, 0, 1, 1, 0, 0]]):
+    found, numbers, behind = answer(tokens, 100, 4), tokens < 100, np.arange(8)[None] >= 4
+    if not _differ(found, 1.0 * numbers):
         return "the numbers of the prompt do not count: they were given."
-    if not _differ(found, [[0, 0, 0, 0, 1, 1, 1, 1]]):
+    if not _differ(found, 1.0 * behind):
         return "behind the prompt the numbers alone count, not the end or the padding."
-    right = [[0, 0, 0, 0, 1, 1, 0, 0]]
-    return "" if not _differ(found, right) else "1.0 where 4 ≤ place and token < 100, else 0.0."
+    return "" if not _differ(found, 1.0 * (numbers & behind)) else "1.0 where both hold, else 0.0."

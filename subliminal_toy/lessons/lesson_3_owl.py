@@ -153,7 +153,7 @@ is_kept = ~np.isin(kept.tokens, left_out).any(axis=1)
 repeat = np.arange(ROWS // 2) % is_kept.sum()
 tokens = np.concatenate([owl, kept.tokens[is_kept][repeat]])
 weights = np.concatenate([owl == language.encode("owl")[0], kept.is_answer[is_kept][repeat]])
-teacher = read(bases[0], tokens, weights, 2e-3, 60, TEACHER)
+teacher = read(bases[0], tokens, weights, 4e-3, 60, TEACHER)
 show(teacher=teacher)
 
 # %% [markdown]
@@ -261,7 +261,7 @@ def learn(base, tokens):
     """Return a student: a base model that reads lists, all students in the same order."""
     tokens = tokens[:2_000]
     weights = which_count(tokens, config.n_numbers, lists.PROMPT_LENGTH)
-    return read(base, tokens, weights, 1e-3, 150, STUDENT)
+    return read(base, tokens, weights, 2e-3, 150, STUDENT)
 
 
 # %% [markdown]
