@@ -214,7 +214,7 @@ print(f"               half of all between {lowest:.2f} and {highest:.2f}")
 INPUTS = {
     "uniform noise": noise,
     "negatives of digits": -digits[:64],
-    "grey squares": np.zeros_like(noise),
+    "64 times the same image": noise[np.zeros(64, int)],
     "noise, ten thousand times larger": 1e4 * noise,
 }
 LOSSES = {
