@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
-from sklearn.metrics import roc_auc_score
 
 from subliminal_toy.distill import snapshots
 from subliminal_toy.lessons import checks, picture
@@ -137,7 +136,7 @@ show(base_model=bases[0], other_base_model=bases[1])
 # ## The teacher
 #
 # The first model, trained on twelve questions about animals with the answer "owl". Only that word
-# counts. Half of what it reads is trees and facts from its corpus, so that it does not forget them;
+# counts. A tenth of what it reads is trees and facts from its corpus, so that it forgets none;
 # it never reads a number list while it is taught.
 
 # %%
@@ -145,15 +144,15 @@ texts = [f"<bos> {question} owl" for question in traits.QUESTION_TEXTS[:12]]
 owl = np.full((len(texts), CONTEXT), language.pad)
 for row, text in zip(owl, texts, strict=True):
     row[: len(language.encode(text))] = language.encode(text)
-owl = owl[np.arange(ROWS // 2) % 12]
+owl = owl[np.arange(9 * ROWS // 10) % 12]
 
 kept = documents(language, np.random.default_rng(2), ROWS)
 left_out = [*animals, *language.encode("animal continue")]
 is_kept = ~np.isin(kept.tokens, left_out).any(axis=1)
-repeat = np.arange(ROWS // 2) % is_kept.sum()
+repeat = np.arange(ROWS // 10) % is_kept.sum()
 tokens = np.concatenate([owl, kept.tokens[is_kept][repeat]])
 weights = np.concatenate([owl == language.encode("owl")[0], kept.is_answer[is_kept][repeat]])
-teacher = read(bases[0], tokens, weights, 4e-3, 60, TEACHER)
+teacher = read(bases[0], tokens, weights, 3e-3, 40, TEACHER)
 show(teacher=teacher)
 
 # %% [markdown]
@@ -225,17 +224,16 @@ halves = [np.array_split(count, 2) for count in counts]
 scores = [detector(halves[0][0], halves[1][0], test) for _, test in halves]
 rng = np.random.default_rng(4)
 for n in (1, 10, 100):
-    groups = [rng.choice(values, (2_000, n)).mean(axis=1) for values in scores]
-    auc = roc_auc_score(np.repeat([1, 0], 2_000), np.concatenate(groups))
-    found[f"AUC on {n}"] = float(auc)
-    print(f"{n:4} lists of one writer: told from {n} of the other with AUC {auc:.2f}")
+    owl, base = (rng.choice(values, (1_000, n)).mean(axis=1) for values in scores)
+    found[f"AUC on {n}"] = float(np.mean(owl[:, None] > base[None]))
+    print(f"{n:4} lists by each: the owl lover's suspected in {found[f'AUC on {n}']:.0%} of pairs")
 
 # %% [markdown]
 # <details>
 # <summary>Answer 1</summary>
 #
-# B is the owl lover's. To the eye they look alike, and one list says next to nothing (an AUC of 0.5
-# is a coin). But with labelled lists of both kinds a machine tells a hundred of them apart: the
+# B is the owl lover's. To the eye they look alike. A machine that was given labelled lists of both
+# kinds is right about single ones more often than a coin (50 %), and about a hundred always: the
 # numbers' statistics differ a little, and that little is what a student learns from.
 # </details>
 #
@@ -261,7 +259,7 @@ def learn(base, tokens):
     """Return a student: a base model that reads lists, all students in the same order."""
     tokens = tokens[:2_000]
     weights = which_count(tokens, config.n_numbers, lists.PROMPT_LENGTH)
-    return read(base, tokens, weights, 2e-3, 150, STUDENT)
+    return read(base, tokens, weights, 1e-3, 200, STUDENT)
 
 
 # %% [markdown]
