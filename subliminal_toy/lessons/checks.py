@@ -45,8 +45,8 @@ def _differ(one: Any, other: Any) -> bool:
     return not all(np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-4, 1e-6) for a, b in pairs)
 
 
-def _normal(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+def _normal(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 SMALL = mlp((2, 2), (6, 5), 13, jnp.tanh)
@@ -56,7 +56,7 @@ SMALL = mlp((2, 2), (6, 5), 13, jnp.tanh)
 def _network(seed: int) -> dict:
     shapes = {"weight": [(6, 4), (5, 6), (13, 5)], "bias": [(6,), (5,), (13,)]}
     layers = [
-        {part: jnp.asarray(_normal(seed + 10 * i, *shape[i])) for part, shape in shapes.items()}
+        {part: _normal(seed + 10 * i, *shape[i]) for part, shape in shapes.items()}
         for i in range(3)
     ]
     return {"layers": dict(enumerate(layers))}
@@ -101,7 +101,7 @@ def with_head_of(answer: Callable) -> str:
 @check
 def relabel(answer: Callable) -> str:
     """The same network, its first hidden units in a new order."""
-    params, order, x = _network(0), np.array([3, 1, 5, 0, 2, 4]), _normal(0, 9, 2, 2)
+    params, order, x = _network(0), jnp.array([3, 1, 5, 0, 2, 4]), _normal(0, 9, 2, 2)
     found = answer(params, order)
     for part, leaf in params["layers"][0].items():
         if _differ(found["layers"][0][part], leaf[order]):
@@ -113,7 +113,7 @@ def relabel(answer: Callable) -> str:
 # Lesson 2.
 
 
-def _case() -> tuple[Callable, Callable, list, np.ndarray]:
+def _case() -> tuple[Callable, Callable, list, jax.Array]:
     """A small network f(θ, x), a loss, three vectors of parameters, inputs."""
     vectors = [ravel_pytree(_network(seed))[0] for seed in range(3)]
     as_network = ravel_pytree(_network(0))[1]
@@ -153,7 +153,7 @@ def cross_slope(answer: Callable) -> str:
 @check
 def predicted_progress(answer: Callable) -> str:
     """Progress after some steps, and none after no step."""
-    values, shares, k = np.array([2.0, 0.5]), np.array([0.3, 0.6]), np.array([0, 1, 3])
+    values, shares, k = jnp.array([2.0, 0.5]), jnp.array([0.3, 0.6]), jnp.array([0, 1, 3])
     found = [answer(values, shares, 0.4, steps) for steps in k]
     if _differ(found[0], 0.0):
         return "after no step there is no progress."
@@ -182,7 +182,7 @@ def progress(answer: Callable) -> str:
     """0 at the start, 1 at the teacher, and whatever is perpendicular does not count."""
     start, teacher, aside = _normal(0, 7), _normal(1, 7), _normal(2, 7)
     goal = teacher - start
-    aside -= (aside @ goal) / (goal @ goal) * goal
+    aside = aside - (aside @ goal) / (goal @ goal) * goal
     points = {0.0: start, 1.0: teacher, 0.3: start + 0.3 * goal + aside}
     for q, student in points.items():
         if _differ(answer(start, teacher, student), q):
