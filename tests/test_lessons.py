@@ -35,7 +35,7 @@ from subliminal_toy import lessons
 def plain(value):
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if hasattr(value, "dtype") and np.issubdtype(value.dtype, np.number) and value.size < 1_000:
+    if str(getattr(value, "dtype", "")).startswith(("float", "int")) and value.size < 1_000:
         return np.asarray(value).tolist()
     return value if isinstance(value, float | int) else None
 
