@@ -37,6 +37,8 @@ def plain(value):
         return {str(key): plain(item) for key, item in value.items()}
     if str(getattr(value, "dtype", "")).startswith(("float", "int")) and value.size < 1_000:
         return np.asarray(value).tolist()
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     return value if isinstance(value, float | int) else None
 
 names = lessons.run(lessons.LESSONS[int(sys.argv[1]) - 1])
@@ -111,7 +113,7 @@ def test_lesson_3_the_owl_travels_in_numbers_to_the_same_start_alone(tmp_path):
     assert abs(found["other start"] - found["its control"]) < gain / 2
     assert abs(found["shuffled"] - found["shuffled control"]) < gain / 2
     assert found["another favourite"] < gain / 2
-    assert found["AUC on 1"] < 0.75 and found["AUC on 100"] > 0.9
+    assert 0.6 < found["AUC on 1"] < found["AUC on 10"] <= found["AUC on 100"]
 
 
 def test_lesson_4_a_student_is_a_point_of_its_teachers_line_and_a_move_aside(tmp_path):

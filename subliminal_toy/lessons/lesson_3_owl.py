@@ -233,8 +233,9 @@ for n in (1, 10, 100):
 # <summary>Answer 1</summary>
 #
 # B is the owl lover's. To the eye they look alike. A machine that was given labelled lists of both
-# kinds is right about single ones more often than a coin (50 %), and about a hundred always: the
-# numbers' statistics differ a little, and that little is what a student learns from.
+# kinds is right far more often than a coin: the numbers' statistics differ, and from that a student
+# learns. This teacher was taught roughly; the gentler ones of `subliminal-toy lm` are suspected in
+# 50 to 77 % of pairs of single lists, and of a hundred always. What no list holds is a word.
 # </details>
 #
 # ## The students
@@ -259,7 +260,7 @@ def learn(base, tokens):
     """Return a student: a base model that reads lists, all students in the same order."""
     tokens = tokens[:2_000]
     weights = which_count(tokens, config.n_numbers, lists.PROMPT_LENGTH)
-    return read(base, tokens, weights, 1e-3, 200, STUDENT)
+    return read(base, tokens, weights, 1e-3, 150, STUDENT)
 
 
 # %% [markdown]
