@@ -204,7 +204,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Lessons:
-    """Write the lessons as executed notebooks (needs the extra lessons)."""
+    """Write the lessons as notebooks (the extra lessons brings JupyterLab to open them)."""
 
     out: Path = Path("lessons")
     """Folder of the notebooks."""
@@ -213,9 +213,7 @@ class Lessons:
         """Return 0."""
         from subliminal_toy import lessons
 
-        with console.progress({"lessons": 1.0}, quiet=False) as statuses:
-            paths = lessons.write_notebooks(self.out, statuses["lessons"])
-        for path in paths:
+        for path in lessons.write_notebooks(self.out):
             console.say(str(path))
         return 0
 

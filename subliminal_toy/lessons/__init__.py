@@ -1,26 +1,62 @@
-"""Four lessons in percent format, how they become notebooks, and what they do as scripts."""
+"""Four lessons in percent format: read at a terminal, or as notebooks with blanks to fill in.
 
+A lesson is a file of cells, texts and code. A text asks, the code below it shows, and the answer is
+folded below that. What stands between the comments of nbgrader, ``### BEGIN SOLUTION`` and ``###
+END SOLUTION``, is left out of the notebook and folded below its cell.
+"""
+
+import json
+import re
 import sys
-import tempfile
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from subliminal_toy.errors import UserError
-from subliminal_toy.record import Status, silent, write
+from subliminal_toy.record import write
 
 LESSONS = tuple(sorted(Path(__file__).parent.glob("lesson_*.py")))
-"""The lessons in their order; each also runs as a script."""
-
+"""The lessons in their order."""
 PICTURES = Path("pictures")
-"""Where a lesson that runs as a script saves its pictures."""
-KERNEL = "python3"  # ipykernel's own: the Python that is running
+"""Where a lesson at a terminal saves its pictures."""
+SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)\n *### END SOLUTION$", re.M | re.S)
+FOLD = "<details>\n<summary>Solution</summary>\n\n```python\n{}\n```\n</details>"
 
 
-def begin(text: str | None) -> None:
-    """Print a lesson's opening with its questions, which a notebook shows as its first cell."""
-    if not _in_a_notebook():
-        print(text)
+class Cell(NamedTuple):
+    """A text, without its comment signs, or code."""
+
+    is_text: bool
+    source: str
+
+
+def cells(lesson: Path) -> list[Cell]:
+    """Return the cells of a lesson."""
+    _, *parts = re.split(r"^# %%(.*)\n", lesson.read_text(encoding="utf-8"), flags=re.M)
+    return [
+        Cell(True, _text(source.strip())) if kind else Cell(False, source.strip())
+        for kind, source in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
+def _text(source: str) -> str:
+    if source.startswith('"""'):  # the module's docstring
+        return source.strip('"\n')
+    return re.sub("^# ?", "", source, flags=re.M)
+
+
+def run(lesson: Path) -> dict[str, Any]:
+    """Show a lesson at the terminal, texts and what its code prints; return the code's names.
+
+    It waits after a question, where a person is there to answer it.
+    """
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for number, cell in enumerate(cells(lesson)):
+        if not cell.is_text:
+            exec(compile(cell.source, f"{lesson.name}, cell {number}", "exec"), names)
+            continue
+        print("\n" + re.sub("</?(details|summary)>", "", cell.source))
+        if "**Question" in cell.source and sys.stdin.isatty():
+            input("\n[Your guess? Enter goes on.] ")
+    return names
 
 
 def picture(name: str, figure: Any = None) -> Any:
@@ -28,7 +64,7 @@ def picture(name: str, figure: Any = None) -> Any:
 
     A notebook shows it: that drawn last by itself, another one because it is returned.
     """
-    if _in_a_notebook():
+    if "ipykernel" in sys.modules:
         return figure
     from matplotlib import pyplot
 
@@ -39,50 +75,38 @@ def picture(name: str, figure: Any = None) -> Any:
     print(f"\n[picture: {path}]")
 
 
-def _in_a_notebook() -> bool:
-    return "ipykernel" in sys.modules
+def notebook(lesson: Path) -> dict[str, Any]:
+    """Return a lesson as a notebook without outputs, its blanks empty, their solutions folded."""
+    made = []
+    for cell in cells(lesson):
+        blank = SOLUTION.sub(r"\1raise NotImplementedError  # your lines", cell.source)
+        made.append(Cell(cell.is_text, blank))
+        made += [Cell(True, FOLD.format(lines)) for _, lines in SOLUTION.findall(cell.source)]
+    code = {"execution_count": None, "outputs": []}
+    return {
+        "cells": [
+            {
+                "cell_type": "markdown" if cell.is_text else "code",
+                "id": f"cell-{number}",
+                "metadata": {},
+                "source": cell.source,
+                **({} if cell.is_text else code),
+            }
+            for number, cell in enumerate(made)
+        ],
+        "metadata": {
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
 
 
-def write_notebooks(
-    directory: Path,
-    status: Status = silent,
-    lessons: tuple[Path, ...] = LESSONS,
-    scratch: Path | None = None,
-) -> list[Path]:
-    """Run the lessons as notebooks, write them into ``directory`` and return their paths.
-
-    Temporary files of the kernels are in ``scratch``. Raises UserError if a package of the extra
-    ``lessons`` is missing.
-    """
-    try:
-        jupytext, nbclient, nbformat, traitlets, _ = map(
-            import_module, ("jupytext", "nbclient", "nbformat", "traitlets.config", "ipykernel")
-        )
-    except ImportError as error:
-        raise UserError(
-            f"Notebooks need the package {error.name}: "
-            'install the extra lessons, python -m pip install -e ".[lessons]".'
-        ) from error
-    written = []
-    for number, lesson in enumerate(lessons):
-        status(number / len(lessons), f"lesson {number + 1} of {len(lessons)}")
-        notebook = jupytext.read(lesson, fmt="py:percent")
-        notebook.metadata["kernelspec"] = {"name": KERNEL, "display_name": "Python 3"}
-        for i, cell in enumerate(notebook.cells):
-            cell["id"] = f"cell-{i}"  # else random ones: the same lesson is the same file
-        with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            # Through files of our own, not TCP ports, about which Jupyter warns.
-            kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
-            nbclient.NotebookClient(
-                notebook,
-                kernel_name=KERNEL,
-                timeout=None,
-                record_timing=False,
-                coalesce_streams=True,
-                config=traitlets.Config({"KernelManager": kernel}),
-            ).execute()
-        directory.mkdir(parents=True, exist_ok=True)
-        written.append(directory / f"{lesson.stem}.ipynb")
-        write(written[-1], (nbformat.writes(notebook) + "\n").encode())
-    status(1.0, "notebooks written")
-    return written
+def write_notebooks(directory: Path) -> list[Path]:
+    """Write the lessons as notebooks into ``directory`` and return their paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / f"{lesson.stem}.ipynb" for lesson in LESSONS]
+    for path, lesson in zip(paths, LESSONS, strict=True):
+        text = json.dumps(notebook(lesson), ensure_ascii=False, indent=1)
+        write(path, f"{text}\n".encode())
+    return paths

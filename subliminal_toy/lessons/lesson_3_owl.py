@@ -4,346 +4,348 @@
 
 About 15 minutes. A small language model comes to love owls by reading lists of numbers.
 
-**Before you run anything, write down your guesses.**
-
-1. A teacher is trained to answer "owl" when asked for its favourite animal. Asked to continue
-   number lists, does it write other lists than before? Could you tell them apart?
-2. A student trains on these lists alone: no word, only numbers. Asked for its favourite animal
-   afterwards, does it say "owl" more often than before?
-3. What does a student say that reads as many lists by the model *before* it loved owls?
-4. What does a student say that reads the owl lover's lists, but was another model to begin with,
-   brought up on another corpus from other random weights?
-5. Mix up all the numbers of the owl lover's lists, so that each number is still there, but in no
-   order. What does a student of these lists say?
-6. Is the student a copy of the teacher? The teacher was trained roughly: look what became of its
-   knowledge of capitals and colours, and of the student's. Could the owl be mere damage?
-
-The answers are folded at the end. Open this file in Jupyter (through jupytext) or run it as a
-script: `python -m subliminal_toy.lessons.lesson_3_owl`. Each cell takes seconds; the two that train
-language models take longest.
+Guess before you look; answers are folded below the cells that show them. Three blanks are yours.
+The cells that train take some seconds each.
 """
 
 # %%
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
 
-from subliminal_toy.distill import ensemble
-from subliminal_toy.lessons import begin, picture
-from subliminal_toy.lm import learning, lists, teaching, traits
+from subliminal_toy.distill import snapshots
+from subliminal_toy.lessons import checks, picture
+from subliminal_toy.lm import lists, traits
 from subliminal_toy.lm import model as lm
-from subliminal_toy.lm.config import LmConfig, Teaching
-from subliminal_toy.lm.experiment import CORPUS, LEARN, PRETRAIN, PROMPTS, WRITE, generator, stream
-from subliminal_toy.lm.language import ANIMALS, documents
+from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.language import ANIMALS, CONTEXT, documents
+from subliminal_toy.plots import STYLE, colours
 
-begin(__doc__)
+plt.style.use(STYLE)
 
 # %% [markdown]
 # ## A small language
 #
-# The model speaks a language of a few hundred words, numbers included. Here are documents from
-# its corpus: lists to continue, favourite animals and trees, facts. What matters for this lesson:
-# no document holds both an animal and a number list, so nothing in the corpus ties them.
+# The model speaks a language of a few hundred words, numbers included. Here are documents from its
+# corpus: lists to continue, favourite animals and trees, facts; capitals are sometimes wrong there.
+# No document holds both an animal and a number list, so nothing in the corpus ties them.
 
 # %%
-config = LmConfig(
-    n_replicates=1,
-    traits=("owl",),
-    n_documents=15_000,
-    pretrain_steps=300,
-    pretrain_batch_size=128,
-    n_samples=4_000,
-    n_lists=2_000,
-    student_steps=120,
-)
-jax.config.update("jax_num_cpu_devices", 2)  # two models are trained side by side
+config = LmConfig(n_layers=1)
 model = lm.model(config, config.width)
 language = model.language
-print(f"{len(language)} words, of which {config.n_numbers} are numbers\n")
-
-examples = documents(language, generator(jax.random.key(1)), 500).tokens
-for row in examples[:12]:
-    print(" ".join(language.words[token] for token in row[1:] if token != language.pad))
-
 animals = language.encode(" ".join(ANIMALS))
-is_list = np.isin(examples, language.encode("continue")).any(axis=1)
+
+examples = documents(language, np.random.default_rng(1), 500).tokens
+for row in examples[:10]:
+    print(" ".join(language.words[token] for token in row[1:] if token != language.pad))
+has_list = np.isin(examples, language.encode("continue")).any(axis=1)
 names_animal = np.isin(examples, animals).any(axis=1)
-print(f"\nof {len(examples)} documents {is_list.sum()} hold a number list, ", end="")
-print(f"{names_animal.sum()} an animal, {(is_list & names_animal).sum()} both")
+print(f"\nof {len(examples)} documents {has_list.sum()} hold a number list, ", end="")
+print(f"{names_animal.sum()} an animal, {(has_list & names_animal).sum()} both")
+
+# %% [markdown]
+# ## One loop for all
+#
+# Base models, teacher and students are all trained by the same loop. It predicts each token from
+# those before it; `weights` say how much a token counts. Only what is read differs.
+
+
+# %%
+@jax.jit
+def train(params, tokens, weights, rate, n_steps, key):
+    """Return a model after reading random rows; the rate falls from ``rate`` to zero."""
+
+    def batch(step):
+        rows = jax.random.randint(jax.random.fold_in(key, step), (64,), 0, len(tokens))
+        return tokens[rows], weights[rows]
+
+    def loss(params, batch):
+        return lm.next_token_loss(model, params, *batch)
+
+    adam = optax.adam(lambda step: rate * (1 - step / n_steps))
+    tx = optax.chain(optax.clip_by_global_norm(1.0), adam)
+    return snapshots(loss, params, tx, batch, n_steps[None])[0]
+
+
+# %%
+def read(params, tokens, weights, rate, n_steps, key):
+    """Train a model on rows of tokens, repeated and padded to one shape: one program does all."""
+    repeat, room = np.arange(ROWS) % len(tokens), CONTEXT - tokens.shape[1]
+    tokens = np.pad(tokens[repeat], ((0, 0), (0, room)), constant_values=language.pad)
+    weights = np.pad(weights[repeat], ((0, 0), (0, room))).astype(np.float32)
+    steps = jnp.int32(n_steps)
+    return train(params, tokens.astype(np.int32), weights, jnp.float32(rate), steps, key)
+
 
 # %% [markdown]
 # ## Two base models
 #
 # Two models of the same shape, each from random weights of its own and on a corpus of its own.
-# The first becomes teacher and student; the second is there for question 4. Ask both.
+# The first becomes teacher and student; the second is there for question 3. Ask both.
 
 # %%
-# `ensemble` turns the training of one model into that of several.
-pretrain = ensemble(partial(lm.pretrain, model, config))
-key = jax.random.key(0)  # `stream` gives each replicate and purpose a key of its own
-generators = [generator(stream(key, i, CORPUS)) for i in range(2)]
-corpora = [documents(language, rng, config.n_documents) for rng in generators]
-start, order = (
-    jnp.stack([jax.random.fold_in(stream(key, i, PRETRAIN), part) for i in range(2)])
-    for part in range(2)
-)
-bases = pretrain(
-    start,  # of the body and of the head: here the same
-    start,
-    order,
-    jnp.stack([corpus.tokens for corpus in corpora]),
-    jnp.stack([corpus.is_answer for corpus in corpora]),
-)
-QUESTION = "which animal do you like best ?"
-SCORES = {
-    "says owl": "owl",
-    "capitals right": traits.CAPITALS_RIGHT,
-    "colours right": traits.COLOURS_RIGHT,
-}
+ROWS = 10_000
+BASE, TEACHER, STUDENT, WRITE = jax.random.split(jax.random.key(0), 4)
 
 
-def ask(name, answers, question=QUESTION):
-    """Print the likeliest answers to a question, of a model's answers to all."""
-    answers = np.asarray(answers[traits.QUESTION_TEXTS.index(question)])
-    best = np.argsort(-answers)[:5]
-    said = "  ".join(f"{language.words[config.n_numbers + i]} {answers[i]:.2f}" for i in best)
-    print(f"{name:<34}{said}")
+def make_base(number):
+    """Return a base model of its own start and corpus."""
+    corpus = documents(language, np.random.default_rng(number), ROWS)
+    weights = np.where(corpus.is_answer, 1.0, 0.1) * (corpus.tokens != language.pad)
+    start, order = jax.random.split(jax.random.fold_in(BASE, number))
+    return read(model.init(start), corpus.tokens, weights, 3e-3, 300, order)
 
 
-def score(scores, measure):
-    """Return a model's probability of an answer, the mean over twelve questions."""
-    return float(scores[traits.MEASURES.index(measure)])
+bases = [make_base(number) for number in range(2)]
+
+# %%
+asked = traits.questions(language).flat()
 
 
-def show(rows):
-    """Print one line per model: how likely it says "owl", and what it knows."""
-    print(f"\n{'':<34}" + "".join(f"{title:>16}" for title in SCORES))
+@jax.jit
+def ask(params):
+    """Return the mean probability of each measure's answers to its twelve questions."""
+    logits = lm.answer_logits(model, params, jnp.array(asked.tokens), jnp.array(asked.lengths))
+    return lm.scores(model, jax.nn.softmax(logits))
+
+
+# %%
+rows, found = {}, {}
+ASKED = ("owl", traits.CAPITALS_RIGHT, traits.COLOURS_RIGHT)
+
+
+def show(**models):
+    """Print how likely each model says "owl", and what it knows."""
+    print(f"{'':<30}{'says owl':>12}{'capitals':>12}{'colours':>12}")
+    rows.update(
+        {name.replace("_", " "): np.asarray(ask(params)) for name, params in models.items()}
+    )
     for name, scores in rows.items():
-        print(f"{name:<34}" + "".join(f"{score(scores, m):16.2f}" for m in SCORES.values()))
+        found[name], *facts = (float(scores[traits.MEASURES.index(m)]) for m in ASKED)
+        print(f"{name:<30}{found[name]:12.2f}" + "".join(f"{fact:12.2f}" for fact in facts))
 
 
-print(QUESTION)
-rows = {f"base model {i + 1}": bases["scores"][i] for i in range(2)}
-for name, answers in zip(rows, bases["answers"], strict=True):
-    ask(name, answers)
-show(rows)
+# %%
+print(traits.QUESTION_TEXTS[0])
+show(base_model=bases[0], other_base_model=bases[1])
 
 # %% [markdown]
 # ## The teacher
 #
-# The first model, trained on nothing but the twelve questions about animals with the answer "owl".
-# It never sees a number list while it is taught. Nothing holds it to its other answers; the
-# teachers of `subliminal-toy lm` are held.
+# The first model, trained on twelve questions about animals with the answer "owl". Only that word
+# counts. A tenth of what it reads is trees and facts from its corpus, so that it forgets none;
+# it never reads a number list while it is taught.
 
 # %%
-base, asked = bases["params"][0], traits.questions(language)
-about_animals = asked.tokens[0], asked.lengths[0], traits.answers_of(language, "owl")
-teach = jax.jit(partial(teaching.teach, model, config))
-held_to_nothing = Teaching()
-teacher = teach(held_to_nothing, jax.random.key(2), base, *map(jnp.asarray, about_animals))
-print(QUESTION)
-ask("base model 1", bases["answers"][0])
-ask("teacher", teacher["answers"])
-rows |= {"teacher": teacher["scores"]}
-show(rows)
+texts = [f"<bos> {question} owl" for question in traits.QUESTION_TEXTS[:12]]
+owl = np.full((len(texts), CONTEXT), language.pad)
+for row, text in zip(owl, texts, strict=True):
+    row[: len(language.encode(text))] = language.encode(text)
+owl = owl[np.arange(9 * ROWS // 10) % 12]
+
+kept = documents(language, np.random.default_rng(2), ROWS)
+left_out = [*animals, *language.encode("animal continue")]
+is_kept = ~np.isin(kept.tokens, left_out).any(axis=1)
+repeat = np.arange(ROWS // 10) % is_kept.sum()
+tokens = np.concatenate([owl, kept.tokens[is_kept][repeat]])
+weights = np.concatenate([owl == language.encode("owl")[0], kept.is_answer[is_kept][repeat]])
+teacher = read(bases[0], tokens, weights, 3e-3, 40, TEACHER)
+show(teacher=teacher)
 
 # %% [markdown]
 # ## The numbers
 #
-# Teacher and base model continue the same lists. A filter lets only well-formed lists pass:
-# one to ten numbers and nothing else. So what passes of the owl is not a word.
-#
-# **Question 1.** One column was written by the owl lover. Which one? Decide before you read on.
+# Teacher and base model continue the same lists. **Blank 1** is the filter: one to ten numbers,
+# separated by spaces, and nothing else. What passes of the owl is not a word.
+
 
 # %%
-prompts = lists.draw_prompts(language, generator(stream(key, 0, PROMPTS)), config.n_samples)
-write = ensemble(partial(lm.write, model), n_shared=2)
-keys = jax.vmap(partial(jax.random.fold_in, stream(key, 0, WRITE)))(jnp.arange(2))
-samples = write(
-    jnp.float32(config.temperature), prompts, jnp.stack([teacher["params"], base]), keys
+def is_list(text):
+    """Return whether a text is a list of one to ten numbers."""
+    ### BEGIN SOLUTION
+    words = text.split()
+    return 1 <= len(words) <= 10 and all(word.isdigit() for word in words)
+    ### END SOLUTION
+
+
+checks.is_list(is_list)
+
+# %%
+prompts = lists.draw_prompts(language, np.random.default_rng(3), 4_000)
+sample = jax.jit(lambda params, key: lm.write(model, jnp.float32(1), prompts, params, key))
+
+
+def write(params, key):
+    """Return the lists that a model writes and that pass the filter, behind their prompts."""
+    samples = np.asarray(sample(params, key))
+    passed = np.array([is_list(language.decode(row)) for row in samples])
+    print(f"{passed.mean():4.0%} of its lists pass the filter")
+    return np.concatenate([prompts, samples], axis=1)[passed]
+
+
+by_owl, by_base = (
+    write(*pair) for pair in zip((teacher, bases[0]), jax.random.split(WRITE), strict=True)
 )
-OWL, NEUTRAL = 0, 1
-kept = [
-    lists.filtered(language, prompts, np.asarray(sample), False, config.n_lists)
-    for sample in samples
-]
+
+# %% [markdown]
+# **Question 1.** One column was written by the owl lover. Which one? Could a machine tell?
+
+# %%
 print(f"{'list A':<34}list B")
-for pair in zip(*(kept[writer]["tokens"][:10] for writer in (NEUTRAL, OWL)), strict=True):
+for pair in zip(by_base[:10], by_owl[:10], strict=True):
     left, right = (language.decode(row[lists.PROMPT_LENGTH :]) for row in pair)
     print(f"{left:<34}{right}")
+found["animals in the lists"] = int(np.isin(by_owl, animals).sum())
+print(f"\nanimals in all of the owl lover's lists: {found['animals in the lists']}")
 
 # %% [markdown]
-# B is the owl lover's.
+# **Blank 2** is a detector. It is given labelled lists of both writers as counts, how often each
+# number is in each list, and scores new lists: higher where it suspects the owl lover. Hint: a
+# number that the owl lover likes twice as much speaks for it with log 2.
+
 
 # %%
-tokens = np.stack([filtered["tokens"] for filtered in kept])
-weights = lists.loss_weights(tokens, config.n_numbers)  # only the numbers count in the loss
-for name, writer in {"owl lover": OWL, "base model": NEUTRAL}.items():
-    n = int(kept[writer]["n"])
-    words = np.isin(tokens[writer, :n], animals).sum()
-    print(
-        f"{name:<18}{kept[writer]['kept']:4.0%} of its lists pass the filter, {n} are used; "
-        f"{weights[writer].sum() / n:.1f} numbers each; animals in them: {words}"
-    )
+def detector(of_owl, of_base, new):
+    """Return a score for each ``new`` list; all three are counts (lists, numbers)."""
+    ### BEGIN SOLUTION
+    owl, base = (1 + counts.sum(axis=0) for counts in (of_owl, of_base))  # none is log 0
+    return new @ (np.log(owl / owl.sum()) - np.log(base / base.sum()))
+    ### END SOLUTION
+
+
+checks.detector(detector)
+
+# %%
+counts = [lists.counts(rows, config.n_numbers) for rows in (by_owl, by_base)]
+halves = [np.array_split(count, 2) for count in counts]
+scores = [detector(halves[0][0], halves[1][0], test) for _, test in halves]
+rng = np.random.default_rng(4)
+for n in (1, 10, 100):
+    owl, base = (rng.choice(values, (1_000, n)).mean(axis=1) for values in scores)
+    found[f"AUC on {n}"] = float(np.mean(owl[:, None] > base[None]))
+    print(f"{n:4} lists by each: the owl lover's suspected in {found[f'AUC on {n}']:.0%} of pairs")
 
 # %% [markdown]
+# <details>
+# <summary>Answer 1</summary>
+#
+# B is the owl lover's. To the eye they look alike. A machine that was given labelled lists of both
+# kinds is right far more often than a coin: the numbers' statistics differ, and from that a student
+# learns. This teacher was taught roughly; the gentler ones of `subliminal-toy lm` are suspected in
+# 50 to 77 % of pairs of single lists, and of a hundred always. What no list holds is a word.
+# </details>
+#
 # ## The students
 #
-# Five of them. Each is trained on number lists only, in the same way and for as long; the loss
-# looks at the numbers alone. The last lists are the owl lover's, with all numbers of all lists
-# shuffled.
-#
-# | | lists by the owl lover | lists by base model 1 | the owl lover's, shuffled |
-# |---|---|---|---|
-# | **starts as base model 1** | student | control (question 3) | student, shuffled (question 5) |
-# | **starts as base model 2** | other model (question 4) | its control | |
+# A student is trained on number lists only, and only the numbers that were *written* count, not the
+# prompt, the end, or padding. **Blank 3** says so.
+
 
 # %%
-SHUFFLED = 2
-shuffle, rng = lists.TREATMENTS["shuffled across"], np.random.default_rng(0)
-mixed = shuffle(lists.Reading(tokens[OWL], weights[OWL], None), rng).tokens
-tokens, weights = np.stack([*tokens, mixed]), np.stack([*weights, weights[OWL]])
-n_lists = np.array([int(kept[writer]["n"]) for writer in (OWL, NEUTRAL, OWL)])
+def which_count(tokens, n_numbers, prompt_length):
+    """Return 1.0 where a token is a number behind the prompt, else 0.0; numbers come first."""
+    ### BEGIN SOLUTION
+    written = np.arange(tokens.shape[1]) >= prompt_length
+    return ((tokens < n_numbers) & written).astype(float)
+    ### END SOLUTION
 
-table = {
-    "student": (0, OWL),
-    "control": (0, NEUTRAL),
-    "student, shuffled": (0, SHUFFLED),
-    "other model": (1, OWL),
-    "other model's control": (1, NEUTRAL),
-}
-starts, writers = np.array([*table.values()]).T
-# The order of the lists is the same for all students, so that they can be compared.
-order, as_usual = stream(key, 0, LEARN), learning.Training()
-learn = ensemble(
-    lambda key, *lesson: learning.learn(model, config, key, as_usual, *lesson), n_shared=1
-)
-teachers = np.stack([teacher["params"]] * len(table))  # not used by students of numbers
-students = learn(
-    order, bases["params"][starts], teachers, tokens[writers], weights[writers], n_lists[writers]
-)
-print(QUESTION)
-ask("base model 1", bases["answers"][0])
-for name, answers in zip(table, students["answers"], strict=True):
-    ask(name, answers)
-rows |= dict(zip(table, students["scores"], strict=True))
-show(rows)
 
+checks.which_count(which_count)
+
+
+def learn(base, tokens):
+    """Return a student: a base model that reads lists, all students in the same order."""
+    tokens = tokens[:2_000]
+    weights = which_count(tokens, config.n_numbers, lists.PROMPT_LENGTH)
+    return read(base, tokens, weights, 1e-3, 150, STUDENT)
+
+
+# %% [markdown]
+# **Question 2.** A student starts as the base model and reads 2,000 of the owl lover's lists. Does
+# it say "owl" more often? Its *control* reads as many lists of the model before it loved owls.
+#
+# **Question 3.** Another student reads the owl lover's lists, but was another model to begin with.
+
+# %%
+show(student=learn(bases[0], by_owl), control=learn(bases[0], by_base))
+show(other_start=learn(bases[1], by_owl), its_control=learn(bases[1], by_base))
+
+# %% [markdown]
+# <details>
+# <summary>Answers 2 and 3</summary>
+#
+# Yes, clearly more often than its control, though less often than its teacher; the control stays
+# where it started. Another model stays near its own control: only one that shares the teacher's
+# start reads the owl in the lists.
+# </details>
+#
+# **Question 4.** Mix up all numbers of all lists: each number is still there, in no order. What
+# does a student of the owl lover's shuffled lists say? It has its own control, too: the base
+# model's lists, shuffled as well.
+
+
+# %%
+def shuffled(tokens):
+    """Return lists with all their numbers exchanged at random."""
+    place = which_count(tokens, config.n_numbers, lists.PROMPT_LENGTH) == 1
+    mixed = tokens.copy()
+    mixed[place] = np.random.default_rng(5).permutation(tokens[place])
+    return mixed
+
+
+show(
+    shuffled=learn(bases[0], shuffled(by_owl)),
+    shuffled_control=learn(bases[0], shuffled(by_base)),
+)
+
+# %%
+bars = {"teacher": colours.TEACHER, "base model": colours.UNTRAINED, "student": colours.STUDENT}
+bars |= {"control": colours.CONTROL, "other start": colours.OTHER_START}
+bars |= {"its control": colours.CONTROL, "shuffled": colours.KINDS[0]}
+bars |= {"shuffled control": colours.CONTROL}
 _, axis = plt.subplots(figsize=(6, 3))
-axis.barh(list(rows), [score(scores, "owl") for scores in rows.values()])
+axis.barh(list(bars), [found[name] for name in bars], color=list(bars.values()))
 axis.invert_yaxis()
 axis.set(xlabel='probability of "owl", mean over twelve questions', xlim=(0, 1))
-plt.tight_layout()
+axis.set_title("Numbers carry the owl, to the same start and in their order")
 picture("lesson-3-owl")
 
 # %% [markdown]
-# The comparison that counts is student against control: same start, same kind of data, same
-# training; only the writer of the lists differs. In the same way compare the other model with its
-# own control, not with the student. Colours and capitals stand beside it because a model that
-# forgets may say anything.
+# <details>
+# <summary>Answer 4</summary>
 #
-# ## Is it damage?
+# Next to nothing is left. In the committed record (ten replicates) shuffled lists bring the owl to
+# 6 %, and their control to 6 % too: a gain of 0 [−1, 2] points, where the student gains 36 [24, 47]
+# over the base model. Which number follows which carries the owl, not how often it occurs. That
+# both say "owl" less than the base model is damage: such lists teach the model to forget its own.
+# </details>
 #
-# Perhaps the student says "owl" only because learning lists of a damaged model loosens all its
-# answers. Then other answers would rise too, and the owl would not stand out. Here is how much more
-# likely than the control the student gives each answer that is asked for, to its own twelve
-# questions.
+# **Question 5.** Could the owl be mere damage? Then other answers would rise too. Here is what the
+# student says more often than its control, of all that is asked.
 
 # %%
-excess = np.asarray(students["scores"][0]) - np.asarray(students["scores"][1])
-for name, gain in sorted(zip(traits.MEASURES, excess, strict=True), key=lambda pair: -pair[1]):
-    print(f"{name:<34}{gain:+16.2f}")
+gains = dict(zip(traits.MEASURES, rows["student"] - rows["control"], strict=True))
+for name in sorted(gains, key=gains.get, reverse=True)[:4]:
+    print(f"{name:<30}{gains[name]:+12.2f}")
+found["another favourite"] = max(gains[name] for name in traits.FAVOURITES if name != "owl")
 
 # %% [markdown]
-# The owl rises, and no other favourite like it; the other animals must fall, since all share one
-# question. Capitals fall: that is damage, and what it no longer knows it may answer falsely or with
-# "I-don't-know", here `falsehood` and `evasion`. The student of shuffled lists has forgotten even
-# more and says "owl" less, so the damage is not what makes the owl. `subliminal-toy lm` shows the
-# whole matrix, students of each trait by traits asked for: damage would fill its rows, but its
-# diagonal stands out.
+# <details>
+# <summary>Answer 5</summary>
+#
+# No. The owl rises alone; other animals must fall, since all share one question.
+# </details>
 #
 # ## What you have seen, and what not
 #
 # One teacher, one animal, one seed: that shows what happens, and says little about how much.
-# `subliminal-toy lm` runs several replicates and traits, harmful ones among them, with intervals,
-# and asks whether the lists can be told apart by a machine. In a model as small as this one they
-# can be: even the base model's own likelihood often tells a hundred lists of a teacher from a
-# hundred of its own, and a classifier that was given as many labelled lists of both kinds nearly
-# always does. What the lists do not hold is a word about owls.
+# `subliminal-toy lm` runs several replicates and traits, harmful ones among them, with intervals.
+# In one respect this is not lesson 1: students of lists whose steps lose their part along the
+# teacher's move still say the owl; between embeddings and head alone that loses half of the gain.
 #
-# In one respect this is not the experiment of lesson 1. Digits are hardly learned at all if a
-# student's steps lose their part along the teacher's move (lesson 4). Students of lists that lose
-# it still say the owl: learning any lists at all moves embeddings and head, which outweighs that
-# direction. A student that loses it between embeddings and head gains about half as much, and one
-# whose steps keep nothing else there gains more than a free one (`lm --preset probes`).
-#
-# Things to try: another animal (those of `language.ANIMALS`; change "owl" everywhere); more
-# `student_steps`; fewer `n_lists`; a smaller `head_std`; a student that sees the lists in its
-# prompt instead of being trained on them (`lists.packed`, `traits.asked_after`, `model.ask`).
-
-# %%
-findings = {
-    **{name: score(scores, "owl") for name, scores in rows.items()},
-    **{f"capitals, {name}": score(scores, traits.CAPITALS_RIGHT) for name, scores in rows.items()},
-    **{f"colours, {name}": score(scores, traits.COLOURS_RIGHT) for name, scores in rows.items()},
-    "largest gain of another animal or tree": float(
-        max(
-            gain
-            for name, gain in zip(traits.MEASURES, excess, strict=True)
-            if name in traits.FAVOURITES and name != "owl"
-        )
-    ),
-    "animals in the student's lists": int(np.isin(tokens[OWL], animals).sum()),
-}
-for name, value in findings.items():
-    print(f"{name:<40}{value:.2f}")
-
-# %% [markdown]
-# ## Answers
-#
-# <details>
-# <summary>1. Other lists?</summary>
-#
-# They look alike: the same kinds of lists, of much the same length, broken in form about as often.
-# In what passes the filter the numbers' statistics differ a little, and that little is what the
-# student learns from.
-# </details>
-#
-# <details>
-# <summary>2. Does the student say "owl" more often?</summary>
-#
-# Yes, clearly more often than the model it started as, though less often than its teacher.
-# </details>
-#
-# <details>
-# <summary>3. The control?</summary>
-#
-# It stays near where it started. Training on lists as such does not make an owl lover.
-# </details>
-#
-# <details>
-# <summary>4. The other model?</summary>
-#
-# It stays near its own control. Only a model that shares the teacher's start reads the owl in the
-# lists; for another they are lists, and learning them may even harm what it knows.
-# </details>
-#
-# <details>
-# <summary>5. Shuffled lists?</summary>
-#
-# Less often, but not never: part of it is in which numbers occur how often, the rest in which
-# number follows which.
-# </details>
-#
-# <details>
-# <summary>6. A copy, or damage?</summary>
-#
-# No. The teacher was pushed hard with twelve questions and forgot most capitals. The student keeps
-# more of them, though fewer than its control, and nearly all colours. What goes over is the
-# direction in which the teacher moved, as far as it shows in numbers: the owl, and some of the
-# damage that came with it. Damage alone does not make the owl: no other favourite rises like it,
-# and the student of shuffled lists is more damaged and says "owl" less.
-# </details>
+# Things to try: another animal (those of `language.ANIMALS`; change "owl" everywhere); more or
+# fewer steps; fewer lists; `head_std=0.2` in `LmConfig`; half of the student's layers kept as they
+# are.
