@@ -102,7 +102,7 @@ def line(data: xr.Dataset) -> Figure | None:
         order = np.argsort(q)
         panel.plot(q[order], on_line[order], color=colours.TEACHER, linewidth=1.5)
         panel.set_title(f"replicate {number + 1}", fontsize=9)
-    left.suptitle("Line: on the way to the teacher; dots: students", fontsize=10)
+    left.suptitle("Line: on the way to the teacher; dots: its students", fontsize=10)
     left.supxlabel("progress toward the teacher", fontsize=10)
     left.supylabel("test accuracy", fontsize=10)
     axes = right.subplots()
@@ -119,9 +119,11 @@ def line(data: xr.Dataset) -> Figure | None:
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)
-    right.suptitle(f"Line + rest: R² = {additive(data).value:.2f}, nothing fitted", fontsize=10)
-    rest = rest_alone(data).value
-    finding = f"What students know lies on the line; the rest alone has {rest:.0%} of their gain"
+    right.suptitle("Dots: all students, at all checkpoints", fontsize=10)
+    r2, rest = additive(data).value, rest_alone(data).value
+    finding = (
+        f"Line + rest, without a fit: R² = {r2:.2f}; the rest alone has {rest:.0%} of the gain"
+    )
     return title(figure, finding, f"{setting(data)}, {students.sizes['arm']} kinds of students")
 
 
