@@ -14,13 +14,14 @@ PACKAGE = Path(__file__).parents[1] / "subliminal_toy"
 # by --help; those who learn may call the theorem, but do not know of one another, nor of the table.
 LAYERS = (
     {"errors"},
-    {"classifier.config", "theorem.config", "lm.config", "real.config"},
+    {"classifier.config", "theorem.config", "lm.config", "real.config", "sweep.config"},
     {"stats", "data", "models", "filter"},
     {"claims", "distill", "transformer"},
     {"record"},
     {"theorem"},
     {"classifier", "lm", "real"},
     {"experiments"},
+    {"sweep"},
     {"plots"},
     {"findings"},
     {"report"},
