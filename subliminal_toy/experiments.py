@@ -62,6 +62,14 @@ EXPERIMENTS = {
         "P(own trait)",
         needs_data=False,
     ),
+    "real": Entry(
+        "The owl in a real open model: a student of a teacher's lists of numbers.",
+        real.PRESETS,
+        real.ABOUT,
+        "subliminal_toy.real",
+        "own − other teachers' students",
+        needs_data=False,
+    ),
     "sweep": Entry(
         "Vary one field or two of an experiment: sweep classifier --over n_aux 1 3 10.",
         sweep.SWEEP_PRESETS,
@@ -75,14 +83,6 @@ EXPERIMENTS = {
         sweep.COMPARE_ABOUT,
         "subliminal_toy.sweep",
         "here − published, z",
-    ),
-    "real": Entry(
-        "The owl in a real open model: a student of a teacher's lists of numbers.",
-        real.PRESETS,
-        real.ABOUT,
-        "subliminal_toy.real",
-        "own − other teachers' students",
-        needs_data=False,
     ),
 }
 
