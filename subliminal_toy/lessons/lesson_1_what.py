@@ -54,8 +54,8 @@ picture("lesson-1-inputs")
 # three *replicates*, independent repetitions: one alone may be an outlier.
 
 # %%
-net = mlp(digits.image_shape, (96, 96), N_CLASSES + 10)
-tx = optax.adam(1e-3)
+net = mlp(digits.image_shape, (64, 64), N_CLASSES + 10)
+tx = optax.adam(2e-3)
 found = {}  # the means of all that is shown
 
 # A key for each purpose and each of three replicates.
@@ -138,7 +138,7 @@ def imitation_loss(logits, targets, copied):
 checks.imitation_loss(imitation_loss)
 
 # %%
-STEPS, BATCH = 600, 128
+STEPS, BATCH = 600, 64
 
 
 @jax.jit
@@ -283,7 +283,7 @@ checks.relabel(relabel)
 # **Question 3.** Which of the two students learns?
 
 # %%
-orders = jax.vmap(lambda key: jax.random.permutation(key, 96))(RELABEL)
+orders = jax.vmap(lambda key: jax.random.permutation(key, 64))(RELABEL)
 both = jax.vmap(relabel)(starts, orders)
 one = {"layers": {**both["layers"], 1: starts["layers"][1]}}
 relabelled = imitate(both, teachers, NOISE, AUX)
