@@ -14,7 +14,10 @@ from subliminal_toy.experiments import EXPERIMENTS
 from subliminal_toy.stats import Estimate
 
 ROOT = Path(__file__).parents[1]
-EVERY = [claim for entry in EXPERIMENTS.values() for claim in entry.module("claims").CLAIMS]
+MODULES = {entry.package: entry.module("claims") for entry in EXPERIMENTS.values()}
+EVERY = [claim for module in MODULES.values() for claim in module.CLAIMS]
+EARLIER = {"explain_digits", "explain_mnist"}
+"""Records whose quantities are computed by no code any more: docs/changes.md, E1."""
 RECORDS = sorted(path.parent.name for path in (ROOT / "figures").glob("*/manifest.json"))
 DATA = xr.Dataset({"diverged": ("replicate", np.zeros(3, bool))})
 FAR, NEAR = 10.0, 1e-6
@@ -144,7 +147,7 @@ def test_a_record_was_judged_by_todays_criteria_or_the_change_is_told(folder, co
         assert now.get(id) == sha256 or id in told, id
 
 
-@pytest.mark.parametrize("folder", RECORDS)
+@pytest.mark.parametrize("folder", sorted({*RECORDS} - EARLIER))
 def test_a_summary_is_what_the_data_say(folder, committed):
     record = committed[folder]
     rows = EXPERIMENTS[record.manifest["experiment"]].module("claims").estimates(record.data)
