@@ -1,4 +1,4 @@
-"""What is claimed of the language model (L1 to L5, E3, E7 to E9, P2, P3), and what is measured of it.
+"""Claims about the language model (L1 to L5, E3, E7 to E9, P2, P3), and what is measured of it.
 
 Replicates are the unit: what is measured on several traits is first averaged within a replicate.
 """
