@@ -211,7 +211,7 @@ def test_a_dose_is_the_spread_over_the_controls_lists_of_arms_of_one_number_of_l
         "as_written", "without_50_of_largest_score", "without_50_at_random")]  # fmt: skip
     np.testing.assert_allclose(spread.mean("replicate"), [2.0, 1.0, 2**0.5])
     np.testing.assert_allclose(passed.mean("replicate"), [0.5, 0.2, 0.4], atol=0.01)
-    claim = next(claim for claim in CLAIMS if claim.id == "E10")
+    claim = next(claim for claim in CLAIMS if claim.id == "P3")
     first, second = (condition.estimate(synthetic()) for condition in claim.conditions)
     assert first.value == 1 and second.value == pytest.approx(-0.2, abs=0.01)
 
@@ -228,9 +228,9 @@ def test_the_bounds_are_the_frozen_ones():
         "E7": ["interval within 0.4 to 0.6", "at least 0.85"],
         "E8": ["at least 0.7", "at least 0.35 and at most 0.65", "at least 1"],
         "P2": ["at least 0.6", "interval above 0.3"], "E9": ["at least 0.25", "interval above 0"],
-        "E10": ["at least 0.9", "interval below 0"],
+        "P3": ["at least 0.9", "interval below 0"],
     }  # fmt: skip
-    predicted = {"E3", "E7", "E8", "P2", "E9", "E10"}
+    predicted = {"E3", "E7", "E8", "P2", "E9", "P3"}
     assert {claim.id for claim in CLAIMS if claim.kind == "prediction"} == predicted
     assert {claim.id for claim in CLAIMS if claim.fixed == "yes"} == {"L1", "L4a"} | predicted
 

@@ -1,4 +1,4 @@
-"""What is claimed of the language model (L1 to L5, E3, E7 to E10, P2), and what is measured of it.
+"""Claims about the language model (L1 to L5, E3, E7 to E9, P2, P3), and what is measured of it.
 
 Replicates are the unit: what is measured on several traits is first averaged within a replicate.
 """
@@ -348,7 +348,7 @@ CLAIMS = (
         needs=[CALM],
     ),
     _predicted(
-        "E10", "What a filter leaves of the spread of the teacher's scores is what passes",
+        "P3", "What a filter leaves of the spread of the teacher's scores is what passes",
         Condition("Spearman's correlation over filters of student − control with the standard "
                   "deviation of the score over the base model's lists that pass, means over "
                   "replicates and traits, the same number of distinct lists",

@@ -130,7 +130,7 @@ class LmConfig:
     """Adam's first rate for students, linear decay to zero."""
     data_sizes: tuple[Count, ...] = (300, 1_200)
     """Numbers of lists of the family "data size", and of which detectors judge so many."""
-    n_filtered: Annotated[int, Meta(ge=1, le=10_000_000)] = 1_000
+    n_filtered: Annotated[int, Meta(ge=1, le=10_000_000)] = 600
     """Distinct lists of each student of the family "filters"."""
 
     def __post_init__(self):
@@ -176,8 +176,8 @@ PRESETS = {
         n_replicates=10,
         first_replicate=600,
         families=("filters",),
-        n_samples=16_000,
-        n_lists=12_000,
+        n_samples=20_000,
+        n_lists=15_000,
     ),
 }
 ABOUT = {
