@@ -15,7 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 
 HERE = Path(__file__).parent
 SEED = 1
-VIEW = {"width": 1160, "height": 690}
+VIEW = {"width": 1160, "height": 636}
 WIDTH, COLOURS, FRAME_MS = 720, 48, 100
 THREE = [(0.28, 0.2), (0.45, 0.12), (0.66, 0.16), (0.72, 0.28), (0.62, 0.41), (0.45, 0.47),
          (0.63, 0.52), (0.74, 0.65), (0.69, 0.81), (0.5, 0.89), (0.28, 0.82)]  # fmt: skip

@@ -27,7 +27,8 @@ ADDRESSES = {  # the paper, Nature, the authors' code
 
 @pytest.fixture(scope="module")
 def records():
-    return committed(*(path.parent.name for path in (ROOT / "figures").glob("*/manifest.json")))
+    folders = sorted((ROOT / "figures").glob("*/manifest.json"))
+    return committed(*(path.parent.name for path in folders))
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,8 @@ def test_without_scripts_every_claim_and_finding_is_there(browser, address, reco
     for finding in report.findings(records):
         expect(shown.locator("#findings")).to_contain_text(finding.title)
     for name, record in records.items():
-        about = shown.locator("#provenance details", has_text=name).first.text_content()
+        summary = shown.get_by_text(name, exact=True)
+        about = shown.locator("#provenance details").filter(has=summary).text_content()
         assert record.manifest["sha256"]["record.nc"] in about
     shown.context.close()
 

@@ -200,7 +200,8 @@ def _varied(records: Mapping[str, Record]) -> dict[str, list[tuple[Any, Estimate
                          if name not in (field, "final_step"))  # fmt: skip
             series.setdefault(rest, {}).setdefault(row[field].item(), m("accuracy", arm))
         best = max(series.values(), key=lambda s: (len(s), max(e.value for e in s.values())))
-        found[field] = list(best.items())
+        if len(best) > 1:
+            found[field] = list(best.items())
     return found
 
 
