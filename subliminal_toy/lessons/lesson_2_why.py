@@ -313,7 +313,9 @@ length, height = jnp.linalg.norm(shown), jnp.linalg.norm(unseen)
 across, upward = ways[1.0] @ shown / length, ways[1.0] @ unseen / height
 
 _, axis = plt.subplots(figsize=(5, 3.6))
-axis.annotate("", (length, height), (0, 0), arrowprops={"arrowstyle": "->", "lw": 2})
+axis.annotate(
+    "", (length, height), (0, 0), arrowprops={"arrowstyle": "->", "color": colours.TEACHER}
+)
 axis.plot(across, upward, "o-", color=colours.STUDENT)
 axis.plot([length, length], [0, height], ":", color=colours.TEACHER)
 axis.text(0.45 * length, 0.55 * height, "teacher", ha="right", color=colours.TEACHER)
