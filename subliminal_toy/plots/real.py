@@ -55,7 +55,7 @@ def contrast(data: xr.Dataset) -> Figure:
     dots(axes, len(shown), above_control(data, "hard").mean("seed").values, CONTROL)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(shown) + 1))
-    axes.set_yticklabels([*map(labels.get, shown), "sampled digits − base model's lists"])
+    axes.set_yticklabels([*(labels[arm] for arm in shown), "sampled digits − base model's lists"])
     axes.invert_yaxis()
     axes.set_xlabel(f"own − other teachers' students, {CHANGE}")
     mean = over_animals(contrasts(data, "hard")).value

@@ -159,7 +159,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
 
     def share(answers: xr.DataArray) -> xr.DataArray:
         """Return each writer's probability of each teacher's animal, among all animals."""
-        p = np.exp(answers)
+        p = answers.copy(data=np.exp(answers.values))
         return (p / p.sum("target")).mean("question").sel(target=animals)
 
     student, n = share(models.log_p), len(animals)

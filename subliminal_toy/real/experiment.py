@@ -95,7 +95,7 @@ def choose(ids: dict[str, list[int]], log_p: np.ndarray, n: int) -> list[str]:
     model's, are within SHARES. Raises UserError if there are fewer than ``n``.
     """
     shares = np.exp(log_p) / np.exp(log_p).sum(-1, keepdims=True)
-    share = dict(zip(ANIMALS, shares.mean(0), strict=True))
+    share: dict[str, float] = dict(zip(ANIMALS, shares.mean(0), strict=True))
     fresh = [animal for animal in ANIMALS if animal not in (HEADLINE, *TRIED)]
     allowed = [animal for animal in fresh if SHARES[0] <= share[animal] <= SHARES[1]]
     chosen = [animal for animal in (HEADLINE, *allowed) if len(ids[animal]) == 1][:n]
@@ -268,7 +268,7 @@ def experiment(
         lists, kl = written(writer, seed, row.stop, row.more * config.n_lists)
         taught, taught_log_p = teacher(writer, seed, row.stop)
         texts = np.asarray(form.symbols)[lists]
-        wanted = np.exp(log_p(taught, lists)) if row.loss in ("probabilities", "gradient") else None
+        wanted = np.exp(log_p(taught, lists)) if row.loss == "probabilities" else None
         start = noisy(base, row.sigma, for_noise) if row.sigma else base
         before = ask(start) if row.sigma else before_all
         moved = np.full((len(base["layers"]["q"]), 3), np.nan, np.float32)
@@ -278,7 +278,7 @@ def experiment(
             after = ask(base, held_out(list(chain(*turns))))
         elif row.loss == "gradient":
             some = slice(config.batch_size)
-            data = lists[some], wanted[some], questions, targets
+            data = lists[some], np.exp(log_p(taught, lists[some])), questions, targets
             after = before + np.asarray(first_order(shape, frozen, prompt, form, base, *data))
         else:
             key, *keys = jax.random.split(jax.random.fold_in(for_students, seed), row.more + 1)

@@ -140,8 +140,11 @@ def _model(
     if question not in asked or question not in tokenizer.decode(encode(asked)):
         raise UserError("the chat template or the tokenizer loses a plain question.")
     name = files[0].stem if files[0].suffix == ".gguf" else files[0].resolve().parent.name
-    digest = " ".join(hashlib.sha256(np.memmap(file, mode="r")).hexdigest() for file in files)
-    return Model(name, digest, shape, frozen, weights, encode, tokenizer.decode, chat)
+    digests = []
+    for file in files:
+        with file.open("rb") as opened:
+            digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
+    return Model(name, " ".join(digests), shape, frozen, weights, encode, tokenizer.decode, chat)
 
 
 def _turns(config: Mapping[str, Any], head: int) -> tuple[float, ...]:
@@ -278,7 +281,7 @@ def _gguf(path: Path) -> Model:
     for ours in _names(config).values():
         for name in {ours.format(number) for number in range(config["num_hidden_layers"])}:
             n_heads = heads if "q_proj" in name else kv_heads if "k_proj" in name else 0
-            tensor = stored[theirs.get_name(name, (".weight",))]
+            tensor = stored[theirs.get_name(name, (".weight",)) or name]
             tensors[name] = lambda tensor=tensor, n_heads=n_heads: read(tensor, n_heads)
     merges = [tuple(merge.split(" ")) for merge in fact("tokenizer.ggml.merges")]
     numbered = {token: number for number, token in enumerate(vocabulary)}
