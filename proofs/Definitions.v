@@ -75,28 +75,42 @@ Definition gauss_newton (M : 'rV[R]_n.+1 -> 'M[R]_n.+1) : 'M[R]_p.+1 :=
 
 End SetUp.
 
-(* Eq. (9): what is asked of the loss at the output z of the common start.
-   G z y is its gradient in the first argument, M z minus the derivative of
-   y |-> G z y at y = z. *)
-Record admissible_at (R : realType) (n : nat) (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R)
+(* What is asked of the loss at the output z of the common start: Eq. (9) but for its last
+   condition. G z y is the gradient in the first argument, M z minus the derivative of
+   y |-> G z y at y = z. What is to first order only needs no more. *)
+Record first_order_at (R : realType) (n : nat) (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R)
   (G : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> 'rV[R]_n.+1) (M : 'rV[R]_n.+1 -> 'M[R]_n.+1)
-  (z : 'rV[R]_n.+1) : Prop := Admissible {
+  (z : 'rV[R]_n.+1) : Prop := FirstOrder {
   loss_gradient : forall y, has_grad (l^~ y) z (G z y);
   gradient_at_label : G z z = 0;
   gradient_in_label : is_diff z (G z) (fun h => - (h *m M z));
-  matrix_nonneg : forall u, 0 <= dot (u *m M z) u;
+  matrix_nonneg : forall u, 0 <= dot (u *m M z) u
+}.
+
+(* Eq. (9), all of it: the dichotomy, Lemma 1 and Theorem 1 ask for the last condition too. *)
+Record admissible_at (R : realType) (n : nat) (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R)
+  (G : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> 'rV[R]_n.+1) (M : 'rV[R]_n.+1 -> 'M[R]_n.+1)
+  (z : 'rV[R]_n.+1) : Prop := Admissible {
+  admissible_first_order :> first_order_at l G M z;
   matrix_null : forall u, dot (u *m M z) u = 0 -> forall y, dot (G z y) u = 0
 }.
 
-(* A loss that is admissible at every output, and whose gradient is a difference
-   r(z) - r(y), Eq. (40). All losses below are of this kind (Losses.v). *)
-Record loss (R : realType) (n : nat) := Loss {
+(* Eq. (40): a loss whose gradient is a difference r(z) - r(y), at every output. *)
+Record bregman_loss (R : realType) (n : nat) := BregmanLoss {
   loss_value :> 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R;
   loss_response : 'rV[R]_n.+1 -> 'rV[R]_n.+1;
   loss_matrix : 'rV[R]_n.+1 -> 'M[R]_n.+1;
-  loss_admissible : forall z,
-    admissible_at loss_value (fun z y => loss_response z - loss_response y) loss_matrix z;
+  loss_first_order : forall z,
+    first_order_at loss_value (fun z y => loss_response z - loss_response y) loss_matrix z;
   loss_matrix_sym : forall z, (loss_matrix z)^T = loss_matrix z
+}.
+
+(* Such a loss that is admissible at every output. All losses below are (Losses.v). *)
+Record loss (R : realType) (n : nat) := Loss {
+  loss_bregman :> bregman_loss R n;
+  loss_admissible : forall z, admissible_at loss_bregman
+    (fun z y => loss_response loss_bregman z - loss_response loss_bregman y)
+    (loss_matrix loss_bregman) z
 }.
 
 (* Eq. (23): weights that come from the teacher. *)

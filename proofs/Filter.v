@@ -4,7 +4,7 @@ From mathcomp Require Import all_ssreflect all_algebra.
 From mathcomp.classical Require Import boolp classical_sets functions.
 From mathcomp.analysis Require Import reals topology normedtype derive.
 From mathcomp.analysis Require Import sequences exp.
-From OneStep Require Import Definitions Toolbox OneStep Losses.
+From OneStep Require Import Definitions Toolbox OneStep Losses Sampled.
 
 Set Implicit Arguments.
 Unset Strict Implicit.
@@ -422,6 +422,57 @@ Qed.
 
 End Counted.
 
+(* How many samples. N of the teacher's samples and N of the start's are drawn; X is what one of
+   them adds to the step along v. *)
+Section Draws.
+Variables (φ : Ω -> R) (θT : 'rV[R]_p.+1) (N : nat).
+
+Local Notation drawn_mean X a b := (N.+1%:R^-1 * (\sum_(i < N.+1) X (a (b, i)))).
+
+Lemma step_gap_mean (P : 'rV[R]_p.+1 -> Ω -> R) :
+  dot (step (P θT) - step (P θ0)) v = mean s (P θT) - mean s (P θ0).
+Proof.
+rewrite dotDl dotNl.
+exact (congr2 (fun a b => a - b) (sample_step_dot (P θT) v) (sample_step_dot (P θ0) v)).
+Qed.
+
+(* A set of fixed size: the samples are drawn from those that pass. *)
+Theorem share_chebyshev : (forall ω, 0 <= φ ω) -> (exists ω, φ ω != 0) ->
+  let P := passing_share logp φ in
+  let μ := dot (share_step logp θ0 φ θT - share_step logp θ0 φ θ0) v in
+  0 < μ ->
+  \sum_(a : {ffun bool * 'I_N.+1 -> Ω} | drawn_mean s a true <= drawn_mean s a false)
+    probability (fun i => if i.1 then P θT else P θ0) a <=
+  (variance s (P θT) + variance s (P θ0)) / (N.+1%:R * μ ^+ 2).
+Proof.
+move=> φ0 some P μ; have P_sum θ : \sum_ω P θ ω = 1 by exact: share_sum.
+have P_ge0 θ ω : 0 <= P θ ω.
+  by rewrite divr_ge0 ?passing_ge0 ?ltW ?pass_rate_gt0.
+rewrite {}/μ (step_gap_mean P) => μ0.
+exact: gap_chebyshev (P_ge0 θT) (P_sum θT) (P_ge0 θ0) (P_sum θ0) μ0.
+Qed.
+
+(* Samples that are counted: drawn from all, of which b says how likely their inputs are. *)
+Theorem counted_chebyshev (b : Ω -> R) : (forall ω, 0 <= b ω) ->
+  (forall θ, \sum_ω passing logp b θ ω = 1) ->
+  let P := passing logp b in
+  let X ω := φ ω * s ω in
+  let φb ω := φ ω * b ω in
+  let μ := dot (filtered_step logp θ0 φb θT - filtered_step logp θ0 φb θ0) v in
+  0 < μ ->
+  \sum_(a : {ffun bool * 'I_N.+1 -> Ω} | drawn_mean X a true <= drawn_mean X a false)
+    probability (fun i => if i.1 then P θT else P θ0) a <=
+  (variance X (P θT) + variance X (P θ0)) / (N.+1%:R * μ ^+ 2).
+Proof.
+move=> b0 P_sum P X φb μ; have P_ge0 θ ω : 0 <= P θ ω by exact: passing_ge0.
+have passE θ : mean s (passing logp φb θ) = mean X (P θ).
+  by apply: eq_bigr => ω _; rewrite /P /X /passing /φb -(mulrA (φ ω)) -mulrA mulrCA.
+rewrite {}/μ (step_gap_mean (passing logp φb)) !passE => μ0.
+exact: gap_chebyshev (P_ge0 θT) (P_sum θT) (P_ge0 θ0) (P_sum θ0) μ0.
+Qed.
+
+End Draws.
+
 (* In the first form a stricter filter leaves less. *)
 Theorem filtered_slope_le (φ ψ : Ω -> R) : (forall ω, φ ω <= ψ ω) ->
   filtered_slope φ <= filtered_slope ψ.
@@ -600,6 +651,31 @@ apply: (share_theorem1 list_logp_diff _ T0 T_diff _ L_near L_cont v_def) => [ω|
 by exists ω0; rewrite /list_filter ω0_ok.
 Qed.
 
+(* How many lists, where the prompt i has the probability r i: N lists of the teacher's against
+   N of the start's, counted as they are. *)
+Theorem list_chebyshev (r : 'I_m -> R) (φ : sample -> R) (θT : 'rV[R]_p.+1) (k : nat) :
+  (forall i, 0 <= r i) -> \sum_i r i = 1 ->
+  let b := list_filter (fun ω => r ω.1) in
+  let X ω := φ ω * score list_logp θ0 v ω in
+  let P := passing list_logp b in
+  let φb ω := φ ω * b ω in
+  let μ := dot (filtered_step list_logp θ0 φb θT - filtered_step list_logp θ0 φb θ0) v in
+  0 < μ ->
+  \sum_(a : {ffun bool * 'I_k.+1 -> sample} |
+      k.+1%:R^-1 * (\sum_(i < k.+1) X (a (true, i))) <=
+      k.+1%:R^-1 * (\sum_(i < k.+1) X (a (false, i))))
+    probability (fun i => if i.1 then P θT else P θ0) a <=
+  (variance X (P θT) + variance X (P θ0)) / (k.+1%:R * μ ^+ 2).
+Proof.
+move=> r0 r1 b gain P φb μ μ0; have b_ge0 ω : 0 <= b ω.
+  by rewrite /b /list_filter; case: ifP.
+have total θ : \sum_ω P θ ω = 1.
+  rewrite (partition_big fst xpredT) //= -r1; apply: eq_bigr => i _.
+  rewrite -[RHS]mulr1 -(list_chance_sum θ i) mulr_sumr; apply: eq_bigr => ω /eqP ωi.
+  by rewrite /P /passing /b /list_filter ωi; case: ifP => _; rewrite ?mul1r ?(mul0r, mulr0).
+exact (counted_chebyshev list_logp_diff k b_ge0 total μ0).
+Qed.
+
 (* A filter of prompts only pushes nothing. *)
 Theorem prompt_filter_pushes_nothing (ψ : 'I_m -> R) :
   filtered_step list_logp θ0 (list_filter (fun ω => ψ ω.1)) θ0 = 0.
@@ -684,7 +760,8 @@ by rewrite -[X in X < _]/(1 *+ 2 : R) mulr2n ltr_add2r expR_gt1.
 Qed.
 
 Theorem filter_against_start ε α : 0 < ε -> 0 < α ->
-  [/\ dot (Δ (teacher 0 v ε)) v < 0,
+  [/\ dot (Δ (teacher 0 v ε)) v = - (2 * (1 + expR ε))^-1,
+      dot (Δ (teacher 0 v ε)) v < 0,
       minus_first 0 < minus_first (0 + α *: Δ (teacher 0 v ε)) &
       minus_first (0 + α *: Δ (teacher 0 v ε)) < minus_first (0 + α *: Δ 0)].
 Proof.
@@ -692,8 +769,11 @@ move=> ε0 α0; rewrite first_direction; have /andP[t0 t1] := two_class_teacher 
 have half0 : 0 < 2^-1 :> R by rewrite invr_gt0 ltr0n.
 have after θ : minus_first (0 + α *: Δ θ) = α * (2^-1 * softmax [set: 'I_2] θ 1).
   by rewrite /minus_first add0r mxE -dot_basis second_only_step mulrN opprK.
-split; first by rewrite second_only_step oppr_lt0 mulr_gt0.
-  rewrite (after (teacher _ _ _)) /minus_first mxE oppr0.
+split.
+- rewrite second_only_step two_logits_softmax /teacher add0r !mxE /= mulr1 mulr0 expR0 mul1r.
+  by rewrite invfM addrC.
+- by rewrite second_only_step oppr_lt0 mulr_gt0.
+- rewrite (after (teacher _ _ _)) /minus_first mxE oppr0.
   by apply: mulr_gt0 => //; exact: mulr_gt0.
 have less : α * (2^-1 * softmax [set: 'I_2] (teacher 0 (basis 0) ε) 1) < α * (2^-1 * 2^-1).
   by rewrite (ltr_pmul2l α0) (ltr_pmul2l half0).

@@ -122,6 +122,19 @@ move=> w0; apply: (theorem1_teacher_data (W := fun=> w)).
 by split=> // i; exact: w_cont.
 Qed.
 
+(* Eq. (16) where A > 0. *)
+Theorem theorem1_positive :
+  (forall i, differentiable (f^~ (x i)) θ0) -> differentiable L_T θ0 ->
+  let v := - grad L_T θ0 in
+  0 < slope f x w θ0 v (loss_matrix l) ->
+  exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
+    L_T (student l f x w θ0 v α ε) < L_T θ0.
+Proof.
+move=> f_diff L_diff v' A0; have v'E : v' = - (grad L_T θ0 *m 1%:M^T) by rewrite trmx1 mulmx1.
+have [d d0 fall] := theorem1_positive_at (W := fun=> w) f_diff l_adm w_cont L_diff v'E A0.
+by exists d => // ε α εd α0 αε; have := fall ε α εd α0 αε; rewrite mulmx1.
+Qed.
+
 (* Eq. (15). *)
 Theorem theorem1 α :
   (forall i, 0 <= w i) ->

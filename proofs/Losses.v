@@ -14,6 +14,11 @@ Import Order.TTheory GRing.Theory Num.Theory.
 Import numFieldNormedType.Exports.
 Local Open Scope ring_scope.
 
+Definition admissible_loss (R : realType) (n : nat) (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R) r M
+    (l_adm : forall z, admissible_at l (fun z y => r z - r y) M z)
+    (M_sym : forall z, (M z)^T = M z) : loss R n :=
+  @Loss R n (@BregmanLoss R n l r M (fun z => l_adm z) M_sym) l_adm.
+
 (* Weighted squared error, Eq. (17). *)
 Section SquaredError.
 Variables (R : realType) (n : nat) (c : 'I_n.+1 -> R).
@@ -49,7 +54,7 @@ have quad u : dot (u *m squared_error_matrix c z) u = \sum_j 2 * c j * u 0 j ^+ 
   by rewrite squared_error_matrixE; apply: eq_bigr => j _; rewrite mxE -mulrA -expr2.
 have quad_ge0 u j : 0 <= 2 * c j * u 0 j ^+ 2.
   by rewrite mulr_ge0 ?sqr_ge0 // mulr_ge0 // ler0n.
-split.
+split; first split.
 - exact: squared_error_has_grad.
 - exact: subrr.
 - apply: is_diff_row => j.
@@ -70,7 +75,7 @@ Lemma squared_error_matrix_sym z : (squared_error_matrix c z)^T = squared_error_
 Proof. exact: tr_diag_mx. Qed.
 
 Definition squared_error_loss : loss R n :=
-  Loss squared_error_admissible squared_error_matrix_sym.
+  admissible_loss squared_error_admissible squared_error_matrix_sym.
 
 End SquaredError.
 
@@ -103,6 +108,15 @@ rewrite -big_mkcond /=; case: (set_0Vmem S) => [S0|[j jS]].
   by rewrite S0 eqxx big1 // => j; rewrite inE.
 have -> : S != set0 by apply/set0Pn; exists j.
 by rewrite -mulr_suml divff // gt_eqF // (Z_gt0 z jS).
+Qed.
+
+(* With another logit no probability is one. *)
+Lemma softmax_row_inside z j k : j \in S -> k \in S -> k != j -> 0 < q z 0 j < 1.
+Proof.
+move=> jS kS kj; rewrite [q z 0 j]mxE jS softmax_gt0 //=.
+rewrite /softmax ltr_pdivr_mulr ?(Z_gt0 z jS) // mul1r /Z (bigD1 j) //= ltr_addl.
+rewrite (bigD1 k) ?kS //= ltr_paddr ?expR_gt0 //.
+by apply: sumr_ge0 => a _; rewrite ltW ?expR_gt0.
 Qed.
 
 Lemma ln_softmax z j k : k \in S -> ln (softmax S z j) = z 0 j - ln (Z z).
@@ -170,10 +184,9 @@ Definition cross_entropy_grad z y : 'rV[R]_n.+1 := softmax_row S z - softmax_row
 Theorem cross_entropy_has_grad z y :
   has_grad (cross_entropy S ^~ y) z (cross_entropy_grad z y).
 Proof.
-apply: is_diff_eqf.
-  apply/is_diff_opp/is_diff_sum => j jS.
-  exact: (is_diff_scale (softmax S y j) (ln_softmax_diff z j jS)).
-move=> h; rewrite dotDl dotNl (dot_softmax_row y).
+have terms := is_diff_sum (index_enum _) (P := mem S)
+  (fun j jS => is_diff_scale (softmax S y j) (ln_softmax_diff z j jS)).
+apply: is_diff_eqf (is_diff_opp terms) _ => h; rewrite dotDl dotNl (dot_softmax_row y).
 under [in LHS]eq_bigr => j _ do rewrite [_ *: _]mulrBr.
 rewrite sumrB opprB; congr (_ - _); rewrite -mulr_suml.
 have -> : \sum_(j in S) softmax S y j = (S != set0)%:R.
@@ -202,7 +215,7 @@ Theorem cross_entropy_admissible z :
 Proof.
 have term_ge0 u j : 0 <= q z 0 j * (u 0 j - dot (q z) u) ^+ 2.
   by rewrite mulr_ge0 ?softmax_row_ge0 ?sqr_ge0.
-split.
+split; first split.
 - exact: cross_entropy_has_grad.
 - exact: subrr.
 - apply: is_diff_eqf (is_diff_add (is_diff_const (q z) z) (is_diff_opp (softmax_row_diff z))) _.
@@ -224,7 +237,7 @@ Lemma cross_entropy_matrix_sym z : (cross_entropy_matrix S z)^T = cross_entropy_
 Proof. by rewrite linearB /= tr_diag_mx trmx_mul trmxK. Qed.
 
 Definition cross_entropy_loss : loss R n :=
-  Loss cross_entropy_admissible cross_entropy_matrix_sym.
+  admissible_loss cross_entropy_admissible cross_entropy_matrix_sym.
 
 End CrossEntropy.
 
@@ -243,10 +256,10 @@ Theorem admissible_add l1 l2 G1 G2 M1 M2 z :
   admissible_at (fun t y => l1 t y + l2 t y) (fun t y => G1 t y + G2 t y)
     (fun t => M1 t + M2 t) z.
 Proof.
-move=> [grad1 self1 label1 ge1 null1] [grad2 self2 label2 ge2 null2].
+move=> [[grad1 self1 label1 ge1] null1] [[grad2 self2 label2 ge2] null2].
 have quad u : dot (u *m (M1 z + M2 z)) u = dot (u *m M1 z) u + dot (u *m M2 z) u.
   by rewrite mulmxDr dotDl.
-split.
+split; first split.
 - by move=> y; apply: is_diff_eqf (is_diff_add (grad1 y) (grad2 y)) _ => h; rewrite dotDl.
 - by rewrite self1 self2 addr0.
 - by apply: is_diff_eqf (is_diff_add label1 label2) _ => h; rewrite mulmxDr opprD.
@@ -258,10 +271,10 @@ Qed.
 Theorem admissible_scale (c : R) l G M z : 0 <= c -> admissible_at l G M z ->
   admissible_at (fun t y => c * l t y) (fun t y => c *: G t y) (fun t => c *: M t) z.
 Proof.
-move=> c0 [grad_z self label ge0 null].
+move=> c0 [[grad_z self label ge0] null].
 have quad u : dot (u *m (c *: M z)) u = c * dot (u *m M z) u.
   by rewrite -scalemxAr dotZl.
-split.
+split; first split.
 - by move=> y; apply: is_diff_eqf (is_diff_scale c (grad_z y)) _ => h; rewrite dotZl.
 - by rewrite self scaler0.
 - by apply: is_diff_eqf (is_diff_scale c label) _ => h; rewrite scalerN scalemxAr.
@@ -274,12 +287,9 @@ Qed.
 Theorem admissible_label_term (k : 'rV[R]_n.+1 -> R) l G M z :
   admissible_at l G M z -> admissible_at (fun t y => l t y + k y) G M z.
 Proof.
-move=> [grad_z self label ge0 null]; split; last exact: null.
-- move=> y; apply: is_diff_eqf (is_diff_add (grad_z y) (is_diff_const (k y) z)) _ => h.
-  by rewrite addr0.
-- exact: self.
-- exact: label.
-- exact: ge0.
+move=> [[grad_z self label ge0] null]; split; [split|] => //.
+move=> y; apply: is_diff_eqf (is_diff_add (grad_z y) (is_diff_const (k y) z)) _ => h.
+by rewrite addr0.
 Qed.
 
 (* Output and label divided by a temperature: b is 1/τ. *)
@@ -287,12 +297,12 @@ Theorem admissible_temperature (b : R) l G M z : admissible_at l G M (b *: z) ->
   admissible_at (fun t y => l (b *: t) (b *: y)) (fun t y => b *: G (b *: t) (b *: y))
     (fun t => b ^+ 2 *: M (b *: t)) z.
 Proof.
-move=> [grad_z self label ge0 null].
+move=> [[grad_z self label ge0] null].
 have scaling : is_diff z (fun t : 'rV[R]_n.+1 => b *: t) (fun h => b *: h).
   exact: is_diff_scale (is_diff_id z).
 have quad u : dot (u *m (b ^+ 2 *: M (b *: z))) u = b ^+ 2 * dot (u *m M (b *: z)) u.
   by rewrite -scalemxAr dotZl.
-split.
+split; first split.
 - move=> y; apply: is_diff_eqf (is_diff_chain scaling (grad_z (b *: y))) _ => h.
   by rewrite dotZl dotZr.
 - by rewrite self scaler0.
@@ -316,7 +326,7 @@ Lemma admissible_eq_grad (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R) G H M z :
 Proof. by move=> GH; have -> : H = G by apply/funext => t; apply/funext => y. Qed.
 
 Definition loss_add l1 l2 : loss R n.
-apply: (@Loss R n (fun z y => l1 z y + l2 z y)
+apply: (@admissible_loss R n (fun z y => l1 z y + l2 z y)
   (fun z => loss_response l1 z + loss_response l2 z)
   (fun z => loss_matrix l1 z + loss_matrix l2 z)) => z.
   apply: admissible_eq_grad (admissible_add (loss_admissible l1 z) (loss_admissible l2 z)).
@@ -325,7 +335,7 @@ by rewrite linearD /= !loss_matrix_sym.
 Defined.
 
 Definition loss_scale (c : R) l : 0 <= c -> loss R n.
-move=> c0; apply: (@Loss R n (fun z y => c * l z y)
+move=> c0; apply: (@admissible_loss R n (fun z y => c * l z y)
   (fun z => c *: loss_response l z) (fun z => c *: loss_matrix l z)) => z.
   apply: admissible_eq_grad (admissible_scale c0 (loss_admissible l z)).
   by move=> t y; rewrite scalerBr.
@@ -333,7 +343,7 @@ by rewrite linearZ /= loss_matrix_sym.
 Defined.
 
 Definition loss_temperature (b : R) l : loss R n.
-apply: (@Loss R n (fun z y => l (b *: z) (b *: y))
+apply: (@admissible_loss R n (fun z y => l (b *: z) (b *: y))
   (fun z => b *: loss_response l (b *: z)) (fun z => b ^+ 2 *: loss_matrix l (b *: z))) => z.
   apply: admissible_eq_grad (admissible_temperature (loss_admissible l (b *: z))).
   by move=> t y; rewrite scalerBr.
@@ -377,6 +387,6 @@ Lemma distillation_matrix_sym z : (distillation_matrix S c τ z)^T = distillatio
 Proof. by rewrite !linearZ /= cross_entropy_matrix_sym. Qed.
 
 Definition distillation_loss : loss R n :=
-  Loss distillation_admissible distillation_matrix_sym.
+  admissible_loss distillation_admissible distillation_matrix_sym.
 
 End Distillation.

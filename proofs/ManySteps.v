@@ -23,6 +23,13 @@ Fixpoint student_after (R : realType) (p n m : nat) (X : Type)
     θ - α j *: grad (student_loss l f x (w j) θ0 v ε) θ
   else θ0.
 
+(* One step is that of Eq. (4). *)
+Theorem student_after1 (R : realType) (p n m : nat) (X : Type)
+    (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R) (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1)
+    (x : 'I_m -> X) α w (θ0 v : 'rV[R]_p.+1) ε :
+  student_after l f x α w θ0 v 1 ε = student l f x (w 0%N) θ0 v (α 0%N) ε.
+Proof. by rewrite /student /student_step scalerN. Qed.
+
 (* The same in a metric Q, and for a teacher T(ε) that need not go straight: Eqs. (70) and
    (71). The labels of T(ε) are those of a teacher that moved by T(ε) - θ0. *)
 Fixpoint metric_student_after (R : realType) (p n m : nat) (X : Type)
@@ -51,7 +58,7 @@ by apply/funext => θ; rewrite /student_loss path_teacher.
 Qed.
 
 Section Expansion.
-Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
+Variables (R : realType) (p n m : nat) (X : Type) (l : bregman_loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X).
 Variables (Q : 'M[R]_p.+1) (α : nat -> R) (w : nat -> 'I_m -> R) (θ0 v : 'rV[R]_p.+1).
 Variable T : R -> 'rV[R]_p.+1.
@@ -72,7 +79,7 @@ Let f_diff i : differentiable (f^~ (x i)) θ0 := nbhs_singleton (f_near i).
 
 Lemma response_diff z : is_diff z r (fun h => h *m loss_matrix l z).
 Proof.
-have label := gradient_in_label (loss_admissible l z).
+have label := gradient_in_label (loss_first_order l z).
 apply: (@is_diff_ext _ _ _ (fun y => r z - (r z - r y))) => [y|].
   by rewrite opprB addrC subrK.
 apply: is_diff_eqf (is_diff_add (is_diff_const (r z) z) (is_diff_opp label)) _ => h.
@@ -89,7 +96,7 @@ have d : is_diff θ (student_loss l f x (w j) θ0 (T ε - θ0) 1)
     (fun h => \sum_i w j i * dot (r (f θ (x i)) - r (y i ε)) ('d (f^~ (x i)) θ h)).
   rewrite /student_loss path_teacher.
   apply: is_diff_sum => i _; apply: (is_diff_scale (w j i)).
-  exact: is_diff_chain (differentiableP (fθ i)) (loss_gradient (loss_admissible l _) _).
+  exact: is_diff_chain (differentiableP (fθ i)) (loss_gradient (loss_first_order l _) _).
 by rewrite (is_diff_dir _ d); apply: eq_bigr => i _; rewrite deriveE.
 Qed.
 
@@ -165,7 +172,7 @@ Qed.
 End Expansion.
 
 (* Eqs. (41) and (46), for any v and any α. *)
-Theorem many_steps_expansion (R : realType) (p n m : nat) (X : Type) (l : loss R n)
+Theorem many_steps_expansion (R : realType) (p n m : nat) (X : Type) (l : bregman_loss R n)
     (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) α w (θ0 v : 'rV[R]_p.+1) :
   (forall i, \forall θ \near θ0, differentiable (f^~ (x i)) θ) ->
   (forall i k j,
@@ -183,7 +190,7 @@ Qed.
 
 (* The change of the teacher's loss, and its sign. *)
 Section Fall.
-Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
+Variables (R : realType) (p n m : nat) (X : Type) (l : bregman_loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X).
 Variables (θ0 : 'rV[R]_p.+1) (L_T : 'rV[R]_p.+1 -> R).
 Hypothesis f_near : forall i, \forall θ \near θ0, differentiable (f^~ (x i)) θ.
@@ -228,6 +235,20 @@ exists d => // ε /andP[ε0 εd]; rewrite -subr_gt0 -(pmulr_rgt0 _ ε0).
 by apply: pos; rewrite gtr0_norm // ε0.
 Qed.
 
+Lemma slope_fall w : dot (g *m F w) g = slope f x w θ0 (- g) (loss_matrix l).
+Proof.
+have f_diff i := nbhs_singleton (f_near i).
+rewrite -(gauss_newton_slope (loss_matrix l) (- g) f_diff (fun=> w)).
+by rewrite mulNmx dotNl dotNr opprK.
+Qed.
+
+(* One step: s_1 = α A, so that Eq. (42) is Eq. (14). *)
+Theorem fall1 α w : fall α w 1 = α 0%N * slope f x (w 0%N) θ0 (- g) (loss_matrix l).
+Proof.
+rewrite /fall big_ord_recl big_ord0 mulr1 mulmxBr mulmx1 opprB addrC subrK.
+by rewrite -scalemxAr dotZl slope_fall.
+Qed.
+
 Lemma gauss_newton_sym w : (F w)^T = F w.
 Proof.
 rewrite linear_sum; apply: eq_bigr => i _.
@@ -238,7 +259,7 @@ Lemma gauss_newton_ge0 w u : (forall i, 0 <= w i) -> 0 <= dot (u *m F w) u.
 Proof.
 move=> w0; have f_diff i := nbhs_singleton (f_near i).
 rewrite (gauss_newton_slope (loss_matrix l) u f_diff (fun=> w)).
-exact: (slope_ge0 (W := fun=> w) u (fun i => loss_admissible l _) w0).
+exact: (slope_ge0 (W := fun=> w) u (fun i => loss_first_order l _) w0).
 Qed.
 
 Section Matrix.
@@ -288,6 +309,15 @@ apply: (moment_lt step_matrix_sym step_matrix_le1) => //.
   by rewrite mul0mx !dot0l oppr0.
 - rewrite moment0 /moment expr1 step_matrix_dot.
   by rewrite gtr_addl oppr_lt0 mulr_gt0.
+Qed.
+
+(* Theorem 1 for many steps, where A > 0. *)
+Theorem many_steps_theorem1 k : 0 < α ->
+  (forall u, u != 0 -> α * dot (u *m F w) u < 2 * dot u u) ->
+  0 < slope f x w θ0 (- g) (loss_matrix l) ->
+  exists2 d, 0 < d & forall ε, 0 < ε < d -> L_T (θ_ (fun=> α) (fun=> w) k.+1 ε) < L_T θ0.
+Proof.
+by rewrite -slope_fall => α0 small A0; apply: many_steps_fall; apply: many_steps_strict.
 Qed.
 
 (* Eq. (72). *)

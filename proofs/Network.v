@@ -189,8 +189,8 @@ Lemma tanh_network_partial z θ0 k j :
   {for θ0, continuous (fun θ : parameters => 'D_(basis k) (tanh_network^~ z) θ 0 j)}.
 Proof. by apply: smooth_partial => i; exact: tanh_network_smooth. Qed.
 
-Variables (m : nat) (l : loss R n) (x : 'I_m -> 'rV[R]_d) (w : 'I_m -> R).
-Variables (θ0 v : parameters).
+Variables (m : nat) (l : loss R n) (b : bregman_loss R n) (x : 'I_m -> 'rV[R]_d).
+Variables (w : 'I_m -> R) (θ0 v : parameters).
 
 (* A teacher's loss: weighted cross-entropy on class labels, on the logits in C. *)
 Variables (m_T : nat) (C : {set 'I_n.+1}) (x_T : 'I_m_T -> 'rV[R]_d) (w_T : 'I_m_T -> R).
@@ -204,9 +204,10 @@ Proof.
 move=> classC; suff [] : is_diff θ class_loss (fun h => - \sum_i w_T i *
     ('d (tanh_network^~ (x_T i)) θ h 0 (class i) -
      dot (softmax_row C (tanh_network θ (x_T i))) ('d (tanh_network^~ (x_T i)) θ h))) by [].
-apply/is_diff_opp/is_diff_sum => i _; apply: (is_diff_scale (w_T i)).
-have net := differentiableP (@tanh_network_differentiable (x_T i) θ).
-exact: is_diff_chain net (ln_softmax_diff _ (class i) (classC i)).
+have net i := differentiableP (@tanh_network_differentiable (x_T i) θ).
+have term i := is_diff_scale (w_T i)
+  (is_diff_chain (net i) (ln_softmax_diff _ (class i) (classC i))).
+exact (is_diff_opp (is_diff_sum (index_enum _) (P := xpredT) (fun i _ => term i))).
 Qed.
 
 Theorem tanh_lemma1 : (forall i, 0 <= w i) ->
@@ -225,26 +226,55 @@ move=> w0 classC; apply: theorem1_uniform => // [i|]; first exact: tanh_network_
 exact: class_loss_differentiable.
 Qed.
 
-(* Many steps, Eqs. (41) and (42). *)
+(* Many steps, Eqs. (41) to (44) and (46). *)
+Local Notation F w := (gauss_newton tanh_network x w θ0 (loss_matrix b)).
+Local Notation s α w k := (fall b tanh_network x θ0 class_loss α w k).
+Let near i := @tanh_network_near (x i) θ0.
+Let partial i := @tanh_network_partial (x i) θ0.
+
 Theorem tanh_many_steps α k :
-  is_diff 0 (student_after l tanh_network x (fun=> α) (fun=> w) θ0 v k)
-  (fun h => h *: (v - v *m (1 - α *: gauss_newton tanh_network x w θ0 (loss_matrix l)) ^+ k)).
+  is_diff 0 (student_after b tanh_network x (fun=> α) (fun=> w) θ0 v k)
+  (fun h => h *: (v - v *m (1 - α *: F w) ^+ k)).
 Proof.
-have [_] := many_steps_expansion l (fun=> α) (fun=> w) v
-  (fun i => @tanh_network_near (x i) θ0)
-  (fun i => @tanh_network_partial (x i) θ0) k.
+have [_] := many_steps_expansion b (fun=> α) (fun=> w) v near partial k.
 by rewrite prodr_const card_ord.
 Qed.
 
 Theorem tanh_many_steps_loss α k : (forall i, class i \in C) ->
-  (fun ε => (class_loss (student_after l tanh_network x (fun=> α) (fun=> w) θ0
-    (- grad class_loss θ0) k ε) - class_loss θ0) / ε) @ 0^' -->
-  - fall l tanh_network x θ0 class_loss (fun=> α) (fun=> w) k.
+  (fun ε => (class_loss (student_after b tanh_network x (fun=> α) (fun=> w) θ0
+    (- grad class_loss θ0) k ε) - class_loss θ0) / ε) @ 0^' --> - s (fun=> α) (fun=> w) k.
 Proof.
-move=> classC; apply: many_steps_loss_expansion => [i|i|].
-- exact: tanh_network_near.
-- exact: tanh_network_partial.
-- exact: class_loss_differentiable.
+move=> /(class_loss_differentiable θ0) L_diff.
+exact: (many_steps_loss_expansion near partial L_diff).
+Qed.
+
+Theorem tanh_many_steps_sign α k : 0 <= α -> (forall i, 0 <= w i) ->
+  (forall u, α * dot (u *m F w) u <= 2 * dot u u) -> 0 <= s (fun=> α) (fun=> w) k.
+Proof. by move=> α0 w0 small; apply: many_steps_sign. Qed.
+
+Theorem tanh_many_steps_strict α k : 0 < α -> (forall i, 0 <= w i) ->
+  (forall u, u != 0 -> α * dot (u *m F w) u < 2 * dot u u) ->
+  0 < dot (grad class_loss θ0 *m F w) (grad class_loss θ0) -> 0 < s (fun=> α) (fun=> w) k.+1.
+Proof. by move=> α0 w0 small gFg; apply: many_steps_strict => //; exact: ltW. Qed.
+
+Theorem tanh_many_steps_odd α k : 0 <= α -> (forall i, 0 <= w i) -> odd k ->
+  2^-1 * (α * dot (grad class_loss θ0 *m F w) (grad class_loss θ0)) <= s (fun=> α) (fun=> w) k.
+Proof. by move=> α0 w0 k_odd; apply: many_steps_odd. Qed.
+
+Theorem tanh_changing_steps_sign α ws k :
+  (forall j, 0 <= α j) -> (forall j i, 0 <= ws j i) ->
+  (forall j u, α j * dot (u *m F (ws j)) u <= 2 * dot u u) -> 0 <= s α ws k.
+Proof. by move=> α0 w0 small; apply: changing_steps_sign. Qed.
+
+Theorem tanh_many_steps_theorem1 α k : 0 < α -> (forall i, 0 <= w i) ->
+  (forall i, class i \in C) -> (forall u, u != 0 -> α * dot (u *m F w) u < 2 * dot u u) ->
+  0 < slope tanh_network x w θ0 (- grad class_loss θ0) (loss_matrix b) ->
+  exists2 δ, 0 < δ & forall ε, 0 < ε < δ ->
+    class_loss (student_after b tanh_network x (fun=> α) (fun=> w) θ0
+      (- grad class_loss θ0) k.+1 ε) < class_loss θ0.
+Proof.
+move=> α0 w0 /(class_loss_differentiable θ0) L_diff small A0.
+by apply: many_steps_theorem1 => //; exact: ltW.
 Qed.
 
 (* Eq. (33): along an output bias the slope is positive. *)
@@ -264,25 +294,96 @@ apply: eq_bigr => k _; rewrite !entry !other !mulr0 !addr0; congr (_ * tanh (_ +
 by apply: eq_bigr => a _; rewrite entry other mulr0 addr0.
 Qed.
 
+Lemma response_bias z j : response tanh_network θ0 (basis (output_bias j)) z = basis j.
+Proof.
+pose path t := θ0 + t *: basis (output_bias j).
+have net0 : is_diff (path 0) (tanh_network^~ z) ('d (tanh_network^~ z) θ0).
+  rewrite /path scale0r addr0; exact: differentiableP (@tanh_network_differentiable z θ0).
+have along := is_diff_dir 1 (is_diff_chain (is_diff_line θ0 (basis (output_bias j)) (0 : R)) net0).
+rewrite /response deriveE; last exact: tanh_network_differentiable.
+rewrite -[basis (output_bias j)]scale1r -along.
+rewrite (_ : (fun t => _) = fun t => tanh_network θ0 z + t *: basis j).
+  by rewrite (is_diff_dir 1 (is_diff_line _ (basis j) (0 : R))) scale1r.
+by apply/funext => t; exact: output_bias_shift.
+Qed.
+
 Theorem tanh_bias_slope (c : 'I_n.+1 -> R) j :
   slope tanh_network x w θ0 (basis (output_bias j)) (squared_error_matrix c) =
   2 * c j * \sum_i w i.
 Proof.
-have response_bias i : response tanh_network θ0 (basis (output_bias j)) (x i) = basis j.
-  have net := differentiableP (@tanh_network_differentiable (x i) θ0).
-  pose path t := θ0 + t *: basis (output_bias j).
-  have net0 : is_diff (path 0) (tanh_network^~ (x i)) ('d (tanh_network^~ (x i)) θ0).
-    by rewrite /path scale0r addr0.
-  have along := is_diff_chain (is_diff_line θ0 (basis (output_bias j)) (0 : R)) net0.
-  have along1 := is_diff_dir 1 along; rewrite scale1r in along1.
-  rewrite /response deriveE; last exact: tanh_network_differentiable.
-  rewrite -along1.
-  rewrite (_ : (fun t => _) = fun t => tanh_network θ0 (x i) + t *: basis j).
-    by rewrite (is_diff_dir 1 (is_diff_line _ (basis j) (0 : R))) scale1r.
-  by apply/funext => t; exact: output_bias_shift.
 rewrite mulr_sumr; apply: eq_bigr => i _.
 rewrite response_bias dot_basis squared_error_matrixE !mxE !eqxx mulr1.
 by rewrite mulrC.
 Qed.
 
+(* The same under softmax cross-entropy: a variance. *)
+Theorem tanh_bias_slope_softmax (S : {set 'I_n.+1}) j :
+  let q i := softmax_row S (tanh_network θ0 (x i)) 0 j in
+  slope tanh_network x w θ0 (basis (output_bias j)) (cross_entropy_matrix S) =
+  \sum_i w i * (q i * (1 - q i)).
+Proof.
+apply: eq_bigr => i _; congr (_ * _).
+by rewrite response_bias dot_basis cross_entropy_matrixE mxE dot_basis !mxE !eqxx.
+Qed.
+
+(* It is positive as soon as S has another logit and some input has weight. *)
+Theorem tanh_bias_slope_softmax_gt0 (S : {set 'I_n.+1}) j k i :
+  j \in S -> k \in S -> k != j -> (forall i, 0 <= w i) -> 0 < w i ->
+  0 < slope tanh_network x w θ0 (basis (output_bias j)) (cross_entropy_matrix S).
+Proof.
+move=> jS kS kj w0 wi; rewrite tanh_bias_slope_softmax.
+have pq i' : 0 < softmax_row S (tanh_network θ0 (x i')) 0 j *
+    (1 - softmax_row S (tanh_network θ0 (x i')) 0 j).
+  by have /andP[q0 q1] := softmax_row_inside (tanh_network θ0 (x i')) jS kS kj;
+    rewrite mulr_gt0 // subr_gt0.
+rewrite (bigD1 i) //= ltr_paddr //; last exact: mulr_gt0 (pq i).
+by apply: sumr_ge0 => i' _; rewrite mulr_ge0 // ltW.
+Qed.
+
 End TanhNetwork.
+
+(* The second case of Theorem 1 occurs: the teacher learns one example, and the student sees its
+   input, with all outputs. *)
+Section TanhFalls.
+Variables (R : realType) (d h n m : nat) (x : 'I_m -> 'rV[R]_d) (w : 'I_m -> R).
+Variables (c : 'I_n.+1 -> R) (C : {set 'I_n.+1}) (i : 'I_m) (j k : 'I_n.+1).
+Hypotheses (w_ge0 : forall i, 0 <= w i) (w_gt0 : 0 < w i) (c_gt0 : forall k, 0 < c k).
+Hypotheses (jC : j \in C) (kC : k \in C) (kj : k != j).
+
+Local Notation net := (@tanh_network R d h n).
+Local Notation L := (@class_loss R d h n 1 C (fun=> x i) (fun=> 1) (fun=> j)).
+
+Theorem tanh_falls θ0 : exists2 δ, 0 < δ & forall ε α, 0 < ε < δ -> 0 < α -> α * ε < δ ->
+  L (student (squared_error c) net x w θ0 (- grad L θ0) α ε) < L θ0.
+Proof.
+set v := - grad L θ0; pose q := softmax_row C (net θ0 (x i)).
+have net_diff i' : differentiable (net^~ (x i')) θ0 := @tanh_network_differentiable _ _ _ _ _ _.
+have L_diff : differentiable L θ0 by apply: class_loss_differentiable.
+have L_along u : dot v u = response net θ0 u (x i) 0 j - dot q (response net θ0 u (x i)).
+  have term := is_diff_chain (differentiableP (net_diff i)) (ln_softmax_diff _ j jC).
+  have LE : is_diff θ0 L (fun u => - \sum_(a < 1) 1 * ('d (net^~ (x i)) θ0 u 0 j -
+      dot q ('d (net^~ (x i)) θ0 u))).
+    exact (is_diff_opp (is_diff_sum (index_enum _) (P := xpredT)
+      (fun _ _ => is_diff_scale 1 term))).
+  rewrite dotNl -(is_diff_dir u (has_gradP L_diff)) (is_diff_dir u LE) big_ord1 mul1r opprK.
+  by rewrite /response deriveE.
+have seen : response net θ0 v (x i) != 0.
+  apply/eqP => u0; have := L_along v; rewrite u0 mxE dotC dot0l subr0 => vv.
+  have /eqP v0 : v == 0 by apply: contraT => /dot_gt0; rewrite vv ltxx.
+  have := L_along (basis (output_bias d h j)); rewrite v0 dot0l response_bias dot_basis mxE !eqxx.
+  have /andP[_ q1] := softmax_row_inside (net θ0 (x i)) jC kC kj.
+  by move/esym/eqP; rewrite subr_eq0 eq_sym lt_eqF.
+have c_ge0 a : 0 <= c a by exact: ltW.
+have A0 : 0 < slope net x w θ0 v (squared_error_matrix c).
+  have term_ge0 i' := slope_term_ge0 v (fun i => squared_error_admissible c_ge0 _)
+    (W := fun=> w) w_ge0 i'.
+  rewrite /slope (bigD1 i) //= ltr_paddr ?sumr_ge0 // mulr_gt0 //.
+  have [a ua] : exists a, response net θ0 v (x i) 0 a != 0.
+    by apply/rV0Pn.
+  rewrite squared_error_matrixE /dot (bigD1 a) //= ltr_paddr //.
+    by apply: sumr_ge0 => a' _; rewrite mxE -mulrA -expr2 mulr_ge0 ?sqr_ge0 // mulr_ge0 ?ler0n.
+  by rewrite mxE -mulrA -expr2 mulr_gt0 ?exprn_even_gt0 // mulr_gt0 ?ltr0n.
+exact (theorem1_positive (l := squared_error_loss c_ge0) net_diff L_diff A0).
+Qed.
+
+End TanhFalls.

@@ -14,13 +14,13 @@ Local Open Scope ring_scope.
 
 (* The common step: where (r(z) - r(y)) . J_x e_k = 0 on all inputs, θ_k is not moved. *)
 Section NoGradient.
-Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
+Variables (R : realType) (p n m : nat) (X : Type) (l : bregman_loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) (w : 'I_m -> R).
 Variables (θ0 v : 'rV[R]_p.+1).
 Hypothesis f_diff : forall i, differentiable (f^~ (x i)) θ0.
 
 Local Notation r := (loss_response l).
-Local Notation step_dot := (student_step_dot v f_diff (fun i => loss_admissible l _)).
+Local Notation step_dot := (student_step_dot v f_diff (fun i => loss_first_order l _)).
 
 Lemma no_gradient_no_step : (forall z y, r z = r y) ->
   forall ε, student_step l f x w θ0 v ε = 0.

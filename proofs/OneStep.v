@@ -24,7 +24,7 @@ Variables (θ0 v : 'rV[R]_p.+1).
 
 (* The network is differentiable at the start, at that one point only. *)
 Hypothesis f_diff : forall i, differentiable (f^~ (x i)) θ0.
-Hypothesis l_adm : forall i, admissible_at l G M (f θ0 (x i)).
+Hypothesis l_first : forall i, first_order_at l G M (f θ0 (x i)).
 
 Local Notation z i := (f θ0 (x i)).
 Local Notation y i ε := (f (teacher θ0 v ε) (x i)).
@@ -55,7 +55,7 @@ Lemma student_loss_diff ε : is_diff θ0 (student_loss l f x w θ0 v ε)
   (fun h => \sum_i w i * dot (G (z i) (y i ε)) (h *m J i)).
 Proof.
 apply: is_diff_sum => i _; apply: (is_diff_scale (w i)).
-exact: is_diff_chain (network_diff i) (loss_gradient (l_adm i) _).
+exact: is_diff_chain (network_diff i) (loss_gradient (l_first i) _).
 Qed.
 
 (* Eq. (4): the step is minus the gradient of a loss that is differentiable. *)
@@ -75,7 +75,7 @@ Qed.
 Theorem student_step0 : student_step l f x w θ0 v 0 = 0.
 Proof.
 apply/rowP => k; rewrite -dot_basis student_step_dot big1 ?oppr0 ?mxE // => i _.
-by rewrite teacher0 (gradient_at_label (l_adm i)) dot0l mulr0.
+by rewrite teacher0 (gradient_at_label (l_first i)) dot0l mulr0.
 Qed.
 
 End FixedWeights.
@@ -102,20 +102,19 @@ Proof. by rewrite gauss_newton_dot; apply: eq_bigr => i _; rewrite responseE. Qe
 (* Eq. (11): the whole step, to first order. *)
 Theorem student_step_diff : is_diff 0 (fun ε => Δ ε) (fun h => h *: (v *m F)).
 Proof.
-apply: is_diff_row => k.
-apply: (@is_diff_ext _ _ _
-  (fun ε => - \sum_i W ε i * dot (G (z i) (y i ε)) (basis k *m J i))) => [ε|].
-  by rewrite -student_step_dot dot_basis.
-apply: is_diff_eqf.
-  apply/is_diff_opp/is_diff_sum => i _.
-  apply: (@is_diff_weight _ (W^~ i) (fun ε => dot (G (z i) (y i ε)) (basis k *m J i))
-    (- dot (v *m J i *m M (z i)) (basis k *m J i))) => //.
-    by rewrite teacher0 (gradient_at_label (l_adm i)) dot0l.
+have term k i : is_diff 0 (fun ε => W ε i * dot (G (z i) (y i ε)) (basis k *m J i))
+    (fun h => h * (W 0 i * - dot (v *m J i *m M (z i)) (basis k *m J i))).
+  apply: (is_diff_weight (g := fun ε => dot (G (z i) (y i ε)) (basis k *m J i))) => //.
+    by rewrite teacher0 (gradient_at_label (l_first i)) dot0l.
   have Gy : is_diff (y i 0) (G (z i)) (fun h => - (h *m M (z i))).
-    by rewrite teacher0; exact: gradient_in_label (l_adm i).
+    by rewrite teacher0; exact: gradient_in_label (l_first i).
   apply: is_diff_eqf (is_diff_dotl _ (is_diff_chain (label_diff i) Gy)) _ => h.
   by rewrite -scalemxAl dotNl dotZl mulrN.
-move=> h /=; rewrite mxE -dot_basis gauss_newton_dot -sumrN mulr_sumr.
+apply: is_diff_row => k; have sum := is_diff_opp (is_diff_sum (index_enum _) (P := xpredT)
+  (fun i _ => term k i)).
+apply: is_diff_ext (is_diff_eqf sum _) => [ε|h].
+  by rewrite -dot_basis student_step_dot.
+rewrite mxE -dot_basis gauss_newton_dot -sumrN mulr_sumr.
 by apply: eq_bigr => i _; rewrite !mulrN opprK.
 Qed.
 
@@ -163,51 +162,79 @@ have fall : is_diff 0 (fun ε => L (θ0 + α *: (Δ ε *m T))) (fun h => h * - (
 by apply: (quotient_cvg fall); rewrite start.
 Qed.
 
+(* Eqs. (16) and (37) where A > 0: one threshold for every learning rate. *)
+Theorem theorem1_positive_at : 0 < A -> exists2 d, 0 < d & forall ε α,
+  0 < ε < d -> 0 < α -> α * ε < d -> L (θ0 + α *: (Δ ε *m T)) < L θ0.
+Proof.
+move=> A0; apply: (descent (has_gradP L_diff) moved_step_diff).
+  by rewrite student_step0 mul0mx.
+by rewrite slope_along oppr_lt0.
+Qed.
+
 End Loss.
 
-(* From here on the weights are not negative, and none of them is born after ε = 0. *)
+(* From here on the weights are not negative. *)
 Hypothesis W_ge0 : forall i, 0 <= W 0 i.
-Hypothesis W_null : forall i, W 0 i = 0 -> forall ε, W ε i = 0.
 
 Lemma slope_term_ge0 i :
   0 <= W 0 i * dot (response f θ0 v (x i) *m M (z i)) (response f θ0 v (x i)).
-Proof. by rewrite mulr_ge0 // (matrix_nonneg (l_adm i)). Qed.
+Proof. by rewrite mulr_ge0 // (matrix_nonneg (l_first i)). Qed.
 
 Lemma slope_ge0 : 0 <= A.
 Proof. by apply: sumr_ge0 => i _; exact: slope_term_ge0. Qed.
 
+End OneStep.
+
+(* The exact dichotomy: the loss is admissible, and no weight is born after ε = 0. *)
+Section Dichotomy.
+Variables (R : realType) (p n m : nat) (X : Type).
+Variables (l : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> R).
+Variables (G : 'rV[R]_n.+1 -> 'rV[R]_n.+1 -> 'rV[R]_n.+1).
+Variables (M : 'rV[R]_n.+1 -> 'M[R]_n.+1).
+Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X).
+Variables (θ0 v : 'rV[R]_p.+1) (W : R -> 'I_m -> R).
+Hypothesis f_diff : forall i, differentiable (f^~ (x i)) θ0.
+Hypothesis l_adm : forall i, admissible_at l G M (f θ0 (x i)).
+Hypothesis W_cont : forall i, {for 0, continuous (W^~ i)}.
+Hypothesis W_ge0 : forall i, 0 <= W 0 i.
+Hypothesis W_null : forall i, W 0 i = 0 -> forall ε, W ε i = 0.
+
+Local Notation Δ ε := (student_step l f x (W ε) θ0 v ε).
+Local Notation A := (slope f x (W 0) θ0 v M).
+
+Let l_first i : first_order_at l G M (f θ0 (x i)) := l_adm i.
+
 (* Eq. (12): a slope of zero means that nothing happens at any ε. *)
 Theorem dichotomy_at : A = 0 -> forall ε, dot (Δ ε) v = 0.
 Proof.
-move=> /eqP; rewrite psumr_eq0 => [/allP terms0 ε|i _]; last exact: slope_term_ge0.
-rewrite student_step_dot big1 ?oppr0 // => i _.
+move=> /eqP; rewrite psumr_eq0 => [/allP terms0 ε|i _]; last exact: (slope_term_ge0 v l_first W_ge0).
+rewrite (student_step_dot _ f_diff l_first) big1 ?oppr0 // => i _.
 have := terms0 i (mem_index_enum i); rewrite mulf_eq0 => /orP[/eqP W0|/eqP u0].
   by rewrite (W_null W0) mul0r.
-by rewrite -responseE (matrix_null (l_adm i) u0) mulr0.
+by rewrite -(responseE f_diff) (matrix_null (l_adm i) u0) mulr0.
 Qed.
 
 (* Eq. (13): Lemma 1. *)
 Theorem lemma1_at : (forall ε, dot (Δ ε) v = 0) \/
   exists2 d, 0 < d & forall ε, 0 < `|ε| < d -> 0 < ε * dot (Δ ε) v.
 Proof.
-have := slope_ge0; rewrite le_eqVlt => /orP[/eqP A0|A0].
+have := slope_ge0 v l_first W_ge0; rewrite le_eqVlt => /orP[/eqP A0|A0].
   by left; apply: dichotomy_at.
-right; have [d d0 pos] := positive_derivative step_dot_diff step_dot0 A0.
+right; have [d d0 pos] := positive_derivative (step_dot_diff v f_diff l_first W_cont)
+  (step_dot0 v f_diff l_first W) A0.
 by exists d.
 Qed.
 
-(* Eqs. (16) and (37): one threshold for every learning rate. *)
+(* Eqs. (16) and (37): Theorem 1. *)
 Theorem theorem1_at (L : 'rV[R]_p.+1 -> R) (T : 'M[R]_p.+1) :
   differentiable L θ0 -> v = - (grad L θ0 *m T^T) ->
   (forall ε, dot (Δ ε) v = 0) \/
   exists2 d, 0 < d & forall ε α, 0 < ε < d -> 0 < α -> α * ε < d ->
   L (θ0 + α *: (Δ ε *m T)) < L θ0.
 Proof.
-move=> L_diff v_def; have := slope_ge0; rewrite le_eqVlt => /orP[/eqP A0|A0].
+move=> L_diff v_def; have := slope_ge0 v l_first W_ge0; rewrite le_eqVlt => /orP[/eqP A0|A0].
   by left; apply: dichotomy_at.
-right; apply: (descent (has_gradP L_diff) (moved_step_diff T)).
-  by rewrite student_step0 mul0mx.
-by rewrite slope_along // oppr_lt0.
+by right; exact: (theorem1_positive_at f_diff l_first W_cont L_diff v_def).
 Qed.
 
-End OneStep.
+End Dichotomy.

@@ -12,7 +12,7 @@ Import numFieldNormedType.Exports.
 Local Open Scope ring_scope.
 
 Section OtherStart.
-Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
+Variables (R : realType) (p n m : nat) (X : Type) (l : bregman_loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) (w : 'I_m -> R).
 Variables (θ0 θ1 v : 'rV[R]_p.+1).
 Hypothesis f_diff0 : forall i, differentiable (f^~ (x i)) θ0.
@@ -35,7 +35,7 @@ Proof.
 have loss_diff : is_diff θ1 (student_loss l f x w θ0 v ε) (fun h => \sum_i w i *
     dot (r (f θ1 (x i)) - r (y i ε)) ('d (f^~ (x i)) θ1 h)).
   apply: is_diff_sum => i _; apply: (is_diff_scale (w i)).
-  exact: is_diff_chain (differentiableP (f_diff1 i)) (loss_gradient (loss_admissible l _) _).
+  exact: is_diff_chain (differentiableP (f_diff1 i)) (loss_gradient (loss_first_order l _) _).
 have [loss_ex _] := loss_diff.
 rewrite dotNl -(is_diff_dir v (has_gradP loss_ex)) (is_diff_dir v loss_diff) -sumrN.
 by apply: eq_bigr => i _; rewrite -mulrN -dotNl opprB /response deriveE.

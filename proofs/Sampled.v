@@ -108,7 +108,97 @@ have le : μ <= μ - X a by rewrite ler_addl oppr_ge0.
 by rewrite ler_sqr ?nnegrE ?(le_trans (ltW μ0) le) // ltW.
 Qed.
 
+Lemma probability_sum : \sum_a probability a = 1.
+Proof.
+by rewrite -[RHS](expected_cst 1); apply: eq_bigr => a _; rewrite mulr1.
+Qed.
+
 End Independent.
+
+(* Mean and variance of X where t has the probability P t, and weighted sums of independent
+   draws of X. *)
+Section Draws.
+Variables (R : realType) (T : finType) (X : T -> R).
+
+Definition mean (P : T -> R) : R := \sum_t P t * X t.
+Definition variance (P : T -> R) : R := \sum_t P t * (X t - mean P) ^+ 2.
+
+Lemma sum_chebyshev (I : finType) (P : I -> T -> R) (k : I -> R) (μ : R) :
+  (forall i t, 0 <= P i t) -> (forall i, \sum_t P i t = 1) ->
+  \sum_i k i * mean (P i) = μ -> 0 < μ ->
+  \sum_(a : {ffun I -> T} | \sum_i k i * X (a i) <= 0) probability P a <=
+  (\sum_i k i ^+ 2 * variance (P i)) / μ ^+ 2.
+Proof.
+move=> P_ge0 P_sum <- μ0; apply: le_trans (chebyshev P_ge0 _ μ0) _.
+apply: ler_wpmul2r; first by rewrite invr_ge0 sqr_ge0.
+pose Y i t := k i * (X t - mean (P i)).
+rewrite le_eqVlt; apply/predU1P; left.
+transitivity (expected P (fun a => (\sum_i Y i (a i)) ^+ 2)).
+  apply: eq_bigr => a _; congr (_ * _ ^+ 2); rewrite -sumrB.
+  by apply: eq_bigr => i _; rewrite -mulrBr.
+rewrite (expected_square P_sum) => [|i].
+  apply: eq_bigr => i _; rewrite mulr_sumr; apply: eq_bigr => t _.
+  by rewrite exprMn mulrCA.
+rewrite /Y; under eq_bigr do rewrite mulrCA mulrBr.
+by rewrite -mulr_sumr sumrB -[X in _ * (_ - X)]mulr_suml P_sum mul1r subrr mulr0.
+Qed.
+
+(* The mean of N + 1 equal numbers, and a factor in the denominator. *)
+Lemma mean_same N (c : R) : \sum_(s < N.+1) N.+1%:R^-1 * c = c.
+Proof. by rewrite sumr_const card_ord -mulr_natl mulVKf ?pnatr_eq0. Qed.
+
+Lemma mean_square_same N (c : R) : \sum_(s < N.+1) N.+1%:R^-1 ^+ 2 * c = N.+1%:R^-1 * c.
+Proof. by rewrite -[RHS](mean_same N); apply: eq_bigr => s _; rewrite expr2 mulrA. Qed.
+
+Lemma div_of_mul (a b c : R) : a / (b * c) = b^-1 * a / c.
+Proof. by rewrite invfM mulrCA mulrA. Qed.
+
+(* N draws, and their mean. *)
+Lemma mean_chebyshev (P : T -> R) N :
+  (forall t, 0 <= P t) -> \sum_t P t = 1 -> 0 < mean P ->
+  \sum_(a : {ffun 'I_N.+1 -> T} | N.+1%:R^-1 * (\sum_s X (a s)) <= 0) probability (fun=> P) a <=
+  variance P / (N.+1%:R * mean P ^+ 2).
+Proof.
+move=> P_ge0 P_sum μ0; rewrite div_of_mul -mean_square_same.
+have event (a : {ffun 'I_N.+1 -> T}) : (N.+1%:R^-1 * (\sum_s X (a s)) <= 0) =
+    (\sum_s N.+1%:R^-1 * X (a s) <= 0) by rewrite mulr_sumr.
+rewrite (eq_bigl _ _ event).
+exact (@sum_chebyshev (ordinal_finType N.+1) (fun=> P) (fun=> N.+1%:R^-1) (mean P)
+  (fun=> P_ge0) (fun=> P_sum) (mean_same N (mean P)) μ0).
+Qed.
+
+(* N draws from P and N from Q: the chance that the means are not in the order of the
+   expectations. *)
+Theorem gap_chebyshev (P Q : T -> R) N :
+  (forall t, 0 <= P t) -> \sum_t P t = 1 -> (forall t, 0 <= Q t) -> \sum_t Q t = 1 ->
+  0 < mean P - mean Q ->
+  \sum_(a : {ffun bool * 'I_N.+1 -> T} | N.+1%:R^-1 * (\sum_s X (a (true, s))) <=
+      N.+1%:R^-1 * (\sum_s X (a (false, s))))
+    probability (fun i => if i.1 then P else Q) a <=
+  (variance P + variance Q) / (N.+1%:R * (mean P - mean Q) ^+ 2).
+Proof.
+move=> P_ge0 P_sum Q_ge0 Q_sum μ0; rewrite div_of_mul mulrDr -!mean_square_same.
+pose D (i : bool * 'I_N.+1) := if i.1 then P else Q.
+pose k (i : bool * 'I_N.+1) : R := if i.1 then N.+1%:R^-1 else - N.+1%:R^-1.
+have pairs (E : bool * 'I_N.+1 -> R) :
+    \sum_i E i = \sum_s E (true, s) + \sum_s E (false, s).
+  transitivity (\sum_b \sum_s E (b, s)); last by rewrite big_bool.
+  by rewrite pair_bigA; apply: eq_bigr => -[].
+have means : \sum_i k i * mean (D i) = mean P - mean Q.
+  rewrite pairs; congr (_ + _); first exact (mean_same N (mean P)).
+  by rewrite -[RHS](mean_same N); apply: eq_bigr => s _; rewrite /k /= mulNr mulrN.
+have vars : \sum_i k i ^+ 2 * variance (D i) =
+    \sum_(s < N.+1) N.+1%:R^-1 ^+ 2 * variance P + \sum_(s < N.+1) N.+1%:R^-1 ^+ 2 * variance Q.
+  by rewrite pairs; congr (_ + _); apply: eq_bigr => s _; rewrite /k /= sqrrN.
+have event (a : {ffun bool * 'I_N.+1 -> T}) : (N.+1%:R^-1 * (\sum_s X (a (true, s))) <=
+    N.+1%:R^-1 * (\sum_s X (a (false, s)))) = (\sum_i k i * X (a i) <= 0).
+  rewrite pairs -subr_le0 !mulr_sumr -sumrN; congr (_ + _ <= _).
+  by apply: eq_bigr => s _; rewrite mulNr.
+rewrite (eq_bigl _ _ event) -vars.
+by apply: sum_chebyshev means μ0 => -[[] s].
+Qed.
+
+End Draws.
 
 Section SampledLabels.
 Variables (R : realType) (p n m : nat) (X : Type).
@@ -134,6 +224,10 @@ Local Notation y ε i := (f (teacher θ0 v ε) (x i)).
 Local Notation J i := (jacobian (f^~ (x i)) θ0).
 Local Notation Δ ε := (student_step (cross_entropy S) f x w θ0 v ε).
 
+Let step_dot ε u : dot (Δ ε) u =
+    - \sum_i w i * dot (q (f θ0 (x i)) - q (y ε i)) (u *m J i) :=
+  student_step_dot v f_diff (fun i => cross_entropy_admissible S _) w ε u.
+
 Lemma label_probability_sum ε i : \sum_j label_probability ε i j = 1.
 Proof. by rewrite softmax_row_sum S_nonempty. Qed.
 
@@ -144,10 +238,11 @@ Lemma drawn_step_dot a u : dot (drawn_step a) u =
   \sum_i w i * ((u *m J i) 0 (a i) - dot (q (f θ0 (x i))) (u *m J i)).
 Proof.
 have /set0Pn[k kS] := S_nonempty.
+have term i := is_diff_scale (w i)
+  (is_diff_chain (network_diff f_diff i) (ln_softmax_diff _ (a i) kS)).
 have loss_diff : is_diff θ0 (drawn_loss a) (fun h => - \sum_i w i *
     ((h *m J i) 0 (a i) - dot (q (f θ0 (x i))) (h *m J i))).
-  apply/is_diff_opp/is_diff_sum => i _; apply: (is_diff_scale (w i)).
-  exact: is_diff_chain (network_diff f_diff i) (ln_softmax_diff _ (a i) kS).
+  exact (is_diff_opp (is_diff_sum (index_enum _) (P := xpredT) (fun i _ => term i))).
 have [loss_ex _] := loss_diff.
 rewrite dotNl -(is_diff_dir u (has_gradP loss_ex)) (is_diff_dir u loss_diff).
 by rewrite opprK.
@@ -157,12 +252,12 @@ Lemma expected_drawn_dot ε u :
   expected (label_probability ε) (fun a => dot (drawn_step a) u) = dot (Δ ε) u.
 Proof.
 have Psum := label_probability_sum ε.
-rewrite (student_step_dot v f_diff (fun i => cross_entropy_admissible S _)) -sumrN.
+rewrite [RHS]step_dot -sumrN.
 transitivity (\sum_i expected (label_probability ε) (fun a =>
     w i * ((u *m J i) 0 (a i) - dot (q (f θ0 (x i))) (u *m J i)))).
   rewrite -expected_sum; apply: eq_bigr => a _; congr (_ * _); exact: drawn_step_dot.
 apply: eq_bigr => i _; rewrite expectedZ expectedD expected_cst //.
-rewrite (expected_one Psum i (fun j => (u *m J i) 0 j)) -mulrN /cross_entropy_grad.
+rewrite (expected_one Psum i (fun j => (u *m J i) 0 j)) -mulrN.
 by rewrite dotDl dotNl opprD opprK addrC.
 Qed.
 
@@ -182,8 +277,8 @@ Theorem drawn_step_variance ε :
 Proof.
 pose Y i j := w i * ((v *m J i) 0 j - dot (q (y ε i)) (v *m J i)).
 have gap a : dot (drawn_step a) v - dot (Δ ε) v = \sum_i Y i (a i).
-  rewrite drawn_step_dot (student_step_dot v f_diff (fun i => cross_entropy_admissible S _)).
-  rewrite opprK -big_split; apply: eq_bigr => i _ /=; rewrite -mulrDr /cross_entropy_grad.
+  rewrite [X in X - _]drawn_step_dot [X in _ - X]step_dot opprK -big_split.
+  apply: eq_bigr => i _ /=; rewrite -mulrDr.
   by rewrite dotDl dotNl addrA subrK.
 transitivity (expected (label_probability ε) (fun a => (\sum_i Y i (a i)) ^+ 2)).
   by apply: eq_bigr => a _; rewrite gap.
@@ -203,31 +298,13 @@ Theorem drawn_mean_chebyshev ε N : 0 < dot (Δ ε) v ->
   (\sum_i w i ^+ 2 * dot (response f θ0 v (x i) *m cross_entropy_matrix S (y ε i))
     (response f θ0 v (x i))) / (N.+1%:R * dot (Δ ε) v ^+ 2).
 Proof.
-move=> μ0; set μ := dot (Δ ε) v in μ0 *; set P := probability (label_probability ε).
-have P_sum : forall s : 'I_N.+1, \sum_a P a = 1.
-  move=> _; rewrite -[RHS](expected_cst (label_probability_sum ε)).
-  by apply: eq_bigr => a _; rewrite mulr1.
-have P_ge0 : forall (s : 'I_N.+1) a, 0 <= P a.
-  by move=> _ a; apply: probability_ge0; exact: label_probability_ge0.
-apply: le_trans (chebyshev P_ge0 _ μ0) _.
-rewrite [X in _ <= _ * X]invfM [X in _ <= X]mulrA.
-apply: ler_wpmul2r; first by rewrite invr_ge0 sqr_ge0.
-rewrite le_eqVlt; apply/predU1P; left.
-have N0 : N.+1%:R != 0 :> R by rewrite pnatr_eq0.
-pose Y (s : 'I_N.+1) a := N.+1%:R^-1 * (dot (drawn_step a) v - μ).
-transitivity (expected (fun=> P) (fun draws => (\sum_s Y s (draws s)) ^+ 2)).
-  apply: eq_bigr => draws _; congr (_ * _ ^+ 2).
-  rewrite -mulr_sumr sumrB [X in _ - X]sumr_const card_ord mulrBr -[μ *+ _]mulr_natl.
-  by rewrite (mulrA _ _ μ) mulVf // mul1r.
-rewrite (expected_square P_sum) => [|s].
-  rewrite -drawn_step_variance /Y sumr_const card_ord -mulr_natl mulr_suml mulr_sumr.
-  apply: eq_bigr => a _; rewrite exprMn (expr2 _^-1).
-  rewrite mulrCA -[in RHS]mulrA; congr (_ * _).
-  by rewrite -mulrA mulVKf // mulrC.
-rewrite /Y; under eq_bigr do rewrite mulrCA mulrBr.
-rewrite -mulr_sumr sumrB -[X in _ * (_ - X)]mulr_suml P_sum // mul1r.
-by rewrite -[X in X - _]/(expected (label_probability ε) (fun a => dot (drawn_step a) v))
-  expected_drawn_dot subrr mulr0.
+pose P := probability (label_probability ε); pose D a := dot (drawn_step a) v.
+have mD : mean D P = dot (Δ ε) v := expected_drawn_dot ε v.
+have V : variance D P = expected (label_probability ε) (fun a => (D a - dot (Δ ε) v) ^+ 2).
+  by rewrite -mD.
+have P_ge0 a : 0 <= P a by apply: probability_ge0 => i; exact: label_probability_ge0.
+have := mean_chebyshev (X := D) N P_ge0 (probability_sum (label_probability_sum ε)).
+by rewrite mD V drawn_step_variance.
 Qed.
 
 End SampledLabels.

@@ -16,7 +16,7 @@ Local Open Scope classical_set_scope.
 (* Eq. (70): a teacher T(ε) on any path that leaves θ0 with derivative v. Its labels are those of a
    teacher that moved by T(ε) - θ0. *)
 Section Path.
-Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
+Variables (R : realType) (p n m : nat) (X : Type) (l : bregman_loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) (w : 'I_m -> R).
 Variables (θ0 v : 'rV[R]_p.+1) (T : R -> 'rV[R]_p.+1).
 Hypothesis f_diff : forall i, differentiable (f^~ (x i)) θ0.
@@ -31,7 +31,7 @@ Local Notation Δ ε := (student_step l f x w θ0 (T ε - θ0) 1).
 Lemma path_step_dot ε u :
   dot (Δ ε) u = \sum_i w i * dot (r (f (T ε) (x i)) - r (f θ0 (x i))) (u *m J i).
 Proof.
-rewrite (student_step_dot (T ε - θ0) f_diff (fun i => loss_admissible l _)) path_teacher -sumrN.
+rewrite (student_step_dot (T ε - θ0) f_diff (fun i => loss_first_order l _)) path_teacher -sumrN.
 by apply: eq_bigr => i _; rewrite -mulrN -dotNl opprB.
 Qed.
 
@@ -110,7 +110,7 @@ End TeacherSteps.
 (* Eq. (73): a teacher at any distance δ. What the labels moved by is compared with what
    the derivative says; e is the difference. *)
 Section Far.
-Variables (R : realType) (p n m : nat) (X : Type) (l : loss R n).
+Variables (R : realType) (p n m : nat) (X : Type) (l : bregman_loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) (w : 'I_m -> R).
 Variables (θ0 δ : 'rV[R]_p.+1).
 Hypothesis f_diff : forall i, differentiable (f^~ (x i)) θ0.
@@ -127,7 +127,7 @@ Theorem far_teacher ρ : - (ρ * A) <= \sum_i w i * dot (label_error i) (u i) ->
 Proof.
 move=> close; have -> : dot (student_step l f x w θ0 δ 1) δ =
     A + \sum_i w i * dot (label_error i) (u i).
-  rewrite (student_step_dot δ f_diff (fun i => loss_admissible l _)) -big_split -sumrN.
+  rewrite (student_step_dot δ f_diff (fun i => loss_first_order l _)) -big_split -sumrN.
   apply: eq_bigr => i _ /=; rewrite -mulrN -dotNl opprB -mulrDr -dotDl.
   by rewrite [_ + label_error i]addrC subrK -(responseE f_diff) /teacher scale1r.
 by rewrite mulrBl mul1r ler_add2l.
@@ -187,7 +187,7 @@ End FarSquaredError.
 
 (* Eq. (74): many steps in the metric Q = S S^T, such as adapters θ0 + φ S^T. *)
 Section MetricSteps.
-Variables (R : realType) (p q n m : nat) (X : Type) (l : loss R n).
+Variables (R : realType) (p q n m : nat) (X : Type) (l : bregman_loss R n).
 Variables (f : 'rV[R]_p.+1 -> X -> 'rV[R]_n.+1) (x : 'I_m -> X) (w : 'I_m -> R).
 Variables (θ0 : 'rV[R]_p.+1) (L : 'rV[R]_p.+1 -> R) (S : 'M[R]_(p.+1, q.+1)) (α : R).
 Hypothesis f_near : forall i, \forall θ \near θ0, differentiable (f^~ (x i)) θ.

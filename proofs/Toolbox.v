@@ -60,6 +60,15 @@ Proof. exact: row_sum_delta. Qed.
 Lemma dot_ge0 u : 0 <= dot u u.
 Proof. by apply: sumr_ge0 => j _; exact: sqr_ge0. Qed.
 
+Lemma coord_sqr_le u j : u 0 j ^+ 2 <= dot u u.
+Proof. by rewrite expr2 /dot (bigD1 j) //= ler_addl; apply: sumr_ge0 => k _; exact: sqr_ge0. Qed.
+
+Lemma dot_gt0 u : u != 0 -> 0 < dot u u.
+Proof.
+move=> u0; have [j uj] : exists j, u 0 j != 0 by apply/rV0Pn.
+by apply: lt_le_trans (coord_sqr_le u j); rewrite exprn_even_gt0.
+Qed.
+
 End InnerProduct.
 
 (* A matrix changes sides by its transpose. *)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from subliminal_toy.classifier import config as classifier
 from subliminal_toy.lm import config as lm
+from subliminal_toy.sweep import config as sweep
 from subliminal_toy.theorem import config as theorem
 
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ EXPERIMENTS = {
         "subliminal_toy.lm",
         "P(own trait)",
         needs_data=False,
+    ),
+    "sweep": Entry(
+        "Vary one field or two of an experiment: sweep classifier --over n_aux 1 3 10.",
+        sweep.SWEEP_PRESETS,
+        sweep.SWEEP_ABOUT,
+        "subliminal_toy.sweep",
+        "accuracy",
+    ),
+    "compare": Entry(
+        "Run what others published of this experiment, and hold it against their values.",
+        sweep.COMPARE_PRESETS,
+        sweep.COMPARE_ABOUT,
+        "subliminal_toy.sweep",
+        "here − published, z",
     ),
 }
 

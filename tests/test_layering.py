@@ -14,13 +14,14 @@ PACKAGE = Path(__file__).parents[1] / "subliminal_toy"
 # by --help; those who learn may call the theorem, but do not know of one another, nor of the table.
 LAYERS = (
     {"errors"},
-    {"classifier.config", "theorem.config", "lm.config"},
+    {"classifier.config", "theorem.config", "lm.config", "sweep.config"},
     {"stats", "data", "models"},
     {"claims", "distill", "transformer"},
     {"record"},
     {"theorem"},
     {"classifier", "lm"},
     {"experiments"},
+    {"sweep"},
     {"plots"},
     {"findings"},
     {"report"},

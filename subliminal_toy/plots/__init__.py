@@ -11,7 +11,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from subliminal_toy.errors import UserError
-from subliminal_toy.plots import classifier, lm, theorem
+from subliminal_toy.plots import classifier, lm, sweep, theorem
 from subliminal_toy.plots.colours import DARK
 
 STYLE = Path(__file__).parents[1] / "subliminal.mplstyle"
@@ -19,6 +19,8 @@ FIGURES: dict[str, Mapping[str, Callable[[xr.Dataset], Figure | None]]] = {
     "theorem": theorem.FIGURES,
     "classifier": classifier.FIGURES,
     "lm": lm.FIGURES,
+    "sweep": sweep.FIGURES,
+    "compare": sweep.FIGURES,
 }
 """Functions that draw, by experiment and by the name of the figure; None if there is nothing to."""
 

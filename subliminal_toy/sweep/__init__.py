@@ -1,0 +1,1 @@
+"""Fields varied, and published set-ups run again: values here beside the published ones."""

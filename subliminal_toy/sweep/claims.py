@@ -1,0 +1,83 @@
+"""What is said of published values, C1, and the estimates of sweeps."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from subliminal_toy import stats
+from subliminal_toy.claims import Claim, Condition, Mean, Row
+from subliminal_toy.experiments import EXPERIMENTS
+from subliminal_toy.stats import Estimate
+
+FEWEST = 80
+
+
+def is_comparison(data: xr.Dataset) -> bool:
+    """Whether a result has published values beside its own."""
+    return "published" in data
+
+
+def own_values(data: xr.Dataset) -> np.ndarray:
+    """Return the values here (published value, replicate)."""
+    pairs = zip(data.published_measure.values, data.published_arm.values, strict=True)
+    return np.stack([data[str(measure)].sel(arm=arm).values for measure, arm in pairs]).astype(
+        float
+    )
+
+
+def z(data: xr.Dataset) -> np.ndarray:
+    """Return here minus published in combined standard errors; not a number where none was."""
+    own = own_values(data)
+    theirs = data.half_width.values / 1.96
+    here = own.std(1, ddof=1) / own.shape[1] ** 0.5
+    return (own.mean(1) - data.published.values) / np.hypot(here, theirs)
+
+
+def met(data: xr.Dataset) -> Estimate:
+    """Return the fraction of values, published with an interval, that lie within 3 of them."""
+    distances = z(data)
+    return stats.fraction(np.abs(distances[np.isfinite(distances)]) <= 3)
+
+
+CLAIMS = (
+    Claim(
+        "C1",
+        "What others published of this experiment comes out here.",
+        "sweep/compare.toml",
+        (
+            Condition(
+                "share of the values published with an interval that lie within 3 combined "
+                "standard errors", met, Mean(at_least=0.75), fewest=FEWEST,
+            ),
+        ),
+        kind="prediction",
+        applies=is_comparison,
+    ),
+)  # fmt: skip
+
+
+def points(data: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Yield the label and the result of an experiment at every value of a sweep."""
+    names = data.attrs["over"].split()
+    for values in itertools.product(*(data[name].values.tolist() for name in names)):
+        at = dict(zip(names, values, strict=True))
+        yield ", ".join(f"{k} {v}" for k, v in at.items()), data.sel(at)
+
+
+def estimates(data: xr.Dataset) -> Iterator[Row]:
+    """Yield what a run prints at its end, and progress, at every value; or all published values."""
+    if is_comparison(data):
+        labels = [f"{s}: {w}" for s, w in zip(data.source.values, data.setup.values, strict=True)]
+        for label, own, distance in zip(labels, own_values(data), z(data), strict=True):
+            yield Row("accuracy", label, stats.estimate(own))
+            if np.isfinite(distance):
+                nan = np.nan
+                yield Row("here − published, z", label, Estimate(distance, nan, nan, len(own)))
+        return
+    entry = EXPERIMENTS[data.attrs["experiment"]]
+    for label, result in points(data):
+        for row in entry.module("claims").estimates(result):
+            if row.quantity in (entry.shown, "progress"):
+                yield Row(row.quantity, f"{row.labels}, {label}", row.estimate)

@@ -1,0 +1,197 @@
+"""A sweep is the experiment at every value; a comparison is what was published, beside the same."""
+
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from subliminal_toy import data, plots, record, stats
+from subliminal_toy.classifier.arms import OTHER, Student, table
+from subliminal_toy.classifier.claims import final
+from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
+from subliminal_toy.classifier.experiment import of_table
+from subliminal_toy.errors import UserError
+from subliminal_toy.sweep import claims, experiment
+from subliminal_toy.sweep.config import CompareConfig, SweepConfig
+
+ROOT = Path(__file__).parents[1]
+VALUES = ROOT.parent / "shared" / "PUBLISHED.md"
+TABLE = ROOT / "subliminal_toy" / "sweep" / "compare.toml"
+TINY = ClassifierConfig(
+    hidden_sizes=(8,), teacher_epochs=1, student_epochs=1, n_inputs=64, n_replicates=2
+)
+KEY = jax.random.key(3)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, compile_quickly):
+    monkeypatch.setitem(PRESETS, "quick", TINY)
+
+
+def swept(digits, *over):
+    made = experiment.sweep(SweepConfig("classifier", over), KEY, digits, None)
+    return record.run(made).data
+
+
+def alone(digits, teacher, students):
+    return record.run(of_table(teacher, students, 2, KEY, digits)).data
+
+
+def test_a_sweep_is_the_experiment_at_every_value_and_pair(digits):
+    result = swept(digits, ("n_aux", "2", "3"), ("student.learning_rate", "1e-3", "1e-2"))
+    assert dict(result.sizes) | {"n_aux": 2, "student.learning_rate": 2} == dict(result.sizes)
+    for n_aux in (2, 3):
+        teacher, students = table(replace(TINY, n_aux=n_aux))
+        for rate in (1e-3, 1e-2):
+            rows = tuple(replace(student, learning_rate=rate) for student in students)
+            expected = alone(digits, teacher, rows)
+            at = result.sel({"n_aux": n_aux, "student.learning_rate": rate})
+            for name in ("accuracy", "progress", "imitation_loss"):
+                np.testing.assert_array_equal(at[name].sel(step=expected.step), expected[name])
+            rows = {row.labels: row.estimate for row in claims.estimates(result)}
+            accuracy = stats.estimate(final(expected).accuracy.sel(arm="cross_all"))
+            label = f"cross_all, n_aux {n_aux}, student.learning_rate {rate}"
+            shown = [r for r in claims.estimates(result) if r.labels == label]
+            assert shown[0].quantity == "accuracy"
+            np.testing.assert_allclose(shown[0].estimate, accuracy, rtol=1e-5)
+
+
+def test_one_auxiliary_logit_is_a_null_and_the_figure_is_drawn(digits):
+    result = swept(digits, ("n_aux", "1", "3"))
+    moved = result.progress.sel(arm="student_aux").max("step")
+    np.testing.assert_array_equal(moved.sel(n_aux=1), 0)
+    assert (np.abs(moved.sel(n_aux=3)) > 0).all()
+    assert list(plots.draw("sweep", result)) == ["swept"]
+
+
+def test_a_field_that_is_a_number_compiles_nothing_more(digits):
+    def compiled(value):
+        events = []
+        listener = lambda event, seconds, **_: events.append(event)  # noqa: E731
+        jax.monitoring.register_event_duration_secs_listener(listener)
+        swept(digits, ("student.weight_decay", value, "0.1"))
+        jax.monitoring.unregister_event_duration_listener(listener)
+        return sum("backend_compile" in event for event in events)
+
+    compiled("0.2")
+    assert compiled("0.3") == 0
+
+
+@pytest.mark.parametrize(
+    ("over", "sentence"),
+    [
+        ((), "Name a field"),
+        ((("n_aux",),), "Name a field"),
+        ((("n_auxx", "1"),), "no field 'n_auxx'; the nearest is n_aux"),
+        ((("student.learnig_rate", "1"),), "the nearest is student.learning_rate"),
+        ((("inputs", "unifrom"),), "no 'unifrom'; the nearest is uniform"),
+        ((("learning_rate", "fast"),), "takes float, not 'fast'"),
+        ((("n_aux", "0"),), "at least 1, not 0"),
+        ((("weight_decay", "-1"),), "at least 0, not -1"),
+        ((("n_aux", "10..x"),), "no range"),
+        ((("hidden_sizes", "a,b"),), "takes tuple"),
+    ],
+)
+def test_what_cannot_be_varied_gets_one_sentence(over, sentence, digits):
+    with pytest.raises(UserError, match=sentence):
+        experiment.sweep(SweepConfig("classifier", over), KEY, digits, None)
+
+
+def test_a_range_has_two_values_a_decade():
+    assert list(experiment.spread(["1e-4..1e-2"])) == [
+        "0.0001",
+        "0.000316",
+        "0.001",
+        "0.00316",
+        "0.01",
+    ]
+    assert list(experiment.spread(["1..100", "7"])) == ["1", "3", "10", "32", "100", "7"]
+
+
+# ---------- published set-ups ----------
+
+
+def test_every_value_stands_in_its_source():
+    if not VALUES.exists():
+        pytest.skip("the list of published values is not here")
+    text = VALUES.read_text(encoding="utf-8")
+    parts = re.split(r"\n(?=### |\| \[|\| thierry)", text)
+    names = {"Cloud et al., figure 10b": "[P] Fig. 10b"}
+    blocks = tomllib.loads(TABLE.read_text(encoding="utf-8"), parse_float=str)["block"]
+    for block in blocks:
+        source = names.get(block["source"], block["source"])
+        own = "\n".join(part for part in parts if source in part.partition("\n")[0])
+        assert own, source
+        for setup in block["setups"]:
+            for of, numbers in setup.items():
+                if of not in ("teacher", "student", "both"):
+                    assert all(number.removeprefix("0") in own for number in numbers), (of, numbers)
+
+
+def test_set_ups_are_what_they_say():
+    every = experiment.published()
+    assert len(every) == 140
+    values = {(v.source, v.setup, v.of): v for v in every}
+    one = values["agu18dec/subliminal-learning", "n aux 2, start other", "cross"]
+    assert (one.student.start, one.student.imitates) == (OTHER, "auxiliary")
+    assert (one.student.n_aux, one.student.epochs, one.teacher.epochs) == (2, 5, 5)
+    both = "teacher’s learning rate 0.01, learning rate 0.01"
+    assert values["[D]", both, "aux"].student.learning_rate == 0.01
+    (through,) = [v for v in values.values() if v.of == "through_teacher"]
+    assert through.measure == "teacher_head_accuracy" and through.student.fresh
+    assert all(v.student.imitates == "all" for v in values.values() if "all" in v.of)
+    assert all(
+        (v.student.start == OTHER) == ("cross" in v.of) for v in values.values() if v.student
+    )
+
+
+@pytest.fixture(scope="module")
+def compared(digits):
+    with pytest.MonkeyPatch.context() as patch:
+        teacher, students = table(TINY)
+        slow = replace(teacher, learning_rate=1e-5)
+        rows = [
+            experiment.Published("a", "rate", "aux", teacher, students[0], 0.3, 0.1, 9),
+            experiment.Published("b", "rate", "aux", slow, students[0], 0.1, np.nan, 9),
+            experiment.Published("b", "start", "through_teacher", slow, students[2], 0.2, 0.01, 4),
+            experiment.Published("b", "start", "teacher_itself", teacher, None, 0.2, 0.01, 4),
+        ]
+        patch.setattr(experiment, "published", lambda: rows)
+        made = experiment.comparison(CompareConfig(n_replicates=2), KEY, digits, None)
+        return record.run(made).data
+
+
+def test_values_stand_beside_the_published_ones_of_their_set_up(compared, digits):
+    teacher, students = table(TINY)
+    fast = final(alone(digits, teacher, (students[0],)))
+    slow = final(alone(digits, replace(teacher, learning_rate=1e-5), (students[0], students[2])))
+    expected = [
+        fast.accuracy.sel(arm="student_aux"), slow.accuracy.sel(arm="student_aux"),
+        slow.teacher_head_accuracy.sel(arm="cross_aux"), fast.accuracy.sel(arm="teacher"),
+    ]  # fmt: skip
+    own = claims.own_values(compared)
+    np.testing.assert_allclose(own, expected, rtol=1e-5)
+    errors = own.std(1, ddof=1) / np.sqrt(2)
+    z = (own.mean(1) - [0.3, 0.1, 0.2, 0.2]) / np.hypot(
+        errors, np.array([0.1, np.nan, 0.01, 0.01]) / 1.96
+    )
+    np.testing.assert_allclose(claims.z(compared), z, rtol=1e-5)
+    assert claims.met(compared).n == 3 and claims.met(compared).value == np.mean(
+        np.abs(z[[0, 2, 3]]) <= 3
+    )
+    assert list(plots.draw("compare", compared)) == ["published"]
+
+
+def test_a_factor_that_is_none_gets_one_sentence(digits):
+    with pytest.raises(UserError, match="the nearest is weight decay"):
+        experiment.comparison(CompareConfig(("weight",)), KEY, digits, None)
+    assert Student("x").weight_decay == 0
