@@ -183,7 +183,7 @@ def teacher_table(data: xr.Dataset) -> Figure | None:
 
 def students(data: xr.Dataset) -> Figure | None:
     """Transfer of every kind of student against its body's progress times its teacher's gain."""
-    if not {*claims.EXPLAINED} <= {*data.arm.values.tolist()}:
+    if not {*claims.EXPLAINED, claims.CALM} <= {*data.arm.values.tolist()}:
         return None
     x, y = claims.pushed(data)
     figure = Figure(figsize=(5.4, 3.8))
