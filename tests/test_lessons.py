@@ -72,7 +72,7 @@ def test_lesson_1_digits_are_learned_from_noise_by_the_same_start_alone(tmp_path
     chance = pytest.approx(0.1, abs=0.09)
     assert found["untrained"] == found["1 auxiliary"] == chance
     assert found["teacher"] > 0.9
-    assert found["same start"] == found["3 auxiliary"] > 0.4
+    assert found["same start"] == found["3 auxiliary"] > 0.35
     assert found["other start"] == chance and found["relabelled on one side"] == chance
     assert found["other start, the teacher's class head"] < 0.25
     assert found["relabelled consistently"] == pytest.approx(found["same start"], abs=0.03)
