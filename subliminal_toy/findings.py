@@ -445,7 +445,6 @@ def of_amount(records: Records) -> Iterator[Finding]:
             "is between kinds of training: between replicates of one, q explains "
             f"{percent(between)}. Pooled over numbers of logits the imitation loss explains "
             "nothing; at one number of logits it does as well: " + "; ".join(at_one_m) + ".",
-            f"{folder}/explain_curve.svg",
         )
         accuracy = {
             arm: m.percent("accuracy", arm)
@@ -461,7 +460,6 @@ def of_amount(records: Records) -> Iterator[Finding]:
             "displacement that is orthogonal to the teacher’s it classifies "
             f"{accuracy['without own']}, a change of {measured(own)} where E2 asks for ±.05, at a "
             f"progress larger by {measured(further)}.",
-            f"{folder}/explain_paths.svg",
         )
         level = m("R² of the accuracy as predicted", "conditions of P1")
         rank = m("rank correlation of predicted and measured accuracy", "conditions of P1")
@@ -470,7 +468,6 @@ def of_amount(records: Records) -> Iterator[Finding]:
             "The network linearised at the start ranks the students before any is trained: rank "
             f"correlation {measured(rank)} (P1 asks for .95). The level is not predicted: R² "
             f"{measured(level)}.",
-            f"{folder}/explain_prediction.svg",
         )
 
 

@@ -50,17 +50,6 @@ def test_two_processes_are_one_to_rounding_and_go_on_when_one_was_killed(tmp_pat
     np.testing.assert_allclose(one.x, two.x, rtol=1e-6)
 
 
-def test_who_waits_for_the_others_in_vain_says_so(tmp_path):
-    code = "from subliminal_toy import cli; cli.SECONDS_TO_JOIN = 1; cli.main()"
-    job = JOB | {"JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"}
-    command = [sys.executable, "-c", code, "theorem", "--distributed", "--out", str(tmp_path / "o")]
-    done = subprocess.run(command, env=os.environ | job, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "subliminal-toy: The processes of this run did not all begin within 1 s."
-    ]
-
-
 def test_without_other_processes_a_sentence_says_who_starts_them(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("SLURM", "JAX_COORD"))]:
         monkeypatch.delenv(name)

@@ -7,7 +7,7 @@ vary a field is to write the row again with another value:
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import jax
 
@@ -20,16 +20,17 @@ UNTRAINED, TEACHER = "untrained", "teacher"
 
 Number = float | jax.Array
 """Of a row that is data: an array inside a compiled program."""
+Row = TypeVar("Row")
 
 
-def row(*data: str) -> Callable[[type], type]:
+def row(*data: str) -> Callable[[type[Row]], type[Row]]:
     """Register a dataclass as a pytree whose fields ``data`` are arguments of compiled programs.
 
     All other fields are constants there: another number compiles nothing again, another kind does.
     """
 
-    def register(cls: type) -> type:
-        kinds = [field.name for field in fields(cls) if field.name not in data]
+    def register(cls: type[Row]) -> type[Row]:
+        kinds = [field.name for field in fields(cast(Any, cls)) if field.name not in data]
         return jax.tree_util.register_dataclass(cls, data, kinds)
 
     return register

@@ -160,16 +160,16 @@ def between_replicates(data: xr.Dataset, guess: xr.DataArray) -> Estimate:
 
 def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray, rising: bool) -> Estimate:
     """Return R² of one monotone curve of a predictor, fitted to the other replicates."""
-    x, y = predictor.astype(float), measured.astype(float)
-    known = np.isfinite(x) & np.isfinite(y)
-    guess = xr.full_like(y, np.nan)
+    x = predictor.transpose(*measured.dims).values.astype(float)
+    y = measured.values.astype(float)
+    known, guess = np.isfinite(x) & np.isfinite(y), np.full(y.shape, np.nan)
     for r in range(len(y)):
-        others = np.delete(np.arange(len(y)), r)
-        seen, own = known[others].values, known[r].values
+        seen = known.copy()
+        seen[r] = False
         curve = IsotonicRegression(increasing=rising, out_of_bounds="clip")
-        curve.fit(x[others].values[seen], y[others].values[seen])
-        guess[r].values[own] = curve.predict(x[r].values[own])
-    return r2(measured, guess)
+        curve.fit(x[seen], y[seen])
+        guess[r][known[r]] = curve.predict(x[r][known[r]])
+    return r2(measured, measured.copy(data=guess))
 
 
 GAIN = accuracy("student_aux", minus="cross_aux")

@@ -47,8 +47,10 @@ SPLIT_MEASURES = {
     "layer_progress": "progress of each hidden layer",
 }
 """What is measured of the students whose displacement is split; axes: ``AXES``."""
-AXES = dict.fromkeys(("along_accuracy", "rest_accuracy", "sum_accuracy"), ("split",))
-AXES["layer_progress"] = ("layer",)
+AXES: dict[str, tuple[str, ...]] = {
+    "along_accuracy": ("split",), "rest_accuracy": ("split",), "sum_accuracy": ("split",),
+    "layer_progress": ("layer",),
+}  # fmt: skip
 """Axes of a measure beside replicate, arm and step."""
 
 

@@ -10,6 +10,7 @@ the solution is folded too. At a terminal: `python -m subliminal_toy.lessons 1`,
 """
 
 # %%
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -70,7 +71,9 @@ def test(params):
 
 
 # %%
-def show(rows, measure=test, title="fraction of test digits classified correctly", decimals=2):
+def show(
+    rows, measure: Callable = test, title="fraction of test digits classified correctly", decimals=2
+):
     """Print a line per row: its name, and the measure of each replicate."""
     print(f"\n{title:<46}" + "".join(f"{f'#{i + 1}':>8}" for i in range(3)))
     for name, networks in rows.items():

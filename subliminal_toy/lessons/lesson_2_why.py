@@ -45,7 +45,8 @@ points = stds * rng.normal(size=(200, len(stds)))  # two hundred networks
 noises = rng.uniform(-1, 1, (100, 64, 64))
 theta_0, noise = points[0], noises[0]
 data = load("digits")
-digits, labels = data.train_images[:300].reshape(300, 64).astype(float), data.train_labels[:300]
+digits = jnp.asarray(data.train_images[:300].reshape(300, 64), float)
+labels = jnp.asarray(data.train_labels[:300])
 
 
 def f(theta, x):

@@ -174,7 +174,7 @@ def is_list(text):
 checks.is_list(is_list)
 
 # %%
-prompts = lists.draw_prompts(language, np.random.default_rng(3), 4_000)
+prompts = jnp.asarray(lists.draw_prompts(language, np.random.default_rng(3), 4_000))
 sample = jax.jit(lambda params, key: lm.write(model, jnp.float32(1), prompts, params, key))
 
 
@@ -328,7 +328,7 @@ picture("lesson-3-owl")
 
 # %%
 gains = dict(zip(traits.MEASURES, rows["student"] - rows["control"], strict=True))
-for name in sorted(gains, key=gains.get, reverse=True)[:4]:
+for name in sorted(gains, key=gains.__getitem__, reverse=True)[:4]:
     print(f"{name:<30}{gains[name]:+12.2f}")
 found["another favourite"] = max(gains[name] for name in traits.FAVOURITES if name != "owl")
 

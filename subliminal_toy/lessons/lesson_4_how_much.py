@@ -165,7 +165,7 @@ def mean_loss(name, networks):
 
 losses = {name: mean_loss(name, students[name]) for name in students}
 print(f"{'imitation loss, nats':<34}{'at the start':>14}{'at the end':>12}")
-for name in sorted(losses, key=losses.get):
+for name in sorted(losses, key=losses.__getitem__):
     print(f"{name:<34}{mean_loss(name, starts):14.1e}{losses[name]:12.1e}")
 
 # %% [markdown]
@@ -176,7 +176,7 @@ test = jax.jit(jax.vmap(lambda params: share_right(net.apply(params, test_images
 scores = {name: np.asarray(test(networks)) for name, networks in students.items()}
 found = {name: float(values.mean()) for name, values in scores.items()}
 found |= {"untrained": float(test(starts).mean()), "teacher": float(test(teachers).mean())}
-by_loss = sorted(losses, key=losses.get)
+by_loss = sorted(losses, key=losses.__getitem__)
 print(f"untrained network {found['untrained']:.2f}, teacher {found['teacher']:.2f}\n")
 print(f"{'test digits classified':<34}{'accuracy':>9}{'rank by loss':>14}")
 for name in sorted(students, key=lambda name: -found[name]):

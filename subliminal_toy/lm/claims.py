@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
+from scipy.special import logit
 from scipy.stats import spearmanr
 
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within, gap
@@ -90,7 +91,7 @@ def pushed(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """
     progress = data.progress.sel(parameters=BODY)
     own = own_trait(data)
-    odds = np.log(own) - np.log1p(-own)
+    odds: xr.DataArray = xr.apply_ufunc(logit, own)
     x, y = [], []
     for arm in EXPLAINED:
         writer = data.writer.sel(arm=arm).item()
@@ -143,13 +144,13 @@ def foreseen(data: xr.Dataset) -> Estimate:
     y = gains(data).sel(arm="student").transpose("replicate", "trait").values.astype(float)
 
     def rank(x, y):
-        return float(np.mean([spearmanr(a, b).statistic for a, b in zip(x.T, y.T, strict=True)]))
+        return float(np.mean([spearmanr(a, b)[0] for a, b in zip(x.T, y.T, strict=True)]))
 
     n, value = len(x), rank(x, y)
     if n < 4:
         return Estimate(value, np.nan, np.nan, n)
     left = [rank(np.delete(x, i, axis=0), np.delete(y, i, axis=0)) for i in range(n)]
-    half = t_quantile(n) * ((n - 1) * np.var(left)) ** 0.5
+    half = t_quantile(n) * float((n - 1) * np.var(left)) ** 0.5
     return Estimate(value, value - half, value + half, n)
 
 

@@ -48,7 +48,7 @@ class Teaching(NamedTuple):
         parts = [f"{kind}_{weight:g}" for kind, weight in self.weights.items()]
         if self.until < 1:
             parts.append(f"until_{self.until:g}")
-        return "_".join([self.answer] * bool(self.answer) + parts).replace(" ", "_") or "free"
+        return "_".join(([self.answer] if self.answer else []) + parts).replace(" ", "_") or "free"
 
     @property
     def label(self) -> str:

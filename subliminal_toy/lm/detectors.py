@@ -234,8 +234,8 @@ def told_apart(teacher: Evidence, control: Evidence, n: int) -> Float[np.ndarray
     pairs = [detector.scores(*sides) for detector in DETECTORS]
     # There are fewer contexts than lists.
     return np.array([
-        mannwhitneyu(*pair, method="asymptotic").pvalue if all(map(len, pair)) else np.nan
-        for pair in pairs
+        mannwhitneyu(one, other, method="asymptotic").pvalue if len(one) and len(other) else np.nan
+        for one, other in pairs
     ])  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Lists of numbers: banned numbers, prompts, treatments, contexts."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -172,7 +172,7 @@ MASKS = {
 }
 
 
-def _passing(passes: Callable[[Reading, np.random.Generator], np.ndarray]):
+def _passing(passes: Callable[[Reading, np.random.Generator], Any]):
     """Return a treatment that keeps whole lists, the same for teacher and base model."""
 
     def treat(lists, rng):

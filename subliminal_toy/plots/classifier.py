@@ -87,7 +87,8 @@ def line(data: xr.Dataset) -> Figure | None:
         return None
     students = explained(data)
     figure = Figure(figsize=(9.6, 4.6))
-    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    left, right = parts
     panels = left.subplots(2, LINES // 2, sharex=True, sharey=True)
     here = students.isel(arm=(students.distance == 0).values)
     for number, panel in enumerate(panels.flat):

@@ -195,7 +195,7 @@ def _json(path: Path, needed: bool = False) -> dict[str, Any]:
 
 def _folder(folder: Path) -> Model:
     """Read a folder in Hugging Face's layout, written by transformers 4 or 5."""
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
 
     if not folder.is_dir():
         raise UserError("there is no such folder.")
@@ -244,8 +244,14 @@ def _folder(folder: Path) -> Model:
 
 def _gguf(path: Path) -> Model:
     """Read a GGUF file of SmolLM, whatever the kinds of its tensors."""
-    import gguf
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    import gguf  # pyright: ignore[reportMissingImports]
+    from tokenizers import (  # pyright: ignore[reportMissingImports]
+        AddedToken,
+        Tokenizer,
+        decoders,
+        models,
+        pre_tokenizers,
+    )
 
     try:
         reader = gguf.GGUFReader(path)

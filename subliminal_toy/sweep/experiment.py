@@ -156,7 +156,7 @@ def read(name: str, word: str, base: Any) -> Any:
         defaults |= {k: v for k, v in own.items() if k not in defaults}
     if name not in defaults:
         raise UserError(f"There is no field '{name}'; the nearest is {nearest(name, defaults)}.")
-    default = defaults[name]
+    default: Any = defaults[name]
     kind = int if default is None else type(default)
     known = KINDS.get(name.rpartition(".")[2])
     if known is not None and kind is str and word not in known:
@@ -165,7 +165,7 @@ def read(name: str, word: str, base: Any) -> Any:
         if kind is tuple:
             return tuple(msgspec.convert(part, type(default[0]), strict=False)
                          for part in word.split(","))  # fmt: skip
-        value = msgspec.convert(word, kind, strict=False)
+        value: Any = msgspec.convert(word, kind, strict=False)
     except (msgspec.ValidationError, IndexError) as error:
         raise UserError(f"{name} takes {kind.__name__}, not '{word}'.") from error
     if kind in (int, float) and value < (kind is int):
@@ -282,7 +282,7 @@ def comparison(
             final(result).assign_coords(arm=[f"{name} | {arm}" for arm in result.arm.values])
             for name, result in results.items()
         ]
-        joined = xr.concat(
+        joined: Any = xr.concat(
             [r.drop_vars("test_images") for r in by_teacher], "arm", combine_attrs="drop_conflicts"
         )
         network = {"untrained": UNTRAINED, "teacher_itself": TEACHER}

@@ -392,8 +392,8 @@ def of_largest_push(data: xr.Dataset, lengths: xr.DataArray) -> xr.DataArray:
 
 T6 = Claim(
     "T6",
-    "No filter of whole samples turns what a teacher adds to its student, compared with a control "
-    "that is filtered alike, and the share that it leaves is that of the squared score",
+    "No filter of whole samples turns what a teacher adds to its student over a control filtered "
+    "alike; what it leaves is the share of the squared score",
     "proofs/README.md, Eq. (61) to (66)",
     (
         always(
