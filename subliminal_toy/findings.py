@@ -423,7 +423,7 @@ def of_line(records: Records) -> Iterator[Finding]:
 
 def of_amount(records: Records) -> Iterator[Finding]:
     """Yield what was found about progress before: its curve, its cause, its prediction."""
-    for folder, m in chosen(records, "classifier", "free", "only").items():
+    for m in chosen(records, "classifier", "free", "only").values():
         r2 = "R² of the accuracy on what was left out"
         between = m(
             "squared correlation of accuracy and progress between replicates",

@@ -206,10 +206,10 @@ def initial(student: Student, rep: Replicate) -> Params:
         rep.net.init, (rep.keys.own, rep.keys.other, rep.keys.perturbation)
     )
     n_layers = len(layer_names(own))
-    whole = isinstance(student.start, str)
-    *hidden, class_head, auxiliary_head = (
-        (student.start,) * (n_layers + 1) if whole else student.start
-    )
+    origins = student.start
+    if isinstance(origins, str):
+        origins = (origins,) * (n_layers + 1)
+    *hidden, class_head, auxiliary_head = origins
 
     def leaf(layer, own, other, independent):
         origin = {OWN: own, OTHER: other}

@@ -144,7 +144,8 @@ def foreseen(data: xr.Dataset) -> Estimate:
     y = gains(data).sel(arm="student").transpose("replicate", "trait").values.astype(float)
 
     def rank(x, y):
-        return float(np.mean([spearmanr(a, b)[0] for a, b in zip(x.T, y.T, strict=True)]))
+        each = [float(np.asarray(spearmanr(a, b))[0]) for a, b in zip(x.T, y.T, strict=True)]
+        return sum(each) / len(each)
 
     n, value = len(x), rank(x, y)
     if n < 4:

@@ -149,15 +149,15 @@ def spread(words: Sequence[str]) -> Iterator[str]:
 def read(name: str, word: str, base: Any) -> Any:
     """Return the value of a field of a config, or of a row of the classifier, from a word."""
     rows = {"teacher": Teacher(), "student": Student("")} if hasattr(base, "arms") else {}
-    defaults = {f.name: getattr(base, f.name) for f in fields(base)}
+    defaults: dict[str, Any] = {f.name: getattr(base, f.name) for f in fields(base)}
     for holder, row in rows.items():
         own = {k: v for k, v in asdict(row).items() if k not in ("name", "checkpoints")}
         defaults |= {f"{holder}.{k}": v for k, v in own.items()}
         defaults |= {k: v for k, v in own.items() if k not in defaults}
     if name not in defaults:
         raise UserError(f"There is no field '{name}'; the nearest is {nearest(name, defaults)}.")
-    default: Any = defaults[name]
-    kind = int if default is None else type(default)
+    default = defaults[name]
+    kind: Any = int if default is None else type(default)
     known = KINDS.get(name.rpartition(".")[2])
     if known is not None and kind is str and word not in known:
         raise UserError(f"{name} has no '{word}'; the nearest is {nearest(word, known)}.")
