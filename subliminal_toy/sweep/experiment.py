@@ -156,8 +156,8 @@ def read(name: str, word: str, base: Any) -> Any:
         defaults |= {k: v for k, v in own.items() if k not in defaults}
     if name not in defaults:
         raise UserError(f"There is no field '{name}'; the nearest is {nearest(name, defaults)}.")
-    default = defaults[name]
-    kind: Any = int if default is None else type(default)
+    default: Any = 1 if defaults[name] is None else defaults[name]
+    kind: Any = type(default)
     known = KINDS.get(name.rpartition(".")[2])
     if known is not None and kind is str and word not in known:
         raise UserError(f"{name} has no '{word}'; the nearest is {nearest(word, known)}.")
