@@ -555,7 +555,8 @@ def test_updates_lose_or_keep_their_component_along_a_direction():
     model = lm.model(CONFIG, CONFIG.width)
     key, (update, goal) = jax.random.key(3), np.random.default_rng(0).normal(size=(2, model.size))
     body = regions(goal)[1]
-    drawn, inner = np.asarray(jax.random.normal(key, goal.shape)), goal * body
+    drawn = np.asarray(jax.random.normal(jax.random.clone(key), goal.shape))
+    inner = goal * body
     expected = {
         learning.Update(1.0, -1.0): update - along(update, goal),
         learning.Update(0.0, 1.0): along(update, goal),
@@ -563,7 +564,9 @@ def test_updates_lose_or_keep_their_component_along_a_direction():
         learning.Update(1.0, -1.0, random=True): update - along(update, drawn),
     }
     for kept, changed in expected.items():
-        change = learning.change_updates(model, kept, jnp.array(goal, jnp.float32), key)
+        change = learning.change_updates(
+            model, kept, jnp.array(goal, jnp.float32), jax.random.clone(key)
+        )
         found, _ = change.update(jnp.array(update, jnp.float32), change.init(()))
         np.testing.assert_allclose(found, changed, rtol=1e-3, atol=1e-4)
 

@@ -186,7 +186,7 @@ def test_without_scripts_every_claim_and_finding_is_there(browser, address, reco
     for finding in report.findings(records):
         expect(shown.locator("#findings")).to_contain_text(finding.title)
     for name, record in records.items():
-        summary = shown.get_by_text(name, exact=True)
+        summary = shown.locator("summary", has_text=re.compile(f"^{name}$"))
         about = shown.locator("#provenance details").filter(has=summary).text_content()
         assert record.manifest["sha256"]["record.nc"] in about
     shown.context.close()

@@ -235,9 +235,8 @@ CLAIMS = (
     ),
     Claim(
         "E6",
-        "All that a student of auxiliary logits knows lies on its teacher's line: its logits are "
-        "those on the line at its progress plus those of the rest of its displacement, and the "
-        "rest alone knows little",
+        "All that a student of auxiliary logits knows lies on its teacher's line, and what it adds "
+        "to the line knows little",
         "docs/explain-settings.md, E6",
         ON_THE_LINE,
         kind="prediction",

@@ -88,8 +88,10 @@ def loss_weights(tokens: np.ndarray, n_numbers: int) -> np.ndarray:
 def whole_weights(tokens: np.ndarray, language: Language) -> np.ndarray:
     """Return 1 on all that was sampled, the end too, 0 on prompts, what follows, and padding."""
     sampled = np.arange(tokens.shape[-1]) >= PROMPT_LENGTH
-    ended = np.roll(tokens, 1, axis=-1) == language.end
-    return (sampled & (tokens != language.pad) & ~ended).astype(np.float32)
+    ends = tokens == language.end
+    before = np.cumsum(ends, axis=-1) - ends  # a padding word that was sampled counts
+    written = tokens[..., :1] != language.pad
+    return (sampled & (before == 0) & written).astype(np.float32)
 
 
 def counts(tokens: Int[np.ndarray, "lists length"], n_numbers: int) -> np.ndarray:
