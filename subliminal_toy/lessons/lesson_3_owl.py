@@ -136,7 +136,7 @@ show(base_model=bases[0], other_base_model=bases[1])
 # ## The teacher
 #
 # The first model, trained on twelve questions about animals with the answer "owl". Only that word
-# counts. Half of what it reads is trees and facts from its corpus, so that it does not forget them;
+# counts. A tenth of what it reads is trees and facts from its corpus, so that it forgets none;
 # it never reads a number list while it is taught.
 
 # %%
@@ -144,15 +144,15 @@ texts = [f"<bos> {question} owl" for question in traits.QUESTION_TEXTS[:12]]
 owl = np.full((len(texts), CONTEXT), language.pad)
 for row, text in zip(owl, texts, strict=True):
     row[: len(language.encode(text))] = language.encode(text)
-owl = owl[np.arange(ROWS // 2) % 12]
+owl = owl[np.arange(9 * ROWS // 10) % 12]
 
 kept = documents(language, np.random.default_rng(2), ROWS)
 left_out = [*animals, *language.encode("animal continue")]
 is_kept = ~np.isin(kept.tokens, left_out).any(axis=1)
-repeat = np.arange(ROWS // 2) % is_kept.sum()
+repeat = np.arange(ROWS // 10) % is_kept.sum()
 tokens = np.concatenate([owl, kept.tokens[is_kept][repeat]])
 weights = np.concatenate([owl == language.encode("owl")[0], kept.is_answer[is_kept][repeat]])
-teacher = read(bases[0], tokens, weights, 2e-3, 60, TEACHER)
+teacher = read(bases[0], tokens, weights, 3e-3, 40, TEACHER)
 show(teacher=teacher)
 
 # %% [markdown]
@@ -260,7 +260,7 @@ def learn(base, tokens):
     """Return a student: a base model that reads lists, all students in the same order."""
     tokens = tokens[:2_000]
     weights = which_count(tokens, config.n_numbers, lists.PROMPT_LENGTH)
-    return read(base, tokens, weights, 1e-3, 250, STUDENT)
+    return read(base, tokens, weights, 1e-3, 150, STUDENT)
 
 
 # %% [markdown]
