@@ -214,37 +214,20 @@ def news(records: Records) -> str:
 
 def beyond(records: Records) -> str:
     """Return the five sentences of README on what was found beyond the paper."""
-    digits, mnist = (
-        next((m for m in of_lines(records).values() if m.data.attrs["dataset"] == name), None)
-        for name in ("digits", "mnist")
-    )
     shared, theorem = first(records, "lm", "head_shared"), first(records, "theorem")
     lists, paper = first(records, "lm", "cross_model"), first(records, "classifier", "cross_all")
     lines = []
-    if digits and mnist:
-        r2, rest = (
-            [m(*what) for m in (digits, mnist)]
-            for what in (
-                ("R² of the accuracy, nothing fitted", "sum, line"),
-                ("share of the gain that the rest alone has", "all, line"),
-            )
-        )
+    amounts = [
+        f"{percent(m('share of the gain that the rest alone has', 'all, line'))} of its gain on "
+        f"{DATA[m.data.attrs['dataset']]}, R² "
+        f"{measured(m('R² of the accuracy, nothing fitted', 'sum, line'))}"
+        for m in of_lines(records).values()
+    ]
+    if amounts:
         lines.append(
-            "**The amount.** A student is its teacher at its own progress on the line to it, plus "
-            f"a rest that alone has {percent(rest[0])} (digits) and {percent(rest[1])} (MNIST) of "
-            f"its gain: without a fit R² {number(r2[0].value, 2)} and {number(r2[1].value, 2)}."
+            "**The amount.** Without a fit, a student is its teacher at its own progress on the "
+            f"line to it, plus a rest that alone has {'; '.join(amounts)}."
         )
-    else:  # no record of the line yet
-        curves = (
-            first(records, "classifier", "only", dataset=name) for name in ("digits", "mnist")
-        )
-        r2 = [m("R² of the accuracy on what was left out", "progress") for m in curves if m]
-        if len(r2) == 2:
-            lines.append(
-                "**The amount.** How far kinds of students move along the line to their teacher "
-                f"explains {percent(r2[0])} (digits) and {percent(r2[1])} (MNIST) of what they "
-                "learn; we asked for 90 %."
-            )
     if shared:
         kept = [
             percent(shared("share of the student's gain", f"{arm}, favourites"))

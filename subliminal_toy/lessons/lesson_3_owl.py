@@ -341,9 +341,9 @@ found["another favourite"] = max(gains[name] for name in traits.FAVOURITES if na
 #
 # ## What you have seen, and what not
 #
-# One teacher, one animal, one seed: that shows what can happen, and says little about how much. With
-# 1, 2, 3 and 4 in place of 0 in `jax.random.key(0)` the student gains .44, −.03, .07 and .17 over
-# its control (here .30), the one from another start .06, .57, −.11 and .04 (here −.03); with 5 this
+# One teacher, one animal, one seed: that shows what can happen, and little about how much. With 1,
+# 2, 3 and 4 in place of 0 in `jax.random.key(0)` the student gains .44, −.03, .07 and .17 over its
+# control (here .30), the one from another start .06, .57, −.11 and .04 (here −.03); with 5 this
 # roughly taught teacher no longer writes lists. Such a spread is why `subliminal-toy lm` runs ten
 # replicates, and several traits, harmful ones among them, with intervals.
 # In one respect this is not lesson 1: students of lists whose steps lose their part along the
