@@ -118,7 +118,7 @@ def coordinates(config: TheoremConfig) -> dict[str, Any]:
         "architecture": [name for name in problems.ARCHITECTURES if name in config.architectures],
         "loss": list(COVERED),
         "inputs": list(problems.INPUTS),
-        "trait": list(problems.GRID_TRAITS),
+        "trait": list(problems.TRAITS),
         "epsilon": one_step.EPSILONS,
         "small_epsilon": one_step.SMALL_EPSILONS,
         "start": list(problems.STARTS),
