@@ -23,12 +23,11 @@ from subliminal_toy.theorem.one_step import NODES
 from subliminal_toy.theorem.problems import (
     ARCHITECTURES,
     COVERED,
-    GRID_TRAITS,
     INPUTS,
     STARTS,
+    TRAITS,
     draw_metrics,
     flat_network,
-    output_layer,
     start_distribution,
 )
 
@@ -44,14 +43,12 @@ CONFIG = TheoremConfig(
     n_filters=1,
 )
 WIDTHS = {"linear": (64, 13), "mlp-relu": (64, 16, 16, 13), "mlp-tanh": (64, 16, 16, 13)}
-COMBINATIONS = [
-    (loss, inputs, trait) for loss in COVERED for inputs in INPUTS for trait in GRID_TRAITS
-]
+COMBINATIONS = [(loss, inputs, trait) for loss in COVERED for inputs in INPUTS for trait in TRAITS]
 # Every loss with two traits, and all inputs.
 SOME = [
     COMBINATIONS.index((loss, INPUTS[(i + j) % len(INPUTS)], trait))
     for i, loss in enumerate(COVERED)
-    for j, trait in enumerate(GRID_TRAITS)
+    for j, trait in enumerate(TRAITS)
     if (i + j) % 2 == 0
 ]
 
@@ -239,7 +236,7 @@ def test_a_cross_slope_is_that_of_a_student_with_the_start_of_its_name(
 def test_many_steps_are_those_of_their_rate_and_number(result, source, architecture):
     problems = source.draw("steps", architecture, 1)
     for i, j in ((0, 0), (2, 2), (4, 3)):
-        loss, trait = list(COVERED)[i], list(GRID_TRAITS)[j]
+        loss, trait = list(COVERED)[i], list(TRAITS)[j]
         row = COMBINATIONS.index((loss, INPUTS[(i + j) % len(INPUTS)], trait))
         alone = Alone(architecture, problems, row, loss, trait)
         cell = result.sel(architecture=architecture, loss=loss, trait=trait)
@@ -381,8 +378,7 @@ def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, sourc
 
 def test_every_block_of_trials_is_drawn_anew(source, monkeypatch):
     monkeypatch.setattr(theorem_experiment, "BLOCK", 1)
-    rows = theorem_experiment.one_step_rows(source, "linear")
-    slopes = theorem_experiment.trials(source, "linear", rows)["trial_slope"]
+    slopes = theorem_experiment.single_steps(source, "linear")["trial_slope"]
     assert slopes.shape[-1] == CONFIG.n_trials == 2
     where = slopes[..., 0] > 0
     assert where.any() and not (slopes[..., 0] == slopes[..., 1])[where].any()
@@ -451,8 +447,7 @@ def test_a_start_has_the_spread_of_the_networks_own_and_the_output_layer_is_foun
     with jax.enable_x64(False):
         net = build((8, 8), activation)
         params = net.init(jax.random.key(0))
-    mean, sd = start_distribution(params)
-    of_head = output_layer(params)
+    mean, sd, of_head = start_distribution(params)
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(3, 8, 8)), "float32")
     at, moved = 0, []
