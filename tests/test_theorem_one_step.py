@@ -244,7 +244,7 @@ def test_a_student_from_another_start_fails_and_the_picture_shows_both(problem):
 def test_the_verdict_holds_for_the_language_models_decoder():
     shape = DecoderShape(vocab_size=5, context=3, n_layers=1, n_heads=1, width=4)
     net = decoder(shape)
-    params = net.init(jax.random.key(0))
+    params = jax.jit(net.init)(jax.random.key(0))
     tokens = jax.random.randint(jax.random.key(1), (2, 3), 0, 5)
 
     def trait(params):

@@ -123,8 +123,12 @@ def check_one_step(
         def trait(t):
             return trait_loss(unravel(t))
 
-        z = f(theta, x)
-        for name, loss in (("student_loss", student_loss(z, z)), ("trait_loss", trait(theta))):
+        @jax.jit
+        def losses(theta, x):
+            z = f(theta, x)
+            return {"student_loss": student_loss(z, z), "trait_loss": trait(theta)}
+
+        for name, loss in losses(theta, x).items():
             shape = jnp.shape(loss)
             _require(not shape, f"{name} must return a finite scalar, not one of shape {shape}.")
             _require(bool(jnp.isfinite(loss)), f"{name} must be finite at the start, not {loss}.")
