@@ -162,7 +162,7 @@ def test_python_names_in_the_prose_exist():
 @needs_coq
 def test_the_proof_compiles_and_assumes_only_what_is_allowed(tmp_path):
     copy = sources_in(tmp_path)
-    done = subprocess.run(["make", "-C", copy], capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(["make", "-j2", "-C", copy], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "no assumption outside the allowed list" in done.stdout
     for name in THEOREMS:

@@ -8,14 +8,14 @@ import pytest
 from subliminal_toy import data
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.experiment import Source
-from subliminal_toy.theorem.problems import AFFINE, COVERED, GRID_TRAITS, INPUTS
+from subliminal_toy.theorem.problems import AFFINE, COVERED, INPUTS, TRAITS
 
 CELLS = [
     (loss, INPUTS[(i + j) % len(INPUTS)], trait)
     for i, loss in enumerate(AFFINE)
-    for j, trait in enumerate(GRID_TRAITS)
+    for j, trait in enumerate(TRAITS)
 ]
-COMBINATIONS = [(loss, x, trait) for loss in COVERED for x in INPUTS for trait in GRID_TRAITS]
+COMBINATIONS = [(loss, x, trait) for loss in COVERED for x in INPUTS for trait in TRAITS]
 exact = np.vectorize(mpmath.mpf, otypes=[object])
 
 
@@ -75,7 +75,7 @@ def test_the_remainder_is_zero_to_50_digits(problems, loss, inputs, trait):
         problem, v, epsilon, lambda z, y: 2 * c * (z - y), lambda _, u: 2 * c * u
     )
     assert abs(inner - epsilon * slope) <= mpmath.mpf("1e-50") * epsilon * abs(slope)
-    unseen = "auxiliary" in loss and GRID_TRAITS[trait] == "classes"
+    unseen = "auxiliary" in loss and TRAITS[trait] == 0
     assert (slope == 0) is unseen
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_theorem_one_step import Case
+from test_theorem_one_step import Case, each_loss
 
 from subliminal_toy.distill import cross_entropy, kl
 from subliminal_toy.theorem import many_steps, one_step
@@ -15,17 +15,12 @@ from subliminal_toy.theorem.one_step import teacher
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 STEPS = (1, 2, 5, 20)
-LOSSES = ("squared error", "weighted", "softmax", "subset", "sq. subset")
 
 
 @pytest.fixture(autouse=True)
 def double():
     with jax.enable_x64(True):
         yield
-
-
-def case_of(loss):
-    return Case(seed=4, batch=4, hidden=3, outputs=4, loss=loss, scale=1.0)
 
 
 def dense(case):
@@ -35,95 +30,66 @@ def dense(case):
     return np.einsum("bip,bij,bjq->pq", jacobian, case.matrices(z), jacobian) / len(z)
 
 
-def rate_of(case, relative):
-    return relative / np.linalg.eigvalsh(dense(case))[-1]
-
-
-def network_of(case):
-    return case.f, case.loss, case.theta, case.x
-
-
-def product_of(case):
-    return one_step.response(*network_of(case))
-
-
-@pytest.mark.parametrize("loss", LOSSES)
+@each_loss
 def test_the_response_and_its_largest_eigenvalue_are_those_of_the_dense_matrix(loss):
-    case = case_of(loss)
-    matrix, product = dense(case), product_of(case)
-    found, dense_found = product(case.v), many_steps.dense_response(*network_of(case))(case.v)
+    case = Case(loss)
+    matrix = dense(case)
+    top, expected = np.linalg.eigvalsh(matrix)[-1], matrix @ case.v
     start = np.random.default_rng(1).normal(size=len(case.v))
+    for response in (one_step.response, many_steps.dense_response):
+        product = response(*case.setting)
+        close = 1e-11 * top * np.linalg.norm(case.v)
+        np.testing.assert_allclose(product(case.v), expected, rtol=0, atol=close)
     largest = float(many_steps.largest_eigenvalue(product, start, 2000))
     rough = float(many_steps.largest_eigenvalue(product, start))
-    top = np.linalg.eigvalsh(matrix)[-1]
-    for image in (found, dense_found):
-        close = 1e-11 * top * np.linalg.norm(case.v)
-        np.testing.assert_allclose(image, matrix @ case.v, atol=close)
     assert largest == pytest.approx(top, rel=1e-3)
     assert 0.9 * top < rough <= top * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_the_predicted_path_is_the_power_of_a_matrix(loss):
-    case = case_of(loss)
+@each_loss
+def test_the_path_is_gradient_descent_and_its_slope_the_power_of_a_matrix(loss):
+    case = Case(loss)
+    f, student_loss, theta, x = case.setting
     matrix = dense(case)
-    for relative in (0.7, 1.9, 2.1):
-        rate = rate_of(case, relative)
-        path = many_steps.predicted_path(product_of(case), case.v, rate, STEPS)
-        for k, found in zip(STEPS, path, strict=True):
-            power = np.linalg.matrix_power(np.eye(len(case.v)) - rate * matrix, k)
-            expected = case.v - power @ case.v
-            scale = np.linalg.norm(expected) + np.linalg.norm(case.v)
-            np.testing.assert_allclose(found, expected, atol=1e-10 * scale)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_the_students_path_is_gradient_descent_by_hand(loss):
-    case = case_of(loss)
-    start = case.theta + 0.1 * np.random.default_rng(2).normal(size=len(case.theta))
-    y = case.f(teacher(case.theta, case.v, 0.1), case.x)
-    rate = 0.1 * rate_of(case, 1.0)
-    found = many_steps.student_path(case.f, case.loss, start, case.x, y, rate, (1, 3))
-    theta, by_hand = start, []
+    rate = 1.9 / np.linalg.eigvalsh(matrix)[-1]
+    start = theta + 0.1 * np.random.default_rng(2).normal(size=len(theta))
+    y = f(teacher(theta, case.v, 0.1), x)
+    found = many_steps.student_path(f, student_loss, start, x, y, 0.1 * rate, (1, 3))
+    by_hand = [start]
     for _ in range(3):
-        jacobian = np.asarray(jax.jacobian(case.f)(theta, case.x))
-        push = case.gradient(np.asarray(case.f(theta, case.x)), np.asarray(y))
-        theta = theta - rate * np.einsum("bop,bo->p", jacobian, push) / len(y)
-        by_hand.append(theta - start)
-    scale = np.abs(by_hand).max()
-    np.testing.assert_allclose(found, [by_hand[0], by_hand[2]], rtol=0, atol=1e-9 * scale + 1e-15)
+        jacobian = np.asarray(jax.jacobian(f)(by_hand[-1], x))
+        push = case.gradient(np.asarray(f(by_hand[-1], x)), np.asarray(y))
+        step = 0.1 * rate * np.einsum("bop,bo->p", jacobian, push) / len(y)
+        by_hand.append(by_hand[-1] - step)
+    expected = [by_hand[1] - start, by_hand[3] - start]
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * scale + 1e-15)
 
+    def path(e):
+        y = f(teacher(theta, case.v, e), x)
+        return many_steps.student_path(f, student_loss, theta, x, y, rate, STEPS)
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_the_slope_of_the_path_is_the_predicted_one_at_zero_and_a_difference_elsewhere(loss):
-    case = case_of(loss)
-    rate = rate_of(case, 1.3)
-    network = case.f, case.loss, case.theta, case.x
-    moved, slope = many_steps.path_and_slope(*network, case.v, rate, STEPS, 0.0)
-    predicted = many_steps.predicted_path(product_of(case), case.v, rate, STEPS)
-    paths = [many_steps.path_and_slope(*network, case.v, rate, (3,), e)[0][0]
-             for e in (0.01 - 1e-5, 0.01 + 1e-5)]  # fmt: skip
-    there = many_steps.path_and_slope(*network, case.v, rate, (3,), 0.01)[1][0]
-    scale = np.linalg.norm(case.v)
+    moved, slopes = jax.jvp(path, (0.0,), (1.0,))
+    predicted = many_steps.predicted_path(one_step.response(*case.setting), case.v, rate, STEPS)
+    powers = [np.linalg.matrix_power(np.eye(len(theta)) - rate * matrix, k) for k in STEPS]
+    exact, scale = [case.v - power @ case.v for power in powers], np.linalg.norm(case.v)
     assert np.abs(moved).max() < 1e-13 * scale
-    np.testing.assert_allclose(slope, predicted, rtol=0, atol=1e-9 * scale)
-    np.testing.assert_allclose((paths[1] - paths[0]) / 2e-5, there, rtol=1e-3, atol=1e-6 * scale)
+    np.testing.assert_allclose(predicted, exact, rtol=0, atol=1e-10 * scale)
+    np.testing.assert_allclose(slopes, exact, rtol=0, atol=1e-9 * scale)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@each_loss
 def test_progress_comes_from_the_spectrum_and_ends_at_the_projection(loss):
-    case = case_of(loss)
-    network = case.f, case.loss, case.theta, case.x
-    values, shares = many_steps.spectrum(*network, case.v)
-    rate, k = 1 / values[0], jnp.asarray(STEPS)
-    found = many_steps.progress(values, shares, rate, k)
-    path = many_steps.predicted_path(product_of(case), case.v, rate, STEPS)
+    case = Case(loss)
+    values, shares = many_steps.spectrum(*case.setting, case.v)
+    rate = 1 / values[0]
+    found = many_steps.progress(values, shares, rate, jnp.asarray(STEPS))
+    path = many_steps.predicted_path(one_step.response(*case.setting), case.v, rate, STEPS)
     end = many_steps.progress(values, shares, rate, jnp.asarray([10**9]))
-    matrix = dense(case)
     np.testing.assert_allclose(found, path @ case.v / (case.v @ case.v), rtol=0, atol=1e-9)
     assert (np.diff(found) >= -1e-12).all() and (found <= shares.sum() + 1e-12).all()
     # The projection on the range, by another decomposition.
-    eigenvalues, vectors = np.linalg.eigh(matrix)
+    eigenvalues, vectors = np.linalg.eigh(dense(case))
     seen = vectors[:, eigenvalues > 1e-10 * eigenvalues[-1]]
     coverage = np.sum((seen.T @ case.v) ** 2) / (case.v @ case.v)
     assert float(end[0]) == pytest.approx(coverage, abs=1e-3)
@@ -133,7 +99,7 @@ def test_progress_comes_from_the_spectrum_and_ends_at_the_projection(loss):
 @pytest.mark.parametrize("columns", [slice(None), slice(1, None)])
 def test_drawn_labels_have_the_mean_and_variance_of_all_that_can_be_drawn(columns):
     """The expectation over every joint draw of three inputs' labels, step by step."""
-    case = Case(seed=3, batch=3, hidden=2, outputs=3, loss="softmax", scale=1.0)
+    case = Case("softmax", seed=3, batch=3, hidden=2, outputs=3)
     y = case.f(teacher(case.theta, case.v, 0.4), case.x)
     p = np.asarray(jax.nn.softmax(y[:, columns]))
     z, jv = jax.jvp(lambda t: case.f(t, case.x), (case.theta,), (case.v,))

@@ -35,27 +35,24 @@ NETWORKS = {
 
 def convergence(data: xr.Dataset) -> Figure:
     """Relative error of (Δ_S·v)/ε against A, every cell of the grid, a panel per architecture."""
-    epsilons, networks = data.epsilon.values, data.architecture.values
-    orders, affine = claims.order_by_integral(data), claims.affine(data)
+    epsilons, n = data.epsilon.values, data.sizes["architecture"]
+    grids = data[["grid_inner", "grid_slope", "grid_kink"]]
+    grids = grids.assign(order=claims.order_by_integral(data), affine=claims.affine(data))
     figure = Figure(figsize=(7.8, 5.6))
-    panels = grid(figure, len(networks), -(-len(networks) // 2), sharey=True)
-    for axes, network in zip(panels, networks, strict=True):
-        at = {"architecture": network}
-        cells = data[["grid_inner", "grid_slope", "grid_kink"]].sel(at)
-        cells = cells.stack(line=["loss", "inputs", "trait"])
-        cells = cells.isel(line=np.flatnonzero(cells.grid_slope > 0))
-        errors = np.abs(cells.grid_inner / cells.epsilon / cells.grid_slope - 1)
-        errors = errors.transpose("epsilon", "line").values
+    panels = grid(figure, n, -(-n // 2), sharey=True)
+    for axes, (network, cells) in zip(panels, claims.each(grids, "architecture"), strict=True):
+        lines = cells.stack(line=["loss", "inputs", "trait"]).transpose("epsilon", "line")
+        lines = lines.isel(line=np.flatnonzero(lines.grid_slope > 0))
+        errors = np.abs(lines.grid_inner / lines.epsilon / lines.grid_slope - 1).values
         axes.loglog(epsilons, np.where(errors > 0, errors, np.nan), linewidth=0.5, alpha=0.45,
                     color=colours.STUDENT)  # fmt: skip
-        kinks = cells.grid_kink.transpose("epsilon", "line").values
-        crossed = np.flatnonzero(kinks.any(axis=0))
-        first = kinks.argmax(axis=0)[crossed]
+        crossed = np.flatnonzero(lines.grid_kink.any("epsilon"))
+        first = lines.grid_kink.values.argmax(axis=0)[crossed]
         axes.loglog(epsilons[first], errors[first, crossed], "x", color=KINK, markersize=2.5,
                     markeredgewidth=0.5)  # fmt: skip
         axes.loglog(epsilons, epsilons, "--", color="black", linewidth=1)
-        order = orders.sel(at)
-        counts = {"affine": affine.sel(at).sum(), "zero": (data.grid_slope.sel(at) == 0).sum()}
+        order = cells.order
+        counts = {"affine": cells.affine.sum(), "zero": (cells.grid_slope == 0).sum()}
         others = ", ".join(f"{int(n)} {name}" for name, n in counts.items() if n)
         shown = f"{int(order.count())} of order {order.min():.2f}–{order.max():.2f}"
         axes.set_title(f"{NETWORKS[network]}\n{shown}\n{others}", fontsize=9)
@@ -76,22 +73,23 @@ def convergence(data: xr.Dataset) -> Figure:
 
 def cross_slope(data: xr.Dataset) -> Figure:
     """Fraction of negative cross-slopes, and C/A, by architecture, start and stratum."""
-    networks = [name for name in data.architecture.values if name != "linear"]
+    nonlinear = data.isel(architecture=np.flatnonzero(data.architecture != "linear"))
     figure = Figure(figsize=(7.8, 6.0))
-    across = max(len(networks), 1)
+    across = max(nonlinear.sizes["architecture"], 1)
     panels = figure.subplots(2, across, sharex=True, sharey="row", squeeze=False)
     negative = {start: [0.0] for start in STARTS}
-    for (above, below), network in zip(panels.T, networks, strict=False):
+    dot = {"markersize": 3, "alpha": 0.4, "markeredgewidth": 0}
+    networks = claims.each(nonlinear, "architecture")
+    for (above, below), (network, cells) in zip(panels.T, networks, strict=False):
         for place, (start, colour) in enumerate(STARTS.items()):
-            cells, n = data.sel(architecture=network, start=start), 0
-            for _, stratum in claims.each(cells, "loss", "trait"):
-                slopes, ratios = claims.pulls(stratum)
+            at, n = cells.sel(start=start), 0
+            strata = [part for _, part in claims.each(at, "loss", "trait")]
+            for slopes, ratios in map(claims.pulls, strata):
                 n = max(n, len(slopes))
                 if len(slopes):
-                    style = {"color": colour, "markersize": 3, "alpha": 0.4, "markeredgewidth": 0}
-                    above.plot(place, np.mean(slopes < 0), "o", **style)
-                    below.plot(place, np.median(ratios), "o", **style)
-            slopes, ratios = claims.pulls(cells)
+                    above.plot(place, np.mean(slopes < 0), "o", color=colour, **dot)
+                    below.plot(place, np.median(ratios), "o", color=colour, **dot)
+            slopes, ratios = claims.pulls(at)
             if len(slopes):
                 negative[start].append(float(np.mean(slopes < 0)))
                 _interval(above, place + 0.25, fraction(slopes < 0), "black", "_")
@@ -120,15 +118,16 @@ def many_steps(data: xr.Dataset) -> Figure:
     """Remainder after many steps, where the teacher's loss rises, and progress to the coverage."""
     figure = Figure(figsize=(10.0, 4.0))
     left, middle, right = figure.subplots(1, 3)
-    epsilons = data.step_epsilon[1:]
-    positive = data.steps_slope.values > 0
-    for place, (rate, colour) in enumerate(zip(data.rate.values, colours.KINDS, strict=False)):
-        errors = data.steps_error.isel(rate=place, k=-1).values[positive][:, 1:]
+    epsilons, positive, highest = data.step_epsilon[1:], data.steps_slope.values > 0, {}
+    for (rate, at), colour in zip(claims.each(data, "rate"), colours.KINDS, strict=False):
+        errors = at.steps_error.isel(k=-1).values[positive][:, 1:]
         left.loglog(epsilons, errors.T, color=colour, linewidth=0.5, alpha=0.5)
-        for k, part in claims.each(data.isel(rate=place), "k"):
-            _interval(middle, float(k), claims.rises(part), colour, ".")
-        rising = [claims.rises(part).value for _, part in claims.each(data.isel(rate=place), "k")]
-        middle.semilogx(data.k, rising, color=colour, clip_on=False, label=f"α‖F‖ = {rate:g}")
+        rising = {int(k): claims.rises(part) for k, part in claims.each(at, "k")}
+        for k, estimate in rising.items():
+            _interval(middle, k, estimate, colour, ".")
+        shares = [estimate.value for estimate in rising.values()]
+        middle.semilogx(data.k, shares, color=colour, clip_on=False, label=f"α‖F‖ = {rate}")
+        highest[float(rate)] = 100 * max(shares)
     left.loglog(epsilons, epsilons, "--", color="black", linewidth=1)
     left.set_xlabel("teacher's step ε (over its growth)")
     left.set_ylabel(f"relative error of dθ/dε, k = {int(data.k[-1])}")
@@ -144,13 +143,8 @@ def many_steps(data: xr.Dataset) -> Figure:
     right.set(xlabel="student's steps k", ylabel="progress q$_k$", ylim=(0, 1.02))
     right.set_title("Line: predicted; dotted: coverage", fontsize=10)
     right.legend(loc="upper left", title="student's loss (n = 1 each)")
-    below, beyond = (
-        100
-        * max(
-            claims.rises(part).value for _, part in claims.each(data.sel(rate=rates), "rate", "k")
-        )
-        for rates in (data.rate < 2, data.rate > 2)
-    )
+    beyond = max(share for rate, share in highest.items() if rate > 2)
+    below = max(share for rate, share in highest.items() if rate < 2)
     return title(
         figure,
         "Many steps follow the prediction, and too large a rate α can undo them",

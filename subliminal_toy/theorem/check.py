@@ -5,52 +5,42 @@ The experiment calls the same ``measure``, on many random problems.
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from subliminal_toy.errors import UserError
 from subliminal_toy.theorem import one_step
 from subliminal_toy.theorem.many_steps import predicted_path, student_path
-from subliminal_toy.theorem.one_step import Function, Number, StudentLoss, TraitLoss, Vector
-
-Measured = dict[str, Any]
+from subliminal_toy.theorem.one_step import Number, Setting, TraitLoss, Vector
 
 
 def measure(
-    trait: TraitLoss,
-    f: Function,
-    loss: StudentLoss,
-    theta: Vector,
-    x: Any,
-    v: Vector,
-    start: Vector,
-    learning_rate: Number,
-    n_steps: int,
-    epsilon: Number,
-) -> Measured:
+    trait: TraitLoss, setting: Setting, v: Vector, start: Vector,
+    rate: Number, n_steps: int, epsilon: Number,
+) -> dict[str, Any]:  # fmt: skip
     """Measure one student that starts at ``start``; a compiled program computes what it returns.
 
     ``slope`` A by Eq. (8); ``inner`` Δ_S·v (for k steps the displacement over α, times v);
     ``slope_rounding`` and ``rounding``, what rounding may add to them; ``change`` of the trait
     loss; ``cross_slope`` d/dε (Δ_S·v) of one step.
     """
-    slope = one_step.slope_and_rounding(f, loss, theta, x, v)
+    f, loss, theta, x = setting
+    slope, slope_rounding, rounding = one_step.slope_and_rounding(*setting, v)
     y = f(one_step.teacher(theta, v, epsilon), x)
-    (moved,) = student_path(f, loss, start, x, y, learning_rate, (n_steps,))
+    (moved,) = student_path(f, loss, start, x, y, rate, (n_steps,))
     return {
-        "slope": slope.slope,
-        "slope_rounding": slope.rounding,
-        "inner": moved @ v / learning_rate,
+        "slope": slope,
+        "slope_rounding": slope_rounding,
+        "inner": moved @ v / rate,
         # As long as αF ≤ 2 no error of an earlier step grows.
-        "rounding": n_steps * slope.inner_rounding,
+        "rounding": n_steps * rounding,
         "change": one_step.trait_changes(trait, start, moved[None])[0],
-        "cross_slope": one_step.cross_slope(f, loss, theta, x, v, start, epsilon),
+        "cross_slope": one_step.cross_slope(*setting, v, start, epsilon),
     }
 
 
@@ -123,10 +113,9 @@ def check_one_step(
     floating = all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves)
     _require(bool(leaves) and floating, "Parameters must be a tree of floating-point arrays.")
     with jax.enable_x64(True):
-        theta, unravel = ravel_pytree(jax.tree.map(_double, params))
-        start = ravel_pytree(jax.tree.map(_double, starts))[0]
+        theta, unravel = ravel_pytree(_double(params))
+        start, x = ravel_pytree(_double(starts))[0], _double(inputs)
         _require(start.shape == theta.shape, "student_params must have the shapes of params.")
-        x = jax.tree.map(_double, inputs)
 
         def f(t, x):
             return apply(unravel(t), x)
@@ -134,8 +123,12 @@ def check_one_step(
         def trait(t):
             return trait_loss(unravel(t))
 
-        z = f(theta, x)
-        for name, loss in (("student_loss", student_loss(z, z)), ("trait_loss", trait(theta))):
+        @jax.jit
+        def losses(theta, x):
+            z = f(theta, x)
+            return {"student_loss": student_loss(z, z), "trait_loss": trait(theta)}
+
+        for name, loss in losses(theta, x).items():
             shape = jnp.shape(loss)
             _require(not shape, f"{name} must return a finite scalar, not one of shape {shape}.")
             _require(bool(jnp.isfinite(loss)), f"{name} must be finite at the start, not {loss}.")
@@ -144,45 +137,45 @@ def check_one_step(
         def program(theta, x, start, epsilons, rate):
             v, setting = one_step.direction(trait, theta), (f, student_loss, theta, x)
             (predicted,) = predicted_path(one_step.response(*setting), v, rate, (n_steps,))
-            at = partial(measure, trait, *setting, v, start, rate, n_steps)
 
-            def wanted(epsilon):
-                measured = at(epsilon)
-                return tuple(measured[name] for name in ("inner", "change", "rounding"))
+            def at(epsilon):
+                measured = measure(trait, setting, v, start, rate, n_steps, epsilon)
+                return measured["inner"], measured["change"], measured["rounding"]
 
-            return jnp.vdot(predicted, v) / rate, *jax.lax.map(wanted, epsilons)
+            return jnp.vdot(predicted, v) / rate, *jax.lax.map(at, epsilons)
 
-        slope, *measured = jax.device_get(program(theta, x, start, epsilons, learning_rate))
-        return _check(epsilons, learning_rate, float(slope), *measured)
-
-
-def _check(epsilons, learning_rate, slope, inner, changes, by_rounding) -> Check:
-    """Return the check with its verdict."""
+        found = jax.device_get(program(theta, x, start, epsilons, learning_rate))
+    slope, (inner, changes, rounding) = float(found[0]), found[1:]
     errors = np.abs(inner / epsilons - slope)
-    if abs(slope) <= by_rounding[0]:
-        verdict = Verdict.NULL if (np.abs(inner) <= by_rounding).all() else Verdict.FAILS
+    if abs(slope) <= rounding[0]:
+        verdict = Verdict.NULL if (np.abs(inner) <= rounding).all() else Verdict.FAILS
     else:
         follows = inner[0] > 0 and changes[0] < 0 and errors[0] <= CLOSE * slope
         verdict = Verdict.HOLDS if follows else Verdict.FAILS
     scale = slope if slope > 0 else np.inf
+    falling = np.logical_and.accumulate(changes < 0)
     return Check(
         epsilons=epsilons,
         predicted_slope=slope,
         inner_products=inner,
         relative_errors=errors / scale,
-        rounding=by_rounding / epsilons / scale,
+        rounding=rounding / epsilons / scale,
         trait_changes=changes,
         predicted_trait_changes=-epsilons * learning_rate * slope,
-        order=one_step.order(epsilons, errors, by_rounding / epsilons),
-        largest_epsilon=one_step.largest_falling(epsilons, changes),
+        order=float(one_step.order(epsilons, errors, rounding / epsilons)),
+        largest_epsilon=float(epsilons[falling][-1]) if falling[0] else np.nan,
         verdict=verdict,
     )
 
 
-def _double(array: Any) -> Array:
+def _double(tree: Any) -> Any:
     """Return floating-point arrays as float64 and all others, such as tokens, as they are."""
-    array = jnp.asarray(array)
-    return array.astype(jnp.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    def double(array):
+        array = jnp.asarray(array)
+        return array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    return jax.tree.map(double, tree)
 
 
 def _require(condition: bool, sentence: str) -> None:

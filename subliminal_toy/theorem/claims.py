@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,36 +19,30 @@ NOTHING = 1e-6  # of E[s² | passes]: the slope of a filter that is 0 but for ro
 SAME = 1e-9  # two ways to the same number
 PUSHLESS = ("none", "at random", "of inputs")
 Hits = Callable[[xr.Dataset], xr.DataArray]
+Measure = Callable[[xr.Dataset], Estimate]
 
 
-def number(value: object, n: int) -> Estimate:
-    """Return a number without an interval: a count, or an extreme of n."""
-    return Estimate(float(np.asarray(value)), math.nan, math.nan, n)
+def number(value: Any, n: int) -> Estimate:
+    """Return a number without an interval: a count of n."""
+    return Estimate(float(value), math.nan, math.nan, n)
 
 
-def finite(data: xr.Dataset) -> bool:
-    """Return whether all numbers of a result are finite: a comparison with another is a miss."""
-    return all(bool(np.isfinite(variable).all()) for variable in data.data_vars.values())
+def condition(
+    what: str, estimate: Measure, bound: All | Lower | Upper | Within, fewest: int = 2
+) -> Condition:
+    """Return a condition on a result all of whose numbers are finite: a comparison hides others."""
 
+    def checked(data):
+        found = estimate(data)
+        finite = all(bool(np.isfinite(variable).all()) for variable in data.data_vars.values())
+        return found if finite else number(math.nan, found.n)
 
-def share(hits: Hits) -> Callable[[xr.Dataset], Estimate]:
-    """Return a function of a result: the fraction of hits, NaN unless the result is finite."""
-
-    def estimate(data):
-        return fraction(hits(data)) if finite(data) else number(math.nan, hits(data).size)
-
-    return estimate
+    return Condition(what, checked, bound, fewest)
 
 
 def always(what: str, hits: Hits, above: float = -math.inf) -> Condition:
     """Return the condition that all are hits, the interval of their fraction above a number."""
-    return Condition(what, share(hits), All(above))
-
-
-def along(axis: str, fn: Callable[..., float], *arrays: xr.DataArray) -> xr.DataArray:
-    """Apply a function of arrays along one axis to each cell."""
-    whole = xr.broadcast(*arrays)
-    return xr.apply_ufunc(fn, *whole, input_core_dims=[[axis]] * len(whole), vectorize=True)
+    return condition(what, lambda data: fraction(hits(data)), All(above))
 
 
 def violations(data: xr.Dataset) -> xr.DataArray:
@@ -65,21 +60,27 @@ def errors(data: xr.Dataset) -> xr.DataArray:
     return np.abs(data.grid_inner / data.epsilon - data.grid_slope)
 
 
-def direct_order(data: xr.Dataset) -> xr.DataArray:
-    """Return the order of the remainder in every cell, NaN where it is no more than rounding.
+def orders(
+    axis: str, errors: xr.DataArray, rounding: xr.DataArray, kink: xr.DataArray | None = None
+) -> xr.DataArray:
+    """Return the order of the remainder along an axis of ε, NaN where it is no more than rounding.
 
     Before any ReLU has crossed its kink, even if it crosses back.
     """
-    smooth = data.grid_kink.cumsum("epsilon") == 0
-    return along("epsilon", order, data.epsilon, errors(data), data.grid_rounding, smooth)
+    smooth = xr.ones_like(errors, bool) if kink is None else kink.cumsum(axis) == 0
+    whole = xr.broadcast(errors[axis], errors, rounding, smooth)
+    return xr.apply_ufunc(order, *whole, input_core_dims=[[axis]] * 4)
+
+
+def direct_order(data: xr.Dataset) -> xr.DataArray:
+    """Return the order of the remainder in every cell of the grid."""
+    return orders("epsilon", errors(data), data.grid_rounding, data.grid_kink)
 
 
 def order_by_integral(data: xr.Dataset) -> xr.DataArray:
     """Return it by the integral of the cross-slope (``one_step``), which rounding does not hide."""
     near = np.abs(data.near_slope.mean("node") - data.grid_slope)
-    smooth = data.near_kink.any("node").cumsum("small_epsilon") == 0
-    arrays = data.small_epsilon, near, data.grid_slope_rounding, smooth
-    return along("small_epsilon", order, *arrays)
+    return orders("small_epsilon", near, data.grid_slope_rounding, data.near_kink.any("node"))
 
 
 def affine(data: xr.Dataset) -> xr.DataArray:
@@ -90,12 +91,6 @@ def affine(data: xr.Dataset) -> xr.DataArray:
 def smooth_order(order: Hits) -> Hits:
     """Return a function that says where a remainder is quadratic, of cells that have one."""
     return lambda data: (order(data) >= SMOOTH_ORDER) | ~(data.grid_slope > 0) | affine(data)
-
-
-def only_rounding(data: xr.Dataset) -> xr.DataArray:
-    """Return in which cells (Δ_S·v)/ε differs from A by no more than rounding."""
-    within = errors(data) <= data.grid_rounding
-    return (within | (data.epsilon > LARGEST_FITTED)).all("epsilon")
 
 
 T1 = Claim(
@@ -125,7 +120,11 @@ T1 = Claim(
         ),
         always(
             "those with network and loss gradient affine: no remainder but rounding",
-            lambda data: only_rounding(data) | ~affine(data),
+            lambda data: (
+                ~affine(data)
+                | (errors(data) <= data.grid_rounding)
+                | (data.epsilon > LARGEST_FITTED)
+            ).all("epsilon"),
         ),
         always(
             "cells with A = 0: no component along v at any ε",
@@ -148,7 +147,7 @@ def pulls(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def worst_network(
     statistic: Callable[[np.ndarray, np.ndarray], Estimate], worst: Callable[[Estimate], float]
-) -> Callable[[xr.Dataset], Estimate]:
+) -> Measure:
     """Return the estimate, from C and C/A at independent starts, of the least favourable network.
 
     Among the nonlinear ones; its n is the smallest of any of them.
@@ -158,9 +157,7 @@ def worst_network(
         nonlinear = data.sel(start="independent", architecture=data.architecture != "linear")
         by_network = [statistic(*pulls(part)) for _, part in each(nonlinear, "architecture")]
         n = min((estimate.n for estimate in by_network), default=0)
-        if not n or not finite(data):
-            return number(math.nan, n)
-        return max(by_network, key=worst)._replace(n=n)
+        return max(by_network, key=worst)._replace(n=n) if n else number(math.nan, 0)
 
     return estimate
 
@@ -171,14 +168,14 @@ T2 = Claim(
     "weakly; from the shared start never the wrong way",
     "proofs/README.md, Eq. (55)",
     (
-        Condition(
+        condition(
             "independent starts, problems with A > 0: fraction of cross-slopes C < 0, nonlinear "
             "network where it is smallest",
             worst_network(lambda slopes, _: fraction(slopes < 0), lambda estimate: -estimate.low),
             Lower(0.05),
             fewest=500,
         ),
-        Condition(
+        condition(
             "median of C/A, nonlinear network where it is largest",
             worst_network(lambda _, ratios: median(ratios), lambda estimate: estimate.high),
             Upper(0.3),
@@ -211,8 +208,8 @@ def remainder_falls(data: xr.Dataset) -> xr.DataArray:
     """
     at_zero = data.steps_error.isel(step_epsilon=0)
     beyond = data.steps_error.isel(step_epsilon=slice(1, None))
-    orders = along("step_epsilon", order, beyond.step_epsilon, beyond, at_zero)
-    return (orders >= SMOOTH_ORDER) | (data.steps_error.max("step_epsilon") < EXACT)
+    quadratic = orders("step_epsilon", beyond, at_zero) >= SMOOTH_ORDER
+    return quadratic | (data.steps_error.max("step_epsilon") < EXACT)
 
 
 def fall_error(data: xr.Dataset) -> xr.DataArray:
@@ -221,23 +218,10 @@ def fall_error(data: xr.Dataset) -> xr.DataArray:
     return np.abs(data.steps_quotient_change + data.steps_form) / scale
 
 
-def falls_where_covered(data: xr.Dataset) -> xr.DataArray:
-    """Return where s_k > 0 and the loss falls, as it must if αF < 2 or k is odd."""
-    falls = (data.steps_form > 0) & (data.steps_quotient_change < 0)
-    return falls | ~((data.rate < 2) | (data.k % 2 == 1))
-
-
-def guaranteed(data: xr.Dataset) -> xr.DataArray:
-    """Return where s_k ≥ αA/2, as it must for odd k."""
-    half = data.rate / data.steps_eigenvalue * data.steps_slope * (0.5 - EXACT)
-    return ~((data.k % 2 == 1) & (data.steps_form < half))
-
-
-def still(data: xr.Dataset) -> xr.DataArray:
-    """Return where nothing moves at any rate and k, as it must where A = 0."""
-    moved = data.steps_error.any("step_epsilon")
-    moved = moved | (data.steps_length != 0) | (data.steps_quotient_change != 0)
-    return ~moved.any(("rate", "k"))
+def moved(data: xr.Dataset) -> xr.DataArray:
+    """Return where anything moves, at any rate and k."""
+    nonzero = data[["steps_error", "steps_length", "steps_quotient_change"]] != 0
+    return nonzero.any(("rate", "k", "step_epsilon")).to_dataarray().any("variable")
 
 
 def rises(data: xr.Dataset) -> Estimate:
@@ -261,11 +245,26 @@ T3 = Claim(
             "displacement at a small ε within 0.01", lambda data: data.steps_quotient_error < 0.01
         ),
         keeping("fall of the loss there within 0.01 of s_k", lambda data: fall_error(data) < 0.01),
-        keeping("αF < 2 or k odd: s_k > 0 and the loss falls", falls_where_covered),
-        keeping("k odd: s_k ≥ αA/2", guaranteed),
+        keeping(
+            "αF < 2 or k odd: s_k > 0 and the loss falls",
+            lambda data: (
+                ((data.steps_form > 0) & (data.steps_quotient_change < 0))
+                | ((data.rate >= 2) & (data.k % 2 == 0))
+            ),
+        ),
+        keeping(
+            "k odd: s_k ≥ αA/2",
+            lambda data: (
+                (data.k % 2 == 0)
+                | (
+                    data.steps_form * data.steps_eigenvalue
+                    >= (0.5 - EXACT) * data.rate * data.steps_slope
+                )
+            ),
+        ),
         always(
             "problems with A = 0: nothing moves",
-            lambda data: still(data) | (data.steps_slope > 0),
+            lambda data: ~moved(data) | (data.steps_slope > 0),
             above=0.95,
         ),
         always(
@@ -279,7 +278,7 @@ T3 = Claim(
             "progress not beyond the coverage",
             lambda data: data.progress_measured < data.progress_coverage + 1e-4,
         ),
-        Condition(
+        condition(
             "αF = 2.1, k = 100: fraction of problems with A > 0 in which the loss rises",
             lambda data: rises(data.isel(rate=-1, k=-1)),
             Lower(0.5),
@@ -312,9 +311,9 @@ T4 = Claim(
             "one metric: by εαgᵀQFQg within 0.01",
             lambda data: np.abs(data.metric_fall - data.metric_slope) < 0.01 * data.metric_slope,
         ),
-        Condition(
+        condition(
             "two metrics: fraction of problems in which the loss rises",
-            share(lambda data: data.metric_change.isel(metric=-1) > 0),
+            lambda data: fraction(data.metric_change.isel(metric=-1) > 0),
             Lower(0.01),
         ),
     ),
@@ -326,9 +325,7 @@ T4 = Claim(
 def wrong_means(data: xr.Dataset) -> Estimate:
     """Return the fraction of means without component along v, all problems together."""
     n = data.label_wrong.size * N_REPEATS
-    if not finite(data):
-        return number(math.nan, n)
-    return fraction(np.arange(n) < round(float(data.label_wrong.sum()) * N_REPEATS))
+    return fraction(np.arange(n) < np.round(float(data.label_wrong.sum()) * N_REPEATS))
 
 
 def labels_needed(data: xr.Dataset) -> Estimate:
@@ -345,13 +342,13 @@ T5 = Claim(
     "their mean points with the teacher (one network, a tanh MLP)",
     "proofs/README.md, Eq. (48) to (52)",
     (
-        Condition(
+        condition(
             "with N* = Var/(Δ_S·v)², all problems together: fraction of wrong means of 10 N* draws",
             lambda data: wrong_means(data.isel(multiple=-1)),
             Upper(0.1),
         ),
-        Condition("of N*/100 draws", lambda data: wrong_means(data.isel(multiple=0)), Lower(0.4)),
-        Condition("labels in N* draws, times ε²A: median", labels_needed, Within(0.5, 2.0)),
+        condition("of N*/100 draws", lambda data: wrong_means(data.isel(multiple=0)), Lower(0.4)),
+        condition("labels in N* draws, times ε²A: median", labels_needed, Within(0.5, 2.0)),
         always(
             "every problem and ε: expected step within 1e-12 of the step on soft labels",
             lambda data: data.label_error < 1e-12,

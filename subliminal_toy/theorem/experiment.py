@@ -19,10 +19,10 @@ import xarray as xr
 from jaxtyping import Array, Key
 
 from subliminal_toy.data import Dataset
-from subliminal_toy.distill import cross_entropy, on_cpu
+from subliminal_toy.distill import on_cpu
 from subliminal_toy.record import Arrays, Experiment, Part, Result
 from subliminal_toy.theorem import filter, many_steps, one_step, problems
-from subliminal_toy.theorem.check import Measured, measure
+from subliminal_toy.theorem.check import measure
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.many_steps import Component
 from subliminal_toy.theorem.problems import (
@@ -118,7 +118,7 @@ def coordinates(config: TheoremConfig) -> dict[str, Any]:
         "architecture": [name for name in problems.ARCHITECTURES if name in config.architectures],
         "loss": list(COVERED),
         "inputs": list(problems.INPUTS),
-        "trait": list(problems.GRID_TRAITS),
+        "trait": list(problems.TRAITS),
         "epsilon": one_step.EPSILONS,
         "small_epsilon": one_step.SMALL_EPSILONS,
         "start": list(problems.STARTS),
@@ -167,7 +167,7 @@ class Source(NamedTuple):
         return problems.flat_network(name, self.data.image_shape)
 
 
-def for_all(fn: Callable[..., Measured]) -> Callable[..., Arrays]:
+def for_all(fn: Callable[..., dict[str, Any]]) -> Callable[..., Arrays]:
     """Return a function of one row, compiled for many, one after the other, in float64.
 
     The first argument, a shape, takes the place of the axis of rows. Under vmap every row has its
@@ -184,79 +184,52 @@ def for_all(fn: Callable[..., Measured]) -> Callable[..., Arrays]:
 
 
 def single_steps(source: Source, name: str) -> Arrays:
-    """Measure students of one step: a grid of ε, random trials, and students of other starts."""
-    measure_rows = one_step_rows(source, name)
-    return (
-        grid(source, name, measure_rows)
-        | trials(source, name, measure_rows)
-        | cross(source, name, measure_rows)
-    )
+    """Measure students of one step: a grid of ε, random trials, and students of other starts.
 
-
-def one_step_rows(source: Source, name: str) -> Callable[..., Arrays]:
-    """Return a function of problems, students' starts and ε, a row each: one compiled program.
-
-    It takes a multiple of the number of combinations, so many at once. Most of the time goes into
-    compiling: hence all is measured of all.
+    Most of the time goes into compiling: hence one program measures all of all, so many problems
+    at once as there are combinations.
     """
-    network, rate = source.network(name), source.config.learning_rate
+    config, network = source.config, source.network(name)
 
     def of_row(problem, start, epsilon):
         trait, setting, v = situation(network.f, problem)
-        _, _, theta, x = setting
-        kink = network.crosses_kink(theta, one_step.teacher(theta, v, epsilon), x)
-        return measure(trait, *setting, v, start, rate, 1, epsilon) | {"kink": kink}
+        theta = problem.theta
+        kink = network.crosses_kink(theta, one_step.teacher(theta, v, epsilon), problem.x)
+        return measure(trait, setting, v, start, config.learning_rate, 1, epsilon) | {"kink": kink}
 
     program = for_all(of_row)
 
-    def measure_rows(*rows):
-        blocks = np.arange(len(rows[-1])).reshape(-1, ROWS.size)
+    def measured(drawn, start, epsilon):
+        rows = drawn, start, np.broadcast_to(epsilon, len(start))
+        blocks = np.arange(len(start)).reshape(-1, ROWS.size)
         parts = [program((ROWS.size,), *jax.tree.map(itemgetter(at), rows)) for at in blocks]
-        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        return {
+            k: np.concatenate([part[k] for part in parts]).reshape(*N_COMBINATIONS, -1)
+            for k in parts[0]
+        }
 
-    return measure_rows
-
-
-def grid(source: Source, name: str, measure_rows: Callable[..., Arrays]) -> Arrays:
-    """Measure a problem of every combination at all ε, and its slope near ε = 0."""
     near = np.outer(one_step.SMALL_EPSILONS, one_step.NODES)
-    epsilons = np.append(one_step.EPSILONS, near)
+    epsilons, n = np.append(one_step.EPSILONS, near), len(one_step.EPSILONS)
     drawn = source.draw("grid", name, 1).rows(np.repeat(ROWS.ravel(), epsilons.size))
-    arrays = measure_rows(drawn, drawn.theta, np.tile(epsilons, ROWS.size))
-    arrays = {k: a.reshape(*N_COMBINATIONS, epsilons.size) for k, a in arrays.items()}
-    far, close = slice(len(one_step.EPSILONS)), slice(len(one_step.EPSILONS), None)
-    return {
-        "grid_slope": arrays["slope"][..., 0],
-        "grid_slope_rounding": arrays["slope_rounding"][..., 0],
-        "grid_inner": arrays["inner"][..., far],
-        "grid_rounding": arrays["rounding"][..., far] / one_step.EPSILONS,
-        "grid_kink": arrays["kink"][..., far],
-        "near_slope": arrays["cross_slope"][..., close].reshape(*N_COMBINATIONS, *near.shape),
-        "near_kink": arrays["kink"][..., close].reshape(*N_COMBINATIONS, *near.shape),
-    }
-
-
-def trials(source: Source, name: str, measure_rows: Callable[..., Arrays]) -> Arrays:
-    """Measure random problems at one small ε."""
-    config, blocks = source.config, []
+    grid = measured(drawn, drawn.theta, np.tile(epsilons, ROWS.size))
+    trials = []
     for first in range(0, config.n_trials, BLOCK):
-        n_each = min(BLOCK, config.n_trials - first)
-        drawn = source.draw("trials", name, n_each, first)
-        arrays = measure_rows(drawn, drawn.theta, np.full(len(drawn.theta), config.epsilon))
-        kinds = ("slope", "inner", "change")
-        blocks.append({f"trial_{k}": arrays[k].reshape(*N_COMBINATIONS, n_each) for k in kinds})
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=-1), *blocks)
-
-
-def cross(source: Source, name: str, measure_rows: Callable[..., Arrays]) -> Arrays:
-    """Measure the slope A at the teacher's start and the cross-slope C of every start."""
-    shapes, n_each = source.network(name).shapes, source.config.n_cross
-    drawn, shape = source.draw("cross", name, n_each), (*N_COMBINATIONS, n_each)
-    at_zero, by_start = np.zeros(len(drawn.theta)), []
-    for start in problems.STARTS:
-        arrays = measure_rows(drawn, problems.student_start(start, drawn, shapes), at_zero)
-        by_start.append({k: arrays[k].reshape(shape) for k in ("slope", "cross_slope")})
+        drawn = source.draw("trials", name, min(BLOCK, config.n_trials - first), first)
+        trials.append(measured(drawn, drawn.theta, config.epsilon))
+    drawn = source.draw("cross", name, config.n_cross)
+    starts = (problems.student_start(start, drawn, network.shapes) for start in problems.STARTS)
+    by_start = [measured(drawn, start, 0.0) for start in starts]
     return {
+        "grid_slope": grid["slope"][..., 0],
+        "grid_slope_rounding": grid["slope_rounding"][..., 0],
+        "grid_inner": grid["inner"][..., :n],
+        "grid_rounding": grid["rounding"][..., :n] / one_step.EPSILONS,
+        "grid_kink": grid["kink"][..., :n],
+        "near_slope": grid["cross_slope"][..., n:].reshape(*N_COMBINATIONS, *near.shape),
+        "near_kink": grid["kink"][..., n:].reshape(*N_COMBINATIONS, *near.shape),
+        "trial_slope": np.concatenate([block["slope"] for block in trials], axis=-1),
+        "trial_inner": np.concatenate([block["inner"] for block in trials], axis=-1),
+        "trial_change": np.concatenate([block["change"] for block in trials], axis=-1),
         "cross_predicted": by_start[0]["slope"],
         "cross_slope": np.stack([arrays["cross_slope"] for arrays in by_start]),
     }
@@ -271,14 +244,15 @@ def steps(source: Source, name: str) -> Arrays:
     return for_all(follow)((n_losses, n_traits), drawn)
 
 
-def follow_many_steps(f: one_step.Function, problem: Problem) -> Measured:
+def follow_many_steps(f: one_step.Function, problem: Problem) -> dict[str, Any]:
     """Measure students of ``STEPS`` steps at ``RATES``; axes (rate, k) and (rate, k, epsilon).
 
     ``steps_quotient_error`` and ``steps_quotient_change`` are at the largest ε. Source:
     proofs/README.md, section 12.
     """
     trait, setting, v = situation(f, problem)
-    theta, product = problem.theta, many_steps.dense_response(*setting)
+    f, loss, theta, x = setting
+    product = many_steps.dense_response(*setting)
     largest = many_steps.largest_eigenvalue(product, problem.trait_r)
 
     def at_rate(relative):
@@ -286,21 +260,21 @@ def follow_many_steps(f: one_step.Function, problem: Problem) -> Measured:
         rate = relative / jnp.where(largest > 0, largest, 1.0)
 
         def after(k, predicted):
-            def at(epsilon):
-                return many_steps.path_and_slope(*setting, v, rate, k[None], epsilon)
+            def moved(epsilon):
+                y = f(one_step.teacher(theta, v, epsilon), x)
+                return many_steps.student_path(f, loss, theta, x, y, rate, k[None])[0]
 
             epsilons = jnp.asarray(STEP_EPSILONS) / jnp.maximum(1, jnp.abs(relative - 1) ** k)
-            moved, slopes = (paths[:, 0] for paths in jax.lax.map(at, epsilons))
+            ends, slopes = jax.lax.map(lambda e: jax.jvp(moved, (e,), (1.0,)), epsilons)
             length = jnp.linalg.norm(predicted)
             unit = jnp.where(length > 0, length, 1.0)
-            quotient_error = jnp.linalg.norm(moved[-1] / epsilons[-1] - predicted) / unit
-            change = one_step.trait_changes(trait, theta, moved[-1:])[0] / epsilons[-1]
+            change = one_step.trait_changes(trait, theta, ends[-1:])[0]
             return {
                 "steps_form": jnp.vdot(v, predicted),
                 "steps_length": length,
                 "steps_error": jnp.linalg.norm(slopes - predicted[None], axis=1) / unit,
-                "steps_quotient_error": quotient_error,
-                "steps_quotient_change": change,
+                "steps_quotient_error": jnp.linalg.norm(ends[-1] / epsilons[-1] - predicted) / unit,
+                "steps_quotient_change": change / epsilons[-1],
             }
 
         predicted = many_steps.predicted_path(product, v, rate, STEPS)
@@ -319,17 +293,17 @@ def progress(source: Source) -> Arrays:
 
     At αF ≤ 1, towards the projection of v. Source: proofs/README.md, Eq. (47).
     """
-    network = source.network(MAIN)
+    f = source.network(MAIN).f
 
     def follow(problem):
-        _, setting, v = situation(network.f, problem)
+        _, setting, v = situation(f, problem)
         values, shares = many_steps.spectrum(*setting, v)
-        rate, k = 1 / values[0], jnp.asarray(PROGRESS_STEPS)
-        y = network.f(one_step.teacher(problem.theta, v, PROGRESS_EPSILON), problem.x)
-        moved = many_steps.student_path(*setting, y, rate, PROGRESS_STEPS)
+        y = f(one_step.teacher(problem.theta, v, PROGRESS_EPSILON), problem.x)
+        moved = many_steps.student_path(*setting, y, 1 / values[0], PROGRESS_STEPS)
+        k = jnp.asarray(PROGRESS_STEPS)
         return {
             "progress_measured": moved @ v / (PROGRESS_EPSILON * jnp.vdot(v, v)),
-            "progress_predicted": many_steps.progress(values, shares, rate, k),
+            "progress_predicted": many_steps.progress(values, shares, 1 / values[0], k),
             "progress_coverage": shares.sum(),
         }
 
@@ -346,7 +320,6 @@ def metrics(source: Source) -> Arrays:
     drawn = source.draw("metrics", MAIN, config.n_metrics)
     rng, shape = source.generator("metrics", MAIN, 1), drawn.theta.shape
     pairs = [problems.draw_metrics(name, rng, shape) for name in problems.METRICS]
-    pairs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *pairs)
 
     def step(problem, metrics):
         of_teacher, of_student = metrics
@@ -364,81 +337,59 @@ def metrics(source: Source) -> Arrays:
             "metric_fall": -change / (config.epsilon * config.learning_rate),
         }
 
-    rows = drawn.rows(np.tile(np.arange(shape[0]), len(problems.METRICS)))
-    return for_all(step)((len(problems.METRICS), shape[0]), rows, pairs)
+    measured = for_all(step)
+    by_metric = [measured((len(drawn.theta),), drawn, pair) for pair in pairs]
+    return {k: np.stack([arrays[k] for arrays in by_metric]) for k in by_metric[0]}
 
 
 def labels(source: Source) -> Arrays:
-    """Measure steps on labels that are drawn from the teacher."""
-    rows = ROWS[[list(COVERED).index(name) for name in LABELS]]
-    shape = len(LABELS), rows[0].size, len(LABEL_EPSILONS)
-    drawn = source.draw("labels", MAIN, 1).rows(np.repeat(rows.ravel(), shape[2]))
+    """Measure steps on labels that are drawn from the teacher, at several ε.
+
+    So often as each of ``MULTIPLES`` says, ``N_REPEATS`` times. Only counts are drawn: they
+    determine the mean step.
+    """
+    drawn = source.draw("labels", MAIN, 1)
+    drawn = drawn.rows(np.repeat(np.flatnonzero(drawn.softmax), len(LABEL_EPSILONS)))
+    shape = len(LABELS), ROWS[0].size, len(LABEL_EPSILONS)
     moments = partial(label_moments, source.network(MAIN).f)
     arrays = for_all(moments)(shape, drawn, np.resize(LABEL_EPSILONS, len(drawn.theta)))
-    by_loss = []
-    for place in range(len(LABELS)):
-        rng = source.generator("labels", MAIN, 1 + place)
-        by_loss.append(draw_labels({k: a[place] for k, a in arrays.items()}, rng))
-    return jax.tree.map(lambda *arrays: np.stack(arrays), *by_loss)
+    chances, moves = arrays.pop("chances"), arrays.pop("moves")
+    single = Component(arrays["label_soft"][..., None], arrays["label_variance"][..., None])
+    draws = np.ceil(MULTIPLES * many_steps.draws_needed(single)).astype(int)
+    wrong = np.empty(draws.shape)
+    rngs = [source.generator("labels", MAIN, 1 + place) for place in range(len(LABELS))]
+    for at, n in np.ndenumerate(draws):
+        counts = rngs[at[0]].multinomial(n, chances[at[:-1]], size=(N_REPEATS, N_IMAGES))
+        wrong[at] = np.mean((counts * moves[at[:-1]]).sum(axis=(1, 2)) <= 0)
+    bound = many_steps.bound(single, draws)
+    return arrays | {"label_draws": draws, "label_wrong": wrong, "label_bound": bound}
 
 
-def label_moments(f: one_step.Function, problem: Problem, epsilon: one_step.Scalar) -> Measured:
+def label_moments(f: one_step.Function, problem: Problem, epsilon: Any) -> dict[str, Any]:
     """Return mean and variance over all labels that can be drawn. Source: Eq. (48) to (50).
 
     The expected step is added up label by label; its error is relative to the sum of its terms'
-    lengths. And for ``draw_labels``, per input and label: ``probabilities``, and ``moves``, what a
-    label adds to Δ̂(a)·v.
+    lengths. And per input and label: ``chances``, and ``moves``, what a label adds to Δ̂(a)·v.
     """
-
     _, (_, loss, theta, x), v = situation(f, problem)
     n = len(x)
     z, jv, _ = one_step.outputs_along(f, loss, theta, x, v)
     y = f(one_step.teacher(theta, v, epsilon), x)
-    z_in, y_in = imitated(problem, z), imitated(problem, y)
-    chances, single = jax.nn.softmax(y_in), many_steps.component(z_in, y_in, jv, jnp.full(n, 1 / n))
-
-    def of_label(label, chance):
-        def drawn(t):
-            targets = jnp.full(n, label)
-            return (
-                cross_entropy(imitated(problem, f(t, x)), targets, weights=chance)
-                * chance.sum()
-                / n
-            )
-
-        return -jax.grad(drawn)(theta)
-
-    terms = jax.lax.map(lambda row: of_label(*row), (jnp.arange(chances.shape[1]), chances.T))
     soft = one_step.student_step(f, loss, theta, x, y)
-    along = jnp.sum(jax.nn.softmax(z_in) * jv, axis=-1)
-    lengths = jnp.linalg.norm(terms, axis=1).sum()
+    z_in, y_in = imitated(problem, z), imitated(problem, y)
+    single = many_steps.component(z_in, y_in, jv, jnp.full(n, 1 / n))
+    chances, along = jax.nn.softmax(y_in), jnp.sum(jax.nn.softmax(z_in) * jv, axis=-1)
+    back = jax.vjp(lambda t: jax.nn.log_softmax(imitated(problem, f(t, x))), theta)[1]
+    terms = jax.lax.map(lambda label: back(chances * label[None] / n)[0], jnp.eye(N_OUTPUTS))
     return {
         "label_soft": jnp.vdot(soft, v),
         "label_variance": single.variance,
         "label_variance_by_matrix": jnp.vdot(jv, one_step.loss_matrix_product(loss, y, jv)) / n,
-        "label_error": jnp.linalg.norm(terms.sum(0) - soft) / lengths,
+        "label_error": jnp.linalg.norm(terms.sum(0) - soft) / jnp.linalg.norm(terms, axis=1).sum(),
         "label_slope": one_step.predicted_slope(f, loss, theta, x, v),
-        "probabilities": chances,
+        "chances": chances,
         "moves": (jv - along[:, None]) / n,
     }
-
-
-def draw_labels(moments: Arrays, rng: np.random.Generator) -> Arrays:
-    """Draw labels, ``N_REPEATS`` times as many as each of ``MULTIPLES`` says.
-
-    Only counts are drawn: they determine the mean step.
-    """
-    arrays = dict(moments)
-    chances, moves = arrays.pop("probabilities"), arrays.pop("moves")
-    single = Component(arrays["label_soft"][..., None], arrays["label_variance"][..., None])
-    draws = np.ceil(MULTIPLES * many_steps.draws_needed(single)).astype(int)
-    wrong = np.empty(draws.shape)
-    for at, n in np.ndenumerate(draws):
-        chance, move = chances[at[:-1]], moves[at[:-1]]
-        counts = rng.multinomial(n, chance, size=(N_REPEATS, len(chance)))
-        wrong[at] = np.mean((counts * move).sum(axis=(1, 2)) <= 0)
-    bound = many_steps.bound(single, draws)
-    return arrays | {"label_draws": draws, "label_wrong": wrong, "label_bound": bound}
 
 
 def filters(source: Source, name: str) -> Arrays:
@@ -447,10 +398,8 @@ def filters(source: Source, name: str) -> Arrays:
     Source: proofs/README.md, Eq. (60) to (65).
     """
     f, n_each = source.network(name).f, source.config.n_filters
-    shape = len(LABELS), *N_COMBINATIONS[1:], n_each
     drawn = source.draw("filters", name, n_each)
-    places = np.arange(len(drawn.theta)).reshape(len(COVERED), -1)
-    drawn = drawn.rows(places[[list(COVERED).index(loss) for loss in LABELS]].ravel())
+    drawn = drawn.rows(drawn.softmax)
     rng, n = source.generator("filters", name, 1), len(drawn.theta)
     by_input, by_label = rng.uniform(size=(n, N_IMAGES)), rng.uniform(size=(n, N_OUTPUTS))
 
@@ -458,12 +407,13 @@ def filters(source: Source, name: str) -> Arrays:
         trait, (_, _, theta, x), v = situation(f, problem)
 
         def log_chances(t):
-            return jax.nn.log_softmax(imitated(problem, f(t, x))) - np.log(N_IMAGES)
+            return (jax.nn.log_softmax(imitated(problem, f(t, x))) - np.log(N_IMAGES)).ravel()
 
         chosen = partial(filter.filters_of, by_input=by_input, by_label=by_label)
         steps = jnp.array(FILTER_EPSILON), FILTER_RATE
         return filter.measure_filters(trait, log_chances, theta, v, chosen, *steps)
 
+    shape = len(LABELS), *N_COMBINATIONS[1:], n_each
     return for_all(of_row)(shape, drawn, by_input, by_label)
 
 

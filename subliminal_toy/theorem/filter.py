@@ -1,7 +1,6 @@
 """What a filter does to the step: proofs/README.md, section 16, in its letters.
 
-Samples are the entries of an array of any shape, such as (inputs, classes); a filter is an array of
-that shape, the chance with which each sample passes, and several are a leading axis.
+A filter is the chance with which each sample passes; several are a leading axis.
 """
 
 from collections.abc import Callable
@@ -11,16 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from subliminal_toy.theorem.one_step import (
-    Number,
-    Scalar,
-    TraitLoss,
-    Vector,
-    teacher,
-)
+from subliminal_toy.theorem.one_step import Number, Scalar, TraitLoss, Vector, teacher
 
-Samples = Float[Any, "*samples"]
-Filters = Float[Any, "filters *samples"]
+Samples = Float[Any, " samples"]
+Filters = Float[Any, "filters samples"]
+Steps = Float[Array, "forms filters p"]
 LogChances = Callable[[Vector], Samples]
 
 FILTERS = ("none", "at random", "of inputs", "by label", "largest |s| out", "largest |s| in")
@@ -28,23 +22,12 @@ FORMS = ("counted", "fixed size")
 """Samples that fail count as nothing, or the step is divided by what passes: Eq. (60)."""
 
 
-def passed(filters: Filters, weights: Samples) -> Filters:
-    """Return the weights of the samples that pass each filter."""
-    return filters * weights[None]
-
-
-def total(weights: Filters) -> Float[Any, " filters"]:
-    """Return the sum over samples."""
-    return weights.reshape(len(weights), -1).sum(axis=1)
-
-
 def slopes(filters: Filters, chances: Samples, scores: Samples) -> Float[Array, "forms filters"]:
     """Return E[φs²] and Var(s | passes), by the formulas of Eq. (62) and (63)."""
-    weights = passed(filters, chances)
-    passes = total(weights)
-    mean = total(weights * scores[None]) / passes
-    deviations = scores[None] - mean.reshape(-1, *[1] * scores.ndim)
-    return jnp.stack([total(weights * scores[None] ** 2), total(weights * deviations**2) / passes])
+    weights, s = filters * chances[None], scores[None]
+    passes = weights.sum(-1)
+    deviations = s - ((weights * s).sum(-1) / passes)[:, None]
+    return jnp.stack([(weights * s**2).sum(-1), (weights * deviations**2).sum(-1) / passes])
 
 
 def half_of_smallest(chances: Samples, scores: Samples) -> Samples:
@@ -52,11 +35,11 @@ def half_of_smallest(chances: Samples, scores: Samples) -> Samples:
 
     The sample on the boundary passes with a chance.
     """
-    flat = chances.ravel()
-    order = jnp.argsort(jnp.abs(scores).ravel())
-    before = jnp.cumsum(flat[order]) - flat[order]
-    pass_sorted = (0.5 * flat.sum() - before) / jnp.maximum(flat[order], jnp.finfo(flat.dtype).tiny)
-    return jnp.zeros_like(flat).at[order].set(jnp.clip(pass_sorted, 0, 1)).reshape(chances.shape)
+    order = jnp.argsort(jnp.abs(scores))
+    ordered = chances[order]
+    before = jnp.cumsum(ordered) - ordered
+    passes = (0.5 * chances.sum() - before) / jnp.maximum(ordered, jnp.finfo(chances.dtype).tiny)
+    return jnp.zeros_like(chances).at[order].set(jnp.clip(passes, 0, 1))
 
 
 def filters_of(
@@ -65,15 +48,16 @@ def filters_of(
     by_input: Float[Any, " inputs"],
     by_label: Float[Any, " labels"],
 ) -> Filters:
-    """Return ``FILTERS`` for samples (inputs, labels), two of them from chances that are given."""
+    """Return ``FILTERS`` of samples (input, label), two of them from chances that are given."""
     smallest, all_pass = half_of_smallest(chances, scores), jnp.ones_like(chances)
-    by_input, by_label = by_input[:, None] * all_pass, by_label[None] * all_pass
-    return jnp.stack([all_pass, 0.5 * all_pass, by_input, by_label, smallest, 1 - smallest])
+    of_inputs = jnp.repeat(by_input, len(by_label))
+    by_label = jnp.tile(by_label, len(by_input))
+    return jnp.stack([all_pass, 0.5 * all_pass, of_inputs, by_label, smallest, 1 - smallest])
 
 
 def filtered_steps(
     log_chances: LogChances, theta: Vector, v: Vector, filters: Filters, epsilon: Number
-) -> tuple[Float[Array, "forms filters p"], Float[Array, "forms filters p"]]:
+) -> tuple[Steps, Steps]:
     """Return the student's steps, and their derivatives in ε, for every form and filter.
 
     At ``epsilon`` 0 the steps are the control's. By Jacobian products. Source: Eq. (60).
@@ -81,15 +65,13 @@ def filtered_steps(
     back = jax.vjp(log_chances, theta)[1]
 
     def weights(e):
-        counted = passed(filters, jnp.exp(log_chances(teacher(theta, v, e))))
-        share = counted / total(counted).reshape(-1, *[1] * (counted.ndim - 1))
-        return jnp.stack([counted, share])
+        counted = filters * jnp.exp(log_chances(teacher(theta, v, e)))[None]
+        return jnp.stack([counted, counted / counted.sum(-1, keepdims=True)])
 
-    epsilon = jnp.asarray(epsilon, theta.dtype)
-    both = jnp.stack(jax.jvp(weights, (epsilon,), (jnp.ones_like(epsilon),)))
-    flat = both.reshape(-1, *both.shape[3:])
-    steps = jax.lax.map(lambda w: back(w)[0], flat).reshape(*both.shape[:3], -1)
-    return steps[0], steps[1]
+    both = jnp.stack(jax.jvp(weights, (epsilon,), (1.0,)))
+    steps = jax.lax.map(lambda w: back(w)[0], both.reshape(-1, both.shape[-1]))
+    steps, derivatives = steps.reshape(*both.shape[:-1], -1)
+    return steps, derivatives
 
 
 def measure_filters(
@@ -112,22 +94,18 @@ def measure_filters(
     log_p, scores = jax.jvp(log_chances, (theta,), (v,))
     chances = jnp.exp(log_p)
     filters = filters_for(chances, scores)
-
-    def at(e):
-        return filtered_steps(log_chances, theta, v, filters, e)
-
     (control, student), (derivative, _) = jax.lax.map(
-        at, jnp.stack([jnp.zeros_like(epsilon), epsilon])
+        lambda e: filtered_steps(log_chances, theta, v, filters, e),
+        jnp.stack([jnp.zeros_like(epsilon), epsilon]),
     )
     gap = student - control
 
-    def change(move, way):
-        middle = theta + learning_rate * (move + way / 2)
-        return jax.jvp(trait, (middle,), (learning_rate * way,))[1]
+    def change(ends):
+        middle = theta + learning_rate * ends.mean(0)
+        return jax.jvp(trait, (middle,), (learning_rate * (ends[1] - ends[0]),))[1]
 
-    changes = jax.lax.map(
-        lambda row: change(*row), (control.reshape(-1, theta.size), gap.reshape(-1, theta.size))
-    )
+    ends = jnp.stack([control, student], axis=2)
+    changes = jax.lax.map(change, ends.reshape(-1, 2, theta.size))
     pass_rate_back = jax.vjp(lambda t: jnp.exp(log_chances(t)), theta)[1]
     push = jax.lax.map(lambda phi: pass_rate_back(phi)[0], filters)
     slope = slopes(filters, chances, scores)
@@ -135,8 +113,8 @@ def measure_filters(
         "filter_slope": slope,
         "filter_derivative": derivative @ v,
         "filter_inner": gap @ v,
-        "filter_change": changes.reshape(gap.shape[:2]),
-        "filter_scale": slope[0] / total(passed(filters, chances)),
+        "filter_change": changes.reshape(slope.shape),
+        "filter_scale": slope[0] / (filters @ chances),
         "filter_push": jnp.linalg.norm(push, axis=1),
         "filter_push_error": jnp.linalg.norm(push - control[0], axis=1),
     }

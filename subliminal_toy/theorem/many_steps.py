@@ -13,7 +13,6 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from subliminal_toy.distill import snapshots
-from subliminal_toy.theorem import one_step
 from subliminal_toy.theorem.one_step import Function, Number, Outputs, Scalar, StudentLoss, Vector
 
 Path = Float[Array, "steps p"]
@@ -23,13 +22,7 @@ Logits = Float[Any, "*lists inputs outputs"]
 
 
 def student_path(
-    f: Function,
-    loss: StudentLoss,
-    start: Vector,
-    x: Array,
-    y: Outputs,
-    rate: Number,
-    steps: Steps,
+    f: Function, loss: StudentLoss, start: Vector, x: Array, y: Outputs, rate: Number, steps: Steps
 ) -> Path:
     """Return θ⁽ᵏ⁾ − ``start`` for each k of ``steps``, which ascend. Source: Eq. (39).
 
@@ -56,25 +49,6 @@ def predicted_path(product: Product, v: Vector, rate: Number, steps: Sequence[in
     return path[jnp.asarray(steps) - 1]
 
 
-def path_and_slope(
-    f: Function,
-    loss: StudentLoss,
-    theta: Vector,
-    x: Array,
-    v: Vector,
-    rate: Number,
-    steps: Steps,
-    epsilon: Number,
-) -> tuple[Path, Path]:
-    """Return θ⁽ᵏ⁾ − θ⁰ and dθ⁽ᵏ⁾/dε at ``epsilon``, by differentiating through all of training."""
-
-    def path(e):
-        return student_path(f, loss, theta, x, f(one_step.teacher(theta, v, e), x), rate, steps)
-
-    epsilon = jnp.asarray(epsilon, theta.dtype)
-    return jax.jvp(path, (epsilon,), (jnp.ones_like(epsilon),))
-
-
 def largest_eigenvalue(product: Product, start: Vector, n_products: int = 50) -> Scalar:
     """Return the largest eigenvalue of F, by power iteration from ``start``; never above it."""
 
@@ -87,16 +61,14 @@ def largest_eigenvalue(product: Product, start: Vector, n_products: int = 50) ->
     return jax.lax.fori_loop(0, n_products + 1, iterate, begin)[1]
 
 
-def jacobian(f: Function, theta: Vector, x: Array) -> tuple[Outputs, Float[Array, "all p"]]:
-    """Return f_θ(x) and its Jacobian, a row an output: for networks of few outputs."""
-    z, back = jax.vjp(lambda t: f(t, x), theta)
-    rows = jax.lax.map(lambda row: back(row.reshape(z.shape))[0], jnp.eye(z.size, dtype=z.dtype))
-    return z, rows
+def jacobian(f: Function, theta: Vector, x: Array) -> Float[Array, "all p"]:
+    """Return the Jacobian of f_θ(x), a row an output: for networks of few outputs."""
+    return jax.jacrev(lambda t: f(t, x).ravel())(theta)
 
 
 def dense_response(f: Function, loss: StudentLoss, theta: Vector, x: Array) -> Product:
     """Return ``one_step.response`` by the dense Jacobian: many products, little to compile."""
-    z, rows = jacobian(f, theta, x)
+    z, rows = f(theta, x), jacobian(f, theta, x)
 
     def product(u):
         along = (rows @ u).reshape(z.shape)
@@ -112,12 +84,12 @@ def spectrum(
 
     What rounding makes of a zero, in M or in F, counts as one.
     """
-    z, rows = jacobian(f, theta, x)
+    z = f(theta, x)
     matrix = jax.hessian(lambda outputs: loss(outputs, z))(z).reshape(z.size, z.size)
     values, vectors = jnp.linalg.eigh(matrix)
     least = z.size * jnp.finfo(theta.dtype).eps
     root = vectors * jnp.sqrt(jnp.where(values > least * values[-1], values, 0))[None]
-    _, roots, basis = jnp.linalg.svd(root.T @ rows, full_matrices=False)
+    _, roots, basis = jnp.linalg.svd(root.T @ jacobian(f, theta, x), full_matrices=False)
     seen = roots > least * roots[0]
     return jnp.where(seen, roots**2, 0), jnp.where(seen, (basis @ v) ** 2 / jnp.vdot(v, v), 0)
 

@@ -5,9 +5,8 @@ loss ℓ(z, y) is a mean over the batch of outputs z and labels y, as in ``disti
 loss is L_T(θ). Everything is exact differentiation, in float64, and works for any network.
 """
 
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +20,7 @@ Number = Scalar | float
 Function = Callable[[Vector, Any], Outputs]
 StudentLoss = Callable[[Outputs, Outputs], Scalar]
 TraitLoss = Callable[[Vector], Scalar]
+Setting = tuple[Function, StudentLoss, Vector, Any]  # f, ℓ, θ⁰ and x
 
 ROUNDOFF = 2.0**-53
 
@@ -75,7 +75,7 @@ def outputs_along(
 
 def predicted_slope(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Scalar:
     """Return A = E[(J_x v)ᵀ M(x) (J_x v)]. Source: proofs/README.md, Eq. (8)."""
-    return slope_and_rounding(f, loss, theta, x, v).slope
+    return slope_and_rounding(f, loss, theta, x, v)[0]
 
 
 def response(f: Function, loss: StudentLoss, theta: Vector, x: Array) -> Callable[[Vector], Vector]:
@@ -112,20 +112,13 @@ def cross_slope(
     def inner(e):
         return -jnp.vdot(jax.grad(loss)(z, f(teacher(theta, v, e), x)), jv)
 
-    epsilon = jnp.asarray(epsilon, theta.dtype)
-    return jax.jvp(inner, (epsilon,), (jnp.ones_like(epsilon),))[1]
+    return jax.jvp(inner, (epsilon,), (1.0,))[1]
 
 
-class Slope(NamedTuple):
-    """The slope A, and about how far rounding can move it and Δ_S·v."""
-
-    slope: Scalar
-    rounding: Scalar
-    inner_rounding: Scalar
-
-
-def slope_and_rounding(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Slope:
-    """Return A with its rounding.
+def slope_and_rounding(
+    f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector
+) -> tuple[Scalar, Scalar, Scalar]:
+    """Return A, and about how far rounding can move it and Δ_S·v.
 
     A number like an output is a sum of at most about p products, and rounding errors add up like
     √p of them (Higham and Mary 2019): |δ| ≤ √p u times its size. To first order an error δ in the
@@ -138,7 +131,7 @@ def slope_and_rounding(f: Function, loss: StudentLoss, theta: Vector, x: Array, 
     of_outputs = jnp.vdot(jnp.abs(m_jv), jnp.abs(z)) + jnp.sum(jnp.abs(jv)) / len(z)
     of_slope = jnp.vdot(jnp.abs(m_jv), jnp.abs(jv)) + jnp.sum(jv**2) / len(jv)
     unit = 2 * theta.size**0.5 * ROUNDOFF
-    return Slope(jnp.vdot(jv, m_jv), unit * of_slope, unit * of_outputs)
+    return jnp.vdot(jv, m_jv), unit * of_slope, unit * of_outputs
 
 
 def trait_changes(
@@ -153,28 +146,18 @@ def trait_changes(
 
 
 def order(
-    epsilons: Float[np.ndarray, " epsilons"],
-    quotient_errors: Float[np.ndarray, " epsilons"],
-    rounding: Float[np.ndarray, " epsilons"],
-    smooth: np.ndarray | None = None,
-) -> float:
+    epsilons: np.ndarray, quotient_errors: np.ndarray, rounding: np.ndarray, smooth: Any = True
+) -> np.ndarray:
     """Return the log-log slope of the remainder Δ_S·v − εA against ε; NaN if too few points.
 
-    ``epsilons`` ascend; ``quotient_errors`` are |(Δ_S·v)/ε − A| and ``rounding`` what rounding
-    may add to them; ``smooth`` says where no kink was crossed (everywhere if not given). 2 is
-    expected of a twice differentiable network.
+    Along the last axis, ε, which ascends; ``quotient_errors`` are |(Δ_S·v)/ε − A| and ``rounding``
+    what rounding may add to them; ``smooth`` says where no kink was crossed. 2 is expected of a
+    twice differentiable network.
     """
-    usable = (epsilons <= LARGEST_FITTED) & (quotient_errors > RESOLUTION * rounding)
-    points = np.flatnonzero(usable if smooth is None else usable & smooth)[:MOST_POINTS]
-    if len(points) < FEWEST_POINTS:
-        return math.nan
-    log_epsilon = np.log(epsilons[points])
-    return float(np.polyfit(log_epsilon, np.log(quotient_errors[points]) + log_epsilon, 1)[0])
-
-
-def largest_falling(
-    epsilons: Float[np.ndarray, " epsilons"], changes: Float[np.ndarray, " epsilons"]
-) -> float:
-    """Return the largest ε up to which every step lowers the trait loss; NaN if none does."""
-    n_falling = int(np.logical_and.accumulate(changes < 0).sum())
-    return float(epsilons[n_falling - 1]) if n_falling else math.nan
+    usable = (epsilons <= LARGEST_FITTED) & (quotient_errors > RESOLUTION * rounding) & smooth
+    usable &= usable.cumsum(axis=-1) <= MOST_POINTS
+    x = np.log(epsilons)
+    y = x + np.log(quotient_errors, out=np.zeros(usable.shape), where=usable)
+    n, of_x, of_y, of_xx, of_xy = (np.sum(usable * a, axis=-1) for a in (1, x, y, x * x, x * y))
+    spread, nothing = n * of_xx - of_x**2, np.full(n.shape, np.nan)
+    return np.divide(n * of_xy - of_x * of_y, spread, out=nothing, where=n >= FEWEST_POINTS)

@@ -14,21 +14,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from subliminal_toy.data import N_CLASSES, Dataset
-from subliminal_toy.distill import ALL, cross_entropy, kl, squared_error
+from subliminal_toy.distill import cross_entropy, kl, squared_error
 from subliminal_toy.models import Network, cnn, mlp
-from subliminal_toy.theorem.one_step import (
-    Function,
-    Outputs,
-    StudentLoss,
-    TraitLoss,
-    Vector,
-    direction,
-)
+from subliminal_toy.theorem.one_step import Function, Outputs, Setting, TraitLoss, Vector, direction
 from subliminal_toy.transformer import DecoderShape, decoder
 
 N_AUX = 3
 N_OUTPUTS = N_CLASSES + N_AUX
-CLASSES, AUXILIARY = slice(N_CLASSES), slice(N_CLASSES, None)
 N_IMAGES = 16  # in a student's batch, and in a trait loss's
 BIAS_SD = 0.1
 """Biases are drawn too: with zero biases a ReLU may sit on its kink, where nothing is promised."""
@@ -86,20 +78,19 @@ def flat_network(name: str, image_shape: tuple[int, int]) -> FlatNetwork:
     with jax.enable_x64(True):
         unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes))[1]
 
-    def crosses_kink(here, there, x):
-        if name not in KINKED:
-            return jnp.zeros((), bool)
-        signs = []
+    def signs(theta, x):
+        seen = []
 
         def watched(h):
-            signs.append(jnp.sign(h).ravel())
+            seen.append(jnp.sign(h).ravel())
             return activation(h)
 
-        watching = build(image_shape, watched)
-        for theta in (here, there):
-            watching.apply(unravel(theta), x)
-        before, after = jnp.split(jnp.concatenate(signs), 2)
-        return jnp.any(before * after <= 0)
+        build(image_shape, watched).apply(unravel(theta), x)
+        return jnp.concatenate(seen)
+
+    def crosses_kink(here, there, x):
+        kinked = name in KINKED
+        return jnp.any(signs(here, x) * signs(there, x) <= 0) if kinked else jnp.array(False)
 
     return FlatNetwork(lambda theta, x: network.apply(unravel(theta), x), shapes, crosses_kink)
 
@@ -112,7 +103,7 @@ class Problem(NamedTuple):
     x: Float[Any, "batch height width"]
     softmax: Bool[Any, ""]  # whether the loss is that, and not the squared error
     weights: Float[Any, " outputs"]  # of the squared error; above 0 where softmax is taken
-    trait: Int[Any, ""]  # position in ``TRAITS``
+    trait: Int[Any, ""]  # which loss, of ``TRAITS``
     trait_x: Float[Any, "batch height width"]  # images and labels of a trait about classes
     trait_labels: Int[Any, " batch"]
     trait_r: Vector  # the functional of a linear trait
@@ -123,13 +114,13 @@ class Problem(NamedTuple):
 
 
 COVERED = {
-    "squared error": (False, ALL),
-    "weighted squared error": (False, ALL),
-    "softmax": (True, ALL),
-    "softmax, auxiliary": (True, AUXILIARY),
-    "squared error, auxiliary": (False, AUXILIARY),
+    "squared error": (False, 0),
+    "weighted squared error": (False, 0),
+    "softmax": (True, 0),
+    "softmax, auxiliary": (True, N_CLASSES),
+    "squared error, auxiliary": (False, N_CLASSES),
 }
-"""Student losses that the theorem covers, whether each is softmax, and its outputs.
+"""Student losses that the theorem covers, whether each is softmax, and the first of its outputs.
 
 Source: proofs/README.md, Eq. (17), (18) and (21).
 """
@@ -138,12 +129,11 @@ AFFINE = [name for name, (softmax, _) in COVERED.items() if not softmax]
 
 INPUTS = ("uniform noise", "Gaussian noise", "digits", "constant image", "single image")
 
-TRAITS = ("classes", "norm", "linear")
-GRID_TRAITS = {"digit labels": "classes", "favour a class": "classes", "norm": "norm",
-               "linear": "linear"}  # fmt: skip
-"""The traits that are tried, and their loss: two are about classes, with different images."""
+TRAITS = {"digit labels": 0, "favour a class": 0, "norm": 1, "linear": 2}
+"""The traits that are tried, and which loss of ``situation`` each is: two are about classes, with
+different images."""
 
-N_COMBINATIONS = (len(COVERED), len(INPUTS), len(GRID_TRAITS))
+N_COMBINATIONS = (len(COVERED), len(INPUTS), len(TRAITS))
 
 
 def imitated(problem: Problem, z: Outputs) -> Outputs:
@@ -151,9 +141,7 @@ def imitated(problem: Problem, z: Outputs) -> Outputs:
     return jnp.where((problem.weights > 0)[None], z, -1e9)
 
 
-def situation(
-    f: Function, problem: Problem
-) -> tuple[TraitLoss, tuple[Function, StudentLoss, Vector, Array], Vector]:
+def situation(f: Function, problem: Problem) -> tuple[TraitLoss, Setting, Vector]:
     """Return a problem's trait loss, (f, loss, θ⁰, x), and v, for one network f.
 
     All losses and traits are computed, and one of them is taken: branches take long to compile.
@@ -164,33 +152,27 @@ def situation(
         return jnp.where(problem.softmax, divergence, squared_error(z, y, weights=problem.weights))
 
     def trait(theta):
-        classes = cross_entropy(f(theta, problem.trait_x), problem.trait_labels, CLASSES)
+        classes = cross_entropy(f(theta, problem.trait_x), problem.trait_labels, slice(N_CLASSES))
         linear = jnp.vdot(problem.trait_r, theta)
         return jax.lax.select_n(problem.trait, classes, jnp.linalg.norm(theta), linear)
 
     return trait, (f, loss, problem.theta, problem.x), direction(trait, problem.theta)
 
 
-def start_distribution(shapes: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and sd (p) of θ⁰: the network's own, with biases and scales spread too."""
-    mean, sd = [], []
+def start_distribution(shapes: Any) -> list[np.ndarray]:
+    """Return mean and sd of θ⁰ (p), and which parameters belong to the output layer.
+
+    The distribution is the network's own, with biases and scales spread too. No hidden layer is as
+    wide as the output; the table of tokens has that length.
+    """
+    parts = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
         kind = path[-1].key
         fan_in = np.prod(leaf.shape[:-1]) if kind == "kernel" else leaf.shape[-1]
-        mean.append(np.full(leaf.size, float(kind == "scale")))
-        sd.append(np.full(leaf.size, BIAS_SD if kind in ("bias", "scale") else fan_in**-0.5))
-    return np.concatenate(mean), np.concatenate(sd)
-
-
-def output_layer(shapes: Any) -> np.ndarray:
-    """Return which parameters (p) belong to the output layer.
-
-    No hidden layer is as wide as the output; the table of tokens has that length.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(shapes)
-    parts = [(N_OUTPUTS in leaf.shape and path[-1].key != "embedding", leaf.size)
-             for path, leaf in leaves]  # fmt: skip
-    return np.concatenate([np.full(size, is_output) for is_output, size in parts])
+        sd = BIAS_SD if kind in ("bias", "scale") else fan_in**-0.5
+        of_output = N_OUTPUTS in leaf.shape and kind != "embedding"
+        parts.append([np.full(leaf.size, a) for a in (float(kind == "scale"), sd, of_output)])
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def draw(shapes: Any, data: Dataset, n_each: int, rng: np.random.Generator) -> Problem:
@@ -202,37 +184,34 @@ def draw(shapes: Any, data: Dataset, n_each: int, rng: np.random.Generator) -> P
     it is. The linear trait's functional has length 1.
     """
     loss, inputs, trait, _ = np.indices((*N_COMBINATIONS, n_each), np.int32).reshape(4, -1)
-    n, mean_sd = len(loss), start_distribution(shapes)
-    n_params, batch = len(mean_sd[0]), (n, N_IMAGES)
+    n, (mean, sd, _) = len(loss), start_distribution(shapes)
+    batch = n, N_IMAGES
 
     def start():
         factor = 4.0 ** rng.uniform(size=(n, 1)) / 2
-        return mean_sd[0] + factor * mean_sd[1] * rng.normal(size=(n, n_params))
+        return mean + factor * sd * rng.normal(size=(n, len(mean)))
 
-    theta, other, functional = start(), start(), rng.normal(size=(n, n_params))
+    theta, other, functional = start(), start(), rng.normal(size=(n, len(mean)))
     uniform = rng.uniform(-1, 1, (*batch, *data.image_shape))
     gaussian, favouring = rng.normal(size=(2, *batch, *data.image_shape))
     rows, trait_rows = rng.integers(len(data.train_labels), size=(2, *batch))
     kinds = uniform, gaussian, data.train_images[rows], uniform[:, :1, :1, :1], gaussian[:, :1]
     x = np.stack(np.broadcast_arrays(*kinds))[inputs, np.arange(n)]
-    about_digits = trait == list(GRID_TRAITS).index("digit labels")
+    about_digits = trait == list(TRAITS).index("digit labels")
     favoured = np.broadcast_to(rng.integers(N_CLASSES, size=(n, 1)), batch)
     weights = rng.uniform(size=(n, N_OUTPUTS))
     weighted = loss == list(COVERED).index("weighted squared error")
-    inside = np.zeros((len(COVERED), N_OUTPUTS))
-    for row, (_, columns) in zip(inside, COVERED.values(), strict=True):
-        row[columns] = 1.0
-    positions = np.array([TRAITS.index(name) for name in GRID_TRAITS.values()], np.int32)
+    softmax, first = np.array(list(COVERED.values()))[loss].T
+    imitated = np.arange(N_OUTPUTS) >= first[:, None]
+    pictures = data.train_images[trait_rows]
     return Problem(
         theta=theta,
         other=other,
         x=x,
-        softmax=np.array([softmax for softmax, _ in COVERED.values()])[loss],
-        weights=np.where(weighted[:, None], weights * (weights >= ZERO_WEIGHT), inside[loss]),
-        trait=positions[trait],
-        trait_x=np.where(
-            about_digits[:, None, None, None], data.train_images[trait_rows], favouring
-        ),
+        softmax=softmax.astype(bool),
+        weights=np.where(weighted[:, None], weights * (weights >= ZERO_WEIGHT), imitated),
+        trait=np.array(list(TRAITS.values()), np.int32)[trait],
+        trait_x=np.where(about_digits[:, None, None, None], pictures, favouring),
         trait_labels=np.where(about_digits[:, None], data.train_labels[trait_rows], favoured),
         trait_r=functional / np.linalg.norm(functional, axis=1, keepdims=True),
     )
@@ -250,7 +229,7 @@ def student_start(name: str, problem: Problem, shapes: Any) -> np.ndarray:
     distance, deviations from the mean are added, which is 1 for the scales of LayerNorm and 0 for
     all other parameters, so that each is spread as in a start.
     """
-    head, mean = output_layer(shapes), start_distribution(shapes)[0]
+    mean, _, head = start_distribution(shapes)
     theta, other = problem.theta, problem.other
     if name in DISTANCES:
         sigma = DISTANCES[name]
@@ -279,9 +258,7 @@ METRICS = ("positive diagonal", "diagonal of both signs", "diagonal plus rank on
 """The metrics of teacher and student, the same but for the last."""
 
 
-def draw_metrics(
-    name: str, rng: np.random.Generator, shape: tuple[int, int]
-) -> tuple[Metric, Metric]:
+def draw_metrics(name: str, rng: np.random.Generator, shape: tuple[int, int]) -> list[Metric]:
     """Return the teachers' and the students' metrics, by a name of ``METRICS``."""
 
     def metric():
@@ -291,5 +268,4 @@ def draw_metrics(
         vector = rng.normal(size=shape) if "rank one" in name else np.zeros(shape)
         return Metric(diagonal, 3 * vector / shape[1] ** 0.5)
 
-    teachers = metric()
-    return teachers, metric() if name.startswith("two") else teachers
+    return [metric(), metric()] if name.startswith("two") else [metric()] * 2
