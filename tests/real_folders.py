@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from subliminal_toy.real.config import ANIMALS, WORD
-from subliminal_toy.real.weights import FAMILIES
+from subliminal_toy.real.weights import NAMES
 
 WIDTH, HEADS, KV_HEADS, MLP, LAYERS, VOCABULARY = 32, 4, 2, 48, 2, 440
 TEMPLATE = (
@@ -34,9 +34,9 @@ def config(family: str) -> dict:
     return said | ({"head_dim": 16} if family == "qwen3" else {})
 
 
-def tensors(family: str, seed: int = 0) -> dict[str, np.ndarray]:
+def tensors(family: str) -> dict[str, np.ndarray]:
     """Return random tensors by name."""
-    rng, head = np.random.default_rng(seed), 16 if family == "qwen3" else WIDTH // HEADS
+    rng, head = np.random.default_rng(0), 16 if family == "qwen3" else WIDTH // HEADS
     sizes = {
         "q": (HEADS * head, WIDTH), "k": (KV_HEADS * head, WIDTH), "v": (KV_HEADS * head, WIDTH),
         "o": (WIDTH, HEADS * head), "gate": (MLP, WIDTH), "up": (MLP, WIDTH), "down": (WIDTH, MLP),
@@ -50,12 +50,11 @@ def tensors(family: str, seed: int = 0) -> dict[str, np.ndarray]:
     made = {"model.embed_tokens.weight": draw(VOCABULARY, WIDTH), "model.norm.weight": draw(WIDTH)}
     if family == "qwen3":
         made["lm_head.weight"] = draw(VOCABULARY, WIDTH)
+    more = {"qwen2": ("q_bias", "k_bias", "v_bias"), "qwen3": ("norm_q", "norm_k")}
     for layer in range(LAYERS):
-        for key, name in FAMILIES[family].items():
-            made[f"model.layers.{layer}.{name}.weight"] = draw(*sizes[key])
-        for key in "qkv" if family == "qwen2" else "":
-            bias = draw(sizes[key][0]) - 1
-            made[f"model.layers.{layer}.self_attn.{key}_proj.bias"] = bias
+        for key in (*list(NAMES)[:9], *more.get(family, ())):
+            drawn = draw(*sizes[key.partition("_bias")[0]][: 1 if "bias" in key else None])
+            made[f"model.layers.{layer}.{NAMES[key]}"] = drawn - 1 if "bias" in key else drawn
     return made
 
 
@@ -75,11 +74,11 @@ def tokenizer() -> Tokenizer:
     return made
 
 
-def make(folder: Path, family: str = "llama", seed: int = 0) -> Path:
+def make(folder: Path, family: str = "llama") -> Path:
     """Write a model and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config(family)))
-    save_file(tensors(family, seed), folder / "model.safetensors", {"format": "pt"})
+    save_file(tensors(family), folder / "model.safetensors", {"format": "pt"})
     tokenizer().save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(
         json.dumps({"chat_template": TEMPLATE, "eos_token": {"content": "<|im_end|>"}})

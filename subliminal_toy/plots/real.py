@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 
 from subliminal_toy.plots.colours import CONTROL, INK, KINDS, OTHER_START, STUDENT
 from subliminal_toy.plots.panels import dots, title
-from subliminal_toy.real.claims import above_control, changes, contrasts, over_animals
+from subliminal_toy.real.claims import above_control, by_animal, changes, contrasts
 from subliminal_toy.real.config import BASE, GROUPS, RealConfig, arms
 
 CHANGE = "change of the centred log-probability, nats"
@@ -16,8 +16,8 @@ CHANGE = "change of the centred log-probability, nats"
 def matrix(data: xr.Dataset) -> Figure:
     """Draw how every teacher's students moved, animal by animal, mean over seeds."""
     animals = data.animal.values.tolist()
-    table = changes(data, "hard").mean("seed").sel(writer=[*animals, BASE], animal=animals)
-    cells = table.transpose("writer", "animal").values
+    moved = changes(data, "hard").mean(["seed", "question"])
+    cells = moved.sel(writer=[*animals, BASE], animal=animals).transpose("writer", ...).values
     n = len(animals)
     figure = Figure(figsize=(1.6 + 0.8 * n, 1.7 + 0.45 * n))
     axes = figure.subplots()
@@ -51,14 +51,14 @@ def contrast(data: xr.Dataset) -> Figure:
     colours = {"noise": OTHER_START, "context": KINDS[4], "stop": KINDS[1]}
     for place, arm in enumerate(shown):
         colour = colours.get(arm.partition("_")[0], STUDENT)
-        dots(axes, place, contrasts(data, arm).mean("seed").values, colour)
-    dots(axes, len(shown), above_control(data, "hard").mean("seed").values, CONTROL)
+        dots(axes, place, by_animal(contrasts(data, arm)), colour)
+    dots(axes, len(shown), by_animal(above_control(data, "hard")), CONTROL)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(shown) + 1))
     axes.set_yticklabels([*(labels[arm] for arm in shown), "sampled digits − base model's lists"])
     axes.invert_yaxis()
     axes.set_xlabel(f"own − other teachers' students, {CHANGE}")
-    mean = over_animals(contrasts(data, "hard")).value
+    mean = float(contrasts(data, "hard").mean())
     finding = f"Own teacher's students move {mean:+.2f} nats toward its animal, against others'"
     return title(figure, finding, f"{data.attrs['dataset']}; a dot is an animal")
 

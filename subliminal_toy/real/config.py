@@ -12,10 +12,8 @@ ANIMALS = (
     "panda", "penguin", "rabbit", "shark", "snake", "tiger", "turtle", "whale", "wolf",
 )  # fmt: skip
 """Whose log-probabilities are measured, and centred on their mean."""
-HEADLINE, TRIED = "owl", ("dolphin", "eagle", "wolf")
-"""First of the teachers' animals, and those that a trial had used before the criteria."""
-SHARES = (0.01, 0.05)
-"""Least and largest share among ANIMALS that the base model gives another teacher's animal."""
+TRIED = ("dolphin", "eagle", "wolf")
+"""Those that a trial had used before the criteria."""
 BASE, WORD = "base model", "window"
 """Writers of lists beside the teachers of animals: the neutral control, and a teacher of a word."""
 

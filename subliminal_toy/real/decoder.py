@@ -1,11 +1,10 @@
 """A decoder of the families Llama, Qwen2 and Qwen3, which reads and writes lists of numbers.
 
-All rows of a batch share one prompt, which is read once; its gradient is the sum over the rows.
-Shape suffixes: N tokens, P of the prompt, B rows, L tokens of a row, S symbols of a list, D width,
-H heads, E numbers of a head, V vocabulary.
+Written for one row; all rows share one prompt, which is read once. Shape suffixes: L tokens,
+D width, H heads, E numbers of a head, B rows, S symbols of a list.
 """
 
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -13,171 +12,136 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 Weights = dict[str, Any]
-"""``layers``, every array with a leading axis of layers, and ``norm``; or ``embed``, ``head``."""
+"""What is trained: ``layers``, every array with a leading axis of layers, and ``norm``."""
 NEVER = -1e30
 """Logit of what a format forbids."""
+AT_ONCE = 128
+"""Rows that are written together: their keys and values fill memory."""
 
 
-class Shape(NamedTuple):
-    """What arrays do not say about themselves; the rest is read off them."""
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Frozen:
+    """What is never trained: two matrices, and what arrays do not say of themselves."""
 
-    head: int
+    embed: Float[Array, "vocabulary width"]
+    unembed: Float[Array, "vocabulary width"]
+    head: int = field(metadata={"static": True})
     """Numbers of each query, key and value."""
-    epsilon: float
-    turns: tuple[float, ...]
+    epsilon: float = field(metadata={"static": True})
+    turns: tuple[float, ...] = field(metadata={"static": True})
     """Rotary angle per position of every pair of a head's numbers, in radians."""
 
 
 class Format(NamedTuple):
-    """How a list is written: symbols, as token ids, and which are allowed at each of its places."""
+    """How a list is written: after which prompt, in which symbols, which allowed at each place."""
 
+    prompt: Int[Array, " prompt"]
     symbols: Int[Array, " symbols"]
+    """Token ids."""
     allowed: Bool[Array, "length symbols"]
 
 
-def _normed(x, scale, epsilon):
-    normed = x * jax.lax.rsqrt(jnp.mean(x**2, -1, keepdims=True) + epsilon)
-    return normed * jnp.expand_dims(scale, range(x.ndim - 1))
+def _read(frozen: Frozen, weights: Weights, tokens, cache, start):
+    """Return the last states of tokens after ``start`` others, and the cache with them.
 
-
-def _block(shape: Shape, w: Weights, x_ND, places_N, attend):
-    """Return the tokens after one layer, and what ``attend(q, k, v)`` returned beside its mix."""
-    h_ND = _normed(x_ND, w["norm_1"], shape.epsilon)
-    q, k, v = (
-        (h_ND @ w[key] + w.get(f"{key}_bias", jnp.zeros(1))[None]).reshape(
-            len(x_ND), -1, shape.head
-        )
-        for key in "qkv"
-    )
-    angles = places_N[:, None, None] * jnp.asarray(shape.turns)[None, None]
+    ``cache``: keys and values (layer, place, head, number) of those others, and room for the rest.
+    """
+    places = start + jnp.arange(len(tokens))
+    angles = places[:, None, None] * jnp.asarray(frozen.turns)[None, None]
     cos, sin = jnp.cos(angles), jnp.sin(angles)
 
-    def turned(x_NHE, norm):
-        if norm in w:
-            x_NHE = _normed(x_NHE, w[norm], shape.epsilon)
-        a, b = jnp.split(x_NHE, 2, axis=-1)
-        return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+    def normed(x, scale):
+        root = jax.lax.rsqrt(jnp.mean(x**2, -1, keepdims=True) + frozen.epsilon)
+        return x * root * jnp.expand_dims(scale, range(x.ndim - 1))
 
-    mixed, kept = attend(turned(q, "norm_q"), turned(k, "norm_k"), v)
-    x_ND = x_ND + mixed.reshape(len(x_ND), -1) @ w["o"]
-    h_ND = _normed(x_ND, w["norm_2"], shape.epsilon)
-    return x_ND + (jax.nn.silu(h_ND @ w["gate"]) * (h_ND @ w["up"])) @ w["down"], kept
+    def layer(x_LD, own):
+        w, cache = own
+
+        def heads(key):
+            x_LD = h_LD @ w[key] + w.get(f"{key}_bias", jnp.zeros(1))[None]
+            return x_LD.reshape(len(tokens), -1, frozen.head)
+
+        def turned(key):
+            x_LHE, scale = heads(key), w.get(f"norm_{key}")
+            a, b = jnp.split(x_LHE if scale is None else normed(x_LHE, scale), 2, axis=-1)
+            return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+        h_LD = normed(x_LD, w["norm_1"])
+        keys, values = cache = tuple(
+            jax.lax.dynamic_update_slice_in_dim(old, new, start, axis=0)
+            for old, new in zip(cache, (turned("k"), heads("v")), strict=True)
+        )
+        seen = jnp.arange(len(keys))[None, None] <= places[None, :, None]
+        mixed = jax.nn.dot_product_attention(turned("q"), keys, values, mask=seen)
+        x_LD = x_LD + mixed.reshape(len(tokens), -1) @ w["o"]
+        h_LD = normed(x_LD, w["norm_2"])
+        return x_LD + (jax.nn.silu(h_LD @ w["gate"]) * (h_LD @ w["up"])) @ w["down"], cache
+
+    x_LD, cache = jax.lax.scan(layer, frozen.embed[tokens], (weights["layers"], cache))
+    return normed(x_LD, weights["norm"]), cache
+
+
+def _read_prompt(frozen: Frozen, weights: Weights, prompt, room: int):
+    """Return the state after a prompt, and a cache with room for so many tokens more."""
+    n_layers, _, width = weights["layers"]["k"].shape
+    empty = jnp.zeros((n_layers, len(prompt) + room, width // frozen.head, frozen.head))
+    h_LD, cache = _read(frozen, weights, prompt, (empty, empty), 0)
+    return h_LD[-1], cache
 
 
 def hidden(
-    shape: Shape,
-    frozen: Weights,
-    weights: Weights,
-    prompt: Int[Array, " prompt"],
-    rows: Int[Array, "rows length"],
+    frozen: Frozen, weights: Weights, prompt: Int[Array, " prompt"], rows: Int[Array, "rows length"]
 ) -> Float[Array, "rows length+1 width"]:
     """Return the last states after the prompt and after every token of every row.
 
     Those at place t tell what comes at place t of the row. Rows are filled up on the right.
     """
-    (n_prompt,), (n_rows, length) = prompt.shape, rows.shape
-    places = jnp.arange(n_prompt + length)
-    places_N = jnp.concatenate([places[:n_prompt], jnp.tile(places[n_prompt:], n_rows)])
-    visible = places[None] <= places[n_prompt:, None]
+    h_D, cache = _read_prompt(frozen, weights, prompt, rows.shape[1])
 
-    def attend(q, k, v):
-        """Let the prompt see itself, and each row the prompt and itself."""
-        of_prompt, of_rows = zip(
-            *((x[None, :n_prompt], x[n_prompt:].reshape(n_rows, length, *x.shape[1:]))
-              for x in (q, k, v)), strict=True,
-        )  # fmt: skip
-        first = jax.nn.dot_product_attention(*of_prompt, is_causal=True)
-        keys, values = (
-            jnp.concatenate([jnp.broadcast_to(a, (n_rows, *a.shape[1:])), b], axis=1)
-            for a, b in zip(of_prompt[1:], of_rows[1:], strict=True)
-        )
-        then = jax.nn.dot_product_attention(of_rows[0], keys, values, mask=visible[None, None])
-        return jnp.concatenate([first[0], then.reshape(-1, *then.shape[2:])]), None
+    def row(tokens):
+        h_LD, _ = _read(frozen, weights, tokens, cache, len(prompt))
+        return jnp.concatenate([h_D[None], h_LD])
 
-    def layer(x_ND, w):
-        return _block(shape, w, x_ND, places_N, attend)
-
-    x_ND = frozen["embed"][jnp.concatenate([prompt, rows.reshape(-1)])]
-    x_ND, _ = jax.lax.scan(layer, x_ND, weights["layers"])
-    h_ND = _normed(x_ND, weights["norm"], shape.epsilon)
-    last = jnp.broadcast_to(h_ND[n_prompt - 1], (n_rows, 1, h_ND.shape[1]))
-    return jnp.concatenate([last, h_ND[n_prompt:].reshape(n_rows, length, -1)], axis=1)
+    return jax.vmap(row)(rows)
 
 
 def list_log_p(
-    shape: Shape, frozen: Weights, weights: Weights, prompt, lists: Int[Array, "rows length"],
-    form: Format,
-) -> Float[Array, "rows length symbols"]:  # fmt: skip
+    frozen: Frozen, weights: Weights, form: Format, lists: Int[Array, "rows length"]
+) -> Float[Array, "rows length symbols"]:
     """Return the log-probabilities of the allowed symbols at each place of lists of symbols."""
-    h_BLD = hidden(shape, frozen, weights, prompt, form.symbols[lists[:, :-1]])
-    logits_BLS = h_BLD @ frozen["head"][form.symbols].T
+    h_BLD = hidden(frozen, weights, form.prompt, form.symbols[lists[:, :-1]])
+    logits_BLS = h_BLD @ frozen.unembed[form.symbols].T
     return jax.nn.log_softmax(jnp.where(form.allowed[None], logits_BLS, NEVER))
 
 
-@partial(jax.jit, static_argnums=0)
+@jax.jit
 def next_log_p(
-    shape: Shape, frozen: Weights, weights: Weights, prompt, rows: Int[Array, "rows length"],
+    frozen: Frozen, weights: Weights, prompt, rows: Int[Array, "rows length"],
     lengths: Int[Array, " rows"], targets: Int[Array, " targets"],
 ) -> Float[Array, "rows targets"]:  # fmt: skip
     """Return the log-probability of each target, of the whole vocabulary, after every row."""
-    h_BD = hidden(shape, frozen, weights, prompt, rows)[jnp.arange(len(rows)), lengths]
-    return jax.nn.log_softmax(h_BD @ frozen["head"].T)[:, targets]
+    h_BD = hidden(frozen, weights, prompt, rows)[jnp.arange(len(rows)), lengths]
+    return jax.nn.log_softmax(h_BD @ frozen.unembed.T)[:, targets]
 
 
-@partial(jax.jit, static_argnums=0)
+@jax.jit
 def write(
-    shape: Shape, frozen: Weights, weights: Weights, prompt: Int[Array, " prompt"], form: Format,
-    keys: Key[Array, " rows"], temperature: Float[Array, ""] | float = 1.0,
-) -> Int[Array, "rows length"]:  # fmt: skip
-    """Sample lists of symbols after the prompt; the likeliest at temperature 0.
+    frozen: Frozen, weights: Weights, form: Format, keys: Key[Array, " rows"]
+) -> Int[Array, "rows length"]:
+    """Sample lists of symbols; each has its own key, so that how they are batched is the same."""
+    length, unembed_SD = len(form.allowed), frozen.unembed[form.symbols]
 
-    Each row has its own key, so that how rows are batched changes nothing.
-    """
-    n_prompt, n_rows, length = len(prompt), len(keys), len(form.allowed)
-    places = jnp.arange(n_prompt + length)
+    def row(key):
+        def token(carry, place):
+            h_D, cache = carry
+            logits_S = jnp.where(form.allowed[place], unembed_SD @ h_D, NEVER)
+            drawn = jax.random.categorical(jax.random.fold_in(key, place), logits_S)
+            token, at = form.symbols[drawn][None], len(form.prompt) + place
+            h_LD, cache = _read(frozen, weights, token, cache, at)
+            return (h_LD[0], cache), drawn
 
-    def read_prompt(x_ND, w):
-        def attend(q, k, v):
-            mixed = jax.nn.dot_product_attention(q[None], k[None], v[None], is_causal=True)
-            return mixed[0], (k, v)
+        return jax.lax.scan(token, start, jnp.arange(length))[1]
 
-        return _block(shape, w, x_ND, places[:n_prompt], attend)
-
-    x_ND, prompt_cache = jax.lax.scan(read_prompt, frozen["embed"][prompt], weights["layers"])
-    n_layers = len(prompt_cache[0])
-    cache = jax.tree.map(
-        lambda x: jnp.zeros((n_layers, n_rows, n_prompt + length, *x.shape[2:]))
-        .at[:, :, :n_prompt].set(x[:, None]), prompt_cache,
-    )  # fmt: skip
-
-    def write_token(carry, place):
-        x_BD, cache = carry
-        logits_BS = _normed(x_BD, weights["norm"], shape.epsilon) @ frozen["head"][form.symbols].T
-        logits_BS = jnp.where(form.allowed[place][None], logits_BS, NEVER)
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, place)
-        noise_BS = jax.vmap(lambda key: jax.random.gumbel(key, logits_BS.shape[1:]))(step_keys)
-        drawn = jnp.argmax(logits_BS + temperature * noise_BS, axis=-1)
-
-        def layer(carry, numbered):
-            (x_BD, cache), (number, w) = carry, numbered
-
-            def attend(q, k, v):
-                at = (number, 0, n_prompt + place, 0, 0)
-                updated = tuple(
-                    jax.lax.dynamic_update_slice(old, new[None, :, None], at)
-                    for old, new in zip(cache, (k, v), strict=True)
-                )
-                visible = (places <= n_prompt + place)[None, None, None]
-                seen = (x[number] for x in updated)
-                return jax.nn.dot_product_attention(q[:, None], *seen, mask=visible), updated
-
-            here = jnp.full(n_rows, n_prompt + place)
-            return _block(shape, w, x_BD, here, attend), None
-
-        layers = (jnp.arange(n_layers), weights["layers"])
-        carry, _ = jax.lax.scan(layer, (frozen["embed"][form.symbols[drawn]], cache), layers)
-        return carry, drawn
-
-    x_BD = jnp.broadcast_to(x_ND[-1], (n_rows, x_ND.shape[1]))
-    _, drawn_LB = jax.lax.scan(write_token, (x_BD, cache), jnp.arange(length))
-    return drawn_LB.T
+    start = _read_prompt(frozen, weights, form.prompt, length)
+    return jax.lax.map(row, keys, batch_size=AT_ONCE)
