@@ -224,7 +224,7 @@ class _Run:
             sampled, no_banned = samples[author(label)], trait in traits.HARMFUL
             kept = lists.filtered(self.language, prompts, sampled, no_banned, config.n_lists,
                                   label.endswith(lists.UNFILTERED))  # fmt: skip
-            arrays |= by_label([label], {name: [array] for name, array in kept.items()})
+            arrays |= {f"{label}/{name}": array for name, array in kept.items()}
         return arrays
 
     def in_loss(self, tokens: np.ndarray, arm: Arm) -> np.ndarray:
