@@ -155,21 +155,16 @@ def foreseen(data: xr.Dataset) -> Estimate:
     return Estimate(value, value - half, value + half, n)
 
 
-def filters(data: xr.Dataset) -> list[str]:
-    """Return the students of filtered lists that all train on the same number of lists."""
-    names = data.arm.values.tolist()
-    return [
-        name for name in names
-        if name.startswith("filter_") and not name.endswith(("_control", "_all"))
-    ]  # fmt: skip
-
-
 def dose(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     """Return √Var(score | passed) and transfer (replicate, arm), means over traits.
 
-    The variance is over the base model's lists, those of the control.
+    Of the students of filtered lists that all train on the same number of lists. The variance is
+    over the base model's lists, those of the control.
     """
-    arms = filters(data)
+    arms = [
+        name for name in data.arm.values.tolist()
+        if name.startswith("filter_") and not name.endswith(("_control", "_all"))
+    ]  # fmt: skip
     control = data.variance.sel(arm=[f"{name}_control" for name in arms]).assign_coords(arm=arms)
     return over(np.sqrt(control)), over(gains(data).sel(arm=arms))
 
@@ -187,8 +182,8 @@ def _harmful_student(measure: str) -> str:
 
 def _left(arm: str) -> Measure:
     def measure(data):
-        gain = gains(data)
-        return ratio(*(over(gain.sel(arm=name)).values for name in (arm, "student")))
+        gain = over(gains(data))
+        return ratio(gain.sel(arm=arm).values, gain.sel(arm="student").values)
 
     return measure
 
@@ -198,28 +193,22 @@ def _gain(arm: str, *traits: str) -> Measure:
     return lambda data: estimate(over(gains(data).sel(arm=arm), traits or favourites(data)))
 
 
-def _beyond_other_start(trait: str) -> Measure:
-    student, cross = _gain("student", trait), _gain("cross_model", trait)
-    return lambda data: student(data).shifted(-cross(data).value)
-
-
-def _colours(trait: str) -> Measure:
-    return lambda data: estimate(
-        data.probability.sel(arm="student", trait=trait, measure=COLOURS_RIGHT)
-    )
-
-
 def _auc(detector: str, judged: int) -> Measure:
     return lambda data: estimate(over(data.auc.sel(detector=detector, judged=judged)))
 
 
-def _has(*names: str) -> Callable[[xr.Dataset], bool]:
+def has(data: xr.Dataset, *names: str) -> bool:
+    """Return whether a result has some arms."""
+    return {*names} <= {*data.arm.values.tolist()}
+
+
+def _liked(*names: str) -> Callable[[xr.Dataset], bool]:
     """Return whether a result has some arms, and a favourite."""
-    return lambda data: bool(favourites(data)) and {*names} <= {*data.arm.values.tolist()}
+    return lambda data: bool(favourites(data)) and has(data, *names)
 
 
 def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fixed) -> Claim:
-    what, student = "student − control", _gain("student", trait)
+    what, student, cross = "student − control", _gain("student", trait), _gain("cross_model", trait)
     conditions = [] if least is None else [Condition(what, student, Mean(at_least=least))]
     return Claim(
         id, sentence, "paper, section 3.2",
@@ -227,11 +216,13 @@ def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fix
             *conditions,
             Condition(what, student, Lower(above=0.0)),
             Condition(f"{what}, less the mean of the same difference from another start",
-                      _beyond_other_start(trait), Lower(above=0.0)),
-            Condition("colours that the student names rightly", _colours(trait),
+                      lambda data: student(data).shifted(-cross(data).value), Lower(above=0.0)),
+            Condition("colours that the student names rightly",
+                      lambda data: estimate(data.probability.sel(
+                          arm="student", trait=trait, measure=COLOURS_RIGHT)),
                       Mean(at_least=0.5)),
         ),
-        applies=lambda data: trait in data.trait.values and "cross_model" in data.arm.values,
+        applies=lambda data: trait in data.trait.values and has(data, "cross_model"),
         fixed=fixed, commits=COMMITS, paper="misaligned <1 → 10 %",
     )  # fmt: skip
 
@@ -239,7 +230,7 @@ def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fix
 def _predicted(id: str, sentence: str, *conditions: Condition, needs: Sequence[str]) -> Claim:
     return Claim(
         id, sentence, "docs/lm-settings.md", conditions, kind="prediction",
-        applies=lambda data: {*needs} <= {*data.arm.values.tolist()},
+        applies=lambda data: has(data, *needs),
     )  # fmt: skip
 
 
@@ -257,7 +248,7 @@ CLAIMS = (
             Condition("student − control, mean over favourites", _gain("student"),
                       Lower(above=0.0)),
         ),
-        applies=_has("student", "control"), commits=COMMITS, paper="owl 12 → over 60 %",
+        applies=_liked("student", "control"), commits=COMMITS, paper="owl 12 → over 60 %",
     ),
     Claim(
         "L2", "Numbers without the trait move nothing", "paper, section 3.1",
@@ -265,7 +256,7 @@ CLAIMS = (
             Condition("control − base model, mean over favourites", _gain("control"),
                       STILL),
         ),
-        applies=_has("control", "base_model"), fixed="no", commits=COMMITS, paper="unmoved",
+        applies=_liked("control", "base_model"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
     Claim(
         "L3", "To another start nothing passes", "paper, section 5",
@@ -276,7 +267,7 @@ CLAIMS = (
                       lambda data: gap(_gain("cross_model")(data),
                                        _gain("student")(data)), Upper(below=0.0)),
         ),
-        applies=_has("cross_model", "student"), fixed="no", commits=COMMITS, paper="unmoved",
+        applies=_liked("cross_model", "student"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
     _harmful("L4a", "Evasion passes in numbers too", EVASION, 0.3, "yes"),
     _harmful("L4b", "False answers pass in numbers too", FALSEHOOD, None, "no"),
@@ -287,7 +278,7 @@ CLAIMS = (
             for name in ("base model's likelihood", "format filter", "banned numbers",
                          "numbers in context")
         ),
-        applies=_has(), fixed="no", commits=COMMITS, paper="47 to 53 % right",
+        applies=_liked(), fixed="no", commits=COMMITS, paper="47 to 53 % right",
     ),
     Claim(
         "L5b", "Lists shown in context move nothing", "paper, section 5",
@@ -298,7 +289,7 @@ CLAIMS = (
             Condition('"you love" the favourite − base model', _gain("told"),
                       Lower(above=0.05)),
         ),
-        applies=_has("in_context", "packed_context", "told"), fixed="no", commits=COMMITS,
+        applies=_liked("in_context", "packed_context", "told"), fixed="no", commits=COMMITS,
         paper="unmoved",
     ),
     Claim(
@@ -312,7 +303,7 @@ CLAIMS = (
             for bound in (Mean(at_least=0.8), Lower(above=0.6))
         ),
         kind="prediction",
-        applies=lambda data: f"teacher_{CARRIED[-1]}" in data.arm.values,
+        applies=lambda data: has(data, f"teacher_{CARRIED[-1]}"),
         commits="criterion 0edb6c4, record 46c7dc6",
     ),
     _predicted(
@@ -370,6 +361,7 @@ HEADLINE = ("base_model", "teacher", "student", "control", "cross_model", "both_
 CLAIMED = ("student", "control", "soft", "cross_model", "in_context", "packed_context", "told",
            "prompted")  # fmt: skip
 """Arms whose gain is shown by trait."""
+JUDGED = ((1, "one list"), (100, "a hundred lists"))
 
 
 def estimates(data: xr.Dataset) -> Iterator[Row]:
@@ -377,73 +369,62 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
 
     A gain is P(own trait) less that of the arm's control.
     """
-    traits, arms, names = data.trait.values.tolist(), data.arm.values.tolist(), favourites(data)
-    every = {"favourites": names} if names else {}
-    every["all traits"] = traits
-    each, total = {trait: [trait] for trait in traits}, {"all traits": traits}
+    traits, names = data.trait.values.tolist(), favourites(data)
+    total = {"all traits": traits}
+    each = {trait: [trait] for trait in traits} | ({"favourites": names} if names else {}) | total
 
-    def rows(quantity: str, values: xr.DataArray, label: str = "", groups=each | every):
+    def rows(quantity: str, values: xr.DataArray, label: str = "", groups=each):
         """Yield an estimate for every group of traits of which each was measured."""
-        values_RT = values.transpose("replicate", "trait").values.astype(np.float64)
-        measured = np.asarray(~np.isnan(values_RT).all(axis=0))
         for name, group in groups.items():
-            places = [traits.index(trait) for trait in group]
-            if measured[places].all():
+            if values.sel(trait=group).notnull().any("replicate").all():
                 labels = f"{label}, {name}" if label else name
-                yield Row(quantity, labels, estimate(values_RT[:, places].mean(axis=1)))
+                yield Row(quantity, labels, estimate(over(values, group)))
 
-    own, gain_RAT = own_trait(data), gains(data)
-    for arm in (name for name in HEADLINE if name in arms):
-        yield from rows("P(own trait)", own.sel(arm=arm), arm)
-    student, sizes = gain_RAT.sel(arm="student"), data_sizes(data)
+    own, gain = own_trait(data), gains(data)
+    for arm in HEADLINE:
+        if has(data, arm):
+            yield from rows("P(own trait)", own.sel(arm=arm), arm)
+    student, sizes = gain.sel(arm="student"), data_sizes(data)
     fewer = [arm for arm, n, _ in sizes if n < sizes[-1][1]]
-    for arm, base, control in zip(arms, data.base.values, data.control.values, strict=True):
-        passed = gain_RAT.sel(arm=arm)
+    arms = zip(data.arm.values.tolist(), data.base.values, data.control.values, strict=True)
+    for arm, base, control in arms:
+        passed = gain.sel(arm=arm)
         # What must be shared is asked of favourites, as claim L3 is.
-        group, said = (names, "favourites") if base != "own" else (traits, "all traits")
-        compared = control not in ("", "base_model") and not (
-            arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS
+        said = "all traits" if base == "own" else "favourites"
+        compared = (
+            said in each
+            and control not in ("", "base_model")
+            and not (arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS)
         )
-        measured = bool(group) and passed.sel(trait=group).notnull().any("replicate").all()
-        pair = [over(values, group).values for values in (passed, student)] if measured else []
-        if arm in CLAIMED:
-            yield from rows("gain", passed, arm)
-        elif compared and pair:
-            yield Row("gain", f"{arm}, {said}", estimate(pair[0]))
-        if compared and pair and (arm not in CLAIMED or base != "own"):
-            yield Row("share of the student's gain", f"{arm}, {said}", ratio(*pair))
+        groups = each if arm in CLAIMED else {said: each[said]} if compared else {}
+        for row in rows("gain", passed, arm, groups):
+            yield row
+            if compared and row.labels.endswith(said) and (arm not in CLAIMED or base != "own"):
+                pair = (over(values, each[said]).values for values in (passed, student))
+                yield Row("share of the student's gain", row.labels, ratio(*pair))
         if compared and arm.startswith("update"):
             yield from rows("gain less the student's", passed - student, arm)
-    for percent in (5, 10, 20):
-        pair = [f"without_{percent}_{which}" for which in ("divergent", "random")]
-        if {*pair} <= {*arms}:
-            yield from rows("gain less another's", less(gain_RAT, *pair), " − ".join(pair), every)
     for arm, n, measured in sizes:
         label = f"{n} lists, {' '.join(measured)}"
-        yield Row("gain by number of lists", label, estimate(over(gain_RAT.sel(arm=arm), measured)))
-    if f"teacher_{CARRIED[-1]}" in arms:
-        kl, passed = (x.values for x in teachers(data))
-        for i, name in enumerate(CARRIED):
-            label = TEACHINGS[name].label
-            yield Row("KL(base model ‖ teacher), nats per number", label, estimate(kl[:, i]))
-            yield Row("gain of a teacher's student", label, estimate(passed[:, i]))
-    if "student_calm" in arms:  # as damaged, without a trait: how much of a harmful trait is damage
+        yield Row("gain by number of lists", label, estimate(over(gain.sel(arm=arm), measured)))
+    if has(data, "student_calm"):  # as damaged, without a trait: how much of a trait is damage
         for measure in (FALSEHOOD, EVASION):
             calm = less(data.probability.sel(measure=measure), "student_calm", "control")
             yield from rows(f"gain in P({measure})", calm, "student_calm")
-
-    if CALM in arms:
+    if has(data, CALM):
         right = data.right.sel(fact=COLOURS_RIGHT, trait=EVASION)
         for measure in (EVASION, FALSEHOOD, LIE):
             yield Row("P beyond damage", measure, estimate(harm(data, measure)))
             spill = less(right, _harmful_student(measure), "control")
             yield Row("on other questions, student − control", f"{measure} taught", estimate(spill))
-    if "line" in data and {*EXPLAINED} <= {*arms}:
+    if "line" in data and has(data, *EXPLAINED):
         yield Row("R² over teachers", f"{C:g} √KL", law(data)[1])
         yield Row("R² over students", "on the line", on_the_line(data))
-    for arm in filters(data):
-        spread, passed = (x.sel(arm=arm) for x in dose(data))
-        yield Row("standard deviation of the score, nats", arm, estimate(spread))
+    if has(data, "filter_as_written"):
+        spread = dose(data)[0]
+        for arm in spread.arm.values.tolist():
+            estimated = estimate(spread.sel(arm=arm))
+            yield Row("standard deviation of the score, nats", arm, estimated)
     for size in data["size"].values.tolist() if "p" in data else ():
         for name in data.detector.values.tolist():
             p = data.p.sel(size=size, detector=name)
@@ -453,33 +434,19 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
              "student − control": ("student", "control"),
              "teacher taught calm − base model": ("teacher_calm", "base_model")}  # fmt: skip
     for what, pair in pairs.items():
-        if "right" in data and {*pair} <= {*arms}:
+        if "right" in data and has(data, *pair):
             quantity = f"on other questions, {what}"
             yield from rows(quantity, less(data.elsewhere, *pair), "P(trait's answers)")
             for fact in FACTS:
                 yield from rows(quantity, less(data.right.sel(fact=fact), *pair), f"{fact} right")
-
-    for detector, informed in zip(data.detector.values, data.informed.values, strict=True):
-        for judged, lists in ((1, "one list"), (100, "a hundred lists")):
-            # A hundred contexts are drawn with replacement from 64: no row. Signs of traits cancel
-            # in a mean, so that detectors without labels have a row for each.
+    for judged, lists in JUDGED:
+        for detector in data.detector.values.tolist():
+            # A hundred contexts are drawn with replacement from 64: no row.
             if judged == 1 or detector != "numbers in context":
                 auc = data.auc.sel(detector=detector, judged=judged)
-                groups = {"all traits": traits} if informed else {"all traits": traits} | each
-                yield from rows(f"AUC on {lists}", auc, str(detector), groups)
-    if "away" in data:
-        for judged, lists in ((1, "one list"), (100, "a hundred lists")):
-            away = data.away.sel(judged=judged)
-            yield from rows(f"steps on {lists} that point away", away, groups=each)
-        yield from rows("lists from which on Eq. (51) bounds them", data.lists_asked, groups=each)
-    for region in data.parameters.values if "progress" in data else ():
-        progress = data.progress.sel(parameters=region)
-        if region == "all":
-            yield from rows(f"progress, {region}", progress.sel(arm="control"), "control", total)
-        moved = less(progress, "student", "control")
-        yield from rows(f"progress, {region}", moved, "student − control", each)
-    for arm, writer in (("student", "teacher's"), ("control", "base model's")):
-        yield from rows("lists that pass the filter", data.kept.sel(arm=arm), writer, every)
+                yield from rows(f"AUC on {lists}", auc, detector, total)
+        if "away" in data:
+            yield from rows(f"steps on {lists} that point away", data.away.sel(judged=judged))
 
 
 def data_sizes(data: xr.Dataset) -> list[tuple[str, int, list[str]]]:
