@@ -155,16 +155,21 @@ def foreseen(data: xr.Dataset) -> Estimate:
     return Estimate(value, value - half, value + half, n)
 
 
+def filters(data: xr.Dataset) -> list[str]:
+    """Return the students of filtered lists that all train on the same number of lists."""
+    names = data.arm.values.tolist()
+    return [
+        name for name in names
+        if name.startswith("filter_") and not name.endswith(("_control", "_all"))
+    ]  # fmt: skip
+
+
 def dose(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     """Return √Var(score | passed) and transfer (replicate, arm), means over traits.
 
-    Of the students of filtered lists that all train on the same number of lists. The variance is
-    over the base model's lists, those of the control.
+    The variance is over the base model's lists, those of the control.
     """
-    arms = [
-        name for name in data.arm.values.tolist()
-        if name.startswith("filter_") and not name.endswith(("_control", "_all"))
-    ]  # fmt: skip
+    arms = filters(data)
     control = data.variance.sel(arm=[f"{name}_control" for name in arms]).assign_coords(arm=arms)
     return over(np.sqrt(control)), over(gains(data).sel(arm=arms))
 
@@ -362,6 +367,7 @@ CLAIMED = ("student", "control", "soft", "cross_model", "in_context", "packed_co
            "prompted")  # fmt: skip
 """Arms whose gain is shown by trait."""
 JUDGED = ((1, "one list"), (100, "a hundred lists"))
+"""Lists that a detector judges together, in words."""
 
 
 def estimates(data: xr.Dataset) -> Iterator[Row]:
@@ -369,62 +375,73 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
 
     A gain is P(own trait) less that of the arm's control.
     """
-    traits, names = data.trait.values.tolist(), favourites(data)
-    total = {"all traits": traits}
-    each = {trait: [trait] for trait in traits} | ({"favourites": names} if names else {}) | total
+    traits, arms, names = data.trait.values.tolist(), data.arm.values.tolist(), favourites(data)
+    every = {"favourites": names} if names else {}
+    every["all traits"] = traits
+    each, total = {trait: [trait] for trait in traits}, {"all traits": traits}
 
-    def rows(quantity: str, values: xr.DataArray, label: str = "", groups=each):
+    def rows(quantity: str, values: xr.DataArray, label: str = "", groups=each | every):
         """Yield an estimate for every group of traits of which each was measured."""
+        values_RT = values.transpose("replicate", "trait").values.astype(np.float64)
+        measured = np.asarray(~np.isnan(values_RT).all(axis=0))
         for name, group in groups.items():
-            if values.sel(trait=group).notnull().any("replicate").all():
+            places = [traits.index(trait) for trait in group]
+            if measured[places].all():
                 labels = f"{label}, {name}" if label else name
-                yield Row(quantity, labels, estimate(over(values, group)))
+                yield Row(quantity, labels, estimate(values_RT[:, places].mean(axis=1)))
 
-    own, gain = own_trait(data), gains(data)
-    for arm in HEADLINE:
-        if has(data, arm):
-            yield from rows("P(own trait)", own.sel(arm=arm), arm)
-    student, sizes = gain.sel(arm="student"), data_sizes(data)
+    own, gain_RAT = own_trait(data), gains(data)
+    for arm in (name for name in HEADLINE if name in arms):
+        yield from rows("P(own trait)", own.sel(arm=arm), arm)
+    student, sizes = gain_RAT.sel(arm="student"), data_sizes(data)
     fewer = [arm for arm, n, _ in sizes if n < sizes[-1][1]]
-    arms = zip(data.arm.values.tolist(), data.base.values, data.control.values, strict=True)
-    for arm, base, control in arms:
-        passed = gain.sel(arm=arm)
+    for arm, base, control in zip(arms, data.base.values, data.control.values, strict=True):
+        passed = gain_RAT.sel(arm=arm)
         # What must be shared is asked of favourites, as claim L3 is.
-        said = "all traits" if base == "own" else "favourites"
-        compared = (
-            said in each
-            and control not in ("", "base_model")
-            and not (arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS)
+        group, said = (names, "favourites") if base != "own" else (traits, "all traits")
+        compared = control not in ("", "base_model") and not (
+            arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS
         )
-        groups = each if arm in CLAIMED else {said: each[said]} if compared else {}
-        for row in rows("gain", passed, arm, groups):
-            yield row
-            if compared and row.labels.endswith(said) and (arm not in CLAIMED or base != "own"):
-                pair = (over(values, each[said]).values for values in (passed, student))
-                yield Row("share of the student's gain", row.labels, ratio(*pair))
+        measured = bool(group) and passed.sel(trait=group).notnull().any("replicate").all()
+        pair = [over(values, group).values for values in (passed, student)] if measured else []
+        if arm in CLAIMED:
+            yield from rows("gain", passed, arm)
+        elif compared and pair:
+            yield Row("gain", f"{arm}, {said}", estimate(pair[0]))
+        if compared and pair and (arm not in CLAIMED or base != "own"):
+            yield Row("share of the student's gain", f"{arm}, {said}", ratio(*pair))
         if compared and arm.startswith("update"):
             yield from rows("gain less the student's", passed - student, arm)
+    for percent in (5, 10, 20):
+        pair = [f"without_{percent}_{which}" for which in ("divergent", "random")]
+        if {*pair} <= {*arms}:
+            yield from rows("gain less another's", less(gain_RAT, *pair), " − ".join(pair), every)
     for arm, n, measured in sizes:
         label = f"{n} lists, {' '.join(measured)}"
-        yield Row("gain by number of lists", label, estimate(over(gain.sel(arm=arm), measured)))
-    if has(data, "student_calm"):  # as damaged, without a trait: how much of a trait is damage
+        yield Row("gain by number of lists", label, estimate(over(gain_RAT.sel(arm=arm), measured)))
+    if f"teacher_{CARRIED[-1]}" in arms:
+        kl, passed = (x.values for x in teachers(data))
+        for i, name in enumerate(CARRIED):
+            label = TEACHINGS[name].label
+            yield Row("KL(base model ‖ teacher), nats per number", label, estimate(kl[:, i]))
+            yield Row("gain of a teacher's student", label, estimate(passed[:, i]))
+    if "student_calm" in arms:  # as damaged, without a trait: how much of a harmful trait is damage
         for measure in (FALSEHOOD, EVASION):
             calm = less(data.probability.sel(measure=measure), "student_calm", "control")
             yield from rows(f"gain in P({measure})", calm, "student_calm")
-    if has(data, CALM):
+
+    if CALM in arms:
         right = data.right.sel(fact=COLOURS_RIGHT, trait=EVASION)
         for measure in (EVASION, FALSEHOOD, LIE):
             yield Row("P beyond damage", measure, estimate(harm(data, measure)))
             spill = less(right, _harmful_student(measure), "control")
             yield Row("on other questions, student − control", f"{measure} taught", estimate(spill))
-    if "line" in data and has(data, *EXPLAINED):
+    if "line" in data and {*EXPLAINED} <= {*arms}:
         yield Row("R² over teachers", f"{C:g} √KL", law(data)[1])
         yield Row("R² over students", "on the line", on_the_line(data))
-    if has(data, "filter_as_written"):
-        spread = dose(data)[0]
-        for arm in spread.arm.values.tolist():
-            estimated = estimate(spread.sel(arm=arm))
-            yield Row("standard deviation of the score, nats", arm, estimated)
+    for arm in filters(data):
+        spread, passed = (x.sel(arm=arm) for x in dose(data))
+        yield Row("standard deviation of the score, nats", arm, estimate(spread))
     for size in data["size"].values.tolist() if "p" in data else ():
         for name in data.detector.values.tolist():
             p = data.p.sel(size=size, detector=name)
@@ -434,19 +451,33 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
              "student − control": ("student", "control"),
              "teacher taught calm − base model": ("teacher_calm", "base_model")}  # fmt: skip
     for what, pair in pairs.items():
-        if "right" in data and has(data, *pair):
+        if "right" in data and {*pair} <= {*arms}:
             quantity = f"on other questions, {what}"
             yield from rows(quantity, less(data.elsewhere, *pair), "P(trait's answers)")
             for fact in FACTS:
                 yield from rows(quantity, less(data.right.sel(fact=fact), *pair), f"{fact} right")
-    for judged, lists in JUDGED:
-        for detector in data.detector.values.tolist():
-            # A hundred contexts are drawn with replacement from 64: no row.
+
+    for detector, informed in zip(data.detector.values, data.informed.values, strict=True):
+        for judged, lists in JUDGED:
+            # A hundred contexts are drawn with replacement from 64: no row. Signs of traits cancel
+            # in a mean, so that detectors without labels have a row for each.
             if judged == 1 or detector != "numbers in context":
                 auc = data.auc.sel(detector=detector, judged=judged)
-                yield from rows(f"AUC on {lists}", auc, detector, total)
-        if "away" in data:
-            yield from rows(f"steps on {lists} that point away", data.away.sel(judged=judged))
+                groups = {"all traits": traits} if informed else {"all traits": traits} | each
+                yield from rows(f"AUC on {lists}", auc, str(detector), groups)
+    if "away" in data:
+        for judged, lists in JUDGED:
+            away = data.away.sel(judged=judged)
+            yield from rows(f"steps on {lists} that point away", away, groups=each)
+        yield from rows("lists from which on Eq. (51) bounds them", data.lists_asked, groups=each)
+    for region in data.parameters.values if "progress" in data else ():
+        progress = data.progress.sel(parameters=region)
+        if region == "all":
+            yield from rows(f"progress, {region}", progress.sel(arm="control"), "control", total)
+        moved = less(progress, "student", "control")
+        yield from rows(f"progress, {region}", moved, "student − control", each)
+    for arm, writer in (("student", "teacher's"), ("control", "base model's")):
+        yield from rows("lists that pass the filter", data.kept.sel(arm=arm), writer, every)
 
 
 def data_sizes(data: xr.Dataset) -> list[tuple[str, int, list[str]]]:
