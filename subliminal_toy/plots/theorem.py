@@ -122,7 +122,7 @@ def many_steps(data: xr.Dataset) -> Figure:
     for (rate, at), colour in zip(claims.each(data, "rate"), colours.KINDS, strict=False):
         errors = at.steps_error.isel(k=-1).values[positive][:, 1:]
         left.loglog(epsilons, errors.T, color=colour, linewidth=0.5, alpha=0.5)
-        rising = {int(k): claims.rises(part) for k, part in claims.each(at, "k")}
+        rising = {float(k): claims.rises(part) for k, part in claims.each(at, "k")}
         for k, estimate in rising.items():
             _interval(middle, k, estimate, colour, ".")
         shares = [estimate.value for estimate in rising.values()]
