@@ -120,13 +120,16 @@ def test_numbers_of_the_digits_are_those_of_the_records(records, pages):
         assert f"{who}: {100 * mean:.0f} %" in text
     assert "means of 100 independent repetitions on MNIST" in text
     # What was varied, with all else the same.
-    explained = records["explain_digits"].data.accuracy
-    for words, arm in (
-        ("noise", "m 10, n 2560"), ("digits", "m 10, n 2560, inputs images"),
-        ("3 outputs", "m 3, n 30208"), ("10 outputs", "m 10, n 30208"),
-        ("along the line alone", "only"), ("with all but that one direction", "without"),
-    ):  # fmt: skip
-        last = explained.sel(arm=arm).dropna("step", how="all").isel(step=-1).mean().item()
+    for words, folder, arm in (
+        ("noise", "line_digits", "m 10, n 2560"),
+        ("digits", "line_digits", "m 10, n 2560, inputs images"),
+        ("3 outputs", "line_digits", "m 3, n 30208"),
+        ("10 outputs", "line_digits", "m 10, n 30208"),
+        ("along the line alone", "explain_digits", "only"),
+        ("with all but that one direction", "explain_digits", "without"),
+    ):
+        of_arm = records[folder].data.accuracy.sel(arm=arm)
+        last = of_arm.dropna("step", how="all").isel(step=-1).mean().item()
         assert f"{words} {100 * last:.0f} %" in text, words
     distances = [point[0] for point in page.live(records, data.load("digits"))["distances"]]
     assert distances == pytest.approx([0, 0.3, 1])
