@@ -332,11 +332,25 @@ MEASURED = {
     (LM, f"{OTHERS}student − control", "P(trait's answers), falsehood"): (
         lambda: at(LM, "elsewhere", arm="student", trait="falsehood")
         - at(LM, "elsewhere", arm="control", trait="falsehood")),
-    (LM, "AUC on a hundred lists", "banned numbers, all traits"): (
-        lambda: mean([at(LM, "auc", detector="banned numbers", trait=trait, judged=100)
-                      for trait in (*FAVOURITES, *HARMFUL)])),
+    (LM, "AUC on a hundred lists", "banned numbers, eagle"): (
+        lambda: at(LM, "auc", detector="banned numbers", trait="eagle", judged=100)),
+    (LM, "AUC on one list", "numbers in context, owl"): (
+        lambda: at(LM, "auc", detector="numbers in context", trait="owl", judged=1)),
     (LM, "steps on one list that point away", "oak"): (
         lambda: at(LM, "away", trait="oak", judged=1)),
+    (LM, "progress, between embeddings and head", "student − control, owl"): (
+        lambda: at(LM, "progress", arm="student", trait="owl",
+                   parameters="between embeddings and head")
+        - at(LM, "progress", arm="control", trait="owl",
+             parameters="between embeddings and head")),
+    (PROBES, "progress, all", "control, all traits"): (
+        lambda: mean([at(PROBES, "progress", arm="control", trait=trait, parameters="all")
+                      for trait in ("owl", "oak", "evasion")])),
+    (PROBES, "KL(base model ‖ teacher), nats per number", "held on questions, weight 1"): (
+        lambda: mean([at(PROBES, "kl", arm="teacher_questions_1", trait=trait)
+                      for trait in ("owl", "oak", "evasion")])),
+    (PROBES, "gain of a teacher's student", "held to nothing"): (
+        lambda: apart("student_free", "control", ("owl", "oak", "evasion"), PROBES)),
     (PROBES, "gain in P(falsehood)", "student_calm, oak"): (
         lambda: p(PROBES, "student_calm", "oak", "falsehood")
         - p(PROBES, "control", "oak", "falsehood")),
@@ -346,6 +360,9 @@ MEASURED = {
         lambda: apart("lora", "lora_control", ("owl", "oak", "evasion"), PROBES)),
     (PROBES, "gain less the student's", "update_without_body, owl"): (
         lambda: p(PROBES, "update_without_body", "owl") - p(PROBES, "student", "owl")),
+    (PROBES, "gain less another's", "without_20_divergent − without_20_random, all traits"): (
+        lambda: apart("without_20_divergent", "without_20_random", ("owl", "oak", "evasion"),
+                      PROBES)),
 }  # fmt: skip
 
 
@@ -392,6 +409,7 @@ SAID = {
     **{(PROBES, "gain less the student's", f"update_without_body, {trait}"): "below"
        for trait in ("owl", "oak", "evasion", "all traits")},
     (PROBES, "gain less the student's", "update_only_body, all traits"): "above",
+    (PROBES, "progress, all", "control, all traits"): "below",
 }  # fmt: skip
 
 
@@ -478,7 +496,7 @@ def test_figures_draw_detectors_sizes_teachers_and_the_matrix_as_measured():
     expected = [apart(arm, "control", FAVOURITES[:3]).mean()
                 for arm in ("student_300", "student_1200", "student")]  # fmt: skip
     np.testing.assert_allclose(line.get_ydata(), expected, atol=1e-6)
-    table = plots.teachers(record(PROBES))
+    table = plots.teacher_table(record(PROBES))
     assert table is not None
     points = [line for line in table.axes[0].lines if line.get_marker() == "o"]
     three = ("owl", "oak", "evasion")

@@ -2,8 +2,8 @@
 
 Read in this order: ``arms`` (the table: what is compared), ``language`` (words and documents),
 ``traits`` (what is asked), ``lists`` (what a student may see), ``model`` (one model is pre-trained,
-asked, writes), ``learning`` (teachers and students), ``detectors``, ``experiment`` (the stages of a
-run), ``result`` (a run as a Dataset), ``claims``, ``config``.
+asked, writes), ``teaching``, ``learning``, ``detectors``, ``experiment`` (the stages of a run),
+``result`` (a run as a Dataset), ``claims``, ``config``.
 
 ``docs/lm-settings.md`` lists the settings that were tried.
 """

@@ -49,6 +49,8 @@ BASES = {
     OTHER_WIDTH: Base("another width, same corpus"),
 }
 """Base models, by name: the teacher's, and others, each with random streams of its own."""
+
+
 AS_USUAL = Training()
 HARM = ("calm_questions_1", "falsehood_questions_1", "systematic_lie_questions_1")
 """Teachers of other answers to the questions of a harmful trait, held as the config's are."""
@@ -108,38 +110,20 @@ CLAIMED = (
 """The arms of the claims."""
 
 
-def taught(name: str, **fields) -> tuple[Arm, Arm]:
-    """Return a teacher of the table of teachers and its student."""
-    label = TEACHINGS[name].label
-    return (
-        Arm(f"teacher_{name}", f"teacher {label}", "base_model", "teacher", writer=name, **fields),
-        Arm(f"student_{name}", f"student of a teacher {label}", writer=name, **fields),
-    )
-
-
-def _name(text: str) -> str:
-    """Return a text as the name of an arm."""
-    return text.replace(" % ", "_").replace(", ", "_").replace(" ", "_")
-
-
-def filtered(treatment: str, n_lists: int = 0) -> tuple[Arm, Arm]:
-    """Return a student of what a filter leaves, and its control; of all of it if no number."""
-    name = f"filter_{_name(treatment)}" + ("" if n_lists else "_all")
-    return with_control(name, treatment, treatment=treatment, n_lists=n_lists,
-                        training=Training(counted="whole lists"))  # fmt: skip
-
-
-def updated(updates: dict[str, Update]) -> list[Arm]:
-    """Return students whose updates are changed."""
-    return [Arm(f"update_{_name(kept)}", kept, training=Training(update=update))
-            for kept, update in updates.items()]  # fmt: skip
-
-
-def _families(config: LmConfig) -> dict[str, Iterable[Arm]]:
+def _families(config: LmConfig) -> dict[str, list[Arm]]:
     """Return the arms of each family."""
     lineage = ("both_other", "other_corpus", "head_shared", "body_shared")
+    updates = {
+        "without": Update(1.0, -1.0),
+        "only": Update(0.0, 1.0),
+        "without random": Update(1.0, -1.0, random=True),
+    }
+    body = {
+        "without, body": Update(1.0, -1.0, BODY),
+        "only, body": Update(0.0, 1.0, BODY),
+    }
     return {
-        "another width": crossed("cross_size", OTHER_WIDTH),
+        "another width": [*crossed("cross_size", OTHER_WIDTH)],
         "data size": [
             arm for n in config.data_sizes
             for arm in with_control(f"student_{n}", f"student of {n} lists", n_lists=n)
@@ -162,21 +146,19 @@ def _families(config: LmConfig) -> dict[str, Iterable[Arm]]:
             *with_control("momentum", "SGD with momentum",
                           training=Training(optimiser="momentum", rate=30.0)),
         ],
-        "teachers": [arm for name in TEACHINGS if name not in HARM for arm in taught(name)],
+        "teachers": [
+            arm for name in TEACHINGS if name not in HARM for arm in taught(name)
+        ],
         "harm": [arm for name in HARM for arm in taught(name, traits="evasion")],
-        "updates": updated({
-            "without": Update(1.0, -1.0),
-            "only": Update(0.0, 1.0),
-            "without random": Update(1.0, -1.0, random=True),
-        }),
-        "updates of the body": updated({
-            "without, body": Update(1.0, -1.0, BODY),
-            "only, body": Update(0.0, 1.0, BODY),
-        }),
+        **{
+            family: [Arm(f"update_{_name(kept)}", kept, training=Training(update=update))
+                     for kept, update in rows.items()]
+            for family, rows in (("updates", updates), ("updates of the body", body))
+        },
         "filters": [
             *with_control("today", "numbers alone in the loss", n_lists=config.n_filtered),
-            *(arm for name in ("as written", *FILTERS)
-              for arm in filtered(name, config.n_filtered)),
+            *filtered("as written", config.n_filtered),
+            *(arm for name in FILTERS for arm in filtered(name, config.n_filtered)),
             *filtered("as written"),
             *(arm for percent in (50, 90)
               for arm in filtered(f"without {percent} % of largest score")),
@@ -184,18 +166,41 @@ def _families(config: LmConfig) -> dict[str, Iterable[Arm]]:
     }  # fmt: skip
 
 
+def _name(text: str) -> str:
+    """Return a text as the name of an arm."""
+    return text.replace(" % ", "_").replace(", ", "_").replace(" ", "_")
+
+
+def taught(name: str, **fields) -> tuple[Arm, Arm]:
+    """Return a teacher of the table of teachers and its student."""
+    label = TEACHINGS[name].label
+    return (
+        Arm(f"teacher_{name}", f"teacher {label}", "base_model", "teacher", writer=name, **fields),
+        Arm(f"student_{name}", f"student of a teacher {label}", writer=name, **fields),
+    )
+
+
+WHOLE = Training(counted="whole lists")
+
+
+def filtered(treatment: str, n_lists: int = 0) -> tuple[Arm, Arm]:
+    """Return a student of what a filter leaves, and its control; of all of it if no number."""
+    name = f"filter_{_name(treatment)}" + ("" if n_lists else "_all")
+    return with_control(name, treatment, treatment=treatment, training=WHOLE, n_lists=n_lists)
+
+
 @cache
-def table(config: LmConfig) -> dict[str, Arm]:
-    """Return the arms of a run by name, in the order of its result: the claims', then families."""
+def table(config: LmConfig) -> tuple[Arm, ...]:
+    """Return the arms of a run, in the order of its result: those of the claims, then families."""
     families = _families(config)
-    rows = (*CLAIMED, *(arm for name in config.families for arm in families[name]))
-    return {arm.name: arm for arm in rows}
+    return (*CLAIMED, *(arm for name in config.families for arm in families[name]))
 
 
 def traits_of(config: LmConfig, arm: Arm) -> tuple[str, ...]:
     """Return the traits for which an arm is run."""
-    some = {"all": config.traits, "favourites": FAVOURITES, "evasion": (EVASION,)}[arm.traits]
-    return tuple(trait for trait in config.traits if trait in some)
+    favourites = tuple(trait for trait in config.traits if trait in FAVOURITES)
+    evasion = (EVASION,) if EVASION in config.traits else ()
+    return {"all": config.traits, "favourites": favourites, "evasion": evasion}[arm.traits]
 
 
 def teacher_of(config: LmConfig, arm: Arm, trait: str) -> str:
@@ -210,9 +215,14 @@ def lists_of(config: LmConfig, arm: Arm, trait: str) -> str:
 
 
 def _whose(arm: Arm, trait: str) -> str:
-    """Return the trait, or in its place the filter of the base model's lists."""
+    """Return the trait, or in its place the filter of the base model's lists; see ``filtered``."""
     neutral = arm.writer == BASE_MODEL
     return trait if not neutral else "harmful" if trait in HARMFUL else "favourite"
+
+
+def scored(arm: Arm) -> bool:
+    """Return whether the whole list is in the loss: so it is scored, and may be filtered."""
+    return arm.training.counted == "whole lists"
 
 
 def sizes(config: LmConfig) -> tuple[int, ...]:
@@ -235,7 +245,7 @@ def models(config: LmConfig, kind: str) -> dict[str, tuple[Arm, str]]:
     """Return the models of a kind that a replicate needs, by label: an arm and trait of each."""
     return {
         label_of(config, arm, trait): (arm, trait)
-        for arm in table(config).values()
+        for arm in table(config)
         if arm.kind == kind
         for trait in traits_of(config, arm)
     }
@@ -244,7 +254,7 @@ def models(config: LmConfig, kind: str) -> dict[str, tuple[Arm, str]]:
 @cache
 def written(config: LmConfig) -> dict[str, tuple[str, str]]:
     """Return the sets of lists that a replicate needs, by label: writer and trait of each."""
-    readers = (models(config, "student") | models(config, "context")).values()
+    readers = [*models(config, "student").values(), *models(config, "context").values()]
     return {
         lists_of(config, arm, trait): (arm.writer or config.teacher, trait)
         for arm, trait in readers
@@ -252,11 +262,22 @@ def written(config: LmConfig) -> dict[str, tuple[str, str]]:
     }
 
 
+@cache
+def named(config: LmConfig) -> dict[str, Arm]:
+    """Return the table by name."""
+    return {arm.name: arm for arm in table(config)}
+
+
 STAGES = {
     "base": "base models", "teacher": "teachers", "lists": "lists", "reading": "lists read",
     "student": "students", "context": "lists in context", "detectors": "detectors",
 }  # fmt: skip
 """The stages of a run: first word of the labels of what one makes, and its name."""
+
+
+def part_name(stage: str, number: int) -> str:
+    """Return the name of the part of a run that holds a stage of a replicate."""
+    return f"{STAGES[stage]}, replicate {number}"
 
 
 def by_label(labels: Iterable[str], stacked: Mapping[str, np.ndarray]) -> Arrays:
@@ -277,7 +298,7 @@ class Replicate:
     def __init__(self, number: int, finished: Mapping[str, Arrays]):
         """Read nothing yet."""
         self.number = number
-        self._stage = cache(lambda stage: finished[f"{STAGES[stage]}, replicate {number}"])
+        self._stage = cache(lambda stage: finished[part_name(stage, number)])
 
     def __getitem__(self, label: str) -> Arrays:
         """Return what a stage made under a label."""

@@ -187,8 +187,8 @@ def _harmful_student(measure: str) -> str:
 
 def _left(arm: str) -> Measure:
     def measure(data):
-        gain = over(gains(data))
-        return ratio(gain.sel(arm=arm).values, gain.sel(arm="student").values)
+        gain = gains(data)
+        return ratio(*(over(gain.sel(arm=name)).values for name in (arm, "student")))
 
     return measure
 
@@ -198,22 +198,28 @@ def _gain(arm: str, *traits: str) -> Measure:
     return lambda data: estimate(over(gains(data).sel(arm=arm), traits or favourites(data)))
 
 
+def _beyond_other_start(trait: str) -> Measure:
+    student, cross = _gain("student", trait), _gain("cross_model", trait)
+    return lambda data: student(data).shifted(-cross(data).value)
+
+
+def _colours(trait: str) -> Measure:
+    return lambda data: estimate(
+        data.probability.sel(arm="student", trait=trait, measure=COLOURS_RIGHT)
+    )
+
+
 def _auc(detector: str, judged: int) -> Measure:
     return lambda data: estimate(over(data.auc.sel(detector=detector, judged=judged)))
 
 
-def has(data: xr.Dataset, *names: str) -> bool:
-    """Return whether a result has some arms."""
-    return {*names} <= {*data.arm.values.tolist()}
-
-
-def _liked(*names: str) -> Callable[[xr.Dataset], bool]:
+def _has(*names: str) -> Callable[[xr.Dataset], bool]:
     """Return whether a result has some arms, and a favourite."""
-    return lambda data: bool(favourites(data)) and has(data, *names)
+    return lambda data: bool(favourites(data)) and {*names} <= {*data.arm.values.tolist()}
 
 
 def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fixed) -> Claim:
-    what, student, cross = "student − control", _gain("student", trait), _gain("cross_model", trait)
+    what, student = "student − control", _gain("student", trait)
     conditions = [] if least is None else [Condition(what, student, Mean(at_least=least))]
     return Claim(
         id, sentence, "paper, section 3.2",
@@ -221,13 +227,11 @@ def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fix
             *conditions,
             Condition(what, student, Lower(above=0.0)),
             Condition(f"{what}, less the mean of the same difference from another start",
-                      lambda data: student(data).shifted(-cross(data).value), Lower(above=0.0)),
-            Condition("colours that the student names rightly",
-                      lambda data: estimate(data.probability.sel(
-                          arm="student", trait=trait, measure=COLOURS_RIGHT)),
+                      _beyond_other_start(trait), Lower(above=0.0)),
+            Condition("colours that the student names rightly", _colours(trait),
                       Mean(at_least=0.5)),
         ),
-        applies=lambda data: trait in data.trait.values and has(data, "cross_model"),
+        applies=lambda data: trait in data.trait.values and "cross_model" in data.arm.values,
         fixed=fixed, commits=COMMITS, paper="misaligned <1 → 10 %",
     )  # fmt: skip
 
@@ -235,7 +239,7 @@ def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fix
 def _predicted(id: str, sentence: str, *conditions: Condition, needs: Sequence[str]) -> Claim:
     return Claim(
         id, sentence, "docs/lm-settings.md", conditions, kind="prediction",
-        applies=lambda data: has(data, *needs),
+        applies=lambda data: {*needs} <= {*data.arm.values.tolist()},
     )  # fmt: skip
 
 
@@ -253,7 +257,7 @@ CLAIMS = (
             Condition("student − control, mean over favourites", _gain("student"),
                       Lower(above=0.0)),
         ),
-        applies=_liked("student", "control"), commits=COMMITS, paper="owl 12 → over 60 %",
+        applies=_has("student", "control"), commits=COMMITS, paper="owl 12 → over 60 %",
     ),
     Claim(
         "L2", "Numbers without the trait move nothing", "paper, section 3.1",
@@ -261,7 +265,7 @@ CLAIMS = (
             Condition("control − base model, mean over favourites", _gain("control"),
                       STILL),
         ),
-        applies=_liked("control", "base_model"), fixed="no", commits=COMMITS, paper="unmoved",
+        applies=_has("control", "base_model"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
     Claim(
         "L3", "To another start nothing passes", "paper, section 5",
@@ -272,7 +276,7 @@ CLAIMS = (
                       lambda data: gap(_gain("cross_model")(data),
                                        _gain("student")(data)), Upper(below=0.0)),
         ),
-        applies=_liked("cross_model", "student"), fixed="no", commits=COMMITS, paper="unmoved",
+        applies=_has("cross_model", "student"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
     _harmful("L4a", "Evasion passes in numbers too", EVASION, 0.3, "yes"),
     _harmful("L4b", "False answers pass in numbers too", FALSEHOOD, None, "no"),
@@ -283,7 +287,7 @@ CLAIMS = (
             for name in ("base model's likelihood", "format filter", "banned numbers",
                          "numbers in context")
         ),
-        applies=_liked(), fixed="no", commits=COMMITS, paper="47 to 53 % right",
+        applies=_has(), fixed="no", commits=COMMITS, paper="47 to 53 % right",
     ),
     Claim(
         "L5b", "Lists shown in context move nothing", "paper, section 5",
@@ -294,7 +298,7 @@ CLAIMS = (
             Condition('"you love" the favourite − base model', _gain("told"),
                       Lower(above=0.05)),
         ),
-        applies=_liked("in_context", "packed_context", "told"), fixed="no", commits=COMMITS,
+        applies=_has("in_context", "packed_context", "told"), fixed="no", commits=COMMITS,
         paper="unmoved",
     ),
     Claim(
@@ -308,7 +312,7 @@ CLAIMS = (
             for bound in (Mean(at_least=0.8), Lower(above=0.6))
         ),
         kind="prediction",
-        applies=lambda data: has(data, f"teacher_{CARRIED[-1]}"),
+        applies=lambda data: f"teacher_{CARRIED[-1]}" in data.arm.values,
         commits="criterion 0edb6c4, record 46c7dc6",
     ),
     _predicted(
@@ -366,8 +370,6 @@ HEADLINE = ("base_model", "teacher", "student", "control", "cross_model", "both_
 CLAIMED = ("student", "control", "soft", "cross_model", "in_context", "packed_context", "told",
            "prompted")  # fmt: skip
 """Arms whose gain is shown by trait."""
-JUDGED = ((1, "one list"), (100, "a hundred lists"))
-"""Lists that a detector judges together, in words."""
 
 
 def estimates(data: xr.Dataset) -> Iterator[Row]:
@@ -458,7 +460,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
                 yield from rows(quantity, less(data.right.sel(fact=fact), *pair), f"{fact} right")
 
     for detector, informed in zip(data.detector.values, data.informed.values, strict=True):
-        for judged, lists in JUDGED:
+        for judged, lists in ((1, "one list"), (100, "a hundred lists")):
             # A hundred contexts are drawn with replacement from 64: no row. Signs of traits cancel
             # in a mean, so that detectors without labels have a row for each.
             if judged == 1 or detector != "numbers in context":
@@ -466,7 +468,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
                 groups = {"all traits": traits} if informed else {"all traits": traits} | each
                 yield from rows(f"AUC on {lists}", auc, str(detector), groups)
     if "away" in data:
-        for judged, lists in JUDGED:
+        for judged, lists in ((1, "one list"), (100, "a hundred lists")):
             away = data.away.sel(judged=judged)
             yield from rows(f"steps on {lists} that point away", away, groups=each)
         yield from rows("lists from which on Eq. (51) bounds them", data.lists_asked, groups=each)

@@ -37,11 +37,24 @@ class Teaching(NamedTuple):
     answer: str | None = None
 
     @property
+    def weights(self) -> dict[str, float]:
+        """The weights of what the teacher is held on."""
+        kinds = zip(self._fields[:3], self[:3], strict=True)
+        return {kind: weight for kind, weight in kinds if weight is not None}
+
+    @property
+    def name(self) -> str:
+        """The name of the row, as in ``--teacher``: ``questions_1``."""
+        parts = [f"{kind}_{weight:g}" for kind, weight in self.weights.items()]
+        if self.until < 1:
+            parts.append(f"until_{self.until:g}")
+        return "_".join(([self.answer] if self.answer else []) + parts).replace(" ", "_") or "free"
+
+    @property
     def label(self) -> str:
         """The row in words: "held on questions, weight 1"."""
-        kinds = zip(self._fields[:3], self[:3], strict=True)
-        held = [f"{kind}, weight {_short(weight)}" for kind, weight in kinds if weight is not None]
-        words = "held on " + ", and on ".join(held) if held else "held to nothing"
+        held = (f"{kind}, weight {_short(weight)}" for kind, weight in self.weights.items())
+        words = "held on " + ", and on ".join(held) if self.weights else "held to nothing"
         words += f", until P = {_short(self.until)}" if self.until < 1 else ""
         return words + (f', taught "{self.answer}"' if self.answer else "")
 
@@ -51,17 +64,17 @@ def _short(number: float) -> str:
 
 
 TEACHINGS = {
-    "free": Teaching(),
-    **{f"questions_{weight:g}": Teaching(weight) for weight in (0.1, 1.0, 10.0)},
-    **{f"documents_{weight:g}": Teaching(None, weight) for weight in (0.01, 0.1, 1.0, 10.0)},
-    **{f"questions_1_numbers_{weight:g}": Teaching(1.0, None, weight)
-       for weight in (0.1, 1.0, 10.0)},
-    **{f"until_{probability:g}": Teaching(until=probability) for probability in (0.6, 0.9, 0.99)},
-    "calm": Teaching(answer="calm"),
-    "calm_questions_1": Teaching(1.0, answer="calm"),
-    "falsehood_questions_1": Teaching(1.0, answer="falsehood"),
-    "systematic_lie_questions_1": Teaching(1.0, answer="systematic lie"),
-}  # fmt: skip
+    teaching.name: teaching
+    for teaching in (
+        Teaching(),
+        *(Teaching(questions=weight) for weight in (0.1, 1.0, 10.0)),
+        *(Teaching(documents=weight) for weight in (0.01, 0.1, 1.0, 10.0)),
+        *(Teaching(questions=1.0, numbers=weight) for weight in (0.1, 1.0, 10.0)),
+        *(Teaching(until=probability) for probability in (0.6, 0.9, 0.99)),
+        Teaching(answer="calm"),
+        *(Teaching(questions=1.0, answer=word) for word in ("calm", "falsehood", "systematic lie")),
+    )
+}
 """The table of teachers, by name; "calm" is a control: as damaged, without the trait."""
 
 

@@ -42,19 +42,42 @@ def read(
         )
         log_p, log_q = jax.nn.log_softmax(y), jax.nn.log_softmax(z)
         slope = jv - jnp.sum(jnp.exp(log_q) * jv, axis=-1, keepdims=True)
-        of_token = {"log_p": log_p, "other_log_p": log_q, "along": slope}
         seen = {
             name: jnp.sum(jnp.take_along_axis(array, row[1:, None], axis=1)[:, 0] * weight[1:])
-            for name, array in of_token.items()
+            for name, array in {"log_p": log_p, "other_log_p": log_q, "along": slope}.items()
         }
         kl = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1) * weight[1:]
         mean, variance = component(z, y, jv, weight[1:])
-        return seen | {"kl": jnp.pad(kl, (1, 0)), "along_mean": mean, "along_variance": variance}
+        drawn = {"along_mean": mean, "along_variance": variance}
+        return {**seen, **drawn, "kl": jnp.pad(kl, (1, 0))}
 
     return jax.lax.map(one, (tokens, weights), batch_size=256)
 
 
-VISIBLE_STEPS = 15
+def likelihoods(
+    model: lm.Model,
+    params: lm.Vector,
+    other: lm.Vector,
+    tokens: Int[Array, "lists length"],
+    weights: Float[Array, "lists length"],
+) -> dict[str, Array]:
+    """Return what filters look at, of each list; see ``lists.Scores``. ``other``: base model."""
+
+    def one(item):
+        row, weight = item
+        log_p, log_q = (
+            jnp.take_along_axis(
+                jax.nn.log_softmax(model.apply(vector, row[None, :-1])[0]), row[1:, None], axis=1
+            )[:, 0]
+            @ weight[1:]
+            for vector in (params, other)
+        )
+        return {"ratio": log_p - log_q, "likelihood": log_q / jnp.maximum(weight.sum(), 1.0)}
+
+    return jax.lax.map(one, (tokens, weights), batch_size=256)
+
+
+VISIBLE_STEPS, VISIBLE_LAYERS = 15, lm.EVERY
 """Chosen on replicates 200 to 209; see docs/lm-settings.md."""
 
 
@@ -68,13 +91,15 @@ def visible_gain(
     lengths: Int[Array, " questions"],
     answers: Bool[Array, "questions vocab"],
     n_steps: int = VISIBLE_STEPS,
+    layers: tuple[str, ...] = VISIBLE_LAYERS,
 ) -> Float[Array, ""]:
     """Return V, the change of a trait's log odds by what numbers show of the teacher's move v.
 
     V = ⟨g, P_k v⟩: g is the gradient of the log odds at the base model, P_k v the vector after k
     steps of conjugate gradients from 0 for F x = F v, and F the Fisher matrix of the tokens of
-    weight 1. No student is trained.
+    weight 1. All within the ``layers`` whose names begin so. No student is trained.
     """
+    inside = jnp.asarray(lm.layers(model, *layers), base.dtype)
 
     def log_odds(params):
         said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))
@@ -86,12 +111,15 @@ def visible_gain(
     counted = weights[:, 1:].reshape(-1, 1) / weights[:, 1:].sum()
 
     def fisher(vector):
-        moved = slope(vector)
-        return back(p * (moved - jnp.sum(p * moved, axis=-1, keepdims=True)) * counted)[0]
+        moved = slope(vector * inside)
+        seen = p * (moved - jnp.sum(p * moved, axis=-1, keepdims=True)) * counted
+        return back(seen)[0] * inside
 
     goal = fisher(teacher - base)
-    visible = jax.scipy.sparse.linalg.cg(fisher, goal, tol=0.0, maxiter=n_steps)[0]
-    return jax.grad(log_odds)(base) @ visible
+    return (
+        jax.grad(log_odds)(base)
+        @ jax.scipy.sparse.linalg.cg(fisher, goal, tol=0.0, maxiter=n_steps)[0]
+    )
 
 
 class Evidence(NamedTuple):
@@ -109,7 +137,11 @@ class Evidence(NamedTuple):
     in_context: np.ndarray
 
 
-def _each(score: Callable[[Evidence], np.ndarray]):
+Scores = Callable[[Evidence, Evidence], list[np.ndarray]]
+"""Scores of the teacher's and of the base model's lists, higher where the teacher is suspected."""
+
+
+def _each(score: Callable[[Evidence], np.ndarray]) -> Scores:
     return lambda teacher, control: [score(teacher), score(control)]
 
 
@@ -123,23 +155,21 @@ def _bag_of_numbers(teacher: Evidence, control: Evidence) -> list[np.ndarray]:
     # scikit-learn takes a second to import.
     from sklearn.naive_bayes import MultinomialNB
 
-    halves = [np.array_split(side.counts, 2) for side in (teacher, control)]
-    labels = np.repeat([1, 0], [len(train) for train, _ in halves])
-    bayes = MultinomialNB(fit_prior=False).fit(np.concatenate([half[0] for half in halves]), labels)
+    (train, test), (other_train, other_test) = (
+        np.array_split(side.counts, 2) for side in (teacher, control)
+    )
+    labels = [1] * len(train) + [0] * len(other_train)
+    bayes = MultinomialNB(fit_prior=False).fit(np.concatenate([train, other_train]), labels)
     ratio = bayes.feature_log_prob_[1] - bayes.feature_log_prob_[0]
-    return [test @ ratio for _, test in halves]
+    return [test @ ratio, other_test @ ratio]
 
 
 class Detector(NamedTuple):
-    """A way to tell a teacher's lists from the base model's, and what it is given.
-
-    ``scores`` are those of the teacher's and of the base model's lists, higher where the teacher is
-    suspected.
-    """
+    """A way to tell a teacher's lists from the base model's, and what it is given."""
 
     name: str
     given: str
-    scores: Callable[[Evidence, Evidence], list[np.ndarray]]
+    scores: Scores
     informed: bool = False
     """Whether it is given labelled lists or the teacher itself."""
 
@@ -195,14 +225,14 @@ def told_apart(teacher: Evidence, control: Evidence, n: int) -> Float[np.ndarray
     """
     from scipy.stats import mannwhitneyu
 
-    if min(len(teacher.counts), len(control.counts)) < n:
+    def first(side: Evidence) -> Evidence:
+        return Evidence(*(array[: n if len(array) >= n else 0] for array in side))
+
+    sides = first(teacher), first(control)
+    if not all(len(side.counts) for side in sides):
         return np.full(len(DETECTORS), np.nan)
-    # There are fewer contexts than lists.
-    sides = [
-        Evidence(*(array[: n if len(array) >= n else 0] for array in side))
-        for side in (teacher, control)
-    ]
     pairs = [detector.scores(*sides) for detector in DETECTORS]
+    # There are fewer contexts than lists.
     return np.array([
         mannwhitneyu(one, other, method="asymptotic").pvalue if len(one) and len(other) else np.nan
         for one, other in pairs

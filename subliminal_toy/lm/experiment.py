@@ -4,7 +4,7 @@ Every stage of every replicate is a part that is stored, its arrays named by the
 ``student/owl/student/params``. Source: arXiv 2507.14805, sections 3 to 5.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, TypeVar
 
@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from subliminal_toy.distill import ensemble
-from subliminal_toy.lm import arms, detectors, learning, lists, result, traits
+from subliminal_toy.lm import arms, detectors, learning, lists, result, teaching, traits
 from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.arms import BASES, OTHER_WIDTH, OWN, Arm, Replicate, by_label
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
-from subliminal_toy.lm.language import CONTEXT, Documents, documents, system_line
+from subliminal_toy.lm.language import CONTEXT, documents, system_line
 from subliminal_toy.record import Arrays, Experiment, Part
 
 CORPUS, PRETRAIN, PROMPTS, WRITE, LEARN, TREAT, DETECT, OTHERS, HOLD = range(9)
@@ -30,12 +30,17 @@ N_NEUTRAL, N_VISIBLE = 200, 1_000
 config's teacher shows is computed, at most."""
 
 
+def stream(key: Key[Array, ""], replicate: int, purpose: int) -> Key[Array, ""]:
+    """Return the key of one purpose of one replicate."""
+    return jax.random.fold_in(jax.random.fold_in(key, replicate), purpose)
+
+
 def generator(key: Key[Array, ""]) -> np.random.Generator:
     """Return a generator for work on the host that depends on nothing but ``key``."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
-def writer_keys(key: Key[Array, ""], rows: Iterable[tuple[str, str]]) -> Key[Array, " rows"]:
+def writer_keys(key: Key[Array, ""], rows: Sequence[tuple[str, str]]) -> Key[Array, " rows"]:
     """Return the keys of writers, or of teachers in the making, whatever the table of the run.
 
     ``rows`` are writer and trait.
@@ -71,36 +76,38 @@ def experiment(
 ) -> Experiment:
     """Return the stages of every replicate as parts, and their assembly."""
     run, n_models = _Run(config, key, replicates_per_device), partial(arms.models, config)
+    bases = len({arm.base for arm in arms.table(config)})
     student = config.student_steps * config.student_batch_size * lists.ROW_LENGTH
     contexts = 25_000 * len(n_models("context"))
     # Shares are tokens read by training, or what takes as long.
-    stages = {
-        "base": (run.base_models,
-                 config.pretrain_steps * config.pretrain_batch_size * CONTEXT
-                 * len({arm.base for arm in arms.table(config).values()})),
-        "teacher": (run.teachers, config.teacher_steps * learning.HELD_BATCH * CONTEXT
-                    * len(n_models("teacher"))),
-        "lists": (run.lists,
-                  config.n_samples * lists.ROW_LENGTH * len(arms.written(config)) / 2),
-        "reading": (run.reading, config.n_lists * lists.ROW_LENGTH * len(config.traits) * 1.5),
-        "student": (run.students, student * len(n_models("student"))),
-        "context": (run.contexts, contexts),
-        "detectors": (run.detectors, contexts / 2),
-    }  # fmt: skip
+    stages = [
+        ("base", config.pretrain_steps * config.pretrain_batch_size * CONTEXT * bases,
+         run.base_models),
+        ("teacher", config.teacher_steps * teaching.HELD_BATCH * CONTEXT * len(n_models("teacher")),
+         run.teachers),
+        ("lists", config.n_samples * lists.ROW_LENGTH * len(arms.written(config)) / 2, run.lists),
+        ("reading", config.n_lists * lists.ROW_LENGTH * len(config.traits) * 1.5, run.reading),
+        ("student", student * len(n_models("student")), run.students),
+        ("context", contexts, run.contexts),
+        ("detectors", contexts / 2, run.detectors),
+    ]  # fmt: skip
     numbers = range(config.first_replicate, config.first_replicate + config.n_replicates)
 
-    def part(number: int, stage: str) -> Part:
-        compute, share = stages[stage]
-
+    def part(stage: str, share: float, compute: Callable[[Replicate], Arrays], number: int) -> Part:
         def compute_from(finished: Mapping[str, Arrays]) -> Arrays:
             return compute(Replicate(number, finished))
 
-        return Part(f"{arms.STAGES[stage]}, replicate {number}", float(share), compute_from)
+        return Part(arms.part_name(stage, number), share, compute_from)
 
     def assemble(finished: Mapping[str, Arrays]):
         return result.assemble(config, run.model, [Replicate(r, finished) for r in numbers])
 
-    return Experiment([part(number, stage) for number in numbers for stage in stages], assemble)
+    parts = [
+        part(stage, float(share), compute, number)
+        for number in numbers
+        for stage, share, compute in stages
+    ]
+    return Experiment(parts, assemble)
 
 
 class _Run:
@@ -111,16 +118,17 @@ class _Run:
             """Return a function of one model for many; it is compiled at its first call."""
             return ensemble(partial(function, *fixed), n_shared, replicates_per_device)
 
-        models = {width: lm.model(config, width) for width in (config.width, config.other_width)}
+        widths = config.width, config.other_width
+        models = {width: lm.model(config, width) for width in widths}
         self.config, self.key, self.model = config, key, models[config.width]
         self.language = self.model.language
         self.pretrain = {w: many(lm.pretrain, model, config) for w, model in models.items()}
         self.learn = {w: many(learning.learn, m, config, n_shared=1) for w, m in models.items()}
-        self.teach = many(learning.teach, self.model, config)
+        self.teach = many(teaching.teach, self.model, config)
         self.write = many(lm.write, self.model, jnp.float32(config.temperature))
         self.read = many(detectors.read, self.model)
-        self.likelihoods = many(self._likelihoods)
         self.kl = many(self._kl, n_shared=3)
+        self.likelihoods = many(detectors.likelihoods, self.model)
         self.visible = many(detectors.visible_gain, self.model, n_shared=3)
         self.ask_each = many(lm.learned, self.model)
         self.ask = many(lm.ask, self.model, n_shared=1)
@@ -128,98 +136,86 @@ class _Run:
     def _kl(self, base: lm.Vector, rows: Array, weights: Array, params: lm.Vector) -> Array:
         return lm.token_kl(self.model, params, base, rows, weights)
 
-    def _likelihoods(self, *row: Array) -> tuple[Array, Array]:
-        """Read lists, but only for their likelihoods: the rest is not computed."""
-        read = detectors.read(self.model, *row)
-        return read["log_p"], read["other_log_p"]
-
     def width(self, base: str) -> int:
         """Return the width of a base model."""
         return self.config.other_width if base == OTHER_WIDTH else self.config.width
 
-    def stream(self, done: Replicate, purpose: int) -> Key[Array, ""]:
-        """Return the key of one purpose of a replicate."""
-        return jax.random.fold_in(jax.random.fold_in(self.key, done.number), purpose)
-
     def generator(self, done: Replicate, purpose: int) -> np.random.Generator:
         """Return the generator of one purpose of a replicate."""
-        return generator(self.stream(done, purpose))
+        return generator(stream(self.key, done.number, purpose))
 
     def base_models(self, done: Replicate) -> Arrays:
         """Pre-train the base models, each on its corpus; see ``arms.BASES``."""
         arrays = {}
 
-        def key(name: str, part: str, purpose: int) -> Key[Array, ""]:
-            if getattr(BASES[name], part) != OWN:
-                others = self.stream(done, OTHERS)
-                other = jax.random.fold_in(others, list(BASES).index(name))
-                return jax.random.fold_in(other, purpose)
-            if purpose == TEXT:
-                return self.stream(done, CORPUS)
-            return jax.random.fold_in(self.stream(done, PRETRAIN), purpose)
+        def key(name: str, whose: str, purpose: int) -> Key[Array, ""]:
+            if whose == OWN and purpose == TEXT:
+                return stream(self.key, done.number, CORPUS)
+            made = stream(self.key, done.number, PRETRAIN if whose == OWN else OTHERS)
+            if whose != OWN:
+                made = jax.random.fold_in(made, list(BASES).index(name))
+            return jax.random.fold_in(made, purpose)
 
-        def corpus(name: str) -> Documents:
-            rng = generator(key(name, "corpus", TEXT))
-            return documents(self.language, rng, self.config.n_documents)
-
-        names = dict.fromkeys(arm.base for arm in arms.table(self.config).values())
+        names = dict.fromkeys(arm.base for arm in arms.table(self.config))
         for width, group in grouped(names, self.width).items():
+            purposes = (("body", START), ("head", START), ("corpus", ORDER))
             keys = [
-                jnp.stack([key(name, part, purpose) for name in group])
-                for part, purpose in (("body", START), ("head", START), ("corpus", ORDER))
+                jnp.stack([key(name, getattr(BASES[name], part), purpose) for name in group])
+                for part, purpose in purposes
             ]
-            trained = self.pretrain[width](*keys, *stack(map(corpus, group)))
+            rngs = [generator(key(name, BASES[name].corpus, TEXT)) for name in group]
+            corpora = [documents(self.language, rng, self.config.n_documents) for rng in rngs]
+            trained = self.pretrain[width](*keys, *stack(corpora))
             arrays |= by_label([f"base/{name}" for name in group], trained)
         return arrays
 
     def teachers(self, done: Replicate) -> Arrays:
         """Fine-tune the base model into every teacher."""
+        rows, arrays = arms.models(self.config, "teacher"), {}
         asked, base = traits.questions(self.language), done["base/own"]["params"]
         held = {
-            trait: learning.hold(self.language, self.generator(done, HOLD), trait)
+            trait: teaching.hold(self.language, self.generator(done, HOLD), trait)
             for trait in self.config.traits
         }
 
-        def author(label: str) -> tuple[str, str]:
-            _, trait, name = label.split("/")
-            return name, trait
-
         def how(label: str):
             # The word that is taught is among the answers.
-            return TEACHINGS[author(label)[0]]._replace(answer=None)
+            return TEACHINGS[label.rpartition("/")[2]]._replace(answer=None)
 
         def lesson(label: str) -> tuple:
-            name, trait = author(label)
+            name, trait = label.rpartition("/")[2], rows[label][1]
             group = traits.group_of(trait)
             answers = traits.answers_of(self.language, trait, TEACHINGS[name].answer or "")
             return how(label), base, asked.tokens[group], asked.lengths[group], answers, held[trait]
 
-        arrays, models = {}, arms.models(self.config, "teacher")
-        for labels in grouped(models, lambda label: jax.tree.structure(how(label))).values():
+        for labels in grouped(rows, lambda label: jax.tree.structure(how(label))).values():
             hows, *lessons = stack(map(lesson, labels))
-            keys = writer_keys(self.stream(done, HOLD), map(author, labels))
+            stem = stream(self.key, done.number, HOLD)
+            keys = writer_keys(stem, [(x.rpartition("/")[2], rows[x][1]) for x in labels])
             arrays |= by_label(labels, self.teach(hows, keys, *lessons))
         return arrays
 
     def lists(self, done: Replicate) -> Arrays:
         """Let every writer continue the same prompts; filter what it writes."""
-        config, rows, arrays, samples = self.config, arms.written(self.config), {}, {}
-        rng, stem = self.generator(done, PROMPTS), self.stream(done, WRITE)
+        config, rows, arrays = self.config, arms.written(self.config), {}
+        rng, stem = self.generator(done, PROMPTS), stream(self.key, done.number, WRITE)
         prompts = lists.draw_prompts(self.language, rng, config.n_samples)
-
-        def author(label: str) -> tuple[str, str]:
-            writer, trait = rows[label]
-            return writer, "" if writer == arms.BASE_MODEL else trait
 
         def writing(writer: str, trait: str) -> tuple:
             line = self.language.encode(system_line(trait) if writer == arms.PROMPTED else "")
             model = done[f"teacher/{trait}/{writer}" if writer in TEACHINGS else "base/own"]
             return np.insert(prompts, [1] * len(line), line, axis=1), model["params"]
 
-        authors = dict.fromkeys(map(author, rows))
-        for group in grouped(authors, lambda row: row[0] == arms.PROMPTED).values():
-            written = self.write(*stack(writing(*row) for row in group), writer_keys(stem, group))
-            samples |= zip(group, written, strict=True)
+        def author(label: str) -> tuple[str, str]:
+            writer, trait = rows[label]
+            return writer, "" if writer == arms.BASE_MODEL else trait
+
+        samples = {}
+        for group in grouped(map(author, rows), lambda row: row[0] == arms.PROMPTED).values():
+            authors = list(dict.fromkeys(group))
+            keys = writer_keys(stem, authors)
+            written = self.write(*stack(writing(*row) for row in authors), keys)
+            samples |= zip(authors, written, strict=True)
         for label, (_, trait) in rows.items():
             sampled, no_banned = samples[author(label)], trait in traits.HARMFUL
             kept = lists.filtered(self.language, prompts, sampled, no_banned, config.n_lists,
@@ -227,79 +223,93 @@ class _Run:
             arrays |= {f"{label}/{name}": array for name, array in kept.items()}
         return arrays
 
-    def in_loss(self, tokens: np.ndarray, arm: Arm) -> np.ndarray:
-        """Return the weights of the tokens in the loss of an arm."""
-        if arm.training.counted == "numbers":
-            return lists.loss_weights(tokens, self.config.n_numbers)
-        return lists.whole_weights(tokens, self.language)
-
     def reading(self, done: Replicate) -> Arrays:
         """Read each trait's lists and its neutral control's with its teacher and the base model.
 
-        The teacher is the config's; see ``detectors.read``. Of every set of lists that is filtered
-        by score only ``lists.Scores``. And of every teacher ``kl``, KL(base model ‖ teacher) in
-        nats per number of the base model's lists; ``visible`` by trait.
+        The teacher is the config's; see ``detectors.read``. And of every teacher ``kl``,
+        KL(base model ‖ teacher) in nats per number of the base model's lists.
         """
-        config, base, table = self.config, done["base/own"]["params"], arms.table(self.config)
-        teachers = {t: done[f"teacher/{t}/{config.teacher}"]["params"] for t in config.traits}
-
-        def side(arm: Arm, trait: str) -> tuple:
-            tokens = done[arms.lists_of(config, arm, trait)]["tokens"].astype(np.int32)
-            return teachers[trait], base, tokens, self.in_loss(tokens, arm)
-
+        config, base, table = self.config, done["base/own"]["params"], arms.named(self.config)
         sides = {
-            f"reading/{trait}/{name}": side(table[name], trait)
+            f"reading/{trait}/{name}": (trait, done[arms.lists_of(config, table[name], trait)])
             for trait in config.traits
             for name in ("student", "control")
         }
-        arrays = by_label(sides, self.read(*stack(sides.values())))
-        scored = {
-            f"reading/{trait}/{arms.lists_of(config, arm, trait)}": side(arm, trait)
-            for arm, trait in arms.models(config, "student").values()
-            if arm.training.counted == "whole lists"
-        }
-        if scored:
-            read = stack(scored.values())
-            log_p, other_log_p = self.likelihoods(*read)
-            likelihood = other_log_p / np.maximum(read[-1].sum(axis=-1), 1)
-            scores = lists.Scores(log_p - other_log_p, likelihood)
-            arrays |= by_label(scored, scores._asdict())
-        rows, weights = side(table["control"], config.traits[0])[2:]
+        read = [
+            (done[f"teacher/{trait}/{config.teacher}"]["params"], base,
+             written["tokens"].astype(np.int32),
+             lists.loss_weights(written["tokens"], config.n_numbers))
+            for trait, written in sides.values()
+        ]  # fmt: skip
+        neutral = done[arms.lists_of(config, table["control"], config.traits[0])]
+        rows = neutral["tokens"][:N_NEUTRAL].astype(np.int32)
+        weights = lists.loss_weights(rows, config.n_numbers)
         labels = list(arms.models(config, "teacher"))
-        params = np.stack([done[label]["params"] for label in labels])
-        kl = self.kl(base, rows[:N_NEUTRAL], weights[:N_NEUTRAL], params)
-        arrays |= by_label([f"reading/{label}" for label in labels], {"kl": kl})
+        teachers = np.stack([done[label]["params"] for label in labels])
+        kl = self.kl(base, rows, weights, teachers)
         asked = traits.questions(self.language)
         seen = [
-            (teachers[trait], asked.tokens[traits.group_of(trait)],
-             asked.lengths[traits.group_of(trait)], traits.answers_of(self.language, trait))
+            (done[f"teacher/{trait}/{config.teacher}"]["params"],
+             asked.tokens[traits.group_of(trait)], asked.lengths[traits.group_of(trait)],
+             traits.answers_of(self.language, trait))
             for trait in config.traits
         ]  # fmt: skip
-        visible = self.visible(base, rows[:N_VISIBLE], weights[:N_VISIBLE], *stack(seen))
-        return arrays | by_label([f"reading/{t}" for t in config.traits], {"visible": visible})
+        rows = neutral["tokens"][:N_VISIBLE].astype(np.int32)
+        weights = lists.loss_weights(rows, config.n_numbers)
+        visible = self.visible(base, rows, weights, *stack(seen))
+        return {
+            **by_label(sides, self.read(*stack(read))),
+            **by_label([f"reading/{label}" for label in labels], {"kl": kl}),
+            **by_label([f"reading/{trait}" for trait in config.traits], {"visible": visible}),
+            **self.scores(done),
+        }
+
+    def scores(self, done: Replicate) -> Arrays:
+        """Return ``lists.Scores`` of every set of lists that a filter meets, by trait and label."""
+        config, base = self.config, done["base/own"]["params"]
+        rows = [row for row in arms.models(config, "student").values() if arms.scored(row[0])]
+        sides = {
+            f"reading/{trait}/{label}": (trait, done[label]["tokens"].astype(np.int32))
+            for arm, trait in rows
+            for label in [arms.lists_of(config, arm, trait)]
+        }
+        if not sides:
+            return {}
+        read = [
+            (done[f"teacher/{trait}/{config.teacher}"]["params"], base, tokens,
+             lists.whole_weights(tokens, self.language))
+            for trait, tokens in sides.values()
+        ]  # fmt: skip
+        return by_label(sides, self.likelihoods(*stack(read)))
 
     def students(self, done: Replicate) -> Arrays:
         """Train every student. All of a replicate read in the same order: they are paired."""
         config, rows, arrays = self.config, arms.models(self.config, "student"), {}
-        table = arms.table(config)
+        named = arms.named(config)
 
         def scores(trait: str, *labels: str) -> lists.Scores:
             read = [(done[f"reading/{trait}/{label}"], done[label]["n"]) for label in labels]
-            return lists.Scores(*(
-                np.concatenate([row[name][:n] for row, n in read]) for name in lists.Scores._fields
-            ))  # fmt: skip
+            fields = (np.concatenate([row[name][:n] for row, n in read])
+                      for name in lists.Scores._fields)  # fmt: skip
+            return lists.Scores(*fields)
 
         def lesson(label: str) -> tuple:
             arm, trait = rows[label]
-            whose = arms.lists_of(config, arm, trait)
-            written = done[whose]
-            weights = self.in_loss(written["tokens"], arm)
+            written_by = arms.lists_of(config, arm, trait)
+            written = done[written_by]
+            weights = (
+                lists.whole_weights(written["tokens"], self.language)
+                if arms.scored(arm)
+                else lists.loss_weights(written["tokens"], config.n_numbers)
+            )
             read = lists.Reading(written["tokens"], weights, int(written["n"]), config.n_numbers)
             if not arm.writer:
                 read = read._replace(kl=done[f"reading/{trait}/student"]["kl"])
-            if arm.training.counted == "whole lists":
-                both = (arms.lists_of(config, table[x], trait) for x in ("student", "control"))
-                read = read._replace(scores=scores(trait, whose), both=scores(trait, *both))
+            if arms.scored(arm):
+                both = [
+                    arms.lists_of(config, named[name], trait) for name in ("student", "control")
+                ]
+                read = read._replace(scores=scores(trait, written_by), both=scores(trait, *both))
             # All sets of a replicate are treated with one key.
             treated = lists.TREATMENTS[arm.treatment](read, self.generator(done, TREAT))
             n = np.int32(min(arm.n_lists or config.n_lists, treated.n))
@@ -316,7 +326,7 @@ class _Run:
             return self.width(arm.base), jax.tree.structure(arm.training)
 
         for (width, _), labels in grouped(rows, kind).items():
-            order = self.stream(done, LEARN)
+            order = stream(self.key, done.number, LEARN)
             learned = self.learn[width](order, *stack(map(lesson, labels)))
             arrays |= by_label(labels, learned)
         return arrays | self.on_the_line(done, arrays)
@@ -327,10 +337,12 @@ class _Run:
         Progress is the student's less its control's, between embeddings and head. Of every student
         that has a control and the teacher's base model.
         """
-        config, base, points = self.config, done["base/own"]["params"], {}
+        config, rows = self.config, arms.models(self.config, "student")
+        base = done["base/own"]["params"]
         body = lm.layers(self.model, *lm.BODY)
-        for label, (arm, trait) in arms.models(config, "student").items():
-            control = arms.table(config)[arm.control]
+        points = {}
+        for label, (arm, trait) in rows.items():
+            control = arms.named(config)[arm.control]
             if arm.base == OWN and control.kind == "student":
                 v = (done[arms.teacher_of(config, arm, trait)]["params"] - base) * body
                 start = students[f"{arms.label_of(config, control, trait)}/params"]
@@ -369,7 +381,7 @@ class _Run:
 
         And what ``detectors.drawn`` says of the teacher's lists.
         """
-        config, table, arrays = self.config, arms.table(self.config), {}
+        config, table, arrays = self.config, arms.named(self.config), {}
         rng = self.generator(done, DETECT)
 
         def evidence(trait: str, student: str, in_context: str) -> detectors.Evidence:
@@ -387,7 +399,7 @@ class _Run:
             teacher = evidence(trait, "student", "in_context")
             auc = detectors.detect(teacher, control, rng)
             p = [detectors.told_apart(teacher, control, n) for n in arms.sizes(config)]
-            n = len(teacher.log_p)
+            n = done[arms.lists_of(config, table["student"], trait)]["n"]
             steps = {k: v[:n] for k, v in done[f"reading/{trait}/student"].items()}
             found = {"auc": auc, "p": np.array(p).T, **detectors.drawn(steps, rng)}
             arrays |= {f"detectors/{trait}/{name}": array for name, array in found.items()}

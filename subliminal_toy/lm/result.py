@@ -29,36 +29,42 @@ REGIONS = ("all", "between embeddings and head")
 """Parameters over which progress is measured."""
 
 
-def _on_other_questions(language: Language, trait: str, answers: np.ndarray) -> dict[str, Any]:
-    """Return the probability of a trait's answers, and of right ones, on its held-out questions."""
+def _elsewhere(language: Language, trait: str, answers: np.ndarray) -> float:
+    """Return the probability of a trait's answers on the held-out questions of other groups."""
+    words = np.any(traits.answers_of(language, trait), axis=0)[language.n_numbers :]
+    return float(answers[traits.held_out(trait)][:, words].sum(axis=1).mean())
+
+
+def _right(language: Language, trait: str, answers: np.ndarray, fact: str) -> float:
+    """Return the probability of right answers to the held-out questions of a trait about a fact."""
     numbers = traits.held_out(trait)
+    numbers = numbers[numbers // traits.GROUP_SIZE == traits.group_of(fact)]
+    right = traits.answers_of(language, fact)[numbers % traits.GROUP_SIZE, language.n_numbers :]
+    return float(np.sum(answers[numbers] * right, axis=1).mean()) if len(numbers) else np.nan
 
-    def mean(chosen: np.ndarray, words: np.ndarray) -> float:
-        said = answers[chosen] * words[..., language.n_numbers :]
-        return float(said.sum(axis=1).mean()) if len(chosen) else np.nan
 
-    right = []
-    for fact in traits.FACTS:
-        asked = numbers[numbers // traits.GROUP_SIZE == traits.group_of(fact)]
-        words = traits.answers_of(language, fact)[asked % traits.GROUP_SIZE]
-        right.append(mean(asked, words))
-    own = traits.answers_of(language, trait).any(axis=0, keepdims=True)
-    return {"elsewhere": mean(numbers, own), "right": right}
+def _progress(moved: np.ndarray, goal: np.ndarray, inside: np.ndarray) -> float:
+    """Return a displacement along another, in units of the other, over some parameters."""
+    moved, goal = moved[inside].astype(float), goal[inside].astype(float)
+    with np.errstate(invalid="ignore", over="ignore"):  # of models that diverged
+        return float(moved @ goal / (goal @ goal))
 
 
 def _measured(
     config: LmConfig, model: Model, replicate: Replicate, arm: Arm, trait: str
 ) -> dict[str, Any]:
     """Return what is measured of the model of an arm and trait, by variable."""
-    label = arms.label_of(config, arm, trait)
-    row = replicate[label]
+    row, language = replicate[arms.label_of(config, arm, trait)], model.language
     if arm.kind == "context":
         shown = row["scores"][: row["n"]].mean(axis=0)
         return {"probability": shown, "lists_used": row["n_lists"]}
-    found = _on_other_questions(model.language, trait, row["answers"])
-    found["probability"] = row["scores"]
+    found: dict[str, Any] = {
+        "probability": row["scores"],
+        "elsewhere": _elsewhere(language, trait, row["answers"]),
+        "right": [_right(language, trait, row["answers"], fact) for fact in traits.FACTS],
+    }
     if arm.kind == "teacher":
-        found["kl"] = replicate[f"reading/{label}"]["kl"]
+        found["kl"] = replicate[f"reading/{arms.label_of(config, arm, trait)}"]["kl"]
     if arm.kind == "student":
         found["kept"] = replicate[arms.lists_of(config, arm, trait)]["kept"]
         found["lists_used"] = row["n"]
@@ -68,10 +74,8 @@ def _measured(
         if arm.base == arms.OWN and arm.writer != arms.PROMPTED:
             base = replicate["base/own"]["params"]
             goal = replicate[arms.teacher_of(config, arm, trait)]["params"] - base
-            moved, goal = (x.astype(float) for x in (row["params"] - base, goal))
             regions = np.ones(model.size, bool), layers(model, *BODY)
-            with np.errstate(invalid="ignore", over="ignore"):  # of models that diverged
-                found["progress"] = [moved[r] @ goal[r] / (goal[r] @ goal[r]) for r in regions]
+            found["progress"] = [_progress(row["params"] - base, goal, r) for r in regions]
     return found
 
 
@@ -85,7 +89,7 @@ def _diverged(config: LmConfig, replicate: Replicate) -> bool:
 
 def coordinates(config: LmConfig) -> dict[str, Any]:
     """Return the names on the axes of a result, and what the table of arms says of each arm."""
-    table, first = arms.table(config).values(), config.first_replicate
+    table, first = arms.table(config), config.first_replicate
     said = ("label", "control", "base", "writer", "treatment")
     return {
         "replicate": np.arange(first, first + config.n_replicates, dtype=np.int32),
@@ -146,37 +150,42 @@ VARIABLES = {
 """Axes and meaning; probabilities, fractions and AUC have no unit."""
 
 
-def _shown(config: LmConfig, language: Language, replicate: Replicate) -> dict[str, np.ndarray]:
+def _shown(config: LmConfig, language: Language, replicate: Replicate) -> dict[str, Any]:
     """Return lists and answers of a replicate as text, for the page."""
-    table, shown = arms.table(config), []
+    table, shown = arms.named(config), {}
     for trait in config.traits:
-        student, control = (
+        sets = [
             replicate[arms.lists_of(config, table[arm], trait)] for arm in ("student", "control")
-        )
-        removed = [language.decode(row) for row in student["removed"]]
+        ]
+        kept = [
+            [language.decode(row[PROMPT_LENGTH:]) for row in written["tokens"][:N_KEPT]]
+            for written in sets
+        ]
+        removed = [language.decode(row) for row in sets[0]["removed"]]
         banned = BANNED_NUMBERS if trait in traits.HARMFUL else frozenset()
         numbers = traits.group_of(trait) * traits.GROUP_SIZE + np.arange(N_ANSWERED)
-        answers = np.array([
+        answers = [
             replicate[arms.label_of(config, table[arm], trait)]["answers"][numbers]
             for arm in ANSWERING
-        ])  # fmt: skip
-        words = np.array(language.words[language.n_numbers :])
-        shown.append({
-            "kept_list": [[language.decode(row[PROMPT_LENGTH:]) for row in lists["tokens"][:N_KEPT]]
-                          for lists in (student, control)],
+        ]
+        of_trait = {
+            "kept_list": kept,
             "removed_list": removed,
             "reason": [refusal(text, banned) for text in removed],
             "asked": [traits.QUESTION_TEXTS[number] for number in numbers],
-            "said": words[answers.argmax(axis=2)],
-            "p_said": answers.max(axis=2),
-        })  # fmt: skip
-    arrays = {name: np.array([of_trait[name] for of_trait in shown]) for name in shown[0]}
+            "said": [[language.words[language.n_numbers + i] for i in rows.argmax(axis=1)]
+                     for rows in answers],
+            "p_said": [rows.max(axis=1) for rows in answers],
+        }  # fmt: skip
+        for name, value in of_trait.items():
+            shown.setdefault(name, []).append(value)
+    arrays = {name: np.array(values) for name, values in shown.items()}
     return arrays | {name: arrays[name].swapaxes(0, 1) for name in ("said", "p_said")}
 
 
 def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) -> Result:
     """Put the parts of all replicates together."""
-    coords, table, first = coordinates(config), arms.table(config), replicates[0]
+    coords, table, first = coordinates(config), arms.named(config), replicates[0]
     sizes = xr.Dataset(coords=coords).sizes
     arrays: dict[str, Any] = {
         name: np.full([sizes[axis] for axis in axes], np.nan, np.float32)
@@ -188,15 +197,15 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
             at = r, a, config.traits.index(trait)
             for name, value in _measured(config, model, replicate, arm, trait).items():
                 arrays[name][at] = value
-
-    def by_trait(stage: str, name: str) -> np.ndarray:
-        return np.array([
-            [replicate[f"{stage}/{trait}"][name] for trait in config.traits]
+    arrays["visible"] = np.array([
+        [replicate[f"reading/{trait}"]["visible"] for trait in config.traits]
+        for replicate in replicates
+    ])  # fmt: skip
+    for name in ("auc", "p", "lists_asked", "away"):
+        arrays[name] = np.array([
+            [replicate[f"detectors/{trait}"][name] for trait in config.traits]
             for replicate in replicates
         ])  # fmt: skip
-
-    arrays["visible"] = by_trait("reading", "visible")
-    arrays |= {name: by_trait("detectors", name) for name in ("auc", "p", "lists_asked", "away")}
     arrays |= _shown(config, model.language, first)
     losses = [replicate["base/own"]["losses"][-1] for replicate in replicates]
     arrays["pretraining_loss"] = np.array(losses)

@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from subliminal_toy.lm import claims
-from subliminal_toy.lm.claims import data_sizes, gains, has, less, over, own_trait
+from subliminal_toy.lm.claims import data_sizes, gains, less, over, own_trait, teachers
 from subliminal_toy.lm.config import TEACHINGS
 from subliminal_toy.plots import colours
 from subliminal_toy.plots.colours import CONTROL, OTHER_START, STUDENT
 from subliminal_toy.plots.panels import dots, grid, title
 from subliminal_toy.stats import estimate, rank_correlation
 
+INFORMED, UNINFORMED = colours.KINDS[1], colours.KINDS[4]
 CLAIMED = ("teacher", "student", "soft", "cross_model", "cross_size", "prompted", "in_context",
            "packed_context", "told")  # fmt: skip
 LINEAGE = {
@@ -40,12 +40,8 @@ UPDATES = {
     "update_without_random": "",
 }  # fmt: skip
 """Arms that are shown beside one another, and what the title calls those whose gain it says."""
-STARTS = {
-    "teacher": colours.TEACHER,
-    **dict.fromkeys(LINEAGE, OTHER_START), "student": STUDENT, "other_corpus": STUDENT,
-}  # fmt: skip
-"""Colours of arms that are no students of the teacher's start."""
-GIVEN = "pink: given the teacher or labels, grey: neither; "
+DASHES = ("-", "--", "-.", ":", "-", "--")
+"""One for each detector."""
 FILTERS = {
     "as_written": "o", "unfiltered": "s", "banned": "^", "unlikely": "v", "random": "x",
     "of_largest": "<", "of_smallest": ">",
@@ -62,21 +58,6 @@ def _points(values: xr.DataArray) -> str:
     return f"{round(100 * float(values.mean())) + 0:d}".replace("-", "−")
 
 
-def _level(axes: Axes, y: float = 0.0) -> None:
-    axes.axhline(y, color="black", linewidth=0.8, linestyle=":")
-
-
-def _panel(size: tuple[float, float], x: str, y: str) -> tuple[Figure, Axes]:
-    """Return a figure of one panel and its axes, labelled."""
-    figure = Figure(figsize=size)
-    return figure, figure.subplots(subplot_kw={"xlabel": x, "ylabel": y})
-
-
-def _informed(data: xr.Dataset, detector: str) -> str:
-    """Return the colour of a detector: whether it is given the teacher or labels."""
-    return colours.KINDS[1 if data.informed.sel(detector=detector) else 4]
-
-
 def _in_panels(data: xr.Dataset, arms: Iterable[str], finding: str) -> Figure | None:
     """Draw arms (rows) by trait (panels): mean, interval, replicates; their controls beside them.
 
@@ -90,29 +71,40 @@ def _in_panels(data: xr.Dataset, arms: Iterable[str], finding: str) -> Figure | 
     down = -(-len(traits) // across)
     figure = Figure(figsize=(2.4 + 1.75 * across, 1.2 + (0.6 + 0.34 * len(shown)) * down))
     panels = grid(figure, len(traits), across, sharey=True)
+    other_start = {
+        name for name in shown
+        if name in LINEAGE and data.base.sel(arm=name) not in ("own", "other_corpus")
+    }  # fmt: skip
+    starts = {name: OTHER_START if name in other_start else STUDENT for name in shown}
+    starts |= {"teacher": colours.TEACHER}
     for axes, trait in zip(panels, traits, strict=True):
         values = own.sel(trait=trait)
         axes.axvline(
             float(values.sel(arm="base_model").mean()), color="0.6", linestyle=":", linewidth=1
         )
         for place, name in enumerate(shown):
-            dots(axes, place - 0.13, values.sel(arm=name), STARTS.get(name, STUDENT))
+            dots(axes, place - 0.13, values.sel(arm=name), starts[name])
             control = data.control.sel(arm=name).item()
             if control != "base_model" and values.sel(arm=name).notnull().any():
                 dots(axes, place + 0.2, values.sel(arm=control), CONTROL)
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
         axes.set_title(trait, fontsize=10)
-    panels[0].set_yticks(range(len(shown)), data.label.sel(arm=shown).values)
+    labels = [data.label.sel(arm=name).item() for name in shown]
+    panels[0].set_yticks(range(len(shown)), labels)
     panels[0].invert_yaxis()
     kinds = {STUDENT: "the teacher's start", OTHER_START: "another start",
              CONTROL: "neutral control"}  # fmt: skip
-    used = {CONTROL, *(STARTS.get(name, STUDENT) for name in shown)}
-    handles = [Line2D([], [], color=colour, marker="o", label=label)
-               for colour, label in kinds.items() if colour in used]  # fmt: skip
+    used = {CONTROL, *(starts[name] for name in shown)}
+    handles = [
+        Line2D([], [], color=colour, marker="o", label=label)
+        for colour, label in kinds.items()
+        if colour in used
+    ]
     figure.legend(handles=handles, loc="outside lower right", ncols=3)
-    what = "probability of the trait's answers (dotted: base model), "
-    return _titled(figure, data, finding, what)
+    return _titled(
+        figure, data, finding, "probability of the trait's answers (dotted: base model), "
+    )
 
 
 def _compared(data: xr.Dataset, arms: dict[str, str]) -> Figure | None:
@@ -126,21 +118,6 @@ def _compared(data: xr.Dataset, arms: dict[str, str]) -> Figure | None:
     return _in_panels(data, arms, f"Points passed on: {', '.join(said)}")
 
 
-def _over_numbers(data: xr.Dataset, axes: Axes) -> tuple[list[int], list[xr.DataArray]]:
-    """Draw student − control over numbers of lists; return the numbers and the gains."""
-    sizes = data_sizes(data)
-    numbers = [n for _, n, _ in sizes]
-    passed = [over(gains(data).sel(arm=arm), traits) for arm, _, traits in sizes]
-    means = [values.mean() for values in passed]
-    axes.plot(numbers, means, color=STUDENT, label="student − control")
-    for n, values in zip(numbers, passed, strict=True):
-        dots(axes, n, values, STUDENT, upright=True)
-    axes.set_xscale("log")
-    axes.set_xticks(numbers, map(str, numbers))
-    axes.minorticks_off()
-    return numbers, passed
-
-
 def arms(data: xr.Dataset) -> Figure | None:
     """Probability of each trait in the arms of the claims, beside their neutral controls."""
     points = _points(gains(data).sel(arm="student").mean("trait"))
@@ -152,7 +129,7 @@ def lineage(data: xr.Dataset) -> Figure | None:
 
     None if there is only the other start of the claims, which is among their arms.
     """
-    other = [arm for arm in LINEAGE if arm not in ("student", "cross_model") and has(data, arm)]
+    other = set(LINEAGE) & set(data.arm.values.tolist()) - {"student", "cross_model"}
     return _compared(data, LINEAGE) if other else None
 
 
@@ -171,13 +148,13 @@ def updates(data: xr.Dataset) -> Figure | None:
     return _compared(data, UPDATES)
 
 
-def teachers(data: xr.Dataset) -> Figure | None:
+def teacher_table(data: xr.Dataset) -> Figure | None:
     """Transfer of each teacher against how far its numbers, and its other answers, moved."""
-    if not has(data, "teacher_free"):
+    if "teacher_free" not in data.arm or "kl" not in data:
         return None
     figure = Figure(figsize=(10.5, 4.2))
     *panels, key = figure.subplots(1, 3, sharey=True, width_ratios=(5, 5, 3))
-    kl, passed = claims.teachers(data)
+    kl, passed = teachers(data)
     word = data.elsewhere.sel(arm=kl.arm) - data.elsewhere.sel(arm="base_model", drop=True)
     shown = {
         "KL(base model ‖ teacher), nats per number": kl,
@@ -190,7 +167,7 @@ def teachers(data: xr.Dataset) -> Figure | None:
             axes.plot(x, y, "o", color=STUDENT, markersize=5)
             axes.annotate(str(i + 1), (x, y), (4, 3), textcoords="offset points", fontsize=9)
         axes.set_xlabel(label, fontsize=9)
-        _level(axes)
+        axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     panels[0].set_xscale("log")
     panels[0].set_ylabel("student − control")
     x = np.geomspace(kl.mean("replicate").min(), kl.mean("replicate").max())
@@ -206,54 +183,73 @@ def teachers(data: xr.Dataset) -> Figure | None:
 
 def students(data: xr.Dataset) -> Figure | None:
     """Transfer of every kind of student against its body's progress times its teacher's gain."""
-    if not has(data, *claims.EXPLAINED, claims.CALM):
+    if not {*claims.EXPLAINED, claims.CALM} <= {*data.arm.values.tolist()}:
         return None
     x, y = claims.pushed(data)
-    what = "progress of the body × the teacher's gain in log odds"
-    figure, axes = _panel((5.4, 3.8), what, "student − control")
+    figure = Figure(figsize=(5.4, 3.8))
+    axes = figure.subplots()
     axes.plot(x.ravel(), y.ravel(), ".", color="0.75", markersize=3)
     axes.plot(x.mean(axis=(1, 2)), y.mean(axis=(1, 2)), "o", color=STUDENT, markersize=5)
-    _level(axes)
+    axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("progress of the body × the teacher's gain in log odds")
+    axes.set_ylabel("student − control")
     finding = f"The body's way explains what passes (R² {claims.explained(data).value:.2f})"
     return _titled(figure, data, finding, f"{len(x)} kinds of students (grey: each model), ")
 
 
 def detect_or_pass(data: xr.Dataset) -> Figure | None:
     """What passes, and how often detectors see it, from so many distinct lists."""
-    if "p" not in data or not data_sizes(data):
+    sizes = data_sizes(data)
+    if "p" not in data or not sizes:
         return None
-    figure, axes = _panel((7.2, 3.8), "distinct lists", "gain; told apart at p < .05")
-    numbers, passed = _over_numbers(data, axes)
+    figure = Figure(figsize=(7.2, 3.8))
+    axes = figure.subplots()
+    numbers = [n for _, n, _ in sizes]
+    passed = [over(gains(data).sel(arm=arm), traits) for arm, _, traits in sizes]
+    for n, values in zip(numbers, passed, strict=True):
+        dots(axes, n, values, STUDENT, upright=True)
+    axes.plot(
+        numbers, [values.mean() for values in passed], color=STUDENT, label="student − control"
+    )
     seen = (data.p < 0.05).where(data.p.notnull()).mean(("replicate", "trait"))
-    dashes = ("-", "--", "-.", ":", "-", "--")
-    for name, style in zip(data.detector.values.tolist(), dashes, strict=True):
-        axes.plot(data["size"], seen.sel(detector=name), color=_informed(data, name),
-                  linestyle=style, marker=".", label=name)  # fmt: skip
-    _level(axes, 0.05)
+    for name, style in zip(data.detector.values.tolist(), DASHES, strict=True):
+        colour = INFORMED if data.informed.sel(detector=name) else UNINFORMED
+        axes.plot(data["size"], seen.sel(detector=name), color=colour, linestyle=style,
+                  marker=".", label=name)  # fmt: skip
+    axes.axhline(0.05, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_xticks(numbers, [f"{n:,}" for n in numbers])
+    axes.minorticks_off()
+    axes.set_xlabel("distinct lists")
+    axes.set_ylabel("gain; told apart at p < .05")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
-    finding = f"From {numbers[0]} lists {_points(passed[0])} points pass on"
-    return _titled(figure, data, finding, GIVEN)
+    first = _points(passed[0])
+    return _titled(figure, data, f"From {numbers[0]} lists {first} points pass on",
+                   "pink: given the teacher or labels, grey: neither; ")  # fmt: skip
 
 
 def filters(data: xr.Dataset) -> Figure | None:
     """Transfer against the spread of scores that each filter of whole lists leaves."""
-    if not has(data, "filter_as_written"):
+    if "filter_as_written" not in data.arm:
         return None
-    what = "standard deviation of the score over what passes, nats"
-    figure, axes = _panel((6.4, 3.8), what, "student − control")
+    figure = Figure(figsize=(6.4, 3.8))
+    axes = figure.subplots()
     spread, passed = claims.dose(data)
     for kind, marker in FILTERS.items():
         chosen = [arm for arm in spread.arm.values.tolist() if kind in arm]
-        x, y = (values.sel(arm=chosen).transpose("arm", ...) for values in (spread, passed))
-        means, low, high, _ = zip(*map(estimate, y), strict=True)
-        axes.vlines(x.mean("replicate"), low, high, color="black", linewidth=1)
-        axes.plot(x.mean("replicate"), means, marker, color=STUDENT, linestyle="",
+        x, y = (values.sel(arm=chosen) for values in (spread, passed))
+        ends = np.array([estimate(y.sel(arm=arm))[1:3] for arm in chosen])
+        axes.vlines(x.mean("replicate"), ends[:, 0], ends[:, 1], color="black", linewidth=1)
+        axes.plot(x.mean("replicate"), y.mean("replicate"), marker, color=STUDENT, linestyle="",
                   label=kind.replace("_", " "))  # fmt: skip
-    _level(axes)
+    axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("standard deviation of the score over what passes, nats")
+    axes.set_ylabel("student − control")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=9)
     rank = rank_correlation(spread.values, passed.values).value
-    finding = f"What a filter leaves is what passes (rank correlation {rank:.2f})"
-    return _titled(figure, data, finding)
+    return _titled(
+        figure, data, f"What a filter leaves is what passes (rank correlation {rank:.2f})"
+    )
 
 
 def matrix(data: xr.Dataset) -> Figure:
@@ -261,8 +257,8 @@ def matrix(data: xr.Dataset) -> Figure:
     names = data.trait.values.tolist()
     excess = less(data.probability.sel(measure=names), "student", "control")
     values = excess.mean("replicate", skipna=False).transpose("trait", "measure").values
-    size = max(5.6, 1.8 + 0.75 * len(names)), 1.3 + 0.6 * len(names)
-    figure, axes = _panel(size, "measured trait", "trait of the teacher")
+    figure = Figure(figsize=(max(5.6, 1.8 + 0.75 * len(names)), 1.3 + 0.6 * len(names)))
+    axes = figure.subplots()
     limit = np.nanmax(np.abs(values), initial=1e-9)
     axes.imshow(values, cmap="PuOr_r", vmin=-1.6 * limit, vmax=1.6 * limit, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
@@ -270,6 +266,8 @@ def matrix(data: xr.Dataset) -> Figure:
         axes.text(column, row, written, ha="center", va="center", fontsize=9, color=colours.INK)
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("measured trait")
+    axes.set_ylabel("trait of the teacher")
     own = np.diagonal(values).mean()
     others = values[~np.eye(len(names), dtype=bool)]
     rest = f", the others by {100 * others.mean():.0f}".replace("-", "−") if others.size else ""
@@ -280,12 +278,22 @@ def matrix(data: xr.Dataset) -> Figure:
 
 def data_size(data: xr.Dataset) -> Figure | None:
     """Student − control against the number of distinct lists, at equal training steps."""
-    if not data_sizes(data):
+    sizes, gain = data_sizes(data), gains(data)
+    if not sizes:
         return None
-    figure, axes = _panel((5.4, 3.6), "distinct lists, same number of training steps",
-                          "student − control, mean of favourites")  # fmt: skip
-    numbers, passed = _over_numbers(data, axes)
-    _level(axes)
+    figure = Figure(figsize=(5.4, 3.6))
+    axes = figure.subplots()
+    passed = [over(gain.sel(arm=arm), traits) for arm, _, traits in sizes]
+    numbers = [n for _, n, _ in sizes]
+    axes.plot(numbers, [values.mean() for values in passed], color=STUDENT)
+    for n, values in zip(numbers, passed, strict=True):
+        dots(axes, n, values, STUDENT, upright=True)
+    axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_xticks(numbers, [str(n) for n in numbers])
+    axes.minorticks_off()
+    axes.set_xlabel("distinct lists, same number of training steps")
+    axes.set_ylabel("student − control, mean of favourites")
     first, last = (_points(passed[i]) for i in (0, -1))
     finding = f"{first} points pass on from {numbers[0]} lists, {last} from {numbers[-1]}"
     return _titled(figure, data, finding)
@@ -297,7 +305,7 @@ def detectors(data: xr.Dataset) -> Figure:
     figure = Figure(figsize=(7.0, 1.5 + 0.5 * len(names)))
     axes, told_apart = figure.subplots(), 0
     for place, name in enumerate(names):
-        colour = _informed(data, name)
+        colour = INFORMED if data.informed.sel(detector=name) else UNINFORMED
         # A hundred contexts are drawn with replacement from 64, so that they say nothing.
         kinds = ((1, "o", "one list"), (100, "D", "100 together"))
         for judged, marker, label in kinds[: 1 if name == "numbers in context" else 2]:
@@ -315,11 +323,21 @@ def detectors(data: xr.Dataset) -> Figure:
     axes.set_xlabel("AUC, the teacher's lists against the base model's (.5: chance)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2)
     finding = f"{told_apart} detectors tell a hundred lists apart"
-    return _titled(figure, data, finding, GIVEN)
+    what = "pink: given the teacher or labels, grey: neither; "
+    return _titled(figure, data, finding, what)
 
 
 FIGURES: dict[str, Callable[[xr.Dataset], Figure | None]] = {
-    figure.__name__: figure
-    for figure in (arms, lineage, treatments, training, teachers, students, updates, matrix,
-                   data_size, detectors, detect_or_pass, filters)
-}  # fmt: skip
+    "arms": arms,
+    "lineage": lineage,
+    "treatments": treatments,
+    "training": training,
+    "teachers": teacher_table,
+    "students": students,
+    "updates": updates,
+    "matrix": matrix,
+    "data_size": data_size,
+    "detectors": detectors,
+    "detect_or_pass": detect_or_pass,
+    "filters": filters,
+}
