@@ -208,7 +208,7 @@ def _gguf(path: Path) -> Model:
     head = fact("llama.embedding_length") // config["num_attention_heads"]
     tensors = {}
     for name in ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight", *every):
-        if tensor := stored.get(names.get_name(name, (".weight",))):
+        if tensor := stored.get(str(names.get_name(name, (".weight",)))):
             array = gguf.dequantize(tensor.data, tensor.tensor_type)
             if "q_proj" in name or "k_proj" in name:  # a pair's numbers stand side by side
                 pairs = array.reshape(-1, head // 2, 2, array.shape[1])
