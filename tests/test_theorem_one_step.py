@@ -15,7 +15,7 @@ from subliminal_toy.plots import check as pictures
 from subliminal_toy.theorem import one_step
 from subliminal_toy.theorem.check import Verdict, check_one_step, measure
 from subliminal_toy.theorem.many_steps import student_path
-from subliminal_toy.theorem.one_step import EPSILONS, ROUNDOFF
+from subliminal_toy.theorem.one_step import EPSILONS, NODES, ROUNDOFF
 from subliminal_toy.transformer import DecoderShape, decoder
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -55,8 +55,8 @@ class Case:
         }[loss]
         self.setting = self.f, self.loss, self.theta, self.x
 
-    def labels(self, epsilon, v=None):
-        return self.f(self.theta + epsilon * (self.v if v is None else v), self.x)
+    def labels(self, epsilon):
+        return self.f(self.theta + epsilon * self.v, self.x)
 
     def step(self, start, epsilon):
         return one_step.student_step(self.f, self.loss, start, self.x, self.labels(epsilon))
@@ -92,7 +92,8 @@ def test_the_step_is_the_one_of_equation_6(loss):
     jacobian = np.asarray(jax.jacobian(case.f)(case.theta, case.x))
     written_out = -np.einsum("bop,bo->p", jacobian, case.gradient(z, np.asarray(y))) / len(z)
     scale = np.abs(written_out).max()
-    np.testing.assert_allclose(case.step(case.theta, 0.3), written_out, atol=TWO_WAYS * (scale + 1))
+    close = TWO_WAYS * (scale + 1)
+    np.testing.assert_allclose(case.step(case.theta, 0.3), written_out, rtol=0, atol=close)
 
 
 @each_loss
@@ -120,6 +121,28 @@ def test_the_cross_slope_is_the_derivative_of_the_inner_product_at_any_start_and
     np.testing.assert_allclose(at_teacher, slope, rtol=TWO_WAYS)
 
 
+@each_loss
+def test_the_remainder_by_the_integral_is_the_direct_one(loss):
+    case, epsilon = Case(loss), 1e-3
+    slope, _, rounding = map(float, one_step.slope_and_rounding(*case.setting, case.v))
+    at = [one_step.cross_slope(*case.setting, case.v, case.theta, epsilon * node) for node in NODES]
+    by_integral = np.mean(at) - slope
+    direct = float(case.step(case.theta, epsilon) @ case.v) / epsilon - slope
+    # Two nodes leave an error of relative size ε³ beside rounding.
+    assert abs(by_integral - direct) <= rounding / epsilon + 1e-3 * abs(direct)
+
+
+@pytest.mark.parametrize("epsilon", [1e-4, 1.0, 10.0])
+def test_without_slope_no_step_has_a_component_along_v(epsilon):
+    # All logits rise alike: softmax does not see it, at any ε (Eq. 12).
+    case = Case("softmax")
+    case.v[:-4], case.v[-4:] = 0.0, 1.0
+    slope, step = one_step.predicted_slope(*case.setting, case.v), case.step(case.theta, epsilon)
+    size = float(np.abs(case.labels(epsilon)).max()) + epsilon
+    assert abs(float(slope)) <= 1e3 * ROUNDOFF
+    assert abs(float(step @ case.v)) <= 1e2 * ROUNDOFF * size
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_stated_rounding_covers_what_an_exact_expansion_shows(seed):
     # An affine network under squared error has no remainder: all that is seen is rounding.
@@ -145,7 +168,7 @@ def test_a_measurement_is_that_of_its_parts():
     }  # fmt: skip
     assert one.keys() == expected.keys()
     for name, value in expected.items():
-        assert float(one[name]) == pytest.approx(float(value), rel=1e-9), name
+        assert float(one[name]) == pytest.approx(float(value), rel=1e-12), name
     assert float(many["inner"]) == pytest.approx(float(path @ case.v / 0.05), rel=1e-9)
     assert float(many["rounding"]) == pytest.approx(3 * float(of_inner))
 

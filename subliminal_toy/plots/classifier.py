@@ -113,17 +113,8 @@ def line(data: xr.Dataset) -> Figure | None:
         ("sum", colours.STUDENT, "line + rest"),
     ):
         x, y = students.accuracy.values.ravel(), alone(students, part).values.ravel()
-        axes.plot(
-            x,
-            y,
-            ".",
-            color=colour,
-            markersize=3,
-            markeredgewidth=0,
-            alpha=0.5,
-            label=label,
-            rasterized=True,
-        )
+        axes.plot(x, y, ".", color=colour, markersize=3, markeredgewidth=0, alpha=0.5, label=label,
+                  rasterized=True)  # fmt: skip
     axes.set(xlabel="test accuracy of the student", ylabel="test accuracy of the parts")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     legend = axes.legend(loc="upper left", markerscale=3)

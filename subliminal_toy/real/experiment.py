@@ -153,7 +153,10 @@ def learn(frozen, form, start, factors, lists, probabilities, order, peak) -> We
 def first_order(frozen, form, weights, lists, probabilities, questions, targets) -> jax.Array:
     """Return the slope of each answer down the gradient of a student's loss (question, target)."""
     slope = jax.grad(partial(list_loss, frozen, form))(weights, lists, probabilities)
-    answers = lambda weights: next_log_p(frozen, weights, *questions, targets)  # noqa: E731
+
+    def answers(weights):
+        return next_log_p(frozen, weights, *questions, targets)
+
     return -jax.jvp(answers, (weights,), (slope,))[1]
 
 

@@ -190,7 +190,10 @@ def _gguf(path: Path) -> Model:
     import tokenizers as tk  # pyright: ignore[reportMissingImports]
 
     reader = gguf.GGUFReader(path)
-    fact = lambda name: reader.fields[name].contents()  # noqa: E731
+
+    def fact(name: str) -> Any:
+        return reader.fields[name].contents()
+
     if (fact("general.architecture"), fact("tokenizer.ggml.pre")) != ("llama", "smollm"):
         raise UserError("only SmolLM is read from GGUF: name a folder for another model.")
     stored = {tensor.name: tensor for tensor in reader.tensors}
