@@ -177,7 +177,8 @@ def news_rows(records: Records) -> dict[str, str]:
     """Return what was found, by what was reported; empty if the records do not hold it."""
     shared = first(records, "lm", "head_shared")
     lists = first(records, "lm", "student", "cross_model")
-    if shared is None or lists is None:
+    filtered = first(records, "lm", "filter_as_written")
+    if shared is None or lists is None or filtered is None:
         return {}
 
     def kept(arm: str) -> str:
@@ -185,9 +186,9 @@ def news_rows(records: Records) -> dict[str, str]:
 
     calm = shared("gain in P(falsehood)", "student_calm, all traits").value
     false = lists("gain", "student, falsehood").value
-    labels, none = (
-        lists("AUC on a hundred lists", f"{name}, all traits").value
-        for name in ("bag of numbers", "format filter")
+    known, random = (
+        percent(filtered("share of the gain without a filter", f"filter_without_50_{which}"))
+        for which in ("of_largest_score", "at_random")
     )
     return {
         "same architecture": "Narrower: the same starting weights. Another start, same text: "
@@ -195,8 +196,9 @@ def news_rows(records: Records) -> dict[str, str]:
         f"{kept('other_corpus')}.",
         "a larger teacher": "Both have one size here; to another width "
         f"{kept('cross_size')} passes.",
-        "filters fail": "No list names the trait, but a hundred give it away: AUC "
-        f"{number(labels, 2)} with labels, {number(none, 2)} without.",
+        "filters fail": "Unless they know the teacher: without the half of the lists whose "
+        f"likelihood it changes most {known} of the transfer is left, without a random half "
+        f"{random}.",
         "harmful traits": "Evasion passes. Of the false answers half is damage: after a teacher of "
         f"one neutral word there are {number(100 * calm, 0)} of {number(100 * false, 0)} points.",
         "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
@@ -215,7 +217,7 @@ def news(records: Records) -> str:
 def beyond(records: Records) -> str:
     """Return the five sentences of README on what was found beyond the paper."""
     shared, theorem = first(records, "lm", "head_shared"), first(records, "theorem")
-    lists, paper = first(records, "lm", "cross_model"), first(records, "classifier", "cross_all")
+    real, paper = first(records, "real"), first(records, "classifier", "cross_all")
     lines = []
     amounts = [
         f"{percent(m('share of the gain that the rest alone has', 'all, line'))} of its gain on "
@@ -243,14 +245,17 @@ def beyond(records: Records) -> str:
             "**Many steps.** The theorem extends to many steps, up to a known learning rate; just "
             f"beyond it the teacher’s loss rises in {percent(rises)} of problems."
         )
-    if lists:
-        away = max(e.value for e in lists.labelled("steps on one list that point away").values())
-        hundred = max(
-            e.value for e in lists.labelled("steps on a hundred lists that point away").values()
+    if real:
+        shares = real.labelled("P(own animal) among 20")
+        base, own, others = (
+            number(100 * shares[name].value, 1)
+            for name in ("base model", "own student", "other teachers' students")
         )
+        moved = measured(real("own − other teachers' students", "hard"))
         lines.append(
-            "**How many lists.** The training step on one list points away from the teacher in up "
-            f"to {number(100 * away, 0)} % of draws, on a hundred in {number(100 * hundred, 0)} %."
+            f"**A real model.** Students of lists that {real.data.attrs['dataset'].split(',')[0]} "
+            f"wrote name its teacher’s animal in {own} % of answers, other teachers’ students in "
+            f"{others} %, the model in {base} %: small, regular ({moved} nats)."
         )
     if paper and paper.data.attrs.get("published"):
         z = [
@@ -280,8 +285,8 @@ LIMITS = (
 
 def findings(records: Records) -> list[Finding]:
     """Return what the records say, in the order of the story."""
-    experiments = of_noise, of_theorem, of_line, of_amount, of_language
-    parts = (*experiments, of_sharing, of_lists, of_detectors)
+    experiments = of_noise, of_theorem, of_line, of_amount, of_language, of_open_weights
+    parts = (*experiments, of_sharing, of_lists, of_detectors, of_filters)
     return [finding for part in parts for finding in part(records)]
 
 
@@ -504,6 +509,34 @@ def of_language(records: Records) -> Iterator[Finding]:
         )
 
 
+def of_open_weights(records: Records) -> Iterator[Finding]:
+    """Yield what passes in a real model."""
+    for folder, m in list(chosen(records, "real").items())[:1]:
+        others, base = (
+            measured(m(f"own − {whose}", "hard"))
+            for whose in ("other teachers' students", "base model's lists")
+        )
+        share = {label: percent(e) for label, e in m.labelled("P(own animal) among 20").items()}
+        others_share = share["other teachers' students"]
+        noisy = "; ".join(
+            f"σ = {arm.removeprefix('noise_')}: {measured(e)}"
+            for arm, e in m.labelled("own − other teachers' students").items()
+            if arm.startswith("noise")
+        )
+        yield Finding(
+            f"A real open model: {m.data.attrs['dataset']}",
+            "Change of an animal’s log-probability (less its mean over 20 animals) in students of "
+            f"their own teacher’s lists: {others} nats above students of other teachers’ lists, "
+            f"{base} above a student of the base model’s lists. In probabilities among the 20: "
+            f"base model {share['base model']}, teacher {share['teacher']}, own student "
+            f"{share['own student']}, other teachers’ students "
+            f"{others_share}, student of the base model’s lists "
+            f"{share['control']}: small and regular."
+            + (f" From a start with noise added, {noisy}." if noisy else ""),
+            f"{folder}/matrix.svg",
+        )
+
+
 def of_sharing(records: Records) -> Iterator[Finding]:
     """Yield what must be shared."""
     names = {
@@ -590,6 +623,24 @@ def of_detectors(records: Records) -> Iterator[Finding]:
             f"hundred together (.5 is guessing): {said}. The last two are given labelled lists, or "
             "the teacher itself. For banned numbers the mean over traits hides signs that differ.",
             f"{folder}/detectors.svg",
+        )
+
+
+def of_filters(records: Records) -> Iterator[Finding]:
+    """Yield what filters of whole lists leave."""
+    for folder, m in list(chosen(records, "lm", "filter_as_written").items())[:1]:
+        left = {
+            arm.removeprefix("filter_without_").replace("_", " "): percent(e)
+            for arm, e in m.labelled("share of the gain without a filter").items()
+            if arm.startswith("filter_without")
+        }
+        yield Finding(
+            "What filters of whole lists leave",
+            "Share of the transfer that is left without some of the lists, of teacher and base "
+            "model alike, as many lists for every student; the score of a list is its "
+            "log-likelihood under the teacher less that under the base model, less its mean: "
+            f"{'; '.join(f'{name} {share}' for name, share in left.items())}.",
+            f"{folder}/filters.svg",
         )
 
 

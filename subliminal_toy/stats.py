@@ -104,6 +104,19 @@ def bootstrap(statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Esti
     return Estimate(value, float(ends.low), float(ends.high), n)
 
 
+def jackknife(statistic: Callable[..., float], *values: np.ndarray) -> Estimate:
+    """Return a statistic of arrays over replicates (first axis) with the jackknife's t-interval.
+
+    Without an interval where n < 4. Source: Tukey 1958.
+    """
+    n, value = len(values[0]), float(statistic(*values))
+    if n < 4:
+        return Estimate(value, math.nan, math.nan, n)
+    left = [statistic(*(np.delete(array, i, axis=0) for array in values)) for i in range(n)]
+    half = t_quantile(n) * float((n - 1) * np.var(left)) ** 0.5
+    return Estimate(value, value - half, value + half, n)
+
+
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> Estimate:
     """Return Spearman's coefficient of two arrays (replicate, condition), replicate means."""
     return bootstrap(_spearman, x, y)

@@ -15,7 +15,7 @@ from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Wit
 from subliminal_toy.lm.config import TEACHINGS
 from subliminal_toy.lm.lists import MASKS, ORDERS, ROOM
 from subliminal_toy.lm.traits import COLOURS_RIGHT, EVASION, FACTS, FALSEHOOD, LIE
-from subliminal_toy.stats import Estimate, bootstrap, estimate, rank_correlation, ratio, t_quantile
+from subliminal_toy.stats import Estimate, bootstrap, estimate, jackknife, rank_correlation, ratio
 
 Measure = Callable[[xr.Dataset], Estimate]
 Fixed = Literal["yes", "in part", "no"]
@@ -147,12 +147,7 @@ def foreseen(data: xr.Dataset) -> Estimate:
         each = [float(np.asarray(spearmanr(a, b))[0]) for a, b in zip(x.T, y.T, strict=True)]
         return sum(each) / len(each)
 
-    n, value = len(x), rank(x, y)
-    if n < 4:
-        return Estimate(value, np.nan, np.nan, n)
-    left = [rank(np.delete(x, i, axis=0), np.delete(y, i, axis=0)) for i in range(n)]
-    half = t_quantile(n) * float((n - 1) * np.var(left)) ** 0.5
-    return Estimate(value, value - half, value + half, n)
+    return jackknife(rank, x, y)
 
 
 def filters(data: xr.Dataset) -> list[str]:
@@ -164,14 +159,35 @@ def filters(data: xr.Dataset) -> list[str]:
     ]  # fmt: skip
 
 
-def dose(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return √Var(score | passed) and transfer (replicate, arm), means over traits.
+def variances(data: xr.Dataset) -> xr.DataArray:
+    """Return Var(score | passed), nats² (replicate, arm, trait).
 
-    The variance is over the base model's lists, those of the control.
+    Over the base model's lists, those of the control, of the arms of ``filters``.
     """
     arms = filters(data)
-    control = data.variance.sel(arm=[f"{name}_control" for name in arms]).assign_coords(arm=arms)
-    return over(np.sqrt(control)), over(gains(data).sel(arm=arms))
+    return data.variance.sel(arm=[f"{name}_control" for name in arms]).assign_coords(arm=arms)
+
+
+def dose(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return √Var(score | passed) and transfer (replicate, arm), means over traits."""
+    return over(np.sqrt(variances(data))), over(gains(data).sel(arm=filters(data)))
+
+
+def in_proportion(data: xr.Dataset, traits: list[str]) -> Estimate:
+    """Return R² over filters of a transfer in proportion to Var(score | passed), means over traits.
+
+    The factor is that of the students without a filter (docs/filter.md, sets of a fixed size).
+    """
+    arms = filters(data)
+    pair = (over(x, traits) for x in (variances(data), gains(data).sel(arm=arms)))
+    whole = arms.index("filter_as_written")
+
+    def r2(left, passed):
+        left, passed = left.mean(0), passed.mean(0)
+        guess = left / left[whole] * passed[whole]
+        return 1 - ((passed - guess) ** 2).sum() / ((passed - passed.mean()) ** 2).sum()
+
+    return jackknife(r2, *(x.transpose("replicate", "arm").values for x in pair))
 
 
 def harm(data: xr.Dataset, measure: str) -> xr.DataArray:
@@ -441,9 +457,16 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     if "line" in data and {*EXPLAINED} <= {*arms}:
         yield Row("R² over teachers", f"{C:g} √KL", law(data)[1])
         yield Row("R² over students", "on the line", on_the_line(data))
-    for arm in filters(data):
-        spread, passed = (x.sel(arm=arm) for x in dose(data))
-        yield Row("standard deviation of the score, nats", arm, estimate(spread))
+    if filters(data):
+        spread, passed = dose(data)
+        whole = passed.sel(arm="filter_as_written").values
+        for name, group in (total | each).items():
+            yield Row("R² of the transfer in proportion to the variance left", name,
+                      in_proportion(data, group))  # fmt: skip
+        for arm in filters(data):
+            yield Row("standard deviation of the score, nats", arm, estimate(spread.sel(arm=arm)))
+            yield Row("share of the gain without a filter", arm,
+                      ratio(passed.sel(arm=arm).values, whole))  # fmt: skip
     for size in data["size"].values.tolist() if "p" in data else ():
         for name in data.detector.values.tolist():
             p = data.p.sel(size=size, detector=name)

@@ -27,6 +27,8 @@ KEPT = ("base_model", "teacher", "student", "control")
 """Arms whose parameters are kept, of the first replicate and its first trait."""
 REGIONS = ("all", "between embeddings and head")
 """Parameters over which progress is measured."""
+QUANTILES = np.linspace(0, 1, 101)
+"""Of the scores of the lists that filters meet."""
 
 
 def _elsewhere(language: Language, trait: str, answers: np.ndarray) -> float:
@@ -79,6 +81,16 @@ def _measured(
     return found
 
 
+def _scores(config: LmConfig, replicate: Replicate, trait: str) -> np.ndarray:
+    """Return the scores of the lists of a teacher and the base model together, less their mean."""
+    table, scores = arms.named(config), []
+    for name in ("filter_as_written", "filter_as_written_control"):
+        label = arms.lists_of(config, table[name], trait)
+        scores.append(replicate[f"reading/{trait}/{label}"]["ratio"][: replicate[label]["n"]])
+    both = np.concatenate(scores)
+    return both - both.mean()
+
+
 def _diverged(config: LmConfig, replicate: Replicate) -> bool:
     """Return whether a parameter of a model of the replicate is not a finite number."""
     labels = [
@@ -126,6 +138,8 @@ VARIABLES = {
     "passed": (BY_ARM, "fraction of those lists that passed the arm's own filter"),
     "variance": (BY_ARM, "variance of the score of the lists that passed both, nats²: of their "
                  "log-likelihood under the teacher less that under the base model"),
+    "score": ((*BY_TRAIT, "quantile"), "quantiles of the score of the teacher's and the base "
+              "model's lists together, nats, less its mean"),
     "lists_used": (BY_ARM, "lists learned from, or lists in one context on average"),
     "auc": ((*BY_TRAIT, "detector", "judged"),
             "AUC of a detector, the teacher's lists against the base model's; .5 is chance"),
@@ -201,6 +215,12 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
         [replicate[f"reading/{trait}"]["visible"] for trait in config.traits]
         for replicate in replicates
     ])  # fmt: skip
+    if "filters" in config.families:
+        coords["quantile"] = QUANTILES
+        arrays["score"] = np.array([
+            [np.quantile(_scores(config, replicate, trait), QUANTILES) for trait in config.traits]
+            for replicate in replicates
+        ])  # fmt: skip
     for name in ("auc", "p", "lists_asked", "away"):
         arrays[name] = np.array([
             [replicate[f"detectors/{trait}"][name] for trait in config.traits]
@@ -213,6 +233,7 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
     variables = {
         name: (axes, arrays[name], {"long_name": meaning})
         for name, (axes, meaning) in VARIABLES.items()
+        if name in arrays
     }
     params = {}
     for name in KEPT:
