@@ -77,7 +77,7 @@ def likelihoods(
     return jax.lax.map(one, (tokens, weights), batch_size=256)
 
 
-VISIBLE_STEPS, VISIBLE_LAYERS = 15, lm.EVERY
+VISIBLE_STEPS, VISIBLE_LAYERS = 8, lm.EVERY
 """Chosen on replicates 200 to 209; see docs/lm-settings.md."""
 
 
