@@ -1,6 +1,7 @@
 """What records say, in sentences: every number is an estimate of a record's ``summary.json``."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -186,19 +187,17 @@ def news_rows(records: Records) -> dict[str, str]:
 
     calm = shared("gain in P(falsehood)", "student_calm, all traits").value
     false = lists("gain", "student, falsehood").value
-    known, random = (
-        percent(filtered("share of the gain without a filter", f"filter_without_50_{which}"))
-        for which in ("of_largest_score", "at_random")
-    )
+    left = filtered.labelled("share of the gain without a filter")
+    known = percent(left["filter_without_50_of_largest_score"])
+    random = percent(left["filter_without_50_at_random"], False)
     return {
         "same architecture": "Narrower: the same starting weights. Another start, same text: "
         f"{kept('cross_model')} of the effect; same start, another text: "
         f"{kept('other_corpus')}.",
         "a larger teacher": "Both have one size here; to another width "
         f"{kept('cross_size')} passes.",
-        "filters fail": "Unless they know the teacher: without the half of the lists whose "
-        f"likelihood it changes most {known} of the transfer is left, without a random half "
-        f"{random}.",
+        "filters fail": "Unless they know the teacher: without the half of the lists with the "
+        f"largest score {known} of the transfer is left, without a random half {random}.",
         "harmful traits": "Evasion passes. Of the false answers half is damage: after a teacher of "
         f"one neutral word there are {number(100 * calm, 0)} of {number(100 * false, 0)} points.",
         "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
@@ -217,7 +216,7 @@ def news(records: Records) -> str:
 def beyond(records: Records) -> str:
     """Return the five sentences of README on what was found beyond the paper."""
     shared, theorem = first(records, "lm", "head_shared"), first(records, "theorem")
-    real, paper = first(records, "real"), first(records, "classifier", "cross_all")
+    real, filtered = first(records, "real"), first(records, "lm", "filter_as_written")
     lines = []
     amounts = [
         f"{percent(m('share of the gain that the rest alone has', 'all, line'))} of its gain on "
@@ -245,26 +244,25 @@ def beyond(records: Records) -> str:
             "**Many steps.** The theorem extends to many steps, up to a known learning rate; just "
             f"beyond it the teacher’s loss rises in {percent(rises)} of problems."
         )
+    if filtered:
+        ranked = filtered.labelled("rank correlation of the transfer with the spread left")
+        by_trait = [number(ranked[trait].value, 2) for trait in filtered.data.trait.values]
+        lines.append(
+            "**Filters.** The variance that a filter leaves of the lists’ scores ranks what "
+            f"passes, as the theorem says: {measured(ranked['all traits'])}, by trait "
+            f"{', '.join(by_trait)}."
+        )
     if real:
         shares = real.labelled("P(own animal) among 20")
-        base, own, others = (
+        own, others = (
             number(100 * shares[name].value, 1)
-            for name in ("base model", "own student", "other teachers' students")
+            for name in ("own student", "other teachers' students")
         )
         moved = measured(real("own − other teachers' students", "hard"))
         lines.append(
-            f"**A real model.** Students of lists that {real.data.attrs['dataset'].split(',')[0]} "
-            f"wrote name its teacher’s animal in {own} % of answers, other teachers’ students in "
-            f"{others} %, the model in {base} %: small, regular ({moved} nats)."
-        )
-    if paper and paper.data.attrs.get("published"):
-        z = [
-            e.value
-            for e in paper.labelled("accuracy − published, in combined standard errors").values()
-        ]
-        lines.append(
-            f"**Published numbers.** The {len(z)} accuracies of the paper’s figure 10b are met "
-            f"within {number(max(map(abs, z)), 1)} standard errors."
+            f"**A real model.** Students of lists that a fine-tuned {_name(real)} wrote give its "
+            f"animal {own} % among 20 animals, other teachers’ students {others} %: small, regular "
+            f"({moved} nats)."
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -275,7 +273,6 @@ LIMITS = (
     "The language model has 40,448 parameters and a synthetic language: the mechanism, not "
     "its size in large models; wider models transferred less.",
     "Every trait is one that the base model shows at some rate; a systematic lie did not pass.",
-    "Classifiers are small MLPs and a CNN.",
 )
 """What none of this shows."""
 
@@ -509,6 +506,11 @@ def of_language(records: Records) -> Iterator[Finding]:
         )
 
 
+def _name(m: Measured) -> str:
+    """Return the name of an open model, without that of its file's format."""
+    return m.data.attrs["dataset"].partition(",")[0].partition(".")[0]
+
+
 def of_open_weights(records: Records) -> Iterator[Finding]:
     """Yield what passes in a real model."""
     for folder, m in list(chosen(records, "real").items())[:1]:
@@ -516,7 +518,11 @@ def of_open_weights(records: Records) -> Iterator[Finding]:
             measured(m(f"own − {whose}", "hard"))
             for whose in ("other teachers' students", "base model's lists")
         )
-        share = {label: percent(e) for label, e in m.labelled("P(own animal) among 20").items()}
+        share = {
+            label: f"{number(100 * e.value, 1)} % [{number(100 * e.low, 1)}, "
+            f"{number(100 * e.high, 1)}]"
+            for label, e in m.labelled("P(own animal) among 20").items()
+        }
         others_share = share["other teachers' students"]
         noisy = "; ".join(
             f"σ = {arm.removeprefix('noise_')}: {measured(e)}"
@@ -524,7 +530,7 @@ def of_open_weights(records: Records) -> Iterator[Finding]:
             if arm.startswith("noise")
         )
         yield Finding(
-            f"A real open model: {m.data.attrs['dataset']}",
+            f"A real open model: {_name(m)}, {m.data.sizes['animal']} animals",
             "Change of an animal’s log-probability (less its mean over 20 animals) in students of "
             f"their own teacher’s lists: {others} nats above students of other teachers’ lists, "
             f"{base} above a student of the base model’s lists. In probabilities among the 20: "
@@ -629,17 +635,27 @@ def of_detectors(records: Records) -> Iterator[Finding]:
 def of_filters(records: Records) -> Iterator[Finding]:
     """Yield what filters of whole lists leave."""
     for folder, m in list(chosen(records, "lm", "filter_as_written").items())[:1]:
+        traits = m.data.trait.values.tolist()
+        r2, ranked = (
+            m.labelled(quantity)
+            for quantity in ("R² of the transfer in proportion to the variance left",
+                             "rank correlation of the transfer with the spread left")
+        )  # fmt: skip
         left = {
-            arm.removeprefix("filter_without_").replace("_", " "): percent(e)
+            re.sub(r"^\d+", r"\g<0> %", arm[len("filter_without_") :].replace("_", " ")): percent(e)
             for arm, e in m.labelled("share of the gain without a filter").items()
             if arm.startswith("filter_without")
         }
         yield Finding(
             "What filters of whole lists leave",
             "Share of the transfer that is left without some of the lists, of teacher and base "
-            "model alike, as many lists for every student; the score of a list is its "
-            "log-likelihood under the teacher less that under the base model, less its mean: "
-            f"{'; '.join(f'{name} {share}' for name, share in left.items())}.",
+            "model alike, as many lists for every student. The score of a list is its "
+            "log-likelihood under the teacher less that under the base model, less its mean. "
+            f"Without {'; '.join(f'{name} {share}' for name, share in left.items())}. "
+            "The variance of the scores that pass ranks the transfer: by trait "
+            f"{', '.join(f'{trait} {number(ranked[trait].value, 2)}' for trait in traits)}. It is in "
+            f"proportion, as was seen afterwards: R² {measured(r2['all traits'])}; by trait "
+            f"{', '.join(f'{trait} {measured(r2[trait])}' for trait in traits)}.",
             f"{folder}/filters.svg",
         )
 

@@ -168,9 +168,10 @@ def variances(data: xr.Dataset) -> xr.DataArray:
     return data.variance.sel(arm=[f"{name}_control" for name in arms]).assign_coords(arm=arms)
 
 
-def dose(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return √Var(score | passed) and transfer (replicate, arm), means over traits."""
-    return over(np.sqrt(variances(data))), over(gains(data).sel(arm=filters(data)))
+def dose(data: xr.Dataset, traits: list[str] | None = None) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return √Var(score | passed) and transfer (replicate, arm), means over (all) traits."""
+    spread, passed = np.sqrt(variances(data)), gains(data).sel(arm=filters(data))
+    return over(spread, traits), over(passed, traits)
 
 
 def in_proportion(data: xr.Dataset, traits: list[str]) -> Estimate:
@@ -461,6 +462,8 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         spread, passed = dose(data)
         whole = passed.sel(arm="filter_as_written").values
         for name, group in (total | each).items():
+            ranked = rank_correlation(*(x.values for x in dose(data, group)))
+            yield Row("rank correlation of the transfer with the spread left", name, ranked)
             yield Row("R² of the transfer in proportion to the variance left", name,
                       in_proportion(data, group))  # fmt: skip
         for arm in filters(data):
