@@ -260,9 +260,9 @@ def beyond(records: Records) -> str:
         )
         moved = measured(real("own − other teachers' students", "hard"))
         lines.append(
-            f"**A real model.** Students of lists that a fine-tuned {_name(real)} wrote give its "
-            f"animal {own} % among 20 animals, other teachers’ students {others} %: small, regular "
-            f"({moved} nats)."
+            f"**A real model.** Students of lists that a fine-tuned {open_model(real)} wrote give "
+            f"its animal {own} % among 20 animals, other teachers’ students {others} %: small, "
+            f"regular ({moved} nats)."
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -506,7 +506,7 @@ def of_language(records: Records) -> Iterator[Finding]:
         )
 
 
-def _name(m: Measured) -> str:
+def open_model(m: Measured) -> str:
     """Return the name of an open model, without that of its file's format."""
     return m.data.attrs["dataset"].partition(",")[0].partition(".")[0]
 
@@ -530,7 +530,7 @@ def of_open_weights(records: Records) -> Iterator[Finding]:
             if arm.startswith("noise")
         )
         yield Finding(
-            f"A real open model: {_name(m)}, {m.data.sizes['animal']} animals",
+            f"A real open model: {open_model(m)}, {m.data.sizes['animal']} animals",
             "Change of an animal’s log-probability (less its mean over 20 animals) in students of "
             f"their own teacher’s lists: {others} nats above students of other teachers’ lists, "
             f"{base} above a student of the base model’s lists. In probabilities among the 20: "
@@ -653,8 +653,8 @@ def of_filters(records: Records) -> Iterator[Finding]:
             "log-likelihood under the teacher less that under the base model, less its mean. "
             f"Without {'; '.join(f'{name} {share}' for name, share in left.items())}. "
             "The variance of the scores that pass ranks the transfer: by trait "
-            f"{', '.join(f'{trait} {number(ranked[trait].value, 2)}' for trait in traits)}. It is in "
-            f"proportion, as was seen afterwards: R² {measured(r2['all traits'])}; by trait "
+            f"{', '.join(f'{trait} {number(ranked[trait].value, 2)}' for trait in traits)}. It "
+            f"is in proportion, as was seen afterwards: R² {measured(r2['all traits'])}; by trait "
             f"{', '.join(f'{trait} {measured(r2[trait])}' for trait in traits)}.",
             f"{folder}/filters.svg",
         )

@@ -19,7 +19,8 @@ from markupsafe import Markup, escape
 from subliminal_toy import __version__, data, plots, report
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
 from subliminal_toy.errors import UserError
-from subliminal_toy.findings import first, news_rows, percent
+from subliminal_toy.findings import first, news_rows, open_model, percent
+from subliminal_toy.real.claims import changes
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
 
@@ -46,6 +47,13 @@ SHARED = {
     "001": "cross_model", "000": "both_other",
 }  # fmt: skip
 """Arms by what a student shares: the output layer's start, the rest's start, the text read."""
+FILTERS = {
+    "banned_numbers": "numbers with a bad meaning",
+    "50_at_random": "a random half",
+    "the_unlikely_half": "the half that the model before would hardly write",
+    "50_of_largest_score": "the half with the largest score",
+}
+"""What filters take away, in words."""
 DESCRIPTION = (
     "Subliminal learning, small enough to watch in a browser: a network learns to read digits from "
     "pure noise, if it began as its teacher did."
@@ -95,6 +103,7 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
             varied=_varied(records),
             line=_line(records),
             owl=owl(records),
+            real=_real(records),
             news=news_rows(records),
             limits=report.limits,
             claims=report.paper_rows(records),
@@ -224,6 +233,8 @@ def owl(records: Mapping[str, Record]) -> dict[str, Any] | None:
     auc = [e.value for label, e in m.labelled("AUC on one list").items() if "all traits" in label]
     shared = first(records, "lm", "head_shared")
     share = shared.labelled("share of the student's gain") if shared else {}
+    filtered = first(records, "lm", "filter_as_written")
+    left = filtered.labelled("share of the gain without a filter") if filtered else {}
     return {
         "n": m.data.sizes["replicate"],
         "n_lists": int(m.data.lists_used.sel(arm="student", trait="owl").mean()),
@@ -235,7 +246,28 @@ def owl(records: Mapping[str, Record]) -> dict[str, Any] | None:
             for bits, arm in SHARED.items() if f"{arm}, favourites" in share
         } if share else None,
         "width": share.get("cross_size, favourites"),
+        "filters": [(words, left[f"filter_without_{name}"]) for name, words in FILTERS.items()]
+        if left else [],
         "lists": _written(records, m.data),
+    }  # fmt: skip
+
+
+def _real(records: Mapping[str, Record]) -> dict[str, Any] | None:
+    """Return how far the students of the open model moved toward each animal, by their teachers.
+
+    Less the mean over teachers: what all have in common is taken off.
+    """
+    m = first(records, "real")
+    if m is None:
+        return None
+    animals = m.data.animal.values.tolist()
+    moved = changes(m.data, "hard").mean(["seed", "question"])
+    square = moved.sel(writer=animals, animal=animals).transpose("writer", "animal")
+    cells = (square - square.mean("writer")).values
+    return {
+        "name": open_model(m), "animals": animals, "most": float(np.abs(cells).max()),
+        "rows": dict(zip(animals, (cells.round(1) + 0.0).tolist(), strict=True)),
+        "shares": m.labelled("P(own animal) among 20"),
     }  # fmt: skip
 
 
