@@ -216,6 +216,18 @@ def test_a_dose_is_the_spread_over_the_controls_lists_of_arms_of_one_number_of_l
     assert first.value == 1 and second.value == pytest.approx(-0.2, abs=0.01)
 
 
+def test_a_transfer_in_proportion_to_the_variance_left_is_scaled_by_the_students_without_a_filter():
+    data = synthetic()
+    left, passed = np.array([4.0, 1.0, 2.0]), claims.dose(data)[1].mean("replicate").values
+    guess = passed[0] * left / 4
+    expected = 1 - np.sum((passed - guess) ** 2) / np.sum((passed - passed.mean()) ** 2)
+    found = claims.in_proportion(data, list(THREE))
+    assert found.value == pytest.approx(expected) and found.low < found.value < found.high
+    # Of the traits that are named alone.
+    one = data.assign(variance=data.variance.where(data.trait == "owl", 0.5))
+    assert claims.in_proportion(one, ["owl"]).value == claims.in_proportion(data, ["owl"]).value
+
+
 def test_the_bounds_are_the_frozen_ones():
     """A criterion may change only together with ``docs/changes.md``."""
     still, chance = "interval within ±0.05", "interval within 0.4 to 0.6"
