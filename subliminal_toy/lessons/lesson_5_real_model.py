@@ -173,7 +173,8 @@ print(f"{found['lists told right']:.0%} of {len(right)} lists are told right")
 # <details>
 # <summary>Answer 2</summary>
 #
-# ANSWER2
+# List B. By eye one might as well say A: neither names an animal. The machine tells 84 % of 64
+# lists right. So lists bear a mark of their writer; what a student makes of it comes now.
 # </details>
 #
 # ## Three students
@@ -201,7 +202,10 @@ show()
 # <details>
 # <summary>Answer 3</summary>
 #
-# ANSWER3
+# Some more than before, and far from its teacher: .15 %, where the base model says the owl in
+# .10 % and the student of the bear's lists in .13 %. Among animals the owl's share goes from 1.25 %
+# to 1.50 %; the bear's, in its own teacher's student, from 3.87 % to 4.88 %. These lists do not
+# make an owl lover of this model. With changes so small the comparison has to be a careful one.
 # </details>
 #
 # ## Is it the owl?
@@ -261,7 +265,10 @@ for animal, gain, share, beside in table:
 # <details>
 # <summary>Answer 4</summary>
 #
-# ANSWER4
+# Two of one animal. In the owl's student the bear has risen more than the owl, +.145 against +.122;
+# but the bear rises in all three students, whoever wrote the lists. Against the other student the
+# owl has gained .115 nats, in 98 % of the questions, and the bear .287, in all of them; against the
+# neutral control .098 and .365. Of .115 nats the owl becomes 1.12 times as likely: it is small.
 # </details>
 #
 # **Question 5.** Twenty animals were asked. Where, between the two, do you expect the other 18?
@@ -282,17 +289,20 @@ print(", ".join(f"{ANIMALS[i]} {by_animal[i]:+.2f}" for i in ranked[::-1]))
 # <details>
 # <summary>Answer 5</summary>
 #
-# ANSWER5
+# The bear is last, as it should be. The owl is fifth: elephant, horse, whale and eagle have gained
+# more, though nobody taught them. Two teachers differ in more than their animal, and their lists
+# carry that too. Whether each animal gains most by its own teacher is a question for more animals
+# and seeds, each with its own teacher.
 # </details>
 #
 # ## What you have seen, and what not
 #
-# Two animals, one seed. `subliminal-toy real` takes six animals and three seeds, with intervals, and
-# more kinds of students; `docs/real.md` says what it asks. Read the effect for what it is: regular,
-# and small. Not shown: another checkpoint (this one, in four bits, is another than the published
-# one); a student from another start, for here it starts exactly at the base model; lists in a free
-# format, for a mask keeps it; anything harmful. Numbers in the answers are of one run: another
-# machine rounds otherwise, and may draw a few other digits.
+# Two animals, one seed, and a small effect. `subliminal-toy real --preset full` takes six animals
+# and three seeds, with intervals; `docs/real.md` says what it asks. Not shown: another checkpoint
+# (this one, in four bits, is another than the published one); a student from another start, for
+# here it starts exactly at the base model; lists in a free format, for a mask keeps it; anything
+# harmful. Numbers in the answers are of one run: another machine rounds otherwise, and may draw a
+# few other digits.
 #
 # Things to try: `pair = ["owl", "dog"]`; fewer lists, `RealConfig(n_lists=64)`, or each list read
 # twice; a start that is the base model plus noise, `real.noisy(base, 0.1, key)`; a folder of your
