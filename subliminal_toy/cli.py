@@ -215,6 +215,8 @@ class Lessons:
 
         for path in lessons.write_notebooks(self.out):
             console.say(str(path))
+        if sentence := lessons.missing():
+            console.say(sentence)
         return 0
 
 

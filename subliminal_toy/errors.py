@@ -25,6 +25,9 @@ class UserError(Exception):
         """Keep the sentence, made ``printable``."""
         super().__init__(printable(sentence))
 
+    def _render_traceback_(self) -> list[str]:  # a notebook shows the sentence alone
+        return [str(self)]
+
 
 def require(condition: bool, name: str, demand: str, value: object) -> None:
     """Raise UserError, naming the option of the field ``name``, unless ``condition`` holds."""

