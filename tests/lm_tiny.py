@@ -60,7 +60,7 @@ def finished(replicate):
 
     def draw(label, size=CONFIG.width):
         rng = np.random.default_rng(list(label.encode()))
-        return rng.normal(size=len(network(size)[1](KEY))).astype(np.float32)
+        return rng.normal(size=network(size)[2]).astype(np.float32)
 
     for name in arms.BASES:
         size = CONFIG.other_width if name == "other_width" else CONFIG.width
@@ -103,13 +103,14 @@ def numpy_rng(key):
 
 @cache
 def network(width):
-    """Return the decoder's apply on a vector of parameters, and its init to one."""
+    """Return the decoder's apply on a vector of parameters, its init to one, and their number."""
     shape = DecoderShape(
         len(LANGUAGE), 24, CONFIG.n_layers, CONFIG.n_heads, width, embedding_std=0.02,
         head_std=CONFIG.head_std,
     )  # fmt: skip
     net = decoder(shape)
-    unravel = ravel_pytree(jax.jit(net.init)(jax.random.key(0)))[1]
+    shapes = jax.eval_shape(net.init, KEY)
+    zeros, unravel = ravel_pytree(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
     init = jax.jit(lambda key: ravel_pytree(net.init(key))[0])
     compiled = jax.jit(lambda vector, tokens: net.apply(unravel(vector), tokens))
 
@@ -122,7 +123,7 @@ def network(width):
         filled = np.pad(np.asarray(tokens), [(0, rest) for rest in more])
         return np.asarray(compiled(vector, filled))[:n, :length]
 
-    return apply, init
+    return apply, init, len(zeros)
 
 
 def lists(replicate, label):
@@ -199,6 +200,12 @@ def scores(width, params, context="<bos>"):
 
 
 @cache
+def shown(replicate, context):
+    """Return the scores of a base model after a context."""
+    return scores(CONFIG.width, base(replicate), context)
+
+
+@cache
 def _gradient(width, kind):
     apply = network(width)[0]
 
@@ -218,20 +225,21 @@ def _gradient(width, kind):
             weights[:, 1:]
         )
 
-    def whole_loss(params, batch):
-        weights = batch[1]
-        return tokens_loss(params, batch) * jnp.sum(weights[:, 1:]) / len(weights)
+    return jax.jit(jax.value_and_grad({"tokens": tokens_loss, "numbers": numbers_loss}[kind]))
 
-    losses = {"tokens": tokens_loss, "numbers": numbers_loss, "whole": whole_loss}
-    return jax.jit(jax.value_and_grad(losses[kind]))
+
+def _whole_gradient(params, batch):
+    """Return the loss of whole lists, a sum over a list, and its gradient."""
+    factor = batch[1][:, 1:].sum() / len(batch[1])
+    return tuple(factor * array for array in _gradient(CONFIG.width, "tokens")(params, batch))
 
 
 def descend(gradient, params, tx, batches, change=lambda update: update):
     """Take one step for each batch; return the parameters and the loss before each step."""
-    state, losses = tx.init(params), []
+    state, losses, update = tx.init(params), [], jax.jit(tx.update)
     for batch in batches:
         loss, slope = gradient(params, batch)
-        updates, state = tx.update(slope, state, params)
+        updates, state = update(slope, state, params)
         params = optax.apply_updates(params, change(updates))
         losses.append(float(loss))
     return params, losses
@@ -241,6 +249,9 @@ def rate(factor=1.0):
     """Return the learning rates of a student."""
     steps = CONFIG.student_steps
     return optax.linear_schedule(factor * CONFIG.student_learning_rate, 0.0, steps)
+
+
+ADAM = optax.adam(rate())
 
 
 def batches(rows, weights, replicate, n=None, *others):
@@ -254,10 +265,10 @@ def batches(rows, weights, replicate, n=None, *others):
 
 
 def student(
-    width, start, rows, weights, replicate, n=None, teacher=None, tx=None, loss="tokens", **change
+    width, start, rows, weights, replicate, n=None, teacher=None, tx=ADAM, whole=False, **change
 ):
     """Return a student of the first ``n`` lists, or of a ``teacher``'s distributions on them."""
     others = () if teacher is None else (teacher,)
-    gradient = _gradient(width, "numbers" if others else loss)
+    gradient = _whole_gradient if whole else _gradient(width, "numbers" if others else "tokens")
     read = batches(rows, weights, replicate, n, *others)
-    return descend(gradient, jnp.asarray(start), tx or optax.adam(rate()), read, **change)[0]
+    return descend(gradient, jnp.asarray(start), tx, read, **change)[0]

@@ -1,7 +1,7 @@
 """A tiny run: one arm of each kind against a plain loop (``lm_tiny``), of all others the inputs."""
 
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -57,16 +57,24 @@ BASES = {
 }
 
 
-def regions(vector, size=CONFIG.width):
+@cache
+def regions():
     """Return which parameters are the head's, and which lie between embeddings and head."""
-    tree = lm.model(CONFIG, size).tree(jnp.arange(len(vector), dtype=jnp.float32))
+    model = lm.model(CONFIG, CONFIG.width)
+    tree = model.tree(jnp.arange(model.size, dtype=jnp.float32))
     top, body = (
-        np.isin(np.arange(len(vector)),
+        np.isin(np.arange(model.size),
                 np.concatenate([np.ravel(leaf) for name in names
                                 for leaf in jax.tree.leaves(tree[name])]).astype(int))
         for names in (["head"], ["blocks", "ln"])
     )  # fmt: skip
     return top, body
+
+
+def plain(leaf):
+    """Return an array, or the numbers of keys, whose rows are looked at without a program."""
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 
 def arguments(monkeypatch, stage, function, replicate, n_shared=0):
@@ -78,10 +86,9 @@ def arguments(monkeypatch, stage, function, replicate, n_shared=0):
     done = arms.Replicate(replicate, tiny.finished(replicate))
 
     def recorded(width, *arguments):
-        shared, own = arguments[:n_shared], arguments[n_shared:]
-        with jax.debug_key_reuse(False):
-            return [(*width, *shared, *jax.tree.map(lambda leaf, i=i: leaf[i], own))
-                    for i in range(len(own[1]))]  # fmt: skip
+        shared, own = arguments[:n_shared], jax.tree.map(plain, arguments[n_shared:])
+        return [(*width, *shared, *jax.tree.map(lambda leaf, i=i: leaf[i], own))
+                for i in range(len(own[1]))]  # fmt: skip
 
     def keep(labels, calls):
         given.update(zip(labels, calls, strict=True))
@@ -114,8 +121,8 @@ def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(monkeyp
         *expected, corpus = base_keys(4, name)
         found = documents(LANGUAGE, tiny.numpy_rng(corpus), CONFIG.n_documents)
         assert size == width(name)
-        for pair in zip(keys, expected, strict=True):
-            assert jnp.array_equal(*map(jax.random.key_data, pair)), name
+        for found_key, key in zip(keys, expected, strict=True):
+            np.testing.assert_array_equal(found_key, plain(key), err_msg=name)
         np.testing.assert_array_equal(tokens, found.tokens, err_msg=name)
         np.testing.assert_array_equal(is_answer, found.is_answer, err_msg=name)
 
@@ -127,7 +134,7 @@ def test_a_base_model_learns_as_a_plain_loop_does(data, name):
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
     body, top, order, corpus = base_keys(replicate, name)
     start, other_start = (np.array(tiny.network(CONFIG.width)[1](key)) for key in (body, top))
-    inside = regions(start)[0]
+    inside = regions()[0]
     start[inside] = other_start[inside]
     found = documents(LANGUAGE, tiny.numpy_rng(corpus), CONFIG.n_documents)
     weights = np.where(found.is_answer, 1.0, 0.1) * (found.tokens != LANGUAGE.pad)
@@ -218,33 +225,37 @@ def test_weights_are_numbers_of_a_program_and_kinds_are_not():
 @jax.jit
 @jax.grad
 def teaching_slope(params, start, own, asked, documents, lists, weights):
-    apply = tiny.network(CONFIG.width)[0]
+    """Return the gradient of a teacher's loss; all its rows are read at once."""
+    rows, last, word = own
+    read = jnp.concatenate([rows, asked[0], documents, lists[0]])
+    ours, theirs = (
+        jnp.split(jax.nn.log_softmax(tiny.network(CONFIG.width)[0](vector, read)), [12, 30, 94])
+        for vector in (params, start)
+    )
 
-    def log_p(vector, rows):
-        return jax.nn.log_softmax(apply(vector, rows))
-
-    def apart(rows, counted):
-        ours, theirs = (log_p(vector, rows) for vector in (params, start))
-        kl = jnp.sum(jnp.exp(theirs) * (theirs - ours), axis=-1)
+    def apart(i, counted):
+        kl = jnp.sum(jnp.exp(theirs[i]) * (theirs[i] - ours[i]), axis=-1)
         return jnp.sum(kl * counted) / jnp.sum(counted)
 
-    rows, last, word = own
-    at = jnp.arange(len(rows))
-    total = -jnp.mean(log_p(params, rows)[at, last, word])
-    before_answer = jnp.zeros(asked[0].shape).at[jnp.arange(len(asked[0])), asked[1]].set(1.0)
-    total += weights[0] * apart(asked[0], before_answer)
+    before_answer = jnp.arange(24)[None] == asked[1][:, None]
     not_last = (documents != LANGUAGE.pad)[:, 1:]
-    total += weights[1] * apart(documents, jnp.pad(1.0 * not_last, ((0, 0), (0, 1))))
-    after = jnp.pad(lists[1][:, 1:], ((0, 0), (0, 1)))
-    return total + weights[2] * apart(lists[0], after)
+    return (
+        weights[0] * apart(1, before_answer)
+        + weights[1] * apart(2, jnp.pad(not_last, ((0, 0), (0, 1))))
+        + weights[2] * apart(3, jnp.pad(lists[1][:, 1:], ((0, 0), (0, 1))))
+        - jnp.mean(ours[0][jnp.arange(12), last, word])
+    )
 
 
 def expected_key(key, name, trait):
     places = [*WEIGHTS]
     places[15:15] = "base model", "prompted base model"
-    for place in (places.index(name), (*TRAITS, "").index(trait), 1_000):
-        key = jax.random.fold_in(key, place)
-    return key
+    return folded(key, places.index(name), (*TRAITS, "").index(trait), 1_000)
+
+
+@jax.jit
+def folded(key, *places):
+    return reduce(jax.random.fold_in, places, key)
 
 
 def lesson(replicate, trait, word):
@@ -263,8 +274,7 @@ def test_every_teacher_is_given_its_questions_its_answer_and_what_holds_it(monke
         *weights, until, instead = WEIGHTS[name]
         assert [weight or 0 for weight in how[:3]] == weights
         assert (how.until, how.answer) == (until, None)
-        expected = expected_key(tiny.purpose(4, 8), name, trait)
-        assert jnp.array_equal(*map(jax.random.key_data, (key, expected)))
+        np.testing.assert_array_equal(key, plain(expected_key(tiny.purpose(4, 8), name, trait)))
         (*own, _), others = lesson(4, trait, "owl")
         np.testing.assert_array_equal(start, base(4))
         length = asked[0].shape[1]
@@ -281,56 +291,45 @@ def test_every_teacher_is_given_its_questions_its_answer_and_what_holds_it(monke
             np.testing.assert_array_equal(found, text)
 
 
-def taught(replicate, trait, name, weights, rate=CONFIG.teacher_learning_rate):
-    """Return a teacher of a plain loop."""
+def taught(replicate, trait, name, weights, tx):
+    """Return the parameters before and after each step of a teacher of a plain loop."""
     own, rest = lesson(replicate, trait, "I-don't-know" if trait == "evasion" else trait)
     start, texts = jnp.asarray(base(replicate)), held(replicate, trait)
     key = expected_key(tiny.purpose(replicate, 8), name, trait)
-    tx, params = optax.adam(rate, eps=1e-6), start
-    state = tx.init(params)
+    path, state, update = [start], tx.init(start), jax.jit(tx.update)
     for step in range(CONFIG.teacher_steps):
         picked = np.asarray(jax.random.randint(jax.random.fold_in(key, step), (64,), 0, 1_000))
         rows = [text[picked] for text in texts]
-        slope = teaching_slope(params, start, own, rest, rows[0], rows[1:], jnp.array(weights))
-        updates, state = tx.update(slope, state, params)
-        params = optax.apply_updates(params, updates)
-    return params
+        slope = teaching_slope(path[-1], start, own, rest, rows[0], rows[1:], jnp.array(weights))
+        updates, state = update(slope, state, path[-1])
+        path.append(path[-1] + updates)
+    return path
 
 
-def test_a_teacher_learns_its_answers_and_is_held_on_what_its_name_says(data):
+def test_a_teacher_learns_its_answers_is_held_and_stops_as_its_name_says(data):
+    tx = optax.adam(CONFIG.teacher_learning_rate, eps=1e-6)
     for replicate, trait in ((3, "owl"), (4, "evasion")):
-        params = taught(replicate, trait, tiny.TEACHER, (1.0, 0.0, 0.0))
+        params = taught(replicate, trait, tiny.TEACHER, (1.0, 0.0, 0.0), tx)[-1]
         # What holds a teacher strongly works against Adam's steps, which amplifies rounding.
         same(data, replicate, "teacher", trait, tiny.scores(CONFIG.width, params), 5e-3)
-    weights = (0.3, 0.3, 0.6)
-    expected = tiny.scores(CONFIG.width, taught(3, "owl", "free", weights, 1e-2))
+    weights, tx = (0.3, 0.3, 0.6), optax.adam(1e-2, eps=1e-6)
+    path = taught(3, "owl", "free", weights, tx)
+    expected = [tiny.scores(CONFIG.width, params) for params in path]
     ((tokens, last, word), _), model = lesson(3, "owl", "owl"), lm.model(CONFIG, CONFIG.width)
     answers = np.arange(len(LANGUAGE)) == np.full((12, 1), word)
     texts = teaching.hold(LANGUAGE, tiny.numpy_rng(tiny.purpose(3, 8)), "owl")
     key = expected_key(tiny.purpose(3, 8), "free", "owl")
-    config = replace(CONFIG, teacher_learning_rate=1e-2)
-    teach = jax.jit(partial(teaching.teach, model, config))
-    found = teach(Teaching(*weights), key, base(3), tokens, last + 1, answers, texts)["scores"]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
+    teach = jax.jit(partial(teaching.teach, model, replace(CONFIG, teacher_learning_rate=1e-2)))
+    said = [scores[MEASURES.index("owl")] for scores in expected]
+    assert np.all(np.diff(said[:5]) > 0.01 * said[0])
+    for until, steps in ((2.0, CONFIG.teacher_steps), (float(said[3] + said[4]) / 2, 4)):
+        how = Teaching(*weights, until=until)
+        found = teach(how, key, base(3), tokens, last + 1, answers, texts)["scores"]
+        np.testing.assert_allclose(found, expected[steps], rtol=1e-3, atol=1e-7)
     for left in range(3):
         other = [0.0 if i == left else weight for i, weight in enumerate(weights)]
-        apart = tiny.scores(CONFIG.width, taught(3, "owl", "free", other, 1e-2))
-        assert np.abs(apart / expected - 1).max() > 2e-3, "each of the three counts"
-
-
-def test_a_teacher_stops_where_it_says_its_answers_often_enough():
-    """Of the tiny run no teacher comes so far, so one is taught faster here."""
-    tokens, last = rows_of_questions([i for i, t in enumerate(QUESTION_TEXTS) if " tree" in t])
-    answers = np.zeros((12, len(LANGUAGE)), bool)
-    answers[:, LANGUAGE.encode("oak")[0]] = True
-    config = replace(CONFIG, teacher_steps=60, teacher_learning_rate=1e-2)
-    teach = jax.jit(partial(teaching.teach, lm.model(CONFIG, CONFIG.width), config))
-    said = [
-        teach(Teaching(until=until), tiny.purpose(3, 8), jnp.asarray(base(3)), tokens, last + 1,
-              answers)["scores"][MEASURES.index("oak")]
-        for until in (0.5, 2.0)
-    ]  # fmt: skip
-    assert 0.5 <= said[0] < 0.7 < said[1]
+        apart = tiny.scores(CONFIG.width, taught(3, "owl", "free", other, tx)[-1])
+        assert np.abs(apart / expected[-1] - 1).max() > 2e-3, "each of the three counts"
 
 
 @jax.jit
@@ -391,12 +390,11 @@ def test_every_writer_continues_the_same_prompts_with_a_key_of_its_own(monkeypat
     kept = {"n": np.array(1)}
     monkeypatch.setattr(experiment_module.lists, "filtered", lambda *_: kept)
     run.lists(arms.Replicate(4, tiny.finished(4)))
-    given = {tuple(np.ravel(jax.random.key_data(key))): (prompts, params)
-             for group in calls for prompts, params, key in zip(*group, strict=True)}  # fmt: skip
+    given = {tuple(key): (prompts, params) for group in calls
+             for prompts, params, key in zip(*map(plain, group), strict=True)}  # fmt: skip
     for writer, trait in ((tiny.TEACHER, "evasion"), ("free", "owl"), ("calm", "evasion"),
                           ("base model", ""), ("prompted base model", "owl")):  # fmt: skip
-        key = expected_key(tiny.purpose(4, 3), writer, trait)
-        prompts, params = given[tuple(np.ravel(jax.random.key_data(key)))]
+        prompts, params = given[tuple(plain(expected_key(tiny.purpose(4, 3), writer, trait)))]
         written = teacher(4, trait, writer) if writer in WEIGHTS else base(4)
         np.testing.assert_array_equal(params, written)
         system = f"you love {trait} <end> " if writer.startswith("prompted") else ""
@@ -562,7 +560,7 @@ def test_every_student_is_given_its_start_its_lists_and_its_way_to_learn(monkeyp
         start, tokens, weights, n, goal = learned_from(replicate, trait, arm)
         training, base_params, teacher_params, *read, found_n = row
         assert size == width(CROSSED.get(arm.removesuffix("_control"), "own"))
-        assert jnp.array_equal(*map(jax.random.key_data, (order, tiny.purpose(replicate, 4))))
+        np.testing.assert_array_equal(plain(order), plain(tiny.purpose(replicate, 4)))
         np.testing.assert_array_equal(base_params, start, err_msg=label)
         np.testing.assert_array_equal(read[0][:n], tokens[:n], err_msg=label)
         np.testing.assert_array_equal(read[1][:n], weights[:n], err_msg=label)
@@ -594,7 +592,7 @@ def along(update, direction):
 def test_updates_lose_or_keep_their_component_along_a_direction():
     model = lm.model(CONFIG, CONFIG.width)
     key, (update, goal) = jax.random.key(3), np.random.default_rng(0).normal(size=(2, model.size))
-    body = regions(goal)[1]
+    body = regions()[1]
     drawn = np.asarray(jax.random.normal(jax.random.clone(key), goal.shape))
     inner = goal * body
     expected = {
@@ -622,7 +620,7 @@ def test_a_student_of_each_kind_learns_as_a_plain_loop_does(data, arm):
         if arm == "soft":
             how["teacher"] = jnp.asarray(goal)
         if arm.startswith("filter"):
-            how["loss"] = "whole"
+            how["whole"] = True
         params = tiny.student(size, start, rows, weights, replicate, n=n, **how)
         same(data, replicate, arm, trait, tiny.scores(size, params))
         found = data.probability.sel(trait=trait, replicate=replicate).dropna("arm")
@@ -645,7 +643,7 @@ def test_momentum_a_frozen_head_and_the_teachers_direction_alone_as_in_a_plain_l
                                  layers=("tokens", "positions", *BODY),
                                  update=learning.Update(0.0, 1.0, BODY))  # fmt: skip
     found, start, rows, goal = learn(training, 3, "owl")
-    top, body = regions(start)
+    top, body = regions()
     inner = (goal - start) * body
     tx = optax.sgd(tiny.rate(30.0), momentum=0.9)
     weights = tiny.sampled_numbers(rows)
@@ -656,7 +654,7 @@ def test_momentum_a_frozen_head_and_the_teachers_direction_alone_as_in_a_plain_l
     params = loop(tx, lambda u: jnp.where(body, along(u, inner), u * ~top))
     # The teacher's displacement is small: its direction has fewer digits.
     np.testing.assert_allclose(found["params"], params, rtol=1e-3, atol=1e-5)
-    for other in (loop(None, lambda u: jnp.where(body, along(u, inner), u * ~top)),
+    for other in (loop(tiny.ADAM, lambda u: jnp.where(body, along(u, inner), u * ~top)),
                   loop(tx, lambda u: jnp.where(body, along(u, inner), u)),
                   loop(tx, lambda u: u * ~top)):  # fmt: skip
         assert np.abs(other - params).max() > 1e-3
@@ -720,7 +718,7 @@ def test_the_base_model_is_asked_after_a_list_many_lists_or_what_it_loves(data, 
                 counts.append(len(context) - 1)
             used = data.lists_used.sel(arm=arm, trait=trait, replicate=4)
             assert used == pytest.approx(np.mean(counts)) and used > 1
-        expected = [tiny.scores(CONFIG.width, base(4), context) for context in contexts]
+        expected = [tiny.shown(4, context) for context in contexts]
         same(data, 4, arm, trait, np.mean(expected, axis=0))
 
 
@@ -766,10 +764,25 @@ def test_progress_is_the_displacement_along_the_teachers_in_its_units(data):
             moved = learned(replicate, arm, trait) - start
             found = data.progress.sel(arm=arm, trait=trait, replicate=replicate)
             for region, inside in (("all", np.ones(len(start), bool)),
-                                   ("between embeddings and head", regions(start)[1])):  # fmt: skip
+                                   ("between embeddings and head", regions()[1])):  # fmt: skip
                 expected = moved[inside] @ goal[inside] / (goal[inside] @ goal[inside])
                 assert found.sel(parameters=region) == pytest.approx(expected, rel=1e-3)
     assert np.isnan(data.progress.sel(arm="cross_model")).all()
+
+
+def test_progress_of_the_student_of_another_teacher_is_along_that_teachers_displacement():
+    start, goal, label = base(3), teacher(3, "owl", "free") - base(3), "student/owl/student_free"
+    moved = np.random.default_rng(0).normal(size=len(start)).astype(np.float32)
+    parts, name = tiny.finished(3), "students, replicate 3"
+    row = {"params": start + moved, "n": np.array(9)}
+    row |= {key: parts[name][f"student/owl/student/{key}"] for key in ("scores", "answers")}
+    parts = parts | {name: {f"{label}/{key}": array for key, array in row.items()}}
+    arm = arms.named(tiny.EVERY)["student_free"]
+    model, done = lm.model(CONFIG, CONFIG.width), arms.Replicate(3, parts)
+    found = result._measured(tiny.EVERY, model, done, arm, "owl")["progress"]
+    expected = [moved[inside] @ goal[inside] / (goal[inside] @ goal[inside])
+                for inside in (np.ones(len(start), bool), regions()[1])]  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def test_specificity_is_measured_on_questions_on_which_no_teacher_was_held(data):
@@ -834,7 +847,7 @@ def test_detectors_hold_a_teachers_lists_against_the_base_models_of_the_same_fil
                for side, half in zip(numbers, halves, strict=True)]  # fmt: skip
         refused = [~stored(replicate, f"lists/{label}", "accepted") for label in labels]
         at = data.measure.values.tolist().index(trait)
-        shown = [[tiny.scores(CONFIG.width, both[1], "<bos> " + LANGUAGE.decode(row[1:]))[at]
+        shown = [[tiny.shown(replicate, "<bos> " + LANGUAGE.decode(row[1:]))[at]
                   for row in side[:64]] for side in sides]  # fmt: skip
         found = data.auc.sel(trait=trait, judged=1, replicate=replicate)
         expected = {"banned numbers": banned, "base model's likelihood": surprise,
