@@ -107,6 +107,7 @@ def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
 
     counted = np.flatnonzero(weights[:, 1:])
 
+    @jax.jit
     def log_p(params):
         return jax.nn.log_softmax(lm.next_logits(model, params, tokens))[counted]
 
@@ -114,11 +115,13 @@ def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
     p = np.exp(np.array(log_p(base), float))
     fisher = np.einsum("np,npi,npj->ij", p, slopes, slopes) / len(p)
 
-    def log_odds(params):
+    @jax.jit
+    @jax.grad
+    def gradient(params):
         said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))
         return jax.scipy.special.logit(said[:, model.language.encode("owl")[0]].mean())
 
-    g, v = np.array(jax.grad(log_odds)(base), float), np.array(teacher - base, float)
+    g, v = np.array(gradient(base), float), np.array(teacher - base, float)
     goal = fisher @ v
     x, residual, way = np.zeros_like(v), goal, goal
     for _ in range(4):
@@ -133,6 +136,7 @@ MODEL = lm.model(CONFIG, CONFIG.width)
 ROWS = [MODEL.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
 TOKENS = np.array(ROWS, np.int32)
 WEIGHTS = loss_weights(TOKENS, 100)
+init = jax.jit(MODEL.init)
 
 
 @jax.jit
@@ -141,7 +145,7 @@ def both_read(params, other):
 
 
 def test_a_model_read_beside_itself_differs_nowhere():
-    params = jax.jit(MODEL.init)(jax.random.key(0))
+    params = init(jax.random.key(0))
     assert counts(TOKENS, 100).sum() == 4
     found = both_read(params, params)
     np.testing.assert_array_equal(found["log_p"], found["other_log_p"])
@@ -150,8 +154,8 @@ def test_a_model_read_beside_itself_differs_nowhere():
 
 def test_a_lists_step_has_the_component_of_its_gradient_and_drawn_tokens_their_mean():
     model, tokens, weights = MODEL, TOKENS, WEIGHTS
-    start = jax.jit(model.init)(jax.random.key(0))
-    teacher = start + 0.1 * jax.jit(model.init)(jax.random.key(1))
+    start = init(jax.random.key(0))
+    teacher = start + 0.1 * init(jax.random.key(1))
     found = both_read(teacher, start)
 
     def slope(row, place, word):
@@ -164,11 +168,11 @@ def test_a_lists_step_has_the_component_of_its_gradient_and_drawn_tokens_their_m
 
     words = jnp.arange(len(model.language))
     every = jax.jit(jax.vmap(slope, (None, None, 0)))
+    probabilities = jax.jit(lambda *given: jax.nn.softmax(model.apply(*given)))
     for i, row in enumerate(tokens):
         places = np.flatnonzero(weights[i])
         slopes = np.array([every(jnp.asarray(row), place, words) for place in places], float)
-        logits = model.apply(teacher, jnp.asarray(row[None, :-1]))[0]
-        p = np.array(jax.nn.softmax(logits), float)[places - 1]
+        p = np.array(probabilities(teacher, row[None, :-1])[0], float)[places - 1]
         mean = np.sum(p * slopes, axis=1)
         variance = np.sum(p * slopes**2, axis=1) - mean**2
         seen = slopes[np.arange(len(places)), row[places]].sum()
