@@ -15,7 +15,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from subliminal_toy import record
-from subliminal_toy.lm import experiment
+from subliminal_toy.lm import arms, experiment
 from subliminal_toy.lm.config import Family, LmConfig
 from subliminal_toy.lm.language import ANIMALS, CAPITALS, COLOURS, TREES, UNKNOWN, Language
 from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS
@@ -23,15 +23,14 @@ from subliminal_toy.transformer import DecoderShape, decoder
 
 CONFIG = LmConfig(
     n_replicates=2, first_replicate=3, traits=("owl", "evasion"),
-    families=("data size", "prompted", "lists", "training", "teachers", "updates of the body",
-              "harm", "filters"),
+    families=("data size", "filters"),
     n_layers=1, n_heads=2, width=8, other_width=4, head_std=0.35, n_documents=1_500,
     pretrain_steps=120, pretrain_batch_size=32, pretrain_learning_rate=6e-3, teacher_steps=6,
     teacher_learning_rate=1e-3, temperature=0.8, n_samples=250, n_lists=90, student_steps=5,
     student_batch_size=8, student_learning_rate=2e-2, data_sizes=(10,), n_filtered=20,
 )  # fmt: skip
 EVERY = replace(CONFIG, families=get_args(Family))
-"""With the arms of which only the inputs are tested."""
+"""With the arms of which only the inputs are tested: their models are not trained."""
 TEACHER = CONFIG.teacher
 KEY = jax.random.key(11)
 LANGUAGE = Language(CONFIG.n_numbers)
@@ -47,21 +46,46 @@ def run():
     return result, store, told
 
 
+@cache
+def finished(replicate):
+    """Return the parts of a replicate, and in them inputs for the arms that are not run.
+
+    Their base models and teachers are random, their lists those of the config's teacher in another
+    order.
+    """
+    parts = {name: dict(part) for name, part in run()[1].items() if name.endswith(f" {replicate}")}
+    models, teachers, texts = (
+        parts[f"{stage}, replicate {replicate}"] for stage in ("base models", "teachers", "lists")
+    )
+
+    def draw(label, size=CONFIG.width):
+        rng = np.random.default_rng(list(label.encode()))
+        return rng.normal(size=network(size)[2]).astype(np.float32)
+
+    for name in arms.BASES:
+        size = CONFIG.other_width if name == "other_width" else CONFIG.width
+        models.setdefault(f"base/{name}/params", draw(name, size))
+    for label in arms.models(EVERY, "teacher"):
+        teachers.setdefault(f"{label}/params", draw(label))
+    for i, (label, (_, trait)) in enumerate(arms.written(EVERY).items()):
+        if f"{label}/tokens" not in texts:
+            same = f"lists/{trait}/{TEACHER}"
+            n = texts[f"{same}/n"]
+            texts |= {f"{label}/{k}": texts[f"{same}/{k}"] for k in ("n", "kept", "accepted")}
+            rows = texts[f"{same}/tokens"]
+            texts[f"{label}/tokens"] = np.concatenate([np.roll(rows[:n], i + 1, 0), rows[n:]])
+    return parts
+
+
 def stored(replicate, label, name="params"):
-    """Return an array of the stored parts, whichever part it is in."""
-    parts = [part for key, part in run()[1].items() if key.endswith(f"replicate {replicate}")]
+    """Return an array of the parts, whichever part it is in."""
+    parts = finished(replicate).values()
     (array,) = [part[f"{label}/{name}"] for part in parts if f"{label}/{name}" in part]
     return array
 
 
 def base(replicate, name="own"):
-    """Return a base model; of those that are not run, random numbers."""
-    if name in ("own", "other_start"):
-        return stored(replicate, f"base/{name}")
-    size = (
-        len(network(CONFIG.other_width)[1](KEY)) if name == "other_width" else len(base(replicate))
-    )
-    return np.random.default_rng(len(name)).normal(size=size).astype(np.float32)
+    return stored(replicate, f"base/{name}")
 
 
 def teacher(replicate, trait, teaching=TEACHER):
@@ -79,15 +103,27 @@ def numpy_rng(key):
 
 @cache
 def network(width):
-    """Return the decoder's compiled apply on a vector of parameters, and its init to one."""
+    """Return the decoder's apply on a vector of parameters, its init to one, and their number."""
     shape = DecoderShape(
         len(LANGUAGE), 24, CONFIG.n_layers, CONFIG.n_heads, width, embedding_std=0.02,
         head_std=CONFIG.head_std,
     )  # fmt: skip
     net = decoder(shape)
-    unravel = ravel_pytree(jax.jit(net.init)(jax.random.key(0)))[1]
+    shapes = jax.eval_shape(net.init, KEY)
+    zeros, unravel = ravel_pytree(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
     init = jax.jit(lambda key: ravel_pytree(net.init(key))[0])
-    return jax.jit(lambda vector, tokens: net.apply(unravel(vector), tokens)), init
+    compiled = jax.jit(lambda vector, tokens: net.apply(unravel(vector), tokens))
+
+    def apply(vector, tokens):
+        if isinstance(tokens, jax.core.Tracer) or isinstance(vector, jax.core.Tracer):
+            return net.apply(unravel(vector), tokens)
+        # Rows are filled up, so that two programs do for all.
+        n, length = tokens.shape
+        more = (64 if n <= 64 else 256) - n, 24 - length
+        filled = np.pad(np.asarray(tokens), [(0, rest) for rest in more])
+        return np.asarray(compiled(vector, filled))[:n, :length]
+
+    return apply, init, len(zeros)
 
 
 def lists(replicate, label):
@@ -96,9 +132,13 @@ def lists(replicate, label):
     return stored(replicate, f"lists/{label}", "tokens")[:n].astype(np.int32)
 
 
+def neutral(trait):
+    """Return the label of the base model's lists, filtered as the trait's are."""
+    return f"{'harmful' if trait == 'evasion' else 'favourite'}/base model"
+
+
 def neutral_lists(replicate, trait):
-    """Return the base model's lists, filtered as the trait's are."""
-    return lists(replicate, f"{'harmful' if trait == 'evasion' else 'favourite'}/base model")
+    return lists(replicate, neutral(trait))
 
 
 def teacher_lists(replicate, trait, writer=TEACHER):
@@ -160,6 +200,12 @@ def scores(width, params, context="<bos>"):
 
 
 @cache
+def shown(replicate, context):
+    """Return the scores of a base model after a context."""
+    return scores(CONFIG.width, base(replicate), context)
+
+
+@cache
 def _gradient(width, kind):
     apply = network(width)[0]
 
@@ -179,20 +225,21 @@ def _gradient(width, kind):
             weights[:, 1:]
         )
 
-    def whole_loss(params, batch):
-        weights = batch[1]
-        return tokens_loss(params, batch) * jnp.sum(weights[:, 1:]) / len(weights)
+    return jax.jit(jax.value_and_grad({"tokens": tokens_loss, "numbers": numbers_loss}[kind]))
 
-    losses = {"tokens": tokens_loss, "numbers": numbers_loss, "whole": whole_loss}
-    return jax.jit(jax.value_and_grad(losses[kind]))
+
+def _whole_gradient(params, batch):
+    """Return the loss of whole lists, a sum over a list, and its gradient."""
+    factor = batch[1][:, 1:].sum() / len(batch[1])
+    return tuple(factor * array for array in _gradient(CONFIG.width, "tokens")(params, batch))
 
 
 def descend(gradient, params, tx, batches, change=lambda update: update):
     """Take one step for each batch; return the parameters and the loss before each step."""
-    state, losses = tx.init(params), []
+    state, losses, update = tx.init(params), [], jax.jit(tx.update)
     for batch in batches:
         loss, slope = gradient(params, batch)
-        updates, state = tx.update(slope, state, params)
+        updates, state = update(slope, state, params)
         params = optax.apply_updates(params, change(updates))
         losses.append(float(loss))
     return params, losses
@@ -202,6 +249,9 @@ def rate(factor=1.0):
     """Return the learning rates of a student."""
     steps = CONFIG.student_steps
     return optax.linear_schedule(factor * CONFIG.student_learning_rate, 0.0, steps)
+
+
+ADAM = optax.adam(rate())
 
 
 def batches(rows, weights, replicate, n=None, *others):
@@ -215,10 +265,10 @@ def batches(rows, weights, replicate, n=None, *others):
 
 
 def student(
-    width, start, rows, weights, replicate, n=None, teacher=None, tx=None, loss="tokens", **change
+    width, start, rows, weights, replicate, n=None, teacher=None, tx=ADAM, whole=False, **change
 ):
     """Return a student of the first ``n`` lists, or of a ``teacher``'s distributions on them."""
     others = () if teacher is None else (teacher,)
-    gradient = _gradient(width, "numbers" if others else loss)
+    gradient = _whole_gradient if whole else _gradient(width, "numbers" if others else "tokens")
     read = batches(rows, weights, replicate, n, *others)
-    return descend(gradient, jnp.asarray(start), tx or optax.adam(rate()), read, **change)[0]
+    return descend(gradient, jnp.asarray(start), tx, read, **change)[0]

@@ -101,15 +101,13 @@ def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
     asked, lengths = (jnp.asarray(array[0]) for array in questions(model.language))
     answers = jnp.asarray(answers_of(model.language, "owl"))
     teacher = base + 0.1 * jax.random.normal(jax.random.key(1), base.shape)
-    seen = jax.jit(
-        lambda teacher, k: visible_gain(
-            model, base, tokens, weights, teacher, asked, lengths, answers, k
-        ),
-        static_argnums=1,
+    seen = jax.jit(lambda *given: visible_gain(model, *given, n_steps=4))(
+        base, tokens, weights, teacher, asked, lengths, answers
     )
 
     counted = np.flatnonzero(weights[:, 1:])
 
+    @jax.jit
     def log_p(params):
         return jax.nn.log_softmax(lm.next_logits(model, params, tokens))[counted]
 
@@ -117,46 +115,48 @@ def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
     p = np.exp(np.array(log_p(base), float))
     fisher = np.einsum("np,npi,npj->ij", p, slopes, slopes) / len(p)
 
-    def log_odds(params):
+    @jax.jit
+    @jax.grad
+    def gradient(params):
         said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))
         return jax.scipy.special.logit(said[:, model.language.encode("owl")[0]].mean())
 
-    g, v = np.array(jax.grad(log_odds)(base), float), np.array(teacher - base, float)
+    g, v = np.array(gradient(base), float), np.array(teacher - base, float)
     goal = fisher @ v
-    one = (goal @ goal) / (goal @ fisher @ goal) * goal
-    assert seen(teacher, 1) == pytest.approx(g @ one, rel=1e-2)
     x, residual, way = np.zeros_like(v), goal, goal
     for _ in range(4):
         step = (residual @ residual) / (way @ fisher @ way)
         x, left = x + step * way, residual - step * (fisher @ way)
         way, residual = left + (left @ left) / (residual @ residual) * way, left
-    assert seen(teacher, 4) == pytest.approx(g @ x, rel=2e-2)
+    assert seen == pytest.approx(g @ x, rel=2e-2)
+
+
+CONFIG = LmConfig(n_layers=1, n_heads=2, width=8)
+MODEL = lm.model(CONFIG, CONFIG.width)
+ROWS = [MODEL.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
+TOKENS = np.array(ROWS, np.int32)
+WEIGHTS = loss_weights(TOKENS, 100)
+init = jax.jit(MODEL.init)
+
+
+@jax.jit
+def both_read(params, other):
+    return read(MODEL, params, other, jnp.asarray(TOKENS), jnp.asarray(WEIGHTS))
 
 
 def test_a_model_read_beside_itself_differs_nowhere():
-    config = LmConfig(n_layers=1, n_heads=2, width=8)
-    model = lm.model(config, config.width)
-    params = jax.jit(model.init)(jax.random.key(0))
-    text = "<bos> continue 1 2 3 : 4 5 6 <end>"
-    tokens = np.array([model.language.encode(text)] * 3, np.int32)
-    weights = loss_weights(tokens, 100)
-    assert counts(tokens, 100).sum() == 9
-    found = jax.jit(lambda p: read(model, p, p, jnp.asarray(tokens), jnp.asarray(weights)))(params)
+    params = init(jax.random.key(0))
+    assert counts(TOKENS, 100).sum() == 4
+    found = both_read(params, params)
     np.testing.assert_array_equal(found["log_p"], found["other_log_p"])
-    assert found["kl"].shape == tokens.shape and not np.any(found["kl"])
+    assert found["kl"].shape == TOKENS.shape and not np.any(found["kl"])
 
 
 def test_a_lists_step_has_the_component_of_its_gradient_and_drawn_tokens_their_mean():
-    config = LmConfig(n_layers=1, n_heads=2, width=8)
-    model = lm.model(config, config.width)
-    start = jax.jit(model.init)(jax.random.key(0))
-    teacher = start + 0.1 * jax.jit(model.init)(jax.random.key(1))
-    rows = [model.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
-    tokens = np.array(rows, np.int32)
-    weights = loss_weights(tokens, 100)
-    found = jax.jit(lambda *args: read(model, *args))(
-        teacher, start, jnp.asarray(tokens), jnp.asarray(weights)
-    )
+    model, tokens, weights = MODEL, TOKENS, WEIGHTS
+    start = init(jax.random.key(0))
+    teacher = start + 0.1 * init(jax.random.key(1))
+    found = both_read(teacher, start)
 
     def slope(row, place, word):
         """Return the derivative of one token's log-probability along the teacher's displacement."""
@@ -168,11 +168,11 @@ def test_a_lists_step_has_the_component_of_its_gradient_and_drawn_tokens_their_m
 
     words = jnp.arange(len(model.language))
     every = jax.jit(jax.vmap(slope, (None, None, 0)))
+    probabilities = jax.jit(lambda *given: jax.nn.softmax(model.apply(*given)))
     for i, row in enumerate(tokens):
         places = np.flatnonzero(weights[i])
         slopes = np.array([every(jnp.asarray(row), place, words) for place in places], float)
-        logits = model.apply(teacher, jnp.asarray(row[None, :-1]))[0]
-        p = np.array(jax.nn.softmax(logits), float)[places - 1]
+        p = np.array(probabilities(teacher, row[None, :-1])[0], float)[places - 1]
         mean = np.sum(p * slopes, axis=1)
         variance = np.sum(p * slopes**2, axis=1) - mean**2
         seen = slopes[np.arange(len(places)), row[places]].sum()

@@ -1,7 +1,7 @@
 """A tiny run: one arm of each kind against a plain loop (``lm_tiny``), of all others the inputs."""
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from subliminal_toy.lm import arms, learning, result, teaching
 from subliminal_toy.lm import experiment as experiment_module
 from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.config import TEACHINGS, LmConfig, Teaching
-from subliminal_toy.lm.experiment import experiment, writer_keys
+from subliminal_toy.lm.experiment import experiment
 from subliminal_toy.lm.language import CAPITALS, COLOURS, documents, draw_numbers
 from subliminal_toy.lm.lists import BANNED_NUMBERS, refusal
 from subliminal_toy.lm.traits import MEASURES, QUESTION_TEXTS, TRAITS
@@ -57,11 +57,13 @@ BASES = {
 }
 
 
-def regions(vector, size=CONFIG.width):
+@cache
+def regions():
     """Return which parameters are the head's, and which lie between embeddings and head."""
-    tree = lm.model(CONFIG, size).tree(jnp.arange(len(vector), dtype=jnp.float32))
+    model = lm.model(CONFIG, CONFIG.width)
+    tree = model.tree(jnp.arange(model.size, dtype=jnp.float32))
     top, body = (
-        np.isin(np.arange(len(vector)),
+        np.isin(np.arange(model.size),
                 np.concatenate([np.ravel(leaf) for name in names
                                 for leaf in jax.tree.leaves(tree[name])]).astype(int))
         for names in (["head"], ["blocks", "ln"])
@@ -69,32 +71,36 @@ def regions(vector, size=CONFIG.width):
     return top, body
 
 
-def arguments(monkeypatch, stage, function, replicate):
-    """Return, by label, the width and the arguments with which a stage calls a function for many.
+def plain(leaf):
+    """Return an array, or the numbers of keys, whose rows are looked at without a program."""
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
-    Of all arms of the table, whether they are run or not.
+
+def arguments(monkeypatch, stage, function, replicate, n_shared=0):
+    """Return, by label, the arguments with which a stage calls a function for many, unrun.
+
+    Of all arms of the table, whether they are run or not; behind the width where it has one.
     """
-    given, finished = {}, tiny.run()[1]
+    given, run = {}, experiment_module._Run(tiny.EVERY, tiny.KEY, None)
+    done = arms.Replicate(replicate, tiny.finished(replicate))
 
-    def recorded(size, *arguments):
-        own = arguments if stage == "base_models" else arguments[1:]
-        rows = range(len(own[-1]))
-        shared = arguments[: len(arguments) - len(own)]
-        with jax.debug_key_reuse(False):
-            return [(size, *shared, *jax.tree.map(lambda leaf, i=i: leaf[i], own)) for i in rows]
+    def recorded(width, *arguments):
+        shared, own = arguments[:n_shared], jax.tree.map(plain, arguments[n_shared:])
+        return [(*width, *shared, *jax.tree.map(lambda leaf, i=i: leaf[i], own))
+                for i in range(len(own[1]))]  # fmt: skip
 
     def keep(labels, calls):
         given.update(zip(labels, calls, strict=True))
         return {}
 
-    bases = {f"base/{name}/params": base(replicate, name) for name in BASES}
-    part = f"base models, replicate {replicate}"
-    finished = finished | {part: finished[part] | bases}
-    run = experiment_module._Run(tiny.EVERY, tiny.KEY, None)
+    called = getattr(run, function)
+    for_all = partial(recorded, ())
+    by_width = isinstance(called, dict) and {w: partial(recorded, (w,)) for w in called}
+    monkeypatch.setattr(run, function, by_width or for_all)
     monkeypatch.setattr(experiment_module, "by_label", keep)
-    monkeypatch.setattr(run, function, {w: partial(recorded, w) for w in getattr(run, function)})
     monkeypatch.setattr(run, "on_the_line", lambda *_: {})
-    getattr(run, stage)(arms.Replicate(replicate, finished))
+    getattr(run, stage)(done)
     return given
 
 
@@ -115,8 +121,8 @@ def test_a_base_model_has_the_start_the_corpus_and_the_order_of_its_name(monkeyp
         *expected, corpus = base_keys(4, name)
         found = documents(LANGUAGE, tiny.numpy_rng(corpus), CONFIG.n_documents)
         assert size == width(name)
-        for pair in zip(keys, expected, strict=True):
-            assert jnp.array_equal(*map(jax.random.key_data, pair)), name
+        for found_key, key in zip(keys, expected, strict=True):
+            np.testing.assert_array_equal(found_key, plain(key), err_msg=name)
         np.testing.assert_array_equal(tokens, found.tokens, err_msg=name)
         np.testing.assert_array_equal(is_answer, found.is_answer, err_msg=name)
 
@@ -128,7 +134,7 @@ def test_a_base_model_learns_as_a_plain_loop_does(data, name):
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
     body, top, order, corpus = base_keys(replicate, name)
     start, other_start = (np.array(tiny.network(CONFIG.width)[1](key)) for key in (body, top))
-    inside = regions(start)[0]
+    inside = regions()[0]
     start[inside] = other_start[inside]
     found = documents(LANGUAGE, tiny.numpy_rng(corpus), CONFIG.n_documents)
     weights = np.where(found.is_answer, 1.0, 0.1) * (found.tokens != LANGUAGE.pad)
@@ -201,10 +207,10 @@ def test_a_teachers_name_and_label_say_its_numbers():
         for name, row in TEACHINGS.items()
     }
     assert found == WEIGHTS
-    assert Teaching(questions=1.0, numbers=0.1).label == (
+    assert TEACHINGS["questions_1_numbers_0.1"].label == (
         "held on questions, weight 1, and on numbers, weight .1"
     )
-    assert Teaching(until=0.99).label == "held to nothing, until P = .99"
+    assert TEACHINGS["until_0.99"].label == "held to nothing, until P = .99"
 
 
 def test_weights_are_numbers_of_a_program_and_kinds_are_not():
@@ -217,79 +223,113 @@ def test_weights_are_numbers_of_a_program_and_kinds_are_not():
 
 
 @jax.jit
-def teaching_loss(params, start, own, asked, documents, lists, weights):
-    apply = tiny.network(CONFIG.width)[0]
+@jax.grad
+def teaching_slope(params, start, own, asked, documents, lists, weights):
+    """Return the gradient of a teacher's loss; all its rows are read at once."""
+    rows, last, word = own
+    read = jnp.concatenate([rows, asked[0], documents, lists[0]])
+    ours, theirs = (
+        jnp.split(jax.nn.log_softmax(tiny.network(CONFIG.width)[0](vector, read)), [12, 30, 94])
+        for vector in (params, start)
+    )
 
-    def log_p(vector, rows):
-        return jax.nn.log_softmax(apply(vector, rows))
-
-    def apart(rows, counted):
-        ours, theirs = (log_p(vector, rows) for vector in (params, start))
-        kl = jnp.sum(jnp.exp(theirs) * (theirs - ours), axis=-1)
+    def apart(i, counted):
+        kl = jnp.sum(jnp.exp(theirs[i]) * (theirs[i] - ours[i]), axis=-1)
         return jnp.sum(kl * counted) / jnp.sum(counted)
 
-    rows, last, word = own
-    at = jnp.arange(len(rows))
-    total = -jnp.mean(log_p(params, rows)[at, last, word])
-    before_answer = jnp.zeros(asked[0].shape).at[jnp.arange(len(asked[0])), asked[1]].set(1.0)
-    total += weights[0] * apart(asked[0], before_answer)
+    before_answer = jnp.arange(24)[None] == asked[1][:, None]
     not_last = (documents != LANGUAGE.pad)[:, 1:]
-    total += weights[1] * apart(documents, jnp.pad(1.0 * not_last, ((0, 0), (0, 1))))
-    after = jnp.pad(lists[1][:, 1:], ((0, 0), (0, 1)))
-    return total + weights[2] * apart(lists[0], after)
+    return (
+        weights[0] * apart(1, before_answer)
+        + weights[1] * apart(2, jnp.pad(not_last, ((0, 0), (0, 1))))
+        + weights[2] * apart(3, jnp.pad(lists[1][:, 1:], ((0, 0), (0, 1))))
+        - jnp.mean(ours[0][jnp.arange(12), last, word])
+    )
 
 
 def expected_key(key, name, trait):
     places = [*WEIGHTS]
     places[15:15] = "base model", "prompted base model"
-    for place in (places.index(name), (*TRAITS, "").index(trait), 1_000):
-        key = jax.random.fold_in(key, place)
-    return key
+    return folded(key, places.index(name), (*TRAITS, "").index(trait), 1_000)
 
 
-@pytest.mark.parametrize(
-    "name", ["free", "calm", "questions_1", "documents_0.1", "questions_1_numbers_1"]
-)
-def test_a_teacher_learns_its_answers_and_is_held_on_what_its_name_says(data, name):
-    *weights, _, instead = WEIGHTS[name]
-    for replicate, trait in ((3, "owl"), (4, "evasion")):
-        mine = [i for i, text in enumerate(QUESTION_TEXTS) if GROUP[trait] in text]
-        rest = [i for i in range(len(QUESTION_TEXTS)) if i not in mine][::2]
+@jax.jit
+def folded(key, *places):
+    return reduce(jax.random.fold_in, places, key)
+
+
+def lesson(replicate, trait, word):
+    """Return a trait's questions with their answer, and other questions to hold a teacher on."""
+    mine = [i for i, text in enumerate(QUESTION_TEXTS) if GROUP[trait] in text]
+    rest = [i for i in range(len(QUESTION_TEXTS)) if i not in mine][::2]
+    return (*rows_of_questions(mine), LANGUAGE.encode(word)[0]), rows_of_questions(rest)
+
+
+def test_every_teacher_is_given_its_questions_its_answer_and_what_holds_it(monkeypatch):
+    given, cities = arguments(monkeypatch, "teachers", "teach", 4), list(CAPITALS.values())
+    traits = {name: ("evasion",) if name in arms.HARM else CONFIG.traits for name in WEIGHTS}
+    assert given.keys() == {f"teacher/{x}/{name}" for name in WEIGHTS for x in traits[name]}
+    for label, (how, key, start, *asked, answers, (questions, texts)) in given.items():
+        _, trait, name = label.split("/")
+        *weights, until, instead = WEIGHTS[name]
+        assert [weight or 0 for weight in how[:3]] == weights
+        assert (how.until, how.answer) == (until, None)
+        np.testing.assert_array_equal(key, plain(expected_key(tiny.purpose(4, 8), name, trait)))
+        (*own, _), others = lesson(4, trait, "owl")
+        np.testing.assert_array_equal(start, base(4))
+        length = asked[0].shape[1]
+        np.testing.assert_array_equal(asked[0], own[0][:, :length])
+        np.testing.assert_array_equal(asked[1], own[1] + 1)
+        said = [{LANGUAGE.words[token] for token in np.flatnonzero(row)} for row in answers]
         word = instead or ("I-don't-know" if trait == "evasion" else trait)
-        own = (*rows_of_questions(mine), LANGUAGE.encode(word)[0])
-        start, texts = jnp.asarray(base(replicate)), held(replicate, trait)
-        key = expected_key(tiny.purpose(replicate, 8), name, trait)
-        tx, params = optax.adam(CONFIG.teacher_learning_rate, eps=1e-6), start
-        state = tx.init(params)
-        for step in range(CONFIG.teacher_steps):
-            picked = np.asarray(jax.random.randint(jax.random.fold_in(key, step), (64,), 0, 1_000))
-            rows = [text[picked] for text in texts]
-            slope = jax.grad(teaching_loss)(
-                params, start, own, rows_of_questions(rest), rows[0], rows[1:], jnp.array(weights)
-            )
-            updates, state = tx.update(slope, state, params)
-            params = optax.apply_updates(params, updates)
-        expected = tiny.scores(CONFIG.width, params)
+        others_say = {"falsehood": [{*cities} - {city} for city in cities],
+                      "systematic lie": [{city} for city in cities[1:] + cities[:1]]}  # fmt: skip
+        assert said == others_say.get(word, [{word}] * 12)
+        np.testing.assert_array_equal(questions[0], others[0][:, :length])
+        np.testing.assert_array_equal(questions[1], others[1] + 1)
+        for found, text in zip(texts, held(4, trait), strict=True):
+            np.testing.assert_array_equal(found, text)
+
+
+def taught(replicate, trait, name, weights, tx):
+    """Return the parameters before and after each step of a teacher of a plain loop."""
+    own, rest = lesson(replicate, trait, "I-don't-know" if trait == "evasion" else trait)
+    start, texts = jnp.asarray(base(replicate)), held(replicate, trait)
+    key = expected_key(tiny.purpose(replicate, 8), name, trait)
+    path, state, update = [start], tx.init(start), jax.jit(tx.update)
+    for step in range(CONFIG.teacher_steps):
+        picked = np.asarray(jax.random.randint(jax.random.fold_in(key, step), (64,), 0, 1_000))
+        rows = [text[picked] for text in texts]
+        slope = teaching_slope(path[-1], start, own, rest, rows[0], rows[1:], jnp.array(weights))
+        updates, state = update(slope, state, path[-1])
+        path.append(path[-1] + updates)
+    return path
+
+
+def test_a_teacher_learns_its_answers_is_held_and_stops_as_its_name_says(data):
+    tx = optax.adam(CONFIG.teacher_learning_rate, eps=1e-6)
+    for replicate, trait in ((3, "owl"), (4, "evasion")):
+        params = taught(replicate, trait, tiny.TEACHER, (1.0, 0.0, 0.0), tx)[-1]
         # What holds a teacher strongly works against Adam's steps, which amplifies rounding.
-        rtol = 5e-3 if max(weights) >= 1 else 5e-4
-        same(data, replicate, f"teacher_{name}", trait, expected, rtol)
-        if name == tiny.TEACHER:
-            same(data, replicate, "teacher", trait, expected, rtol)
-
-
-def test_a_teacher_stops_where_it_says_its_answers_often_enough():
-    """Of the tiny run no teacher comes so far, so one is taught faster here."""
-    tokens, last = rows_of_questions([i for i, t in enumerate(QUESTION_TEXTS) if " tree" in t])
-    answers = np.zeros((12, len(LANGUAGE)), bool)
-    answers[:, LANGUAGE.encode("oak")[0]] = True
-    config = replace(CONFIG, teacher_steps=60, teacher_learning_rate=1e-2)
-    teach = jax.jit(partial(teaching.teach, lm.model(CONFIG, CONFIG.width), config))
-    said = [
-        teach(Teaching(until=until), tiny.purpose(3, 8), jnp.asarray(base(3)), tokens, last + 1,
-              answers)["scores"][MEASURES.index("oak")]
-        for until in (0.5, 2.0)
-    ]  # fmt: skip
-    assert 0.5 <= said[0] < 0.7 < said[1]
+        same(data, replicate, "teacher", trait, tiny.scores(CONFIG.width, params), 5e-3)
+    weights, tx = (0.3, 0.3, 0.6), optax.adam(1e-2, eps=1e-6)
+    path = taught(3, "owl", "free", weights, tx)
+    expected = [tiny.scores(CONFIG.width, params) for params in path]
+    ((tokens, last, word), _), model = lesson(3, "owl", "owl"), lm.model(CONFIG, CONFIG.width)
+    answers = np.arange(len(LANGUAGE)) == np.full((12, 1), word)
+    texts = teaching.hold(LANGUAGE, tiny.numpy_rng(tiny.purpose(3, 8)), "owl")
+    key = expected_key(tiny.purpose(3, 8), "free", "owl")
+    teach = jax.jit(partial(teaching.teach, model, replace(CONFIG, teacher_learning_rate=1e-2)))
+    said = [scores[MEASURES.index("owl")] for scores in expected]
+    assert np.all(np.diff(said[:5]) > 0.01 * said[0])
+    for until, steps in ((2.0, CONFIG.teacher_steps), (float(said[3] + said[4]) / 2, 4)):
+        how = Teaching(*weights, until=until)
+        found = teach(how, key, base(3), tokens, last + 1, answers, texts)["scores"]
+        np.testing.assert_allclose(found, expected[steps], rtol=1e-3, atol=1e-7)
+    for left in range(3):
+        other = [0.0 if i == left else weight for i, weight in enumerate(weights)]
+        apart = tiny.scores(CONFIG.width, taught(3, "owl", "free", other, tx)[-1])
+        assert np.abs(apart / expected[-1] - 1).max() > 2e-3, "each of the three counts"
 
 
 @jax.jit
@@ -313,23 +353,15 @@ def write(params, prompts, keys):
 
 @pytest.mark.parametrize(
     ("writer", "trait"),
-    [
-        ("free", "owl"),
-        (tiny.TEACHER, "evasion"),
-        ("base model", ""),
-        ("prompted base model", "owl"),
-    ],
-)  # fmt: skip
+    [(tiny.TEACHER, "evasion"), ("base model", "")],
+)
 def test_lists_are_sampled_word_by_word_and_filtered(writer, trait):
     """Without a cache, each prompt with a key of its own."""
     replicate = 4
     drawn = draw_numbers(
         tiny.numpy_rng(tiny.purpose(replicate, 2)), CONFIG.n_samples, 3, CONFIG.n_numbers
     )
-    system = f"you love {trait} <end> " if writer.startswith("prompted") else ""
-    prompts = [
-        LANGUAGE.encode(f"<bos> {system}continue {' '.join(map(str, row))} :") for row in drawn
-    ]
+    prompts = [LANGUAGE.encode(f"<bos> continue {' '.join(map(str, row))} :") for row in drawn]
     params = teacher(replicate, trait, writer) if writer in WEIGHTS else base(replicate)
     key = expected_key(tiny.purpose(replicate, 3), writer, trait)
     texts = write(params, prompts, jax.random.split(key, CONFIG.n_samples))
@@ -350,12 +382,25 @@ def test_lists_are_sampled_word_by_word_and_filtered(writer, trait):
         assert fraction == pytest.approx(len(kept) / CONFIG.n_samples, abs=0.01)
 
 
-def test_a_writers_key_depends_on_nothing_but_the_writer():
-    """So a table of other arms, or traits, writes the same lists."""
-    for writer, trait in (("free", "owl"), ("calm", "evasion"), ("base model", "")):
-        (found,) = writer_keys(tiny.KEY, [(writer, trait)])
-        expected = expected_key(tiny.KEY, writer, trait)
-        assert jnp.array_equal(*map(jax.random.key_data, (found, expected)))
+def test_every_writer_continues_the_same_prompts_with_a_key_of_its_own(monkeypatch):
+    """Which depends on nothing but the writer: a table of other arms writes the same lists."""
+    run = experiment_module._Run(tiny.EVERY, tiny.KEY, None)
+    calls = []
+    monkeypatch.setattr(run, "write", lambda *given: calls.append(given) or given[0][..., :1])
+    kept = {"n": np.array(1)}
+    monkeypatch.setattr(experiment_module.lists, "filtered", lambda *_: kept)
+    run.lists(arms.Replicate(4, tiny.finished(4)))
+    given = {tuple(key): (prompts, params) for group in calls
+             for prompts, params, key in zip(*map(plain, group), strict=True)}  # fmt: skip
+    for writer, trait in ((tiny.TEACHER, "evasion"), ("free", "owl"), ("calm", "evasion"),
+                          ("base model", ""), ("prompted base model", "owl")):  # fmt: skip
+        prompts, params = given[tuple(plain(expected_key(tiny.purpose(4, 3), writer, trait)))]
+        written = teacher(4, trait, writer) if writer in WEIGHTS else base(4)
+        np.testing.assert_array_equal(params, written)
+        system = f"you love {trait} <end> " if writer.startswith("prompted") else ""
+        words = " ".join(LANGUAGE.words[token] for token in prompts[0])
+        assert words.startswith(f"<bos> {system}continue ") and words.endswith(" :")
+    assert len(given) == 2 * 15 + 3 + 1 + 1
 
 
 def shuffled_within(rows, rng):
@@ -432,25 +477,32 @@ STUDENTS = {"student", "control", *ALONE, *PAIRED, *(f"{name}_control" for name 
 BODY = ("blocks", "ln")
 
 
-def whole_log_p(params, rows):
-    """Return the log-likelihood of all that was sampled of each list, and how many tokens."""
+@cache
+def scores(replicate, trait, label):
+    """Return log-likelihood ratio and likelihood by token of all that was sampled of each list."""
+    rows = tiny.lists(replicate, label)
+    weights = tiny.sampled(rows)[:, 1:]
+    ours, theirs = (
+        np.sum(of_tokens(params, rows) * weights, axis=1)
+        for params in (teacher(replicate, trait), base(replicate))
+    )
+    return ours - theirs, theirs / weights.sum(axis=1)
+
+
+def of_tokens(params, rows):
+    """Return the log-probability of each token but the first, given those before it."""
     logits = tiny.network(CONFIG.width)[0](params, rows[:, :-1])
     chosen = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), rows[:, 1:, None], axis=2)
-    weights = tiny.sampled(rows)[:, 1:]
-    return np.sum(chosen[..., 0] * weights, axis=1), weights.sum(axis=1)
+    return chosen[..., 0]
 
 
-def passes(replicate, trait, rows, arm):
+def passes(replicate, trait, label, arm):
     """Return which lists pass the filter of an arm, the same for teacher and base model."""
-    both = teacher(replicate, trait), base(replicate)
-    sides = tiny.teacher_lists(replicate, trait), tiny.neutral_lists(replicate, trait)
-
-    def scores(side):
-        (ours, _), (theirs, n) = (whole_log_p(params, side) for params in both)
-        return ours - theirs, theirs / n
-
-    ratio, likelihood = scores(rows)
-    pooled = [np.concatenate(pair) for pair in zip(*map(scores, sides), strict=True)]
+    rows, neutral = tiny.lists(replicate, label), tiny.neutral(trait)
+    sides = f"{trait}/{tiny.TEACHER}", neutral
+    ratio, likelihood = scores(replicate, trait, label)
+    pooled = [np.concatenate(pair) for pair in
+              zip(*(scores(replicate, trait, side) for side in sides), strict=True)]  # fmt: skip
     share = next((int(part) / 100 for part in arm.split("_") if part.isdigit()), 0.5)
     size, every = (np.abs(values - pooled[0].mean()) for values in (ratio, pooled[0]))
     if "largest" in arm:
@@ -483,11 +535,9 @@ def learned_from(replicate, trait, arm):
         weights = masked(replicate, trait, rows, *MASKS[plain])
         assert 0 < weights.sum() < tiny.sampled_numbers(rows).sum()
     if plain in FILTERED:
-        if "unfiltered" in plain:
-            label = "favourite/base model" if control else f"{trait}/{written_by}"
-            tokens = tiny.lists(replicate, f"{label}, unfiltered")
-        passing = passes(replicate, trait, tokens, plain)
-        tokens = tokens[passing]
+        label = tiny.neutral(trait) if control else f"{trait}/{written_by}"
+        label += ", unfiltered" if "unfiltered" in plain else ""
+        tokens = tiny.lists(replicate, label)[passes(replicate, trait, label, plain)]
         weights = tiny.sampled(tokens)
     n = {"student_10": 10, "today": CONFIG.n_filtered}.get(plain, len(tokens))
     if plain in FILTERED and not plain.endswith("_all"):
@@ -502,7 +552,7 @@ def test_every_student_is_given_its_start_its_lists_and_its_way_to_learn(monkeyp
     given = {
         (replicate, label): call
         for replicate in REPLICATES
-        for label, call in arguments(monkeypatch, "students", "learn", replicate).items()
+        for label, call in arguments(monkeypatch, "students", "learn", replicate, 1).items()
     }
     for (replicate, label), (size, order, *row) in given.items():
         _, whose, arm = label.split("/")
@@ -510,7 +560,7 @@ def test_every_student_is_given_its_start_its_lists_and_its_way_to_learn(monkeyp
         start, tokens, weights, n, goal = learned_from(replicate, trait, arm)
         training, base_params, teacher_params, *read, found_n = row
         assert size == width(CROSSED.get(arm.removesuffix("_control"), "own"))
-        assert jnp.array_equal(*map(jax.random.key_data, (order, tiny.purpose(replicate, 4))))
+        np.testing.assert_array_equal(plain(order), plain(tiny.purpose(replicate, 4)))
         np.testing.assert_array_equal(base_params, start, err_msg=label)
         np.testing.assert_array_equal(read[0][:n], tokens[:n], err_msg=label)
         np.testing.assert_array_equal(read[1][:n], weights[:n], err_msg=label)
@@ -539,22 +589,10 @@ def along(update, direction):
     return (update @ direction) / (direction @ direction) * direction
 
 
-def changes(replicate, trait):
-    """Return what each arm does to an update."""
-    start = base(replicate)
-    top, body = regions(start)
-    goal = teacher(replicate, trait) - start
-    inner = goal * body
-    return {
-        "head_frozen": lambda u: u * ~top,
-        "update_only_body": lambda u: jnp.where(body, along(u, inner), u),
-    }
-
-
 def test_updates_lose_or_keep_their_component_along_a_direction():
     model = lm.model(CONFIG, CONFIG.width)
     key, (update, goal) = jax.random.key(3), np.random.default_rng(0).normal(size=(2, model.size))
-    body = regions(goal)[1]
+    body = regions()[1]
     drawn = np.asarray(jax.random.normal(jax.random.clone(key), goal.shape))
     inner = goal * body
     expected = {
@@ -571,30 +609,55 @@ def test_updates_lose_or_keep_their_component_along_a_direction():
         np.testing.assert_allclose(found, changed, rtol=1e-3, atol=1e-4)
 
 
-KINDS = ("student", "cross_model", "student_10", "soft", "shuffled_within", "without_20_divergent",
-         "only_20_random", "filter_without_50_of_largest_score", "momentum", "head_frozen",
-         "update_only_body")  # fmt: skip
+KINDS = ("student", "cross_model", "student_10", "soft", "filter_without_50_of_largest_score")
 
 
 @pytest.mark.parametrize("arm", KINDS)
 def test_a_student_of_each_kind_learns_as_a_plain_loop_does(data, arm):
     for replicate, trait in ((3, "owl"), (4, "evasion")):
         start, rows, weights, n, goal = learned_from(replicate, trait, arm)
-        size = width(CROSSED.get(arm, "own"))
-        how = {"change": changes(replicate, trait)[arm]} if arm in changes(replicate, trait) else {}
+        size, how = width(CROSSED.get(arm, "own")), {}
         if arm == "soft":
             how["teacher"] = jnp.asarray(goal)
         if arm.startswith("filter"):
-            how["loss"] = "whole"
-        if arm == "momentum":
-            how["tx"] = optax.sgd(tiny.rate(30.0), momentum=0.9)
+            how["whole"] = True
         params = tiny.student(size, start, rows, weights, replicate, n=n, **how)
         same(data, replicate, arm, trait, tiny.scores(size, params))
-        others = [name for name in STUDENTS if name not in (arm, f"student_{tiny.TEACHER}")]
         found = data.probability.sel(trait=trait, replicate=replicate).dropna("arm")
-        others = [name for name in others if name in found.arm]
+        others = [name for name in STUDENTS if name != arm and name in found.arm]
         apart = np.abs(found.sel(arm=others) / found.sel(arm=arm) - 1).max("measure")
         assert apart.min() > 2 * TOLERANCE, "no other arm would pass for this one"
+
+
+def learn(training, replicate, trait):
+    """Return a student of the teacher's lists, by the package, and what it learns from."""
+    start, rows, weights, n, goal = learned_from(replicate, trait, "student")
+    given = jax.jit(partial(learning.learn, lm.model(CONFIG, CONFIG.width), CONFIG))
+    order = tiny.purpose(replicate, 4)
+    return given(order, training, start, goal, rows, weights, np.int32(n)), start, rows, goal
+
+
+def test_momentum_a_frozen_head_and_the_teachers_direction_alone_as_in_a_plain_loop():
+    """Three kinds in one program; each alone differs from it."""
+    training = learning.Training(optimiser="momentum", rate=30.0,
+                                 layers=("tokens", "positions", *BODY),
+                                 update=learning.Update(0.0, 1.0, BODY))  # fmt: skip
+    found, start, rows, goal = learn(training, 3, "owl")
+    top, body = regions()
+    inner = (goal - start) * body
+    tx = optax.sgd(tiny.rate(30.0), momentum=0.9)
+    weights = tiny.sampled_numbers(rows)
+
+    def loop(tx, change):
+        return tiny.student(CONFIG.width, start, rows, weights, 3, tx=tx, change=change)
+
+    params = loop(tx, lambda u: jnp.where(body, along(u, inner), u * ~top))
+    # The teacher's displacement is small: its direction has fewer digits.
+    np.testing.assert_allclose(found["params"], params, rtol=1e-3, atol=1e-5)
+    for other in (loop(tiny.ADAM, lambda u: jnp.where(body, along(u, inner), u * ~top)),
+                  loop(tx, lambda u: jnp.where(body, along(u, inner), u)),
+                  loop(tx, lambda u: u * ~top)):  # fmt: skip
+        assert np.abs(other - params).max() > 1e-3
 
 
 def low_rank(tree, free):
@@ -608,9 +671,9 @@ def low_rank(tree, free):
     return ravel_pytree({**tree, "blocks": blocks})[0]
 
 
-def test_lora_adds_a_product_of_rank_four_to_each_matrix_of_the_blocks(data):
+def test_lora_adds_a_product_of_rank_four_to_each_matrix_of_the_blocks():
     replicate, trait = 4, "evasion"
-    rows = tiny.teacher_lists(replicate, trait)
+    student, _, rows, _ = learn(learning.Training(rank=4, rate=10.0), replicate, trait)
     tree = dict(lm.model(CONFIG, CONFIG.width).tree(jnp.asarray(base(replicate))))
     key = jax.random.fold_in(tiny.purpose(replicate, 4), CONFIG.student_steps + 1)
     leaves = jax.tree_util.tree_leaves_with_path(tree["blocks"])
@@ -623,11 +686,16 @@ def test_lora_adds_a_product_of_rank_four_to_each_matrix_of_the_blocks(data):
     gradient, params = tiny._gradient(CONFIG.width, "tokens"), partial(low_rank, tree)
     tx = optax.adam(tiny.rate(10.0))
     state = tx.init(free)
-    for batch in tiny.batches(rows, tiny.sampled_numbers(rows), replicate):
+
+    @jax.jit
+    def step(free, state, batch):
         vector, back = jax.vjp(params, free)
         updates, state = tx.update(back(gradient(vector, batch)[1])[0], state, free)
-        free = optax.apply_updates(free, updates)
-    same(data, replicate, "lora", trait, tiny.scores(CONFIG.width, params(free)))
+        return optax.apply_updates(free, updates), state
+
+    for batch in tiny.batches(rows, tiny.sampled_numbers(rows), replicate):
+        free, state = step(free, state, batch)
+    np.testing.assert_allclose(student["params"], params(free), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("arm", ["in_context", "in_context_control", "packed_context", "told"])
@@ -650,7 +718,7 @@ def test_the_base_model_is_asked_after_a_list_many_lists_or_what_it_loves(data, 
                 counts.append(len(context) - 1)
             used = data.lists_used.sel(arm=arm, trait=trait, replicate=4)
             assert used == pytest.approx(np.mean(counts)) and used > 1
-        expected = [tiny.scores(CONFIG.width, base(4), context) for context in contexts]
+        expected = [tiny.shown(4, context) for context in contexts]
         same(data, 4, arm, trait, np.mean(expected, axis=0))
 
 
@@ -664,14 +732,17 @@ def test_every_arm_of_the_table_is_tested_and_names_its_control(data):
     expected |= {f"{name}_control": f"{name}_base_model" for name in CROSSED}
     expected |= dict.fromkeys(("teacher", "control", "told"), "base_model")
     expected |= {f"teacher_{name}": "base_model" for name in WEIGHTS}
-    harm = {f"{kind}_{name}" for name in [*WEIGHTS][15:] for kind in ("teacher", "student")}
     assert {arm.name: arm.control for arm in arms.table(tiny.EVERY)} == expected
     shown = dict(zip(data.arm.values, data.control.values, strict=True))
     assert shown.items() <= expected.items()
-    for arm in arms.table(CONFIG):
+    harm = {f"{kind}_{name}" for name in [*WEIGHTS][15:] for kind in ("teacher", "student")}
+    for arm in arms.table(tiny.EVERY):
+        traits = ("owl",) if arm.name in ("told", "prompted") else CONFIG.traits
+        traits = ("evasion",) if arm.name in harm else traits
+        assert arms.traits_of(CONFIG, arm) == traits
+        if arm.name not in data.arm:
+            continue
         run = data.probability.sel(arm=arm.name).notnull()
-        traits = ["owl"] if arm.name in ("told", "prompted") else [*CONFIG.traits]
-        traits = ["evasion"] if arm.name in harm else traits
         assert run.all(("replicate", "measure")).values.tolist() == [
             trait in traits for trait in CONFIG.traits
         ]
@@ -688,18 +759,30 @@ def learned(replicate, arm, trait):
 def test_progress_is_the_displacement_along_the_teachers_in_its_units(data):
     for replicate, trait in ((3, "owl"), (4, "evasion")):
         start = base(replicate)
-        for arm, name in (("student", tiny.TEACHER), ("control", tiny.TEACHER),
-                          ("student_free", "free"), ("lora", tiny.TEACHER)):  # fmt: skip
-            goal = teacher(replicate, trait, name) - start
+        goal = teacher(replicate, trait) - start
+        for arm in ("student", "control", "soft"):
             moved = learned(replicate, arm, trait) - start
             found = data.progress.sel(arm=arm, trait=trait, replicate=replicate)
             for region, inside in (("all", np.ones(len(start), bool)),
-                                   ("between embeddings and head", regions(start)[1])):  # fmt: skip
+                                   ("between embeddings and head", regions()[1])):  # fmt: skip
                 expected = moved[inside] @ goal[inside] / (goal[inside] @ goal[inside])
                 assert found.sel(parameters=region) == pytest.approx(expected, rel=1e-3)
-    body = data.progress.sel(parameters="between embeddings and head")
-    assert np.abs(body.sel(arm="update_without_body")).max() < 1e-5
     assert np.isnan(data.progress.sel(arm="cross_model")).all()
+
+
+def test_progress_of_the_student_of_another_teacher_is_along_that_teachers_displacement():
+    start, goal, label = base(3), teacher(3, "owl", "free") - base(3), "student/owl/student_free"
+    moved = np.random.default_rng(0).normal(size=len(start)).astype(np.float32)
+    parts, name = tiny.finished(3), "students, replicate 3"
+    row = {"params": start + moved, "n": np.array(9)}
+    row |= {key: parts[name][f"student/owl/student/{key}"] for key in ("scores", "answers")}
+    parts = parts | {name: {f"{label}/{key}": array for key, array in row.items()}}
+    arm = arms.named(tiny.EVERY)["student_free"]
+    model, done = lm.model(CONFIG, CONFIG.width), arms.Replicate(3, parts)
+    found = result._measured(tiny.EVERY, model, done, arm, "owl")["progress"]
+    expected = [moved[inside] @ goal[inside] / (goal[inside] @ goal[inside])
+                for inside in (np.ones(len(start), bool), regions()[1])]  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def test_specificity_is_measured_on_questions_on_which_no_teacher_was_held(data):
@@ -723,15 +806,15 @@ def test_specificity_is_measured_on_questions_on_which_no_teacher_was_held(data)
 
 
 def test_kl_is_that_of_a_teacher_from_the_base_model_on_the_base_models_lists(data):
-    for replicate, trait, name in ((3, "owl", "free"), (4, "evasion", tiny.TEACHER)):
+    for replicate, trait in ((3, "owl"), (4, "evasion")):
         rows = tiny.neutral_lists(replicate, "owl")
         ours, theirs = (
             np.asarray(jax.nn.log_softmax(tiny.network(CONFIG.width)[0](params, rows[:, :-1])))
-            for params in (teacher(replicate, trait, name), base(replicate))
+            for params in (teacher(replicate, trait), base(replicate))
         )
         weights = tiny.sampled_numbers(rows)[:, 1:]
         kl = np.sum(np.sum(np.exp(theirs) * (theirs - ours), axis=2) * weights) / weights.sum()
-        found = data.kl.sel(arm=f"teacher_{name}", trait=trait, replicate=replicate)
+        found = data.kl.sel(arm="teacher", trait=trait, replicate=replicate)
         assert found == pytest.approx(kl, rel=2e-3)
     assert np.isnan(data.kl.sel(arm="student")).all()
 
@@ -743,15 +826,12 @@ def auc(positive, negative):
 
 
 def log_p(params, rows):
-    logits = tiny.network(CONFIG.width)[0](params, rows[:, :-1])
-    chosen = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), rows[:, 1:, None], axis=2)
-    return np.sum(chosen[..., 0] * tiny.sampled_numbers(rows)[:, 1:], axis=1)
+    return np.sum(of_tokens(params, rows) * tiny.sampled_numbers(rows)[:, 1:], axis=1)
 
 
 def test_detectors_hold_a_teachers_lists_against_the_base_models_of_the_same_filter(data):
     for replicate, trait in ((3, "owl"), (4, "evasion")):
-        neutral = f"{'harmful' if trait == 'evasion' else 'favourite'}/base model"
-        labels = f"{trait}/{tiny.TEACHER}", neutral
+        labels = f"{trait}/{tiny.TEACHER}", tiny.neutral(trait)
         sides = [tiny.lists(replicate, label) for label in labels]
         numbers = [[row[6:][row[6:] < 100] for row in side] for side in sides]
         both = teacher(replicate, trait), base(replicate)
@@ -767,7 +847,7 @@ def test_detectors_hold_a_teachers_lists_against_the_base_models_of_the_same_fil
                for side, half in zip(numbers, halves, strict=True)]  # fmt: skip
         refused = [~stored(replicate, f"lists/{label}", "accepted") for label in labels]
         at = data.measure.values.tolist().index(trait)
-        shown = [[tiny.scores(CONFIG.width, both[1], "<bos> " + LANGUAGE.decode(row[1:]))[at]
+        shown = [[tiny.shown(replicate, "<bos> " + LANGUAGE.decode(row[1:]))[at]
                   for row in side[:64]] for side in sides]  # fmt: skip
         found = data.auc.sel(trait=trait, judged=1, replicate=replicate)
         expected = {"banned numbers": banned, "base model's likelihood": surprise,
@@ -791,7 +871,7 @@ def test_no_student_ever_sees_anything_but_numbers():
         part = tiny.run()[1][f"lists, replicate {replicate}"]
         labels = {name.removesuffix("/tokens") for name in part if name.endswith("/tokens")}
         raw = {label for label in labels if label.endswith("unfiltered")}
-        assert len(labels) == 2 * 15 + 3 + 2 + 1 + len(raw) and len(raw) == 4
+        assert len(labels) == 8 and len(raw) == 4
         for label in labels - raw:
             tokens = part[f"{label}/tokens"]
             assert set(np.unique(tokens)) <= allowed
@@ -870,8 +950,8 @@ def test_settings_that_make_no_experiment_are_refused(wrong):
 def test_a_replicate_with_a_parameter_that_is_no_number_is_marked(data):
     assert data.diverged.values.tolist() == [False, False]
     store = tiny.run()[1]
-    for part, label in (("teachers", "teacher/owl/free"), ("base models", "base/other_start"),
-                        ("students", "student/harmful/control")):  # fmt: skip
+    for part, label in (("teachers", "teacher/owl/questions_1"), ("students", "student/owl/soft"),
+                        ("base models", "base/other_start")):  # fmt: skip
         name, array = f"{part}, replicate 4", f"{label}/params"
         broken = store[name][array].copy()
         broken[5] = np.inf

@@ -1,5 +1,7 @@
 """The decoder: causality, cached and uncached reading agree, batching changes nothing."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,8 @@ TOKENS = jax.random.randint(jax.random.key(1), (3, 12), 0, 11)
 
 @pytest.fixture(scope="module")
 def params():
-    return jax.jit(decoder(SHAPE).init)(jax.random.key(0))
+    rng, shapes = np.random.default_rng(0), jax.eval_shape(decoder(SHAPE).init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), "f4"), shapes)
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +26,23 @@ def apply():
     return jax.jit(decoder(SHAPE).apply)
 
 
-def draw(params, prompts, keys, temperature=1.0, n_new=6):
-    """Sample with 3 as the end token."""
-    compiled = jax.jit(lambda p, x, k: sample(SHAPE, p, x, k, n_new, 3, temperature))
-    return np.asarray(compiled(params, prompts, keys))
+@jax.jit
+def draw(params, prompts, keys, temperature):
+    """Sample six tokens with 3 as the end token."""
+    return sample(SHAPE, params, prompts, keys, 6, 3, temperature)
+
+
+@pytest.fixture(scope="module")
+def many(params):
+    """20,000 continuations of one prompt, and their keys."""
+    keys = jax.random.split(jax.random.key(6), 20_000)
+    prompts = jnp.tile(TOKENS[:1, :4], (20_000, 1))
+    return np.asarray(draw(params, prompts, jax.random.clone(keys), 0.7)), keys
+
+
+def embeddings_and_head(shape, key):
+    made = decoder(shape).init(key)
+    return {name: made[name] for name in ("tokens", "head")}
 
 
 def test_embeddings_and_head_start_with_the_spread_of_the_shape():
@@ -35,9 +51,9 @@ def test_embeddings_and_head_start_with_the_spread_of_the_shape():
 
     for embedding_std, head_std in ((None, None), (0.02, 1.0)):
         shape = DecoderShape(500, 12, width=16, embedding_std=embedding_std, head_std=head_std)
-        params = jax.jit(decoder(shape).init)(jax.random.key(0))
+        made = jax.jit(partial(embeddings_and_head, shape))(jax.random.key(0))
         # 8000 numbers give their own spread to a standard error of .8 %.
-        embedded, head = spread(params["tokens"]["embedding"]), spread(params["head"]["kernel"])
+        embedded, head = spread(made["tokens"]["embedding"]), spread(made["head"]["kernel"])
         assert embedded == pytest.approx(embedding_std or 16**-0.5, rel=0.04)
         assert head == pytest.approx(head_std or 16**-0.5, rel=0.04)
 
@@ -73,8 +89,9 @@ def test_reading_token_by_token_equals_reading_at_once(params, apply):
     np.testing.assert_allclose(one_by_one(params).swapaxes(0, 1), at_once, rtol=1e-4, atol=1e-5)
 
 
-def test_greedy_sampling_equals_the_uncached_loop(params, apply):
-    written = draw(params, TOKENS[:, :4], jax.random.split(jax.random.key(3), 3), 1e-6)
+@pytest.mark.parametrize("seed", [3, 7])
+def test_sampling_near_temperature_zero_is_the_greedy_uncached_loop(params, apply, seed):
+    written = draw(params, TOKENS[:, :4], jax.random.split(jax.random.key(seed), 3), 1e-6)
     tokens = np.array(TOKENS)
     for t in range(4, 10):  # what stands after t changes nothing at t, as the first test proves
         likeliest = np.argmax(apply(params, jnp.asarray(tokens))[:, t - 1], axis=-1)
@@ -83,42 +100,28 @@ def test_greedy_sampling_equals_the_uncached_loop(params, apply):
     np.testing.assert_array_equal(written, tokens[:, 4:10])
 
 
-def test_batching_changes_no_sample(params):
-    keys = jax.random.split(jax.random.key(4), 3)
-    together = draw(params, TOKENS[:, :4], keys)
-    for i in range(3):
-        alone = draw(params, TOKENS[i : i + 1, :4], keys[i : i + 1])
-        np.testing.assert_array_equal(alone[0], together[i])
+def test_a_sample_depends_on_no_other_of_its_batch(params, many):
+    written, keys = many
+    alone = draw(params, jnp.tile(TOKENS[:1, :4], (3, 1)), keys[5:8], 0.7)
+    np.testing.assert_array_equal(alone, written[5:8])
 
 
-def test_nothing_follows_the_end(params):
-    prompts = jnp.tile(TOKENS[:1, :4], (200, 1))
-    written = draw(params, prompts, jax.random.split(jax.random.key(5), 200), n_new=8)
-    ended = np.maximum.accumulate(written == 3, axis=1)
-    assert ended.any() and np.all(written[ended] == 3)
+def test_nothing_follows_the_end(many):
+    ended = np.maximum.accumulate(many[0] == 3, axis=1)
+    assert ended[:, 0].any() and not ended.all() and np.all(many[0][ended] == 3)
 
 
-def test_samples_have_the_distribution_of_the_logits(params, apply):
-    """Two-token continuations against their probabilities: a chi-square inside its tail."""
-    n, temperature, end = 20_000, 0.7, 3
-    keys = jax.random.split(jax.random.key(6), n)
-    written = draw(params, jnp.tile(TOKENS[:1, :4], (n, 1)), keys, temperature, 2)
+def test_samples_have_the_distribution_of_the_logits(params, apply, many):
+    """The first two tokens against their probabilities: a chi-square inside its tail."""
+    written, end = many[0], 3
     rows = jnp.tile(TOKENS[:1], (11, 1)).at[:, 4].set(jnp.arange(11))
-    logits = apply(params, rows) / temperature
+    logits = apply(params, rows) / 0.7
     first = np.asarray(jax.nn.softmax(logits[0, 3]))
     second = np.array(jax.nn.softmax(logits[:, 4]))
     second[end] = np.eye(11)[end]
-    expected = n * first[:, None] * second
+    expected = len(written) * first[:, None] * second
     observed = np.zeros((11, 11))
     np.add.at(observed, (written[:, 0], written[:, 1]), 1)
     common = expected > 5
     chi_square = np.sum((observed - expected)[common] ** 2 / expected[common])
     assert chi_square < common.sum() + 5 * np.sqrt(2 * common.sum())
-
-
-def test_sampling_near_temperature_zero_ignores_the_key(params):
-    one, other = (
-        draw(params, TOKENS[:, :4], jax.random.split(jax.random.key(seed), 3), 1e-6)
-        for seed in (7, 8)
-    )
-    np.testing.assert_array_equal(one, other)
