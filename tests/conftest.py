@@ -27,9 +27,24 @@ for option, value in CACHE.items():
     jax.config.update(option, value)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_debug_key_reuse", True)
 
 install_import_hook("subliminal_toy", "beartype.beartype")
+
+from subliminal_toy import record  # noqa: E402
+
+# In a run of any experiment; in a test's own loop each operation would take several times as long.
+record.run = jax.debug_key_reuse(True)(record.run)
+
+# Those that take longest come first, so that the two workers end together.
+LONG = (
+    "proofs", "lm_experiment", "lessons", "real", "classifier", "live", "lm_detectors", "page",
+    "theorem_experiment", "style", "sweep", "transformer", "lm_claims", "distributed", "readme",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope="session")

@@ -248,9 +248,8 @@ MADE = {
 def rows_inputs(row, digits, index):
     if row.inputs == "uniform":
         return row.input_scale * uniform(jnp.asarray(index))
-    keys = [jax.random.fold_in(stream(2, 0), i) for i in index]
-    pairs = zip(keys, jnp.asarray(digits.train_images[index]), strict=True)
-    return row.input_scale * jnp.stack([MADE[row.inputs](*pair) for pair in pairs])
+    keys = jax.vmap(partial(jax.random.fold_in, stream(2, 0)))(index)
+    return row.input_scale * jax.vmap(MADE[row.inputs])(keys, digits.train_images[index])
 
 
 def rows_start(row, index=0):

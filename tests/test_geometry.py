@@ -74,7 +74,7 @@ def curvature(name, outputs):
 def dense(net, start, inputs, name):
     """Return F by its definition: the mean over examples of Jᵀ M J, with whole matrices."""
     flat, unravel = ravel_pytree(start)
-    jacobians = np.asarray(jax.jacobian(lambda p: net.apply(unravel(p), inputs))(flat))
+    jacobians = np.asarray(jax.jit(jax.jacobian(lambda p: net.apply(unravel(p), inputs)))(flat))
     pairs = zip(jacobians, np.asarray(net.apply(start, inputs)), strict=True)
     return np.mean([j.T @ curvature(name, z) @ j for j, z in pairs], 0)
 
@@ -94,7 +94,8 @@ def test_products_and_predictions_are_those_of_the_dense_matrices(loss, tiny):
     v, unravel = ravel_pytree(subtract(teacher, start))
     v, steps = np.asarray(v), 4
 
-    product = gauss_newton(net.apply, start, unravel(jnp.asarray(v)), inputs, LOSSES[loss])
+    times = jax.jit(lambda d: gauss_newton(net.apply, start, d, inputs, LOSSES[loss]))
+    product = times(unravel(jnp.asarray(v)))
     np.testing.assert_allclose(ravel_pytree(product)[0], matrix @ v, atol=1e-12)
 
     if loss != "kl":  # the same product is all that the rest needs
