@@ -170,7 +170,7 @@ def variances(data: xr.Dataset) -> xr.DataArray:
 
 def dose(data: xr.Dataset, traits: list[str] | None = None) -> tuple[xr.DataArray, xr.DataArray]:
     """Return √Var(score | passed) and transfer (replicate, arm), means over (all) traits."""
-    spread, passed = np.sqrt(variances(data)), gains(data).sel(arm=filters(data))
+    spread, passed = variances(data) ** 0.5, gains(data).sel(arm=filters(data))
     return over(spread, traits), over(passed, traits)
 
 
