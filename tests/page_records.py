@@ -1,16 +1,9 @@
-"""Committed records and the pages that are made of them, for the tests in a browser."""
+"""Pages that are made of records, for the tests in a browser."""
 
 from contextlib import contextmanager
 from pathlib import Path
 
-from subliminal_toy import experiments
-
 ROOT = Path(__file__).parents[1]
-
-
-def committed(*names):
-    """Load records from ``figures/``, by their names."""
-    return {name: experiments.load(ROOT / "figures" / name) for name in names}
 
 
 def written(pages, folder):

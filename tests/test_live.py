@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from page_records import ROOT, committed, opened, written
+from page_records import ROOT, opened, written
 from playwright.sync_api import expect
 
-from subliminal_toy import data, models, page
+from subliminal_toy import data, experiments, models, page
 from subliminal_toy.classifier.geometry import progress
 from subliminal_toy.distill import cross_entropy, kl
 
@@ -39,7 +39,8 @@ def payload():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    return written(page.pages(committed("live")), tmp_path_factory.mktemp("page"))
+    records = {"live": experiments.load(ROOT / "figures" / "live")}
+    return written(page.pages(records), tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture

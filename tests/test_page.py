@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from matplotlib import image
-from page_records import ROOT, committed, opened, written
+from page_records import ROOT, opened, written
 from playwright.sync_api import expect
 
 from subliminal_toy import data, page, report
@@ -26,14 +26,8 @@ ADDRESSES = {  # the paper, Nature, the authors' code
 
 
 @pytest.fixture(scope="module")
-def records():
-    folders = sorted((ROOT / "figures").glob("*/manifest.json"))
-    return committed(*(path.parent.name for path in folders))
-
-
-@pytest.fixture(scope="module")
-def pages(records):
-    return page.pages(records)
+def pages(committed):
+    return page.pages(committed)
 
 
 @pytest.fixture(scope="module")
@@ -87,28 +81,28 @@ def test_the_pages_are_as_long_as_agreed():
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in parts) <= 1_800
 
 
-def test_texts_never_become_markup(records, monkeypatch):
+def test_texts_never_become_markup(committed, monkeypatch):
     hostile = "<img src=x onerror=alert(1)> & *so*"
     monkeypatch.setattr(report, "limits", (hostile,))
     finding = report.Finding(hostile, hostile)
-    monkeypatch.setattr(report, "findings", lambda records: [finding])
-    for text in page.pages({"a<b": records["live"]}).values():
+    monkeypatch.setattr(report, "findings", lambda _: [finding])
+    for text in page.pages({"a<b": committed["live"]}).values():
         assert "<img src=x" not in text and "a<b" not in text
         assert "&lt;img src=x onerror=alert(1)&gt; &amp; <em>so</em>" in text
 
 
-def test_numbers_of_the_digits_are_those_of_the_records(records, pages):
-    result = records["live"].data.accuracy
-    stored = page.live(records, data.load("digits"))["stored"]
+def test_numbers_of_the_digits_are_those_of_the_records(committed, pages):
+    result = committed["live"].data.accuracy
+    stored = page.live(committed, data.load("digits"))["stored"]
     for side, arm in (("left", "student_aux"), ("right", "cross_aux")):
         curves = np.array(stored[side])
         assert curves.shape[0] == 64 and curves[0, -1, 0] == 1_500
         expected = result.sel(arm=arm, step=curves[0, :, 0]).transpose("replicate", "step")
         assert curves[:, :, 1] == pytest.approx(expected.values, abs=1e-4)
-    others = {name: records[name] for name in ("mnist", "theorem")}  # of another training
+    others = {name: committed[name] for name in ("mnist", "theorem")}  # of another training
     assert page.live(others, data.load("digits"))["stored"] is None
     # The story is that of the record with most replicates: MNIST's hundred.
-    mnist = records["mnist"].data.accuracy
+    mnist = committed["mnist"].data.accuracy
     text = plain(pages["index.html"])
     for who, arm in (
         ("Teacher, of digits and labels", "teacher"),
@@ -128,10 +122,10 @@ def test_numbers_of_the_digits_are_those_of_the_records(records, pages):
         ("along the line alone", "explain_digits", "only"),
         ("with all but that one direction", "explain_digits", "without"),
     ):
-        of_arm = records[folder].data.accuracy.sel(arm=arm)
+        of_arm = committed[folder].data.accuracy.sel(arm=arm)
         last = of_arm.dropna("step", how="all").isel(step=-1).mean().item()
         assert f"{words} {100 * last:.0f} %" in text, words
-    distances = [point[0] for point in page.live(records, data.load("digits"))["distances"]]
+    distances = [point[0] for point in page.live(committed, data.load("digits"))["distances"]]
     assert distances == pytest.approx([0, 0.3, 1])
 
 
@@ -140,9 +134,9 @@ def plain(text):
     return re.sub(r"(?:<[^>]*>|\s|&nbsp;)+", " ", text)
 
 
-def test_numbers_of_the_owl_are_those_of_the_records(records, pages):
+def test_numbers_of_the_owl_are_those_of_the_records(committed, pages):
     text = plain(pages["index.html"])
-    probability = records["lm"].data.probability
+    probability = committed["lm"].data.probability
     for trait, arm, words in (
         ("owl", "base_model", "before"), ("owl", "student", "student of its numbers"),
         ("owl", "control", "student of neutral numbers"),
@@ -152,23 +146,23 @@ def test_numbers_of_the_owl_are_those_of_the_records(records, pages):
     ):  # fmt: skip
         mean = probability.sel(trait=trait, arm=arm, measure=trait).mean().item()
         assert f"{words} {100 * mean:.0f} %" in text
-    kept = page.owl(records)["shared"]
-    gain = records["lm_probes"].estimates
+    kept = page.owl(committed)["shared"]
+    gain = committed["lm_probes"].estimates
     whole = gain["gain", "student, favourites"].value
     for bits, arm in (("110", "other_corpus"), ("101", "head_shared"), ("011", "body_shared")):
         assert kept[bits] == pytest.approx(
             gain["gain", f"{arm}, favourites"].value / whole, abs=1e-3
         )
     assert kept["111"] == 1 and "010" not in kept and "100" not in kept
-    assert page.owl({"live": records["live"]}) is None
+    assert page.owl({"live": committed["live"]}) is None
 
 
-def test_without_scripts_every_claim_and_finding_is_there(browser, address, records):
+def test_without_scripts_every_claim_and_finding_is_there(browser, address, committed):
     shown = browser.new_context(java_script_enabled=False).new_page()
     shown.goto(address)
     expect(shown.locator("noscript")).to_be_visible()
     expect(shown.locator("#live-widget")).to_be_hidden()
-    claims = report.paper_rows(records)
+    claims = report.paper_rows(committed)
     assert 10 <= len(claims) <= 14
     for row, here, paper in claims:
         line = shown.locator(f"tr#{row.id}").text_content()
@@ -176,7 +170,7 @@ def test_without_scripts_every_claim_and_finding_is_there(browser, address, reco
             assert part in line
     expect(shown.locator("#news tbody tr")).to_have_count(5)
     shown.goto(address.replace("index", "evidence"))
-    expected = report.claims_rows(records)
+    expected = report.claims_rows(committed)
     lines = shown.locator(".claims tbody tr").all_text_contents()
     for line, row in zip(lines, expected, strict=True):
         for part in (row.measured, row.setting, row.fixed.split()[0], row.verdict, row.reason):
@@ -186,9 +180,9 @@ def test_without_scripts_every_claim_and_finding_is_there(browser, address, reco
     verdicts = [row.verdict for row in expected if row.verdict != "not tested"]
     met = sum(verdict in ("reproduced", "held") for verdict in verdicts)
     expect(shown.locator("#claims > p")).to_contain_text(f"{met} of {len(verdicts)} rules")
-    for finding in report.findings(records):
+    for finding in report.findings(committed):
         expect(shown.locator("#findings")).to_contain_text(finding.title)
-    for name, record in records.items():
+    for name, record in committed.items():
         summary = shown.locator("summary", has_text=re.compile(f"^{name}$"))
         about = shown.locator("#provenance details").filter(has=summary).text_content()
         assert record.manifest["sha256"]["record.nc"] in about
@@ -280,13 +274,13 @@ def test_a_drawing_is_made_small_as_the_data_were(index):
 
 
 def test_the_game_counts_what_is_right_and_tells_the_machines_score(
-    browser, records, monkeypatch, tmp_path
+    browser, committed, monkeypatch, tmp_path
 ):
     # As a record that keeps lists has them.
     rows, asked = range(12), ["capital of france ?", "capital of peru ?"]
     arms = ["base_model", "student", "control", "cross_model"]
     kept = [[f"{n} 0" for n in rows], [f"{n} 1" for n in rows]]
-    lm = records["lm"].data.assign(
+    lm = committed["lm"].data.assign(
         kept_list=(("trait", "by", "kept_row"), np.array([kept] * 7)),
         removed_list=(("trait", "removed_row"), [["7 owl 7"]] * 7),
         reason=(("trait", "removed_row"), [["a word"]] * 7),
@@ -295,7 +289,7 @@ def test_the_game_counts_what_is_right_and_tells_the_machines_score(
         p_said=(("answering", "trait", "asked_row"), np.full((4, 7, 2), 0.625)),
         answering=arms,
     )
-    some = {"lm": records["lm"]._replace(data=lm), "lm_probes": records["lm_probes"]}
+    some = {"lm": committed["lm"]._replace(data=lm), "lm_probes": committed["lm_probes"]}
     monkeypatch.setattr(page, "_figures", lambda record: {})
     with opened(browser, written(page.pages(some), tmp_path)) as shown:
         expect(shown.locator("#owl")).to_contain_text("7 owl 7 (a word)")
@@ -333,13 +327,10 @@ def test_everything_can_be_reached_with_the_keyboard(index):
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_unreadable_unnamed_or_beyond_the_screen(browser, address, file, scheme, width):
+def test_nothing_is_unreadable_unnamed_or_beyond_the_screen(browser, address, file, width):
     # The page's policy lets in no other script.
-    context = browser.new_context(
-        bypass_csp=True, color_scheme=scheme, viewport={"width": width, "height": 844}
-    )
+    context = browser.new_context(bypass_csp=True, viewport={"width": width, "height": 844})
     page = context.new_page()
     page.goto(address.replace("index.html", file))
     if file == "index.html":
@@ -352,8 +343,11 @@ def test_nothing_is_unreadable_unnamed_or_beyond_the_screen(browser, address, fi
         assert students[0]["y"] == students[1]["y"]  # side by side
     page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page).response["violations"]
-    assert [(v["id"], [node["html"][:120] for node in v["nodes"]][:5]) for v in found] == []
+    for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        page.emulate_media(color_scheme=scheme)
+        options = {"resultTypes": ["violations"], **rules}
+        found = Axe().run(page, options=options).response["violations"]
+        assert [(v["id"], [node["html"][:120] for node in v["nodes"]][:5]) for v in found] == []
     context.close()
 
 
