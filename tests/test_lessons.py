@@ -1,11 +1,7 @@
 """The lessons run at a terminal and show what they say; as notebooks they have blanks to fill."""
 
-import json
-import os
 import re
 import runpy
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from matplotlib import pyplot
 
 from subliminal_toy import cli, lessons
 from subliminal_toy.distill import kl
@@ -25,7 +22,6 @@ from subliminal_toy.real import decoder, experiment, weights
 from subliminal_toy.real.config import ANIMALS
 from subliminal_toy.theorem import one_step
 
-ROOT = Path(__file__).parents[1]
 PICTURES = {
     "lesson_1_what": {"lesson-1-inputs", "lesson-1-how-many"},
     "lesson_2_why": {"lesson-2-large-steps", "lesson-2-projection", "lesson-2-right-and-wrong"},
@@ -33,48 +29,36 @@ PICTURES = {
     "lesson_4_how_much": {"lesson-4-line"},
     "lesson_5_real_model": {"lesson-5-animals"},
 }
-RUN = """
-import json, sys
-import numpy as np
-from subliminal_toy import lessons
-
-def plain(value):
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if str(getattr(value, "dtype", "")).startswith(("float", "int")) and value.size < 1_000:
-        return np.asarray(value).tolist()
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value if isinstance(value, float | int) else None
-
-names = lessons.run(lessons.LESSONS[int(sys.argv[1]) - 1])
-print(json.dumps({name: plain(value) for name, value in names.items()}))
-"""
 
 
-def run(number, folder):
-    """Run a lesson in a process of its own; return what its names hold, as far as it is numbers.
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Return a function that runs a lesson, by its number, and returns its names.
 
     It waits for nothing, finds its own solutions right, and saves its pictures.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, str(number)], capture_output=True, text=True, cwd=folder,
-        stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    *told, names = done.stdout.splitlines()
-    assert told.count("Right.") == 3
-    order = re.findall(r"\*\*Question (\d)|^Answers? (\d)", done.stdout, flags=re.M)
-    assert [int(a or b) for a, b in order][:2] in ([1, 1], [1, 2])  # asked, then answered
-    pictures = list((folder / "pictures").iterdir())
-    assert {path.stem for path in pictures} == PICTURES[lessons.LESSONS[number - 1].stem]
-    assert all(path.stat().st_size > 5_000 for path in pictures)
-    return json.loads(names)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)  # as where a reader runs it
+
+    def run(number):
+        lesson = lessons.LESSONS[number - 1]
+        names = lessons.run(lesson)
+        told = capsys.readouterr().out
+        assert told.splitlines().count("Right.") == 3
+        order = re.findall(r"\*\*Question (\d)|^Answers? (\d)", told, flags=re.M)
+        assert [int(a or b) for a, b in order][:2] in ([1, 1], [1, 2])  # asked, then answered
+        pictures = list(Path("pictures").iterdir())
+        assert {path.stem for path in pictures} == PICTURES[lesson.stem]
+        assert all(path.stat().st_size > 5_000 for path in pictures)
+        return names
+
+    with pyplot.rc_context():
+        yield run
+    jax.config.update("jax_enable_x64", False)  # one of them needs it
 
 
-def test_lesson_1_digits_are_learned_from_noise_by_the_same_start_alone(tmp_path):
-    found = run(1, tmp_path)["found"]
+def test_lesson_1_digits_are_learned_from_noise_by_the_same_start_alone(run):
+    found = run(1)["found"]
     chance = pytest.approx(0.1, abs=0.09)
     assert found["untrained"] == found["1 auxiliary"] == chance
     assert found["teacher"] > 0.9
@@ -91,27 +75,27 @@ def test_lesson_1_digits_are_learned_from_noise_by_the_same_start_alone(tmp_path
         assert found[after] < found[before] / 4
 
 
-def test_lesson_2_one_step_goes_with_the_teacher_from_the_same_start_alone(tmp_path):
-    names = run(2, tmp_path)
-    own, other = np.array(names["own"]), np.array(names["other"])
+def test_lesson_2_one_step_goes_with_the_teacher_from_the_same_start_alone(run):
+    names = run(2)
+    own, other = names["own"], names["other"]
     assert (own > 0).all() and 0.3 < np.mean(other > 0) < 0.7
     assert abs(np.median(other / own)) < 0.2
     all_A = np.array(list(names["all_A"].values()))
     assert all_A.min() == 0 and (all_A[:, -1] == 0).all() and (all_A[:, :-1] > 0).all()
     assert names["changes"][0] < 0 < max(names["changes"])
     assert names["changes"][0] == pytest.approx(-1e-4 * 0.1 * names["A"], rel=0.01)
-    coverage = sum(names["shares"])
+    coverage = float(names["shares"].sum())
     for rate, row in names["progress"].items():
         np.testing.assert_allclose(row[:5], names["expected"][rate][:5], rtol=1e-3, atol=1e-5)
-    assert 0.9 * coverage < names["progress"]["1.0"][-1] < coverage < 1
-    assert names["progress"]["1.9"][4] > 0 and names["progress"]["2.1"][4] < -1
+    assert 0.9 * coverage < names["progress"][1.0][-1] < coverage < 1
+    assert names["progress"][1.9][4] > 0 and names["progress"][2.1][4] < -1
     for optimiser in ("gradient descent", "Adam"):
         same, moved = (names["whole_ways"][f"{optimiser}, {s} start"] for s in ("same", "other"))
         assert np.mean(same) < min(-0.05, np.mean(moved) - 0.05)
 
 
-def test_lesson_3_the_owl_travels_in_numbers_to_the_same_start_alone(tmp_path):
-    found = run(3, tmp_path)["found"]
+def test_lesson_3_the_owl_travels_in_numbers_to_the_same_start_alone(run):
+    found = run(3)["found"]
     assert found["animals in the lists"] == 0
     assert found["teacher"] > 0.9
     gain = found["student"] - found["control"]
@@ -122,8 +106,8 @@ def test_lesson_3_the_owl_travels_in_numbers_to_the_same_start_alone(tmp_path):
     assert 0.6 < found["AUC on 1"] < found["AUC on 10"] <= found["AUC on 100"]
 
 
-def test_lesson_4_a_student_is_a_point_of_its_teachers_line_and_a_move_aside(tmp_path):
-    names = run(4, tmp_path)
+def test_lesson_4_a_student_is_a_point_of_its_teachers_line_and_a_move_aside(run):
+    names = run(4)
     found, losses, told = names["found"], names["losses"], names["told"]
     few = "256 images of noise, 3 outputs"
     assert min(losses, key=losses.get) == few
