@@ -57,7 +57,7 @@ def contrast(data: xr.Dataset) -> Figure:
     axes.set_yticks(range(len(shown) + 1))
     axes.set_yticklabels([*(labels[arm] for arm in shown), "sampled digits − base model's lists"])
     axes.invert_yaxis()
-    axes.set_xlabel(f"own − other teachers' students, {CHANGE}")
+    axes.set_xlabel(f"own − other teachers' students,\n{CHANGE}")
     mean = float(contrasts(data, "hard").mean())
     finding = f"Own teacher's students move {mean:+.2f} nats toward its animal, against others'"
     return title(figure, finding, f"{data.attrs['dataset']}; a dot is an animal")
