@@ -517,6 +517,15 @@ def passes(replicate, trait, label, arm):
     return ~np.isin(rows[:, 6:], banned).any(axis=1)
 
 
+@pytest.mark.parametrize("trait", CONFIG.traits)
+def test_the_scores_that_are_drawn_are_of_both_writers_less_their_mean(data, trait):
+    sides = f"{trait}/{tiny.TEACHER}", tiny.neutral(trait)
+    both = np.concatenate([scores(4, trait, side)[0] for side in sides])
+    found = data.score.sel(replicate=4, trait=trait)
+    expected = np.quantile(both - both.mean(), found["quantile"])
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
 def learned_from(replicate, trait, arm):
     """Return what a student of an arm is to learn from: start, tokens, weights, n, teacher."""
     plain, control = arm.removesuffix("_control"), arm.endswith("control")

@@ -99,6 +99,14 @@ def test_a_ratio_is_that_of_the_means_and_its_interval_covers_it():
     assert not stats.ratio([1.0, 1.0], [0.0, 0.0]).finite
 
 
+def test_the_jackknife_of_a_mean_is_the_t_interval_and_leaves_out_whole_replicates():
+    values = np.random.default_rng(6).exponential(size=(9, 3))
+    found = stats.jackknife(lambda x, y: float(x.mean() - y.mean()), values, values[:, :1])
+    expected = stats.estimate(values.mean(axis=1) - values[:, 0])
+    assert found == pytest.approx(expected)
+    assert not stats.jackknife(np.mean, values[:3]).finite
+
+
 def test_the_interval_of_a_bootstrap_is_bias_corrected_and_accelerated():
     """BCa of a mean of skewed values leans to the long tail, where percentiles do not."""
     values = np.random.default_rng(5).exponential(size=20)
