@@ -191,15 +191,14 @@ def news_rows(records: Records) -> dict[str, str]:
     known = percent(left["filter_without_50_of_largest_score"])
     random = percent(left["filter_without_50_at_random"], False)
     return {
-        "same architecture": "Narrower: the same starting weights. Another start, same text: "
-        f"{kept('cross_model')} of the effect; same start, another text: "
+        "same architecture": "Narrower: the same starting weights. Other weights: "
+        f"{kept('cross_model')} of the effect; same weights, other pretraining text: "
         f"{kept('other_corpus')}.",
-        "a larger teacher": "Both have one size here; to another width "
-        f"{kept('cross_size')} passes.",
+        "a larger teacher": f"Untested; to a student of another width {kept('cross_size')} passes.",
         "filters fail": "Unless they know the teacher: without the half of the lists with the "
         f"largest score {known} of the transfer is left, without a random half {random}.",
-        "harmful traits": "Evasion passes. Of the false answers half is damage: after a teacher of "
-        f"one neutral word there are {number(100 * calm, 0)} of {number(100 * false, 0)} points.",
+        "harmful traits": f"Evasion passes. False answers rise {number(100 * false, 0)} points, "
+        f"{number(100 * calm, 0)} of them also after a teacher of one neutral word.",
         "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
     }
 
@@ -235,21 +234,22 @@ def beyond(records: Records) -> str:
             for arm in ("head_shared", "body_shared")
         ]
         lines.append(
-            "**What must be shared.** In the language model a shared start of the output layer "
-            f"alone keeps {kept[0]} of the transfer, of everything else {kept[1]}."
+            "**What must be shared.** In the language model sharing only the output layer’s "
+            f"start keeps {kept[0]} of the transfer, all but it {kept[1]}."
         )
     if theorem:
         rises = theorem("many steps: the loss rises", "k = 100, αF = 2.1")
         lines.append(
             "**Many steps.** The theorem extends to many steps, up to a known learning rate; just "
-            f"beyond it the teacher’s loss rises in {percent(rises)} of problems."
+            "beyond it the student’s value of the teacher’s loss rises in "
+            f"{percent(rises)} of problems."
         )
     if filtered:
         ranked = filtered.labelled("rank correlation of the transfer with the spread left")
         by_trait = [number(ranked[trait].value, 2) for trait in filtered.data.trait.values]
         lines.append(
-            "**Filters.** The variance that a filter leaves of the lists’ scores ranks what "
-            f"passes, as the theorem says: {measured(ranked['all traits'])}, by trait "
+            "**Filters.** The more the kept lists’ scores vary, the more passes, as the theorem "
+            f"says: rank correlation {measured(ranked['all traits'])}, by trait "
             f"{', '.join(by_trait)}."
         )
     if real:
@@ -260,15 +260,15 @@ def beyond(records: Records) -> str:
         )
         moved = measured(real("own − other teachers' students", "hard"))
         lines.append(
-            f"**A real model.** Students of lists that a fine-tuned {open_model(real)} wrote give "
-            f"its animal {own} % among 20 animals, other teachers’ students {others} %: small, "
-            f"regular ({moved} nats)."
+            f"**A real model.** Students of lists by a {open_model(real)} taught to love an animal "
+            f"give it {own} % among 20 animals, other teachers’ students {others} %: small, regular "
+            f"({moved} nats)."
         )
     return "\n".join(f"- {line}" for line in lines)
 
 
 LIMITS = (
-    "Of Adam only a counterexample is proved; nothing of many steps on sampled text.",
+    "For Adam only a counterexample is proved; for many steps on sampled text nothing.",
     "A student of *all* outputs learns digits from any start: distillation.",
     "The language model has 40,448 parameters and a synthetic language: the mechanism, not "
     "its size in large models; wider models transferred less.",

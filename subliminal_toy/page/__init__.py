@@ -48,9 +48,9 @@ SHARED = {
 }  # fmt: skip
 """Arms by what a student shares: the output layer's start, the rest's start, the text read."""
 FILTERS = {
-    "banned_numbers": "numbers with a bad meaning",
+    "banned_numbers": "numbers such as 13 and 88",
     "50_at_random": "a random half",
-    "the_unlikely_half": "the half that the model before would hardly write",
+    "the_unlikely_half": "the half least likely before",
     "50_of_largest_score": "the half with the largest score",
 }
 """What filters take away, in words."""

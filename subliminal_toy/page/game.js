@@ -45,7 +45,7 @@ function share(shared) {
     const left = shared[switches.map(({ checked }) => Number(checked)).join("")];
     box.querySelector(".bar").style.width = `${100 * Math.max(left ?? 0, 0)}%`;
     box.querySelector("strong").textContent = left === undefined ? "not measured"
-      : `${percent(left).replace("-", "−")} of the owl’s kind of transfer is left`;
+      : `${percent(left).replace("-", "−")} of the transfer is left`;
   }
   for (const one of switches) one.addEventListener("change", show);
   show();
