@@ -260,9 +260,9 @@ def beyond(records: Records) -> str:
         )
         moved = measured(real("own − other teachers' students", "hard"))
         lines.append(
-            f"**A real model.** Students of lists by a {open_model(real)} taught to love an animal "
-            f"give it {own} % among 20 animals, other teachers’ students {others} %: small, regular "
-            f"({moved} nats)."
+            f"**A real model.** Students of lists by a {open_model(real)} taught to love an "
+            f"animal give it {own} % among 20 animals, other teachers’ students {others} %: small, "
+            f"regular ({moved} nats)."
         )
     return "\n".join(f"- {line}" for line in lines)
 

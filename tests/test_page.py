@@ -119,8 +119,8 @@ def test_numbers_of_the_digits_are_those_of_the_records(committed, pages):
         ("digits", "line_digits", "m 10, n 2560, inputs images"),
         ("3 outputs", "line_digits", "m 3, n 30208"),
         ("10 outputs", "line_digits", "m 10, n 30208"),
-        ("along the line alone", "explain_digits", "only"),
-        ("with all but that one direction", "explain_digits", "without"),
+        ("own direction alone,", "explain_digits", "only"),
+        ("in all directions but that one,", "explain_digits", "without"),
     ):
         of_arm = committed[folder].data.accuracy.sel(arm=arm)
         last = of_arm.dropna("step", how="all").isel(step=-1).mean().item()
