@@ -524,11 +524,6 @@ def of_open_weights(records: Records) -> Iterator[Finding]:
             for label, e in m.labelled("P(own animal) among 20").items()
         }
         others_share = share["other teachers' students"]
-        noisy = "; ".join(
-            f"σ = {arm.removeprefix('noise_')}: {measured(e)}"
-            for arm, e in m.labelled("own − other teachers' students").items()
-            if arm.startswith("noise")
-        )
         yield Finding(
             f"A real open model: {open_model(m)}, {m.data.sizes['animal']} animals",
             "Change of an animal’s log-probability (less its mean over 20 animals) in students of "
@@ -537,8 +532,7 @@ def of_open_weights(records: Records) -> Iterator[Finding]:
             f"base model {share['base model']}, teacher {share['teacher']}, own student "
             f"{share['own student']}, other teachers’ students "
             f"{others_share}, student of the base model’s lists "
-            f"{share['control']}: small and regular."
-            + (f" From a start with noise added, {noisy}." if noisy else ""),
+            f"{share['control']}: small and regular.",
             f"{folder}/matrix.svg",
         )
 

@@ -516,5 +516,41 @@ def test_figures_draw_detectors_sizes_teachers_and_the_matrix_as_measured():
     np.testing.assert_allclose([line.get_ydata()[0] for line in points], passed, atol=1e-6)
 
 
+def test_figures_of_filters_draw_what_each_leaves():
+    data = record("lm_filters")
+
+    def passed(arm):
+        return np.mean(
+            [p("lm_filters", arm, t) - p("lm_filters", f"{arm}_control", t) for t in THREE]
+        )
+
+    figure = plots.filters(data)
+    assert figure is not None
+    points = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", None)]
+    drawn = sorted((x, y) for line in points for x, y in zip(*line.get_data(), strict=True))
+    arms = [arm for arm in data.arm.values.tolist() if arm.startswith("filter_")
+            and not arm.endswith(("control", "_all"))]  # fmt: skip
+    left = {arm: mean([at("lm_filters", "variance", arm=f"{arm}_control", trait=t)
+                       for t in THREE]).mean() for arm in arms}  # fmt: skip
+    np.testing.assert_allclose(drawn, sorted((left[arm], passed(arm)) for arm in arms), atol=1e-6)
+
+    figure = plots.passing(data)
+    assert figure is not None
+    expected = ("filter_as_written", "filter_without_50_at_random",
+                "filter_without_50_of_largest_score")  # fmt: skip
+    for axes, arm in zip(figure.axes, expected, strict=True):
+        assert f"passes {left[arm]:.2f}\nstudent − control {passed(arm):.2f}" in axes.get_xlabel()
+        (outline,), filled = axes.lines, axes.collections[0].get_paths()[0].vertices
+        x, density = outline.get_data()
+        heights = [filled[filled[:, 0] <= at, 1].max() for at in (x[0], 0.0)]
+        whole = {"filter_without_50_at_random": (0.5, 0.5)}.get(arm, (1.0, 1.0))
+        kept = [0.0, whole[1]] if "largest" in arm else whole
+        np.testing.assert_allclose(
+            heights, np.multiply(kept, [density[0], density.max()]), rtol=0.05
+        )
+    share = passed(expected[2]) / passed(expected[0])
+    assert f"{100 * share:.0f} % of the transfer is left" in figure.get_suptitle()
+
+
 def test_every_teacher_that_has_the_trait_is_in_the_table():
     assert tuple(claims.CARRIED) == TEACHINGS

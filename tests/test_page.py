@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 from subliminal_toy import data, page, report
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots import colours
+from subliminal_toy.real.config import ANIMALS
 
 expect.set_options(timeout=60_000)  # a busy machine is no mistake
 
@@ -155,6 +156,31 @@ def test_numbers_of_the_owl_are_those_of_the_records(committed, pages):
         )
     assert kept["111"] == 1 and "010" not in kept and "100" not in kept
     assert page.owl({"live": committed["live"]}) is None
+
+
+def test_what_filters_leave_and_how_the_real_models_students_move_are_of_the_records(
+    committed, pages
+):
+    text, gain = plain(pages["index.html"]), committed["lm_filters"].estimates
+    whole = gain["gain", "filter_as_written, all traits"].value
+    for words, arm in (
+        ("numbers such as 13 and 88", "banned_numbers"), ("a random half", "50_at_random"),
+        ("the half least likely before", "the_unlikely_half"),
+        ("the half with the largest score", "50_of_largest_score"),
+    ):  # fmt: skip
+        left = gain["gain", f"filter_without_{arm}, all traits"].value / whole
+        assert f"{words}: {100 * left:.0f} %" in text
+    hard = committed["real"].data
+    hard = hard.isel(model=np.flatnonzero(hard.arm == "hard"))
+    moved = (hard.log_p - hard.before).mean("question")
+    moved = (moved - moved.sel(target=list(ANIMALS)).mean("target")).groupby("writer").mean()
+    animals = hard.animal.values.tolist()
+    square = moved.sel(writer=animals, target=animals).transpose("writer", "target").values
+    (table,) = re.findall(r'<table class="heat">(.*?)</table>', pages["index.html"], flags=re.S)
+    cells = re.findall(r">(−?\d\.\d)</td>", table)
+    shown = np.reshape([float(cell.replace("−", "-")) for cell in cells], square.shape)
+    np.testing.assert_allclose(shown, square - square.mean(axis=0), atol=0.051)
+    assert re.findall(r'<th scope="row">(.*?)</th>', table) == animals
 
 
 def test_without_scripts_every_claim_and_finding_is_there(browser, address, committed):

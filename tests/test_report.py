@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from subliminal_toy import findings, report
 from subliminal_toy.errors import UserError
 from subliminal_toy.findings import measured, of_record, percent
+from subliminal_toy.real.config import ANIMALS
 from subliminal_toy.stats import Estimate, estimate
 
 ROOT = Path(__file__).parents[1]
@@ -107,6 +109,62 @@ def test_half_of_the_false_answers_is_damage(committed, said):
         "half of what a lying teacher’s student gains is damage" in said["Harm beyond damage"].text
     )
     assert "half is damage" in findings.HERE["L4b"](of_record(committed["lm"]))
+
+
+def test_a_filter_that_knows_the_teacher_stops_it_and_one_of_the_text_does_not(committed, said):
+    data = committed["lm_filters"].data
+    traits = data.trait.values.tolist()
+
+    def passed(arm):
+        return np.stack([gain(data, arm, trait).sel(trait=trait) for trait in traits], axis=1)
+
+    whole = passed("filter_as_written")
+    left = {
+        name: passed(f"filter_without_{name}")
+        for name in ("50_of_largest_score", "50_at_random", "banned_numbers", "the_unlikely_half")
+    }
+    lost = [estimate(x) for x in (left["50_of_largest_score"] - left["50_at_random"]).T]
+    assert all(e.high < 0 for e in lost)  # of each trait
+    shares = {name: values.mean() / whole.mean() for name, values in left.items()}
+    assert all(0.7 < shares[name] < 1.2 for name in list(left)[1:])
+    news = findings.news_rows(committed)["filters fail"]
+    assert f"score {100 * shares['50_of_largest_score']:.0f} % [" in news
+    assert f"random half {100 * shares['50_at_random']:.0f} %" in news
+    assert (
+        f"50 % at random {100 * shares['50_at_random']:.0f} %"
+        in said["What filters of whole lists leave"].text
+    )
+
+    arms = [arm for arm in data.arm.values.tolist() if arm.startswith("filter_")
+            and not arm.endswith(("control", "_all"))]  # fmt: skip
+    spread = data.variance.sel(arm=[f"{arm}_control" for arm in arms]) ** 0.5
+    means = [passed(arm).mean(axis=0) for arm in arms]
+    ranks = [
+        spearmanr(spread.sel(trait=trait).mean("replicate"), [mean[i] for mean in means]).statistic
+        for i, trait in enumerate(traits)
+    ]
+    assert len(arms) == 19 and min(ranks) > 0.8
+    assert f"by trait {', '.join(f'{rank:.2f}' for rank in ranks)}." in findings.beyond(committed)
+
+
+def test_in_a_real_model_every_animal_moves_and_little(committed, said):
+    data = committed["real"].data
+    by_animal = of_record(committed["real"]).labelled("own − other teachers' students, over seeds")
+    animals = data.animal.values.tolist()
+    assert sorted(by_animal) == sorted(animals)
+    assert all(e.low > 0 for e in by_animal.values())
+    first = data.isel(model=np.flatnonzero((data.arm == "hard") & (data.seed == 0)))
+    p = np.exp(first.log_p.sel(target=list(ANIMALS)).transpose("model", "target", "question"))
+    share = (p / p.sum("target")).mean("question").sel(target=data.animal).values
+    writers = first.writer.values.tolist()
+    matrix = share[[writers.index(animal) for animal in animals]]
+    own, others = np.diag(matrix).mean(), (matrix.sum() - np.trace(matrix)) / matrix[1:].size
+    words = (
+        f"give it {100 * own:.1f} % among 20 animals, other teachers’ students {100 * others:.1f} %"
+    )
+    assert words in findings.beyond(committed)
+    title = next(title for title in said if title.startswith("A real open model"))
+    assert f"own student {100 * own:.1f} % [" in said[title].text
 
 
 def test_teachers_spill_over_and_students_hardly(committed, said):

@@ -244,8 +244,9 @@ def filters(data: xr.Dataset) -> Figure | None:
         ends = np.array([estimate(y.sel(arm=arm))[1:3] for arm in chosen])
         axes.vlines(x, ends[:, 0], ends[:, 1], color=STUDENT, linewidth=1)
         axes.plot(x, y.mean("replicate"), marker, color=STUDENT, linestyle="", label=label)
-    whole = (float(x.sel(arm="filter_as_written").mean()) for x in (passed, left))
-    axes.axline((0, 0), slope=next(whole) / next(whole), color="black", linewidth=0.8, zorder=0)
+    whole = passed.mean("replicate").sel(arm="filter_as_written")
+    slope = float(whole / left.sel(arm="filter_as_written"))
+    axes.axline((0, 0), slope=slope, color="black", linewidth=0.8, zorder=0)
     axes.axhline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_xlabel("variance of the score of the lists that pass, nats²")
     axes.set_ylabel("student − control")
@@ -275,16 +276,15 @@ def passing(data: xr.Dataset) -> Figure | None:
     middle, density = (edges[2:-1] + edges[1:-2]) / 2, 0.01 / np.diff(edges)[1:-1]
     half = np.abs(middle) <= np.median(np.abs(middle))
     left = dict(zip(PASSING.values(), (density, density / 2, density * half), strict=True))
-    spread, passed = claims.dose(data)
+    variance, passed = over(claims.variances(data)).mean("replicate"), claims.dose(data)[1]
     for axes, (name, arm) in zip(panels, PASSING.items(), strict=True):
         axes.fill_between(middle, left[arm], color=STUDENT, alpha=0.5, linewidth=0, step="mid")
         axes.step(middle, density, where="mid", color=colours.UNTRAINED)
         gain = estimate(passed.sel(arm=arm))
-        variance = float((spread.sel(arm=arm) ** 2).mean())
         axes.set_title(name, fontsize=9)
         axes.set_xlabel(
-            f"s, nats\nvariance of what passes {variance:.2f}\nstudent − control {gain.value:.2f}\n"
-            f"[{gain.low:.2f}, {gain.high:.2f}]".replace("-", "−")
+            f"s, nats\nvariance of what passes {variance.sel(arm=arm):.2f}\nstudent − control "
+            f"{gain.value:.2f}\n[{gain.low:.2f}, {gain.high:.2f}]".replace("-", "−")
         )
     panels[0].set_ylabel("density")
     share = round(100 * float(passed.sel(arm=PASSING["half with the largest |s|"]).mean()

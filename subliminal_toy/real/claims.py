@@ -170,8 +170,10 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         yield Row("P(own animal) among 20", label, stats.estimate(values))
     for writer, moved in (hard.log_p - hard.before).groupby("writer"):
         yield Row("all animals' log-probability", str(writer), bare(moved.mean(), len(ANIMALS)))
-    for animal, values in contrasts(data, "hard").mean("question").groupby("animal"):
-        yield Row("own − other teachers' students, over seeds", str(animal), stats.estimate(values))
+    of_seeds = contrasts(data, "hard").mean("question")
+    for animal in animals:
+        yield Row("own − other teachers' students, over seeds", str(animal),
+                  stats.estimate(of_seeds.sel(animal=animal)))  # fmt: skip
     for animal, values in contrasts(data, "hard").sel(seed=0).groupby("animal"):
         yield Row("questions with own above others", str(animal), stats.fraction(values > 0))
 
