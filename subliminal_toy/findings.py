@@ -599,6 +599,17 @@ def of_lists(records: Records) -> Iterator[Finding]:
                 f"Gain of students of so many lists, over the same number of steps: {gained}.",
                 f"{folder}/data_size.svg",
             )
+        away = [
+            m.labelled(f"steps on {lists} that point away")
+            for lists in ("one list", "a hundred lists")
+        ]
+        if all(away):
+            one, hundred = (percent(max(of.values(), key=lambda e: e.value)) for of in away)
+            yield Finding(
+                "How many lists a step takes",
+                f"The training step on one list points away from the teacher in up to {one} of "
+                f"draws (the trait with most), on a hundred in {hundred}.",
+            )
 
 
 def of_detectors(records: Records) -> Iterator[Finding]:

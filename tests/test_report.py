@@ -167,6 +167,14 @@ def test_in_a_real_model_every_animal_moves_and_little(committed, said):
     assert f"own student {100 * own:.1f} % [" in said[title].text
 
 
+def test_of_one_list_a_step_may_point_away_of_a_hundred_none(committed, said):
+    away = committed["lm"].data.away.mean("replicate").max("trait")
+    one, hundred = (100 * away.sel(judged=n).item() for n in (1, 100))
+    text = said["How many lists a step takes"].text
+    assert f"up to {one:.0f} %" in text and f"on a hundred in {hundred:.1f} %" in text
+    assert one > 10 and hundred < 0.5
+
+
 def test_teachers_spill_over_and_students_hardly(committed, said):
     data = committed["lm"].data
 
