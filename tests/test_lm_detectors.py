@@ -172,11 +172,15 @@ def test_a_lists_step_has_the_component_of_its_gradient_and_drawn_tokens_their_m
     for i, row in enumerate(tokens):
         places = np.flatnonzero(weights[i])
         slopes = np.array([every(jnp.asarray(row), place, words) for place in places], float)
-        p = np.array(probabilities(teacher, row[None, :-1])[0], float)[places - 1]
+        p, q = (np.array(probabilities(params, row[None, :-1])[0], float)[places - 1]
+                for params in (teacher, start))  # fmt: skip
         mean = np.sum(p * slopes, axis=1)
         variance = np.sum(p * slopes**2, axis=1) - mean**2
-        seen = slopes[np.arange(len(places)), row[places]].sum()
-        expected = {"along": seen, "along_mean": mean.sum(), "along_variance": variance.sum()}
+        chosen = np.arange(len(places)), row[places]
+        expected = {
+            "along": slopes[chosen].sum(), "along_mean": mean.sum(), "along_variance": variance.sum(),
+            "log_p": np.log(p[chosen]).sum(), "other_log_p": np.log(q[chosen]).sum(),
+        }  # fmt: skip
         for name, value in expected.items():
             assert found[name][i] == pytest.approx(value, rel=1e-3, abs=1e-6), name
 
