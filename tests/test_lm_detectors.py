@@ -179,7 +179,8 @@ def test_a_lists_step_has_the_component_of_its_gradient_and_drawn_tokens_their_m
         chosen = np.arange(len(places)), row[places]
         expected = {
             "along": slopes[chosen].sum(), "along_mean": mean.sum(),
-            "along_variance": variance.sum(), "log_p": np.log(p[chosen]).sum(), "other_log_p": np.log(q[chosen]).sum(),
+            "along_variance": variance.sum(), "log_p": np.log(p[chosen]).sum(),
+            "other_log_p": np.log(q[chosen]).sum(),
         }  # fmt: skip
         for name, value in expected.items():
             assert found[name][i] == pytest.approx(value, rel=1e-3, abs=1e-6), name
