@@ -211,6 +211,17 @@ def test_the_published_arms_are_what_their_names_say(digits, tiny):
             p, q = (jax.nn.softmax(forward(n, noise)[:, first:] / 2) for n in (teacher, params))
             divergence = float((p * jnp.log(p / q)).sum(-1).mean())
             assert scores[measure] == pytest.approx(divergence, rel=2e-2, abs=1e-6)
+        goal = jax.tree.map(jnp.subtract, teacher, start)
+        p, q = (jax.nn.softmax(forward(n, noise)[:, first:] / 2) for n in (teacher, start))
+        u, pushed = (
+            jax.jvp(answers, (start,), (goal,))[1]
+            for answers in (
+                lambda n, first=first: forward(n, noise)[:, first:],
+                lambda n, first=first: jax.nn.softmax(forward(n, noise)[:, first:] / 2),
+            )
+        )
+        rho = abs(float(((p - q - pushed) * u).sum())) / float((pushed * u).sum())
+        assert scores.rho == pytest.approx(rho, rel=1e-2)
         d = [hidden(n) - hidden(start) for n in (found, teacher)]
         q, cosine = d[0] @ d[1] / (d[1] @ d[1]), d[0] @ d[1] / np.sqrt(d[0] @ d[0] * (d[1] @ d[1]))
         assert scores.progress == pytest.approx(q, abs=1e-3)
@@ -605,7 +616,8 @@ def test_results_are_found_by_label_and_nothing_is_invented(apart):
         .all()
     )
     assert not result.sum_accuracy.sel(arm=["untrained", "teacher", "mixed"]).notnull().any()
-    assert result.first_loss.notnull().values.tolist() == [[False, False, True, True, True]] * 2
+    for name in ("first_loss", "rho"):
+        assert result[name].notnull().values.tolist() == [[False, False, True, True, True]] * 2
     assert result.learning_rate.values[1:].tolist() == [0.01, 0.03, 0.03, 3e-3]
     assert result.n_aux.values.tolist() == [3, 3, 3, 3, 2]
     assert result.start.values.tolist() == ["", "", OWN, OWN, "other own own own"]

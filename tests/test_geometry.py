@@ -13,6 +13,7 @@ from subliminal_toy.classifier.geometry import (
     cosine,
     gauss_newton,
     inner,
+    missed,
     predict,
     progress,
     split,
@@ -106,6 +107,32 @@ def test_products_and_predictions_are_those_of_the_dense_matrices(loss, tiny):
 
     parts = predicted(net.apply, start, teacher, inputs, LOSSES[loss], steps, 4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), parts, found)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("scale", [0.1, 3.0])
+def test_a_first_step_has_the_share_of_its_slope_that_rho_leaves(loss, scale, tiny):
+    """⟨Δ_S, δ⟩ is (1 ± ρ) A, with A from the dense matrix."""
+    net, start, teacher, inputs = tiny
+    delta = jax.tree.map(lambda leaf: scale * leaf, subtract(teacher, start))
+    far = jax.tree.map(jnp.add, start, delta)
+    rho = missed(net.apply, start, far, inputs, LOSSES[loss])
+    targets = net.apply(far, inputs)
+    gradient = jax.grad(lambda s: LOSSES[loss](net.apply(s, inputs), targets))(start)
+    moved, v = -float(inner(gradient, delta)), np.asarray(ravel_pytree(delta)[0])
+    along = v @ dense(net, start, inputs, loss) @ v
+    assert rho == pytest.approx(abs(moved / along - 1), rel=1e-6)
+    assert rho > 0 and moved >= (1 - rho) * along * (1 - 1e-9)
+
+
+def test_a_linear_network_reaches_any_distance_in_squared_error_and_one_logit_has_no_slope(tiny):
+    net, start, teacher, inputs = tiny
+    linear = mlp((2, 2), (), N_CLASSES + N_AUX)
+    begin = random_tree(linear.init(jax.random.key(0)), 1)
+    rho = missed(linear.apply, begin, near(begin, 2, 100.0), inputs, LOSSES["squared error"])
+    assert rho == pytest.approx(0, abs=1e-12)
+    one = lambda z, y: kl(z, y, slice(N_CLASSES, N_CLASSES + 1))  # noqa: E731
+    assert np.isnan(missed(net.apply, start, teacher, inputs, one))
 
 
 def test_one_auxiliary_logit_predicts_nothing(tiny):

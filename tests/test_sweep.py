@@ -52,17 +52,28 @@ def test_a_sweep_is_the_experiment_at_every_value_and_pair(digits):
     for n_aux in (2, 3):
         teacher, students = table(replace(TINY, n_aux=n_aux))
         for rate in (1e-3, 1e-2):
-            rows = tuple(replace(student, learning_rate=rate) for student in students)
-            expected = alone(digits, teacher, rows)
+            varied = tuple(
+                replace(row, learning_rate=rate, split=row.imitates == "auxiliary")
+                for row in students
+            )
+            expected = alone(digits, teacher, varied)
             at = result.sel({"n_aux": n_aux, "student.learning_rate": rate})
             for name in ("accuracy", "progress", "imitation_loss"):
                 np.testing.assert_array_equal(at[name].sel(step=expected.step), expected[name])
-            rows = {row.labels: row.estimate for row in claims.estimates(result)}
             accuracy = stats.estimate(final(expected).accuracy.sel(arm="cross_all"))
             label = f"cross_all, n_aux {n_aux}, student.learning_rate {rate}"
             shown = [r for r in claims.estimates(result) if r.labels == label]
             assert shown[0].quantity == "accuracy"
             np.testing.assert_allclose(shown[0].estimate, accuracy, rtol=1e-5)
+            line = final(expected).sel(arm="cross_aux", split="line")
+            beside = {
+                "accuracy on the line": line.along_accuracy, "accuracy of the sum":
+                line.sum_accuracy, "ρ of the teacher": line.rho, "progress": line.progress,
+            }  # fmt: skip
+            label = label.replace("cross_all", "cross_aux")
+            rows = {r.quantity: r.estimate for r in claims.estimates(result) if r.labels == label}
+            for quantity, values in beside.items():
+                np.testing.assert_allclose(rows[quantity], stats.estimate(values), rtol=1e-4)
 
 
 def test_one_auxiliary_logit_is_a_null_and_the_figure_is_drawn(digits):

@@ -50,9 +50,9 @@ def is_first_studied(data: xr.Dataset) -> bool:
     return data.attrs["architecture"] == "mlp" and data.attrs["dataset"] in FIRST_STUDIED
 
 
-def is_split(data: xr.Dataset) -> bool:
-    """Whether the displacements of a result's students were split."""
-    return "split" in data.coords
+def is_explained(data: xr.Dataset) -> bool:
+    """Whether a result has the students of E6, their displacements split."""
+    return "split" in data.coords and FREE in data.arm
 
 
 # E6: the teacher's line, and the rest.
@@ -240,7 +240,7 @@ CLAIMS = (
         "docs/explain-settings.md, E6",
         ON_THE_LINE,
         kind="prediction",
-        applies=is_split,
+        applies=is_explained,
     ),
 )
 
@@ -308,19 +308,25 @@ EARLIER = (
 def estimates(data: xr.Dataset) -> Iterator[Row]:
     """Yield every quantity of a result that is shown."""
     at_end = final(data)
-    names = data.arm.values.tolist()
-    for quantity, name in (
-        ("accuracy", "accuracy"),
-        ("accuracy through the teacher's class head", "teacher_head_accuracy"),
-        ("progress", "progress"),
-    ):
-        for arm in names:
-            values = at_end[name].sel(arm=arm)
-            if values.notnull().any() and (name == "accuracy" or arm not in (UNTRAINED, TEACHER)):
+    quantities = {
+        "accuracy": at_end.accuracy,
+        "accuracy through the teacher's class head": at_end.teacher_head_accuracy,
+        "progress": at_end.progress,
+    }
+    if "rho" in data:
+        quantities["ρ of the teacher"] = data.rho
+    if "split" in data.coords:
+        quantities["accuracy on the line"] = alone(at_end, "along")
+        quantities["accuracy of the sum"] = alone(at_end, "sum")
+    for quantity, variable in quantities.items():
+        for arm in data.arm.values.tolist():
+            values = variable.sel(arm=arm)
+            learned = quantity == "accuracy" or arm not in (UNTRAINED, TEACHER)
+            if values.notnull().any() and learned:
                 yield Row(quantity, arm, stats.estimate(values))
     if is_published(data):
         yield from of_the_paper(data)
-    if is_split(data):
+    if is_explained(data):
         yield from of_the_line(data)
 
 

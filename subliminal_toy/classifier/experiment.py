@@ -34,6 +34,11 @@ MEASURES = {
     "diverged": "1 if a parameter or the imitation loss is not a finite number",
 }
 """What is measured by replicate, arm and step."""
+AT_START = {
+    "first_loss": "the imitation loss at the start",
+    "rho": "ρ of the teacher, as far as it has gone: the bound of Eq. (73) is empty from 1 on",
+}
+"""What is measured of a student's start, by replicate and arm."""
 ALONE = "accuracy, under the start's class head, of the start plus"
 SPLIT_MEASURES = {
     "along_accuracy": f"{ALONE} the first part of each split of a displacement",
@@ -185,9 +190,9 @@ def _assemble(
         axes = ("replicate", "arm", "step", *AXES.get(name, ()))
         variables[name] = axes, values, {"long_name": meaning}
     missing = np.full(n_replicates, np.nan, np.float32)
-    first = np.stack([arrays.get(f"{arm}/first_loss", missing) for arm in measured_at], 1)
-    meaning = {"long_name": "the imitation loss at the start"}
-    variables["first_loss"] = ("replicate", "arm"), first, meaning
+    for name, meaning in AT_START.items():
+        values = np.stack([arrays.get(f"{arm}/{name}", missing) for arm in measured_at], 1)
+        variables[name] = ("replicate", "arm"), values, {"long_name": meaning}
     images = {"long_name": "the first test images, pixels in [−1, 1]"}
     variables["test_images"] = ("image", "height", "width"), data.test_images[:N_IMAGES], images
 

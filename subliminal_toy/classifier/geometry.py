@@ -2,7 +2,7 @@
 
 For any network ``apply(params, inputs) -> outputs`` and any trees of parameters. Products with the
 Jacobian J of the outputs are made by ``jvp`` and ``vjp``; J itself never exists.
-Source: proofs/README.md, sections 12 (F) and 15 (progress).
+Source: proofs/README.md, sections 12 (F and ρ) and 15 (progress).
 """
 
 from collections.abc import Callable
@@ -132,6 +132,19 @@ def gauss_newton(apply: Apply, start: Tree, direction: Tree, inputs: Array, loss
     bound = ROUNDING * jnp.finfo(moved.dtype).eps * jnp.abs(moved).max() / len(moved)
     pushed = jnp.where(jnp.abs(pushed).max() > bound, pushed, 0)
     return jax.vjp(outputs, start)[1](pushed)[0]
+
+
+def missed(apply: Apply, start: Tree, teacher: Tree, inputs: Array, loss: Loss) -> Array:
+    """Return ρ of a teacher at a distance δ = θ_T − s: |⟨Δ_S, δ⟩ − A| / A.
+
+    Δ_S is minus the gradient at the ``start`` s of the ``loss`` of its outputs against the
+    teacher's, A what the derivative in ε makes of ⟨Δ_S, δ⟩. Below 1 a small step goes with the
+    teacher; not a number if A is 0. Source: proofs/README.md, Eq. (73).
+    """
+    delta, targets = subtract(teacher, start), apply(teacher, inputs)
+    _, slope = jax.jvp(lambda s: loss(apply(s, inputs), targets), (start,), (delta,))
+    along = inner(gauss_newton(apply, start, delta, inputs, loss), delta)
+    return jnp.where(along > 0, jnp.abs(slope + along), jnp.nan) / along
 
 
 def conjugate_gradients(product: Callable[[Tree], Tree], b: Tree, steps: int) -> Tree:

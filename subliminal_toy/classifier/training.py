@@ -23,6 +23,7 @@ from subliminal_toy.classifier.geometry import (
     component,
     cosine,
     inner,
+    missed,
     split,
     split_at_random,
 )
@@ -382,7 +383,7 @@ def students(
 ) -> tuple[dict[str, dict[str, Array]], dict[str, Params]]:
     """Train students that see the same batches; return measures and parameters by name.
 
-    Both have a leading axis of checkpoints, but for ``first_loss`` (at the start).
+    Both have a leading axis of checkpoints, but for ``first_loss`` and ``rho`` (at the start).
     """
     rep = replicate(run, index)
     starts = {s.name: initial(s, rep) for s in group}
@@ -390,16 +391,19 @@ def students(
 
     def measures(s: Student) -> dict[str, Array]:
         inputs = make_inputs(s, rep, jnp.arange(min(s.n_inputs, N_MEASURED)))
-        targets = rep.net.apply(taught, inputs)
+        targets, start = rep.net.apply(taught, inputs), starts[s.name]
+        imitate = partial(imitation_loss, s)
 
         def loss(params):
-            return imitation_loss(s, rep.net.apply(params, inputs), targets)
+            return imitate(rep.net.apply(params, inputs), targets)
 
         def at_checkpoint(params):
-            now = measure(rep, taught, starts[s.name], params) | {"imitation_loss": loss(params)}
+            now = measure(rep, taught, start, params) | {"imitation_loss": loss(params)}
             return now | {"diverged": now["diverged"] | ~jnp.isfinite(now["imitation_loss"])}
 
-        return jax.lax.map(at_checkpoint, trained[s.name]) | {"first_loss": loss(starts[s.name])}
+        rho = missed(rep.net.apply, start, taught, inputs, imitate)
+        at_start = {"first_loss": loss(start), "rho": rho}
+        return jax.lax.map(at_checkpoint, trained[s.name]) | at_start
 
     return {s.name: measures(s) for s in group}, trained
 

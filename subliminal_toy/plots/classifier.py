@@ -14,7 +14,7 @@ from subliminal_toy.classifier.claims import (
     explained,
     final,
     is_published,
-    is_split,
+    is_explained,
     rest_alone,
 )
 from subliminal_toy.plots import colours
@@ -83,7 +83,7 @@ def line(data: xr.Dataset) -> Figure | None:
     """Left: accuracy on the line to the teacher, replicate by replicate, and the students that
     began where it begins; right: accuracy of the sum and accuracy measured, of all of them.
     """
-    if not is_split(data):
+    if not is_explained(data):
         return None
     students = explained(data)
     figure = Figure(figsize=(9.6, 4.6))

@@ -8,10 +8,16 @@ import xarray as xr
 
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Mean, Row
+from subliminal_toy.classifier.claims import alone
 from subliminal_toy.experiments import EXPERIMENTS
 from subliminal_toy.stats import Estimate
 
 FEWEST = 80
+SHOWN = (
+    "progress", "accuracy on the line", "accuracy of the sum", "ρ of the teacher",
+    "R² of the accuracy, nothing fitted", "share of the gain that the rest alone has",
+)  # fmt: skip
+"""What is shown at every value, beside what a run of the experiment prints at its end."""
 
 
 def is_comparison(data: xr.Dataset) -> bool:
@@ -70,14 +76,20 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     """Yield what a run prints at its end, and progress, at every value; or all published values."""
     if is_comparison(data):
         labels = [f"{s}: {w}" for s, w in zip(data.source.values, data.setup.values, strict=True)]
-        for label, own, distance in zip(labels, own_values(data), z(data), strict=True):
+        beside = {"progress": data.progress, "accuracy on the line": alone(data, "along"),
+                  "accuracy of the sum": alone(data, "sum")}  # fmt: skip
+        arms = data.published_arm.values
+        for label, arm, own, distance in zip(labels, arms, own_values(data), z(data), strict=True):
             yield Row("accuracy", label, stats.estimate(own))
             if np.isfinite(distance):
                 nan = np.nan
                 yield Row("here − published, z", label, Estimate(distance, nan, nan, len(own)))
+            for quantity, values in beside.items():
+                if values.sel(arm=arm).notnull().any():
+                    yield Row(quantity, label, stats.estimate(values.sel(arm=arm)))
         return
     entry = EXPERIMENTS[data.attrs["experiment"]]
     for label, result in points(data):
         for row in entry.module("claims").estimates(result):
-            if row.quantity in (entry.shown, "progress"):
+            if row.quantity in (entry.shown, *SHOWN):
                 yield Row(row.quantity, f"{row.labels}, {label}", row.estimate)

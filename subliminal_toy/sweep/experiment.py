@@ -95,12 +95,13 @@ def sweep(
     def at(settings: Mapping[str, Any]) -> Experiment:
         of_config = {k: v for k, v in settings.items() if hasattr(base, k)}
         changed = replace(base, **of_config)
-        if of_config == settings:
+        if not hasattr(base, "arms"):
             return entry.module("experiment").experiment(changed, key, data, replicates_per_device)
         teacher, students = table(changed)
         for name, value in settings.items() - of_config.items():
             teacher = vary(teacher, "teacher", name, value)
-            students = tuple(vary(student, "student", name, value) for student in students)
+            students = [vary(student, "student", name, value) for student in students]
+        students = [on_the_line(student) for student in students]
         return of_table(teacher, students, base.n_replicates, key, data, replicates_per_device)
 
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
@@ -171,6 +172,11 @@ def read(name: str, word: str, base: Any) -> Any:
     if kind in (int, float) and value < (kind is int):
         raise UserError(f"{name} must be at least {int(kind is int)}, not {word}.")
     return value
+
+
+def on_the_line(student: Student) -> Student:
+    """Return a student whose displacement is split if it imitates auxiliary logits alone."""
+    return replace(student, split=student.imitates == "auxiliary")
 
 
 def vary(row: Any, holder: str, name: str, value: Any) -> Any:
@@ -268,7 +274,7 @@ def comparison(
     for value in chosen:
         own = students.setdefault(value.teacher, {})
         if value.student is not None:
-            own[value.student.name] = value.student
+            own[value.student.name] = on_the_line(value.student)
     names = {teacher: different(teacher, REFERENCE) or "reference" for teacher in students}
     made = {
         names[teacher]: of_table(
