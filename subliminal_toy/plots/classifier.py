@@ -13,8 +13,8 @@ from subliminal_toy.classifier.claims import (
     alone,
     explained,
     final,
-    is_published,
     is_explained,
+    is_published,
     rest_alone,
 )
 from subliminal_toy.plots import colours
