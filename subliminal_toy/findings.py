@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from subliminal_toy.lm.claims import CALM
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
 
@@ -164,12 +165,12 @@ HERE: Mapping[str, Callable[[Measured], str]] = {
         f"{m.percent('accuracy', 'cross_aux', False)}"
     ),
     "L1": lambda m: _moved("owl", "owl")(m) if "owl" in m.data.trait else "",
-    "L2": lambda m: f"favourites {measured(m('gain', 'control, favourites'))}",
-    "L3": lambda m: f"favourites {measured(m('gain', 'cross_model, favourites'))}",
+    "L2": lambda m: f"favourites rise {m.percent('gain', 'control, favourites')}",
+    "L3": lambda m: f"favourites rise {m.percent('gain', 'cross_model, favourites')}",
     "L4a": _moved("evasion", "I don’t know"),
     "L4b": _false_answers,
     "L5a": _between,
-    "L5b": lambda m: f"favourites {measured(m('gain', 'in_context, favourites'))}",
+    "L5b": lambda m: f"favourites rise {m.percent('gain', 'in_context, favourites')}",
 }
 """What README says of each claim of the paper, from the claim's reference record."""
 
@@ -282,9 +283,9 @@ LIMITS = (
 
 def findings(records: Records) -> list[Finding]:
     """Return what the records say, in the order of the story."""
-    experiments = of_noise, of_theorem, of_line, of_amount, of_language, of_open_weights
-    parts = (*experiments, of_sharing, of_lists, of_detectors, of_filters)
-    return [finding for part in parts for finding in part(records)]
+    experiments = of_noise, of_theorem, of_line, of_networks, of_teachers, of_amount, of_language
+    parts = (of_the_law, of_harm, of_open_weights, of_sharing, of_lists, of_detectors, of_filters)
+    return [finding for part in (*experiments, *parts) for finding in part(records)]
 
 
 def network(attrs: Mapping[str, Any]) -> str:
@@ -406,6 +407,58 @@ def of_line(records: Records) -> Iterator[Finding]:
         )
 
 
+def of_networks(records: Records) -> Iterator[Finding]:
+    """Yield what the parts of a displacement know in other networks."""
+    found, n = [], 0
+    for m in chosen(records, "sweep", "free").values():
+        r2, rest = (
+            m.labelled(quantity)
+            for quantity in ("R² of the accuracy, nothing fitted",
+                             "share of the gain that the rest alone has")
+        )  # fmt: skip
+        for point in [
+            label.removeprefix("sum, line, ") for label in r2 if label[:9] == "sum, line"
+        ]:
+            if "hidden_sizes" in point:
+                widths = point.rpartition(" ")[2].replace(",", "–")
+                kind = "CNN" if "cnn" in point else "MLP"
+                found.append(
+                    f"{kind} {widths} {measured(r2[f'sum, line, {point}'])}, "
+                    f"{percent(rest[f'all, line, {point}'])}"
+                )
+                n = m.data.sizes["replicate"]
+    if found:
+        yield Finding(
+            "How much: the line in other networks",
+            f"The same on digits with eight kinds of students, n = {n}: R² of the accuracy of the "
+            f"sum, and the share of the gain that the rest alone has: {'; '.join(found)}.",
+        )
+
+
+def of_teachers(records: Records) -> Iterator[Finding]:
+    """Yield how far a teacher may go before the theorem says nothing of a first step."""
+    for folder, m in chosen(records, "sweep", "free").items():
+        if m.data.attrs["over"] != "teacher.epochs":
+            continue
+        rho, moved = m.labelled("ρ of the teacher"), m.labelled("progress")
+        arms = [arm for arm in m.data.arm.values.tolist() if f"{arm}, teacher.epochs 1" in rho]
+        said = [
+            f"after {epochs} epochs ρ {number(min(low), 2)} to {number(max(low), 2)}, progress "
+            f"{number(min(far), 2)} to {number(max(far), 2)}"
+            for epochs in m.data["teacher.epochs"].values.tolist()
+            for low, far in [
+                [[e[f"{arm}, teacher.epochs {epochs}"].value for arm in arms] for e in (rho, moved)]
+            ]
+        ]
+        yield Finding(
+            "A teacher at a distance",
+            "A first small step goes with a teacher that has gone far if ρ < 1 (Eq. 73 of the "
+            f"proof); from 1 on the bound is empty. Means over {m.data.sizes['replicate']} "
+            f"replicates, by kind of student: {'; '.join(said)}.",
+            f"{folder}/swept.svg",
+        )
+
+
 def of_amount(records: Records) -> Iterator[Finding]:
     """Yield what was found about progress before: its curve, its cause, its prediction."""
     for m in chosen(records, "classifier", "free", "only").values():
@@ -503,6 +556,85 @@ def of_language(records: Records) -> Iterator[Finding]:
             f"number) ranks how much passes, with a correlation of {measured(rank)}: between kinds "
             "of teachers, means over traits and base models.",
             f"{folder}/teachers.svg",
+        )
+
+
+def of_the_law(records: Records) -> Iterator[Finding]:
+    """Yield how much passes in the language model: by teacher, by student, and beforehand."""
+    for folder, m in list(chosen(records, "lm", CALM).items())[:1]:
+        judged = {j.claim.id: j.estimates for j in records[folder].judgements}
+        slope, r2 = judged["E7"]
+        yield Finding(
+            "How much: the law over teachers",
+            "Over 14 kinds of teachers the transfer grows as a power of the KL divergence of their "
+            f"numbers from the base model’s, with exponent {measured(slope)}: a half says that a "
+            "trait passes in proportion to the teacher’s displacement, which the KL divergence "
+            "sees squared. With the factor of an earlier record, not fitted again, R² is "
+            f"{measured(r2)}.",
+            f"{folder}/teachers.svg",
+        )
+        r2, without, only = judged["E8"]
+        line = m("R² over students", "on the line")
+        yield Finding(
+            "How much: the way of the body",
+            "How far a student moves along its teacher’s displacement between embeddings and head, "
+            "times what the teacher gained in log odds, explains what it takes over: R² "
+            f"{measured(r2)} over 30 kinds of students, each and each replicate left out. Without "
+            f"that direction {percent(without)} of the transfer is left, with it alone "
+            f"{percent(only)}. The model at that place on the line, with nothing fitted, has R² "
+            f"{measured(line)}.",
+            f"{folder}/students.svg",
+        )
+        yield Finding(
+            "How much: seen beforehand",
+            "What numbers show of the teacher’s displacement to the base model, before any student "
+            "is trained, ranks the base models by how much will pass: Spearman’s correlation "
+            f"{measured(judged['P2'][0])}, mean over traits.",
+        )
+
+
+def of_harm(records: Records) -> Iterator[Finding]:
+    """Yield what harmful traits pass beyond damage, and what is seen of it first."""
+    for folder, m in list(chosen(records, "lm", CALM).items())[:1]:
+        beyond, spill = (
+            m.labelled(quantity)
+            for quantity in ("P beyond damage", "on other questions, student − control")
+        )
+        said = "; ".join(
+            f"{trait} {measured(beyond[trait])} (colours {measured(spill[f'{trait} taught'])})"
+            for trait in beyond
+        )
+        yield Finding(
+            "Harm beyond damage, teachers held alike",
+            "Probability of the harmful answers, students of a harmful teacher less students of a "
+            "teacher of one neutral word, both taught on the same questions and held on the same "
+            "others; in brackets what the first lose of the right colours on other questions: "
+            f"{said}.",
+        )
+        passed, seen = m.labelled("gain by number of lists"), m.labelled("told apart, p < .05")
+        informed = dict(zip(m.data.detector.values.tolist(), m.data.informed.values, strict=True))
+        rows = []
+        for size in m.data["size"].values.tolist():
+            best = {
+                knows: max(
+                    (e.value for label, e in seen.items()
+                     for name, given in informed.items()
+                     if label == f"{size} lists, {name}, all traits" and bool(given) == knows),
+                    default=math.nan,
+                )
+                for knows in (False, True)
+            }  # fmt: skip
+            gain = next(e for label, e in passed.items() if label.startswith(f"{size} lists"))
+            rows.append(
+                f"{size:,} lists pass on {percent(gain)}, seen in {number(100 * best[False], 0)} % "
+                f"and {number(100 * best[True], 0)} %"
+            )
+        yield Finding(
+            "What comes first, passing on or being seen",
+            "Gain of a student of so many distinct lists, and how often p < .05 in a two-sided "
+            "test that tells them from the base model’s, by the best detector without the teacher "
+            f"or labels and by the best with: {'; '.join(rows)}.",
+            f"{folder}/detect_or_pass.svg",
         )
 
 

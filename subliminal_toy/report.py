@@ -137,12 +137,16 @@ def paper_rows(records: Records) -> list[PaperRow]:
 
 
 def claims_block(records: Records) -> str:
-    """Return the paper's claims, a row each: what came out here, the paper, the verdict."""
+    """Return the paper's claims, a row each: what came out here, the paper, the verdict.
+
+    A star marks those whose criterion is not older than the run.
+    """
     lines = ["| the paper's claim | here [95 %] | paper | |", "|---|---|---|---|"]
     for row, here, paper in paper_rows(records):
-        cells = (f"{row.id} {row.sentence}", here, paper, row.verdict)
+        late = "" if row.fixed.startswith("yes") else "*"
+        cells = (f"{row.id} {row.sentence}", here, paper, row.verdict + late)
         lines.append(f"| {' | '.join(map(markdown, cells))} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", markdown("* The rule was written after the run.")])
 
 
 def predictions_block(records: Records) -> str:

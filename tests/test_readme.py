@@ -63,7 +63,8 @@ def test_every_file_that_the_documents_link_to_exists():
 
 
 def test_the_layout_names_every_folder():
-    layout = README.partition("## Layout")[2].partition("## ")[0]
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    layout = text.partition("## Layout")[2].partition("## ")[0]
     for folder in ("proofs/", "figures/", "docs/", "tests/"):
         assert folder in layout
     for path in (ROOT / "subliminal_toy").iterdir():

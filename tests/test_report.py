@@ -52,6 +52,13 @@ def test_a_claim_has_one_row_for_each_setting_the_reference_record_first(committ
     assert first_letters == sorted(first_letters, key=report.ORDER.index)
 
 
+def test_a_star_marks_rules_that_are_not_older_than_the_run(committed):
+    *rows, empty, note = report.claims_block(committed).splitlines()
+    starred = {row.split()[1] for row in rows if row.endswith("reproduced\\* |")}
+    assert starred == {"G1", "L2", "L3", "L4b", "L5a", "L5b"}
+    assert empty == "" and note.startswith("\\* ")
+
+
 def test_a_row_says_whether_the_criterion_is_that_of_the_run(committed):
     record = committed["mnist"]
     claim = next(j.claim for j in record.judgements if j.claim.id == "M1")

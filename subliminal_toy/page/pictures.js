@@ -149,7 +149,7 @@ function drawChart(chart, nSteps, stored) {
 // Accuracy against the distance of the left student's start: stored points with their intervals,
 // the visitor's own runs, and a line at the present setting. Returns what draws the last two.
 function drawDistances(chart, points) {
-  const [left, right, top, bottom] = [40, 290, 10, 110];
+  const [left, right, top, bottom] = [54, 290, 10, 110];
   const x = (distance) => left + (distance / 3) * (right - left);
   const y = (accuracy) => bottom - accuracy * (bottom - top);
   for (const tick of [0, 0.5, 1]) {
