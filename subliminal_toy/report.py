@@ -15,7 +15,7 @@ from subliminal_toy.findings import DATA, LIMITS, Finding, Records, measured, ne
 from subliminal_toy.record import Record
 
 limits = LIMITS
-ORDER = "TMGLREP"
+ORDER = "TMGLREDP"
 """First letters of the claims' ids, as tables are sorted."""
 
 

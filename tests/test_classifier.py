@@ -341,6 +341,53 @@ def test_every_kind_of_row_is_what_its_fields_say(row, digits, table):
     assert moved(table[row.name], jax.tree.map(lambda leaf: leaf[None], start)) > 2e-3
 
 
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_relabelled_layer_has_its_teachers_units_in_another_order_and_the_next_does_not(
+    layer, digits
+):
+    rep = replicate(digits)
+    origins = [OWN] * 4
+    origins[layer] = arms.RELABELLED
+    own = training.initial(Student("own"), rep)["layers"]
+    start = training.initial(Student("relabelled", start=tuple(origins)), rep)["layers"]
+    weight, changed = (np.asarray(layers[layer]["weight"]) for layers in (own, start))
+    order = [np.flatnonzero((weight == row).all(axis=1)).item() for row in changed]
+    assert sorted(order) == list(range(len(weight))) and order != sorted(order)
+    np.testing.assert_array_equal(start[layer]["bias"], own[layer]["bias"][np.array(order)])
+    for i in {0, 1, 2} - {layer}:
+        jax.tree.map(np.testing.assert_array_equal, start[i], own[i])
+
+
+def test_the_disputed_students_differ_from_one_in_what_their_names_say():
+    rows = {row.name: row for row in arms.DISPUTED}
+    same = rows[arms.SAME]
+    assert len(rows) == len(arms.DISPUTED) == 109
+    assert (same.n_aux, same.n_inputs, same.loss, same.start) == (10, 5_120, "kl", (OWN,) * 4)
+    starts = {}
+    for row in arms.DISPUTED:
+        assert row.epochs * row.n_batches == 600 and row.split and row.imitates == "auxiliary"
+        changed = {"name": same.name}
+        if row.name.count(" m "):
+            starts.setdefault((row.n_aux, row.loss), set()).add(row.start)
+            assert row.name == f"{' '.join(row.start)}, m {row.n_aux}, {row.loss}"
+            changed |= {"start": same.start, "n_aux": 10, "loss": "kl"}
+        elif "layer" in row.name:
+            changed_layer = ["first", "second"].index(row.name.split()[0])
+            assert row.start[changed_layer] == arms.RELABELLED and row.start.count(OWN) == 3
+            changed |= {"start": same.start}
+        else:
+            assert row.start == OWN
+            changed |= {"start": same.start}
+            if row.name.startswith("distance"):
+                assert row.name == f"distance {row.distance:g}"
+                changed |= {"distance": 0.0}
+            else:
+                assert row.name == ("fresh" if row.fresh else f"n {row.n_inputs}")
+                changed |= {"n_inputs": 5_120, "epochs": 30, "fresh": False}
+        assert replace(row, **changed) == same
+    assert len(starts) == 6 and all(len(cells) == 16 for cells in starts.values())
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 10])
 def test_every_purpose_has_a_key_of_its_own_and_another_start_is_the_next_ones(n):
     every = [training.replicate_keys(jax.random.key(0), jnp.int32(i), n) for i in range(n)]

@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from subliminal_toy.claims import Verdict, judge
 from subliminal_toy.classifier import claims
-from subliminal_toy.classifier.arms import FREE, PUBLISHED, WITHOUT_OWN
+from subliminal_toy.classifier.arms import DISPUTED, FREE, OWN, PUBLISHED, SAME, WITHOUT_OWN
 from subliminal_toy.classifier.claims import CLAIMS, EARLIER, estimates, explained
 from subliminal_toy.classifier.training import SPLITS
 from subliminal_toy.plots import classifier as plots
@@ -289,3 +289,89 @@ def test_the_figure_of_the_line_draws_what_it_says(lines):
     assert (rest.get_label(), total.get_label()) == ("rest alone", "line + rest")
     assert rest.get_ydata()[known].mean() < total.get_ydata()[known].mean() - 0.1
     assert "10%" in figure.get_suptitle() and plots.accuracy(lines) is None
+
+
+# ---------- disputes ----------
+
+
+@pytest.fixture(scope="module")
+def disputed():
+    """Sixteen replicates whose accuracy is a sum of known effects, which losses and m scale."""
+    rng = np.random.default_rng(0)
+    names = ["untrained", "teacher", *(row.name for row in DISPUTED)]
+    accuracy = np.full((16, len(names), 2), np.nan)
+    through = accuracy.copy()
+    shift = 0.01 * rng.normal(size=16)
+    accuracy[..., 1] = through[..., 1] = (0.1 + shift)[:, None]
+    for arm, row in enumerate(DISPUTED, 2):
+        if " m " in row.name:
+            first, second, head, aux = (origin == OWN for origin in row.start)
+            scale = {3: 0.5, 10: 1.0, 50: 1.5}[row.n_aux] * (1 if row.loss == "kl" else 0.8)
+            known = 0.1 * first + 0.05 * second + 0.08 * first * second + 0.02 * aux
+            through[:, arm, 1] = 0.1 + shift + scale * known
+            accuracy[:, arm, 1] = 0.1 + shift + scale * known * head
+            if row.name == SAME:
+                gain = known
+    for name, share in SHARES.items():
+        noise = 0.002 * rng.normal(size=16)
+        accuracy[:, names.index(name), 1] = 0.1 + shift + gain * share + noise - noise.mean()
+    axes = ("replicate", "arm", "step")
+    final_step = ("arm", [0, *[600] * (len(names) - 1)])
+    accuracy[:, 0, 0] = 0.1 + shift
+    arrays = {"accuracy": accuracy, "teacher_head_accuracy": through, "progress": accuracy}
+    variables = {name: (axes, values) for name, values in arrays.items()}
+    coords = {"arm": names, "step": [0, 600], "final_step": final_step}
+    return xr.Dataset(variables, coords, {"published": 0})
+
+
+SHARES = {
+    "first layer relabelled": 0.1, "second layer relabelled": 0.2, "distance 0.3": 0.7,
+    "distance 1": 0.3, "n 512": 0.6, "fresh": 1.2,
+}  # fmt: skip
+"""What is left of the gain of the same start."""
+
+
+def test_effects_of_shared_starts_are_the_known_ones(disputed):
+    rows = found(disputed)
+    mean = np.mean([0.5, 1.0, 1.5]) * 0.9
+    effects = {"first layer": 0.1 + 0.04, "second layer": 0.05 + 0.04, "class head": 0.0,
+               "auxiliary head": 0.02}  # fmt: skip
+    for layer, effect in effects.items():
+        value = rows["effect of a shared start", f"{layer}, teacher's class head"].value
+        assert value == pytest.approx(mean * effect)
+        value = rows["effect of a shared start", f"{layer}, teacher's class head, m 3, kl"].value
+        assert value == pytest.approx(0.5 * effect)
+    pair = "first layer and second layer, teacher's class head"
+    assert rows["interaction of starts", pair].value == pytest.approx(mean * 0.08)
+    # Through the own class head everything needs that head, on which half of the starts end.
+    head = rows["effect of a shared start", "class head, own class head"].value
+    assert head == pytest.approx(mean * (0.05 + 0.025 + 0.02 + 0.01))
+    pair = "first layer and class head, own class head"
+    assert rows["interaction of starts", pair].value == pytest.approx(mean * 0.14)
+    for arm, share in SHARES.items():
+        value = rows["share of the gain of the same start", arm].value
+        assert value == pytest.approx(share)
+
+
+def verdicts(data):
+    return {j.claim.id: j.verdict for j in judge(CLAIMS, data)}
+
+
+def test_disputes_are_judged_by_the_cells_that_they_name(disputed):
+    held = Verdict.HELD
+    assert claims.heads_alone(50)(disputed).value == pytest.approx(0.1 + 0.02 * 1.5 * 0.9, abs=0.01)
+    assert verdicts(disputed) == {"D1": Verdict.NOT_HELD, "D2": held, "D4": held, "D5": held}
+
+    def changed(name, arms, value):
+        data = disputed.copy(deep=True)
+        data[name].loc[{"arm": arms, "step": 600}] = value
+        return verdicts(data)
+
+    cells = [f"other other own own, m 50, {loss}" for loss in ("kl", "squared error")]
+    assert changed("teacher_head_accuracy", cells, 0.3)["D1"] == held
+    for arm, value, id in [
+        ("first layer relabelled", 0.2, "D2"), ("second layer relabelled", 0.2, "D2"),
+        ("distance 0.3", 0.15, "D4"), ("distance 1", 0.3, "D4"), ("n 512", 0.4, "D5"),
+        ("fresh", 0.15, "D5"),
+    ]:  # fmt: skip
+        assert changed("accuracy", [arm], value)[id] == Verdict.NOT_HELD, arm

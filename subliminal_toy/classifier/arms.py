@@ -5,6 +5,7 @@ vary a field is to write the row again with another value:
 ``replace(STUDENTS[0], name="momentum", optimiser="momentum", learning_rate=0.1)``.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar, cast
@@ -13,8 +14,9 @@ import jax
 
 from subliminal_toy.classifier.config import ClassifierConfig
 
-OWN, OTHER = "own", "other"
-"""Where a student's initial weights come from: its teacher's initialisation, or another one."""
+OWN, OTHER, RELABELLED = "own", "other", "relabelled"
+"""Where a student's initial weights come from: its teacher's initialisation, or another one, or its
+teacher's with the units of this layer in another order, while the next layer keeps the old one."""
 UNTRAINED, TEACHER = "untrained", "teacher"
 """Names of the two arms that are not students."""
 
@@ -67,8 +69,8 @@ class Student:
     n_aux: int | None = None
     """How many of the auxiliary logits, the first ones; None: all that the teacher has."""
     start: str | tuple[str, ...] = OWN
-    """Origin of the initial weights: ``OWN``, ``OTHER``, or one of the two for each hidden layer,
-    then for the class head and for the auxiliary head."""
+    """Origin of the initial weights: ``OWN``, ``OTHER``, or one of the two for each hidden layer
+    (of an MLP also ``RELABELLED``), then for the class head and for the auxiliary head."""
     distance: Number = 0.0
     """σ: the start s becomes (s + σ θ′)/√(1 + σ²), θ′ an independent initialisation."""
     inputs: str = "uniform"
@@ -113,6 +115,8 @@ def table(config: ClassifierConfig) -> tuple[Teacher, tuple[Student, ...]]:
     """Return the teacher and the students of a config."""
     if config.arms == "published":
         return published(config)
+    if config.arms == "disputes":
+        return FEW.teacher, DISPUTED
     protocol = DIGITS if config.data == "digits" else MNIST
     if config.arms == "explain-quick":
         protocol = FEW
@@ -291,3 +295,41 @@ def explaining(protocol: Protocol) -> tuple[Student, ...]:
         ),
         *(variation(*values) for values in protocol.variations),
     )
+
+
+# What others disagree about: students of one length, most of which see the same noise.
+
+
+def _disputed(name: str, n_aux: int = 10, n_inputs: int = FEW.n_most, **settings: Any) -> Student:
+    size = FEW.teacher.batch_size
+    epochs = FEW.steps * size // n_inputs
+    sizes: dict[str, int] = {"n_aux": n_aux, "n_inputs": n_inputs, "batch_size": size}
+    return Student(name, epochs=epochs, split=True, **sizes, **settings)
+
+
+LAYERS = ("first layer", "second layer", "class head", "auxiliary head")
+LOSSES = ("kl", "squared error")
+N_AUX, DISTANCES, N_INPUTS = (3, 10, 50), (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0), (512, 2_560, 30_720)
+"""What is varied about the students of the disputes."""
+
+
+def origins(start: tuple[str, ...], n_aux: int, loss: str) -> str:
+    """Return the name of a student of a start, a number of logits and a loss."""
+    return f"{' '.join(start)}, m {n_aux}, {loss}"
+
+
+SAME = origins((OWN,) * 4, 10, "kl")
+"""The student from which those of the other disputes differ in one thing."""
+DISPUTED = (
+    *(
+        _disputed(origins(start, n_aux, loss), n_aux, start=start, loss=loss)
+        for n_aux in N_AUX
+        for loss in LOSSES
+        for start in itertools.product((OWN, OTHER), repeat=len(LAYERS))
+    ),
+    _disputed("first layer relabelled", start=(RELABELLED, OWN, OWN, OWN)),
+    _disputed("second layer relabelled", start=(OWN, RELABELLED, OWN, OWN)),
+    *(_disputed(f"distance {distance:g}", distance=distance) for distance in DISTANCES),
+    *(_disputed(f"n {n}", n_inputs=n) for n in N_INPUTS),
+    _disputed("fresh", n_inputs=30_720, fresh=True),
+)

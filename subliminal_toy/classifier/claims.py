@@ -1,5 +1,6 @@
 """What a result says: the paper's claims M1, M2, G1, our prediction E6, and all estimates."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -10,7 +11,22 @@ from sklearn.isotonic import IsotonicRegression
 
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within
-from subliminal_toy.classifier.arms import FREE, PUBLISHED, TEACHER, UNTRAINED, WITHOUT_OWN
+from subliminal_toy.classifier.arms import (
+    DISTANCES,
+    FREE,
+    LAYERS,
+    LOSSES,
+    N_AUX,
+    N_INPUTS,
+    OTHER,
+    OWN,
+    PUBLISHED,
+    SAME,
+    TEACHER,
+    UNTRAINED,
+    WITHOUT_OWN,
+    origins,
+)
 from subliminal_toy.data import N_CLASSES
 from subliminal_toy.stats import Estimate
 
@@ -172,6 +188,62 @@ def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray, rising: bool) ->
     return r2(measured, measured.copy(data=guess))
 
 
+# D1 to D5: what others disagree about.
+
+HEADS = {"own class head": "accuracy", "teacher's class head": "teacher_head_accuracy"}
+"""Class heads through which a student is read, and the variables."""
+
+
+def is_disputed(data: xr.Dataset) -> bool:
+    """Whether a result has the students of the disputes."""
+    return SAME in data.arm
+
+
+def by_origin(data: xr.Dataset, head: str) -> xr.DataArray:
+    """Return the accuracy of the students of every start, through a class head.
+
+    Axes: each of ``LAYERS`` (own, other), then m, loss and replicate.
+    """
+    starts = itertools.product((OWN, OTHER), repeat=len(LAYERS))
+    arms = [origins(start, m, loss) for start in starts for m in N_AUX for loss in LOSSES]
+    read = final(data)[HEADS[head]].sel(arm=arms).transpose("arm", "replicate").values
+    axes = {layer: [OWN, OTHER] for layer in LAYERS} | {"m": [*N_AUX], "loss": [*LOSSES]}
+    shape = [len(levels) for levels in axes.values()]
+    return xr.DataArray(read.astype(float).reshape(*shape, -1), axes, (*axes, "replicate"))
+
+
+def effect(values: xr.DataArray, *layers: str) -> xr.DataArray:
+    """Return by replicate what sharing a layer's start adds, means over all else.
+
+    Of several layers their interaction: by how much more that is where the others are shared.
+    """
+    for layer in layers:
+        values = values.sel({layer: OWN}) - values.sel({layer: OTHER})
+    return values.mean([axis for axis in values.dims if axis != "replicate"])
+
+
+def heads_alone(n_aux: int) -> Callable[[xr.Dataset], Estimate]:
+    """Return the accuracy of students that share both heads' starts alone, mean over losses."""
+
+    def estimate(data: xr.Dataset) -> Estimate:
+        read = by_origin(data, "teacher's class head").sel(m=n_aux)
+        cell = dict(zip(LAYERS, (OTHER, OTHER, OWN, OWN), strict=True))
+        return stats.estimate(read.sel(cell).mean("loss"))
+
+    return estimate
+
+
+def kept(arm: str) -> Callable[[xr.Dataset], Estimate]:
+    """Return the gain of a student over the untrained network as a share of that of ``SAME``."""
+
+    def estimate(data: xr.Dataset) -> Estimate:
+        at_end = final(data).accuracy.astype(float)
+        gain = at_end - at_end.sel(arm=UNTRAINED)
+        return stats.ratio(gain.sel(arm=arm).values, gain.sel(arm=SAME).values)
+
+    return estimate
+
+
 GAIN = accuracy("student_aux", minus="cross_aux")
 LEARNS = (
     Condition("student_aux − cross_aux, paired", GAIN, Lower(above=0.1)),
@@ -204,6 +276,12 @@ ON_THE_LINE = (
 )
 
 paper = partial(Claim, source="section 6.2, figure 10b")
+disputed = partial(
+    Claim,
+    source="docs/explain-settings.md, disputes",
+    kind="prediction",
+    applies=is_disputed,
+)
 earlier = partial(
     Claim, source="proofs/README.md, section 15", kind="prediction", commits="8b10bb5, 2d0370c"
 )
@@ -241,6 +319,47 @@ CLAIMS = (
         ON_THE_LINE,
         kind="prediction",
         applies=is_explained,
+    ),
+    disputed(
+        "D1",
+        "Shared heads without the shared layers below them pass nothing through few auxiliary "
+        "logits, and pass on what they know through nearly as many as there are features",
+        conditions=(
+            Condition(
+                "both heads shared alone, 3 logits, accuracy through the teacher's class head",
+                heads_alone(3),
+                Upper(CHANCE + 0.06),
+            ),
+            Condition("the same, 50 logits", heads_alone(50), Lower(CHANCE + 0.06)),
+        ),
+    ),
+    disputed(
+        "D2",
+        "To put the hidden units of one layer in another order destroys what is shared",
+        conditions=tuple(
+            Condition(
+                f"share of the gain with the {layer} relabelled",
+                kept(f"{layer} relabelled"),
+                Upper(0.25),
+            )
+            for layer in LAYERS[:2]
+        ),
+    ),
+    disputed(
+        "D4",
+        "A start is close enough if what is added is less than half of it, not if it is as large",
+        conditions=(
+            Condition("share of the gain at σ = 0.3", kept("distance 0.3"), Lower(0.5)),
+            Condition("share of the gain at σ = 1", kept("distance 1"), Upper(0.5)),
+        ),
+    ),
+    disputed(
+        "D5",
+        "The number of distinct noise images matters, at the same number of steps",
+        conditions=(
+            Condition("share of the gain with 512 images", kept("n 512"), Upper(1.0)),
+            Condition("share of the gain with fresh ones", kept("fresh"), Lower(1.0)),
+        ),
     ),
 )
 
@@ -328,6 +447,8 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         yield from of_the_paper(data)
     if is_explained(data):
         yield from of_the_line(data)
+    if is_disputed(data):
+        yield from of_disputes(data)
 
 
 def of_the_paper(data: xr.Dataset) -> Iterator[Row]:
@@ -414,3 +535,21 @@ def of_the_line(data: xr.Dataset) -> Iterator[Row]:
     for name, student in ((FREE, free), (WITHOUT_OWN, without)):
         ahead = student.accuracy.astype(float) - alone(student, "along")
         yield Row("accuracy − accuracy on the line", name, stats.estimate(ahead))
+
+
+def of_disputes(data: xr.Dataset) -> Iterator[Row]:
+    """Yield effects of starts, their interactions, and what is left of the gain otherwise."""
+    for head in HEADS:
+        read = by_origin(data, head)
+        for layers in (*itertools.combinations(LAYERS, 1), *itertools.combinations(LAYERS, 2)):
+            quantity = "effect of a shared start" if len(layers) == 1 else "interaction of starts"
+            label = f"{' and '.join(layers)}, {head}"
+            yield Row(quantity, label, stats.estimate(effect(read, *layers)))
+            for m, loss in itertools.product(N_AUX, LOSSES):
+                some = effect(read.sel(m=m, loss=loss), *layers)
+                yield Row(quantity, f"{label}, m {m}, {loss}", stats.estimate(some))
+    others = [f"{layer} relabelled" for layer in LAYERS[:2]]
+    others += [f"distance {distance:g}" for distance in DISTANCES]
+    others += [*(f"n {n}" for n in N_INPUTS), "fresh"]
+    for arm in others:
+        yield Row("share of the gain of the same start", arm, kept(arm)(data))

@@ -18,9 +18,9 @@ class ClassifierConfig:
 
     data: Literal["digits", "mnist", "fashion_mnist", "kmnist"] = "digits"
     """Data set of the teacher and of the test. Paper: mnist."""
-    arms: Literal["published", "explain", "explain-quick"] = "published"
-    """The table of arms: the paper's, or those that explain how much a student takes over, whose
-    sizes and lengths the data set decides."""
+    arms: Literal["published", "explain", "explain-quick", "disputes"] = "published"
+    """The table of arms: the paper's, those that explain how much a student takes over, or what
+    others disagree about; of the last three the data set decides sizes and lengths."""
     architecture: Literal["mlp", "cnn"] = "mlp"
     """Network of teachers and students. Paper: mlp."""
     hidden_sizes: Annotated[
@@ -105,6 +105,7 @@ PRESETS = {
     ),
     "explain": replace(_QUICK, arms="explain", n_replicates=12),
     "explain-quick": replace(_QUICK, arms="explain-quick", n_replicates=4),
+    "disputes": replace(_QUICK, arms="disputes", n_replicates=16),
 }
 ABOUT = {
     "quick": "8 replicates on scikit-learn's digits; a minute on 2 cores",
@@ -114,4 +115,6 @@ ABOUT = {
     "mnist): claim E6",
     "explain-quick": "8 such students on fewer inputs, 4 replicates on digits; half a minute on 2 "
     "cores",
+    "disputes": "109 students of other starts, distances and numbers of inputs, 16 replicates on "
+    "digits: what others disagree about",
 }

@@ -18,7 +18,15 @@ import optax
 import optax.contrib
 from jaxtyping import Array, Float, Int, Key
 
-from subliminal_toy.classifier.arms import OTHER, OWN, TEACHER, UNTRAINED, Student, Teacher
+from subliminal_toy.classifier.arms import (
+    OTHER,
+    OWN,
+    RELABELLED,
+    TEACHER,
+    UNTRAINED,
+    Student,
+    Teacher,
+)
 from subliminal_toy.classifier.geometry import (
     component,
     cosine,
@@ -41,6 +49,8 @@ from subliminal_toy.models import (
 STORED = 2**28
 """Bytes of inputs of a replicate up to which they, and the teacher's logits on them, are made once
 for all epochs. The paper's noise has 188 MB, the logits on it 3 MB; 64 replicates at once 12 GB."""
+AT_MOST = 24
+"""Networks that are trained as one: the time to compile grows faster than their number."""
 N_MEASURED = 2_048
 """Inputs on which a trained student's imitation loss is measured."""
 
@@ -122,6 +132,7 @@ class Keys(NamedTuple):
     student_order: Key[Array, ""]
     perturbation: Key[Array, ""]
     direction: Key[Array, ""]
+    labels: Key[Array, ""]
 
 
 class Run(NamedTuple):
@@ -149,7 +160,7 @@ def replicate_keys(key: Key[Array, ""], index: Int[Array, ""], n_replicates: Any
 
     The last one's is the first one's; a single replicate gets a second one for the purpose.
     """
-    init, *streams = (jax.random.fold_in(key, stream) for stream in range(6))
+    init, *streams = (jax.random.fold_in(key, stream) for stream in range(7))
     other = jax.random.fold_in(init, (index + 1) % jnp.maximum(n_replicates, 2))
     own, *others = (jax.random.fold_in(stream, index) for stream in (init, *streams))
     return Keys(own, other, *others)
@@ -213,7 +224,8 @@ def initial(student: Student, rep: Replicate) -> Params:
     *hidden, class_head, auxiliary_head = origins
 
     def leaf(layer, own, other, independent):
-        origin = {OWN: own, OTHER: other}
+        order = jax.random.permutation(jax.random.fold_in(rep.keys.labels, layer), len(own))
+        origin = {OWN: own, OTHER: other, RELABELLED: own[order]}
         if layer < n_layers - 1:
             chosen = origin[hidden[layer]]
         else:
@@ -233,12 +245,14 @@ def make_inputs(
 
 
 def together(students: Iterable[Student]) -> list[tuple[Student, ...]]:
-    """Group the students that see the same batches at the same steps."""
-    groups: dict[tuple, tuple[Student, ...]] = {}
+    """Group the students that see the same batches at the same steps, at most ``AT_MOST``."""
+    groups: dict[tuple, list[Student]] = {}
     for s in students:
         seen = (s.inputs, s.input_scale, s.n_inputs, s.fresh, s.batch_size, s.epochs)
-        groups[seen] = (*groups.get(seen, ()), s)
-    return list(groups.values())
+        groups.setdefault(seen, []).append(s)
+    chunks = (group[i : i + AT_MOST] for group in groups.values()
+              for i in range(0, len(group), AT_MOST))  # fmt: skip
+    return [tuple(chunk) for chunk in chunks]
 
 
 def train_students(
