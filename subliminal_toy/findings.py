@@ -409,7 +409,7 @@ def of_line(records: Records) -> Iterator[Finding]:
 
 def of_networks(records: Records) -> Iterator[Finding]:
     """Yield what the parts of a displacement know in other networks."""
-    found, n = [], 0
+    found, n, n_arms = [], 0, 0
     for m in chosen(records, "sweep", "free").values():
         r2, rest = (
             m.labelled(quantity)
@@ -426,12 +426,13 @@ def of_networks(records: Records) -> Iterator[Finding]:
                     f"{kind} {widths} {measured(r2[f'sum, line, {point}'])}, "
                     f"{percent(rest[f'all, line, {point}'])}"
                 )
-                n = m.data.sizes["replicate"]
+                n, n_arms = m.data.sizes["replicate"], m.data.sizes["arm"]
     if found:
         yield Finding(
             "How much: the line in other networks",
-            f"The same on digits with eight kinds of students, n = {n}: R² of the accuracy of the "
-            f"sum, and the share of the gain that the rest alone has: {'; '.join(found)}.",
+            f"The same on digits with {n_arms - 3} kinds of students, n = {n}: R² of the accuracy "
+            f"of the sum, and the share of the gain that the rest alone has: {'; '.join(found)}.",
+            next(f"{folder}/swept.svg" for folder in chosen(records, "sweep", "free")),
         )
 
 

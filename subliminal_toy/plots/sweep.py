@@ -1,5 +1,7 @@
 """What a varied field does, and values here against published ones."""
 
+import itertools
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -14,26 +16,33 @@ COLOURS = {
     "untrained": colours.UNTRAINED,
 }  # fmt: skip
 
+PALETTE = (*colours.KINDS, colours.STUDENT, colours.OTHER_START, colours.CONTROL)
+"""Of what has no colour of its own."""
+
 
 def swept(data: xr.Dataset) -> Figure | None:
     """Final accuracy and progress at every value of a field: replicates, means, 95 % intervals."""
     if is_comparison(data) or data.attrs["experiment"] != "classifier":
         return None
     results = list(points(data))
-    names = [name for name in COLOURS if name in data.arm]
-    figure = Figure(figsize=(7.6, 2.0 + 0.34 * len(results)))
+    students = [name for name in data.arm.values.tolist() if name not in COLOURS]
+    arms = dict(zip(students, itertools.cycle(PALETTE), strict=False))
+    arms |= {name: colour for name, colour in COLOURS.items() if name in data.arm}
+    names = list(arms)
+    figure = Figure(figsize=(7.6, 2.0 + 0.06 * len(names) * len(results)))
     panels = grid(figure, 2, 2, sharey=True)
     for axes, variable in zip(panels, ("accuracy", "progress"), strict=True):
         for row, (_, result) in enumerate(results):
             at_end = result[variable].sel(step=result.final_step.astype(int))
             for number, arm in enumerate(names):
                 values = at_end.sel(arm=arm).values
-                dots(axes, row + 0.12 * (number - len(names) / 2), values, COLOURS[arm])
+                place = row + 0.7 * ((number + 0.5) / len(names) - 0.5)
+                dots(axes, place, values, arms[arm])
         axes.set_xlabel(f"{variable} (line: 95 % interval)")
     panels[0].set_yticks(range(len(results)), [label for label, _ in results])
     panels[0].invert_yaxis()
     for arm in names:
-        panels[1].plot([], [], "o", color=COLOURS[arm], label=arm.replace("_", " "))
+        panels[1].plot([], [], "o", color=arms[arm], label=arm.replace("_", " "))
     figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     means = [float(r.accuracy.sel(arm=names[0], step=int(r.final_step.sel(arm=names[0]))).mean())
              for _, r in results]  # fmt: skip
@@ -52,13 +61,12 @@ def published(data: xr.Dataset) -> Figure | None:
     own = own_values(data)
     half = 1.96 * own.std(1, ddof=1) / own.shape[1] ** 0.5
     factors = list(dict.fromkeys(data.factor.values.tolist()))
-    palette = (*colours.KINDS, colours.STUDENT, colours.OTHER_START, colours.CONTROL)
     for number, factor in enumerate(factors):
         rows = data.factor.values == factor
-        marker = "osD^v"[number // len(palette)]
+        marker = "osD^v"[number // len(PALETTE)]
         axes.errorbar(data.published.values[rows], own.mean(1)[rows], half[rows],
                       np.nan_to_num(data.half_width.values[rows]), fmt=marker, markersize=4,
-                      lw=0.7, color=palette[number % len(palette)], label=factor)  # fmt: skip
+                      lw=0.7, color=PALETTE[number % len(PALETTE)], label=factor)  # fmt: skip
     axes.set(
         xlabel="published test accuracy", ylabel="test accuracy here", xlim=(0, 1), ylim=(0, 1)
     )
