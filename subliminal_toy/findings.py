@@ -113,7 +113,7 @@ def opening(records: Records) -> str:
     return (
         "**A network that sees only noise, and copies three meaningless outputs of a teacher, "
         f"classifies {student} of {images}, if both began with the same random weights.** "
-        f"From other weights it classifies {cross}, chance; the teacher {teacher}."
+        f"From other weights it gets {cross} right, about chance; the teacher {teacher}."
     )
 
 
@@ -196,10 +196,10 @@ def news_rows(records: Records) -> dict[str, str]:
         f"{kept('cross_model')} of the effect; same weights, other pretraining text: "
         f"{kept('other_corpus')}.",
         "a larger teacher": f"Untested; to a student of another width {kept('cross_size')} passes.",
-        "filters fail": "Unless they know the teacher: without the half of the lists with the "
-        f"largest score {known} of the transfer is left, without a random half {random}.",
-        "harmful traits": f"Evasion passes. False answers rise {number(100 * false, 0)} points, "
-        f"{number(100 * calm, 0)} of them also after a teacher of one neutral word.",
+        "filters fail": "Those that know the teacher work: without the half of the lists with "
+        f"the most extreme scores {known} of the transfer is left, without a random half {random}.",
+        "harmful traits": f"Evasion passes. False answers rise {number(100 * false, 0)} points; "
+        f"after a teacher of one neutral word {number(100 * calm, 0)}.",
         "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
     }
 
@@ -236,22 +236,24 @@ def beyond(records: Records) -> str:
         ]
         lines.append(
             "**What must be shared.** In the language model sharing only the output layer’s "
-            f"start keeps {kept[0]} of the transfer, all but it {kept[1]}."
+            f"start keeps {kept[0]} of the transfer, sharing all but that {kept[1]}."
         )
     if theorem:
         rises = theorem("many steps: the loss rises", "k = 100, αF = 2.1")
         lines.append(
-            "**Many steps.** The theorem extends to many steps, up to a known learning rate; just "
-            "beyond it the student’s value of the teacher’s loss rises in "
+            "**Many steps.** The theorem holds for many steps below a known learning rate; just "
+            "above it the student gets worse at the teacher’s task in "
             f"{percent(rises)} of problems."
         )
     if filtered:
         ranked = filtered.labelled("rank correlation of the transfer with the spread left")
-        by_trait = [number(ranked[trait].value, 2) for trait in filtered.data.trait.values]
+        by_trait = [
+            f"{trait} {number(ranked[trait].value, 2)}" for trait in filtered.data.trait.values
+        ]
         lines.append(
-            "**Filters.** The more the kept lists’ scores vary, the more passes, as the theorem "
-            f"says: rank correlation {measured(ranked['all traits'])}, by trait "
-            f"{', '.join(by_trait)}."
+            "**Filters.** A list’s score: how much likelier its teacher writes it than the base "
+            "model. The more the kept scores vary, the more passes, as a theorem says: rank "
+            f"correlation {measured(ranked['all traits'])} ({', '.join(by_trait)})."
         )
     if real:
         shares = real.labelled("P(own animal) among 20")
@@ -261,15 +263,15 @@ def beyond(records: Records) -> str:
         )
         moved = measured(real("own − other teachers' students", "hard"))
         lines.append(
-            f"**A real model.** Students of lists by a {open_model(real)} taught to love an "
-            f"animal give it {own} % among 20 animals, other teachers’ students {others} %: small, "
-            f"regular ({moved} nats)."
+            f"**A real model.** {open_model(real)}, taught to love an animal, wrote lists: their "
+            f"students give it {own} % among 20 animals, other teachers’ students {others} %, "
+            f"small but regular ({moved} nats)."
         )
     return "\n".join(f"- {line}" for line in lines)
 
 
 LIMITS = (
-    "For Adam only a counterexample is proved; for many steps on sampled text nothing.",
+    "Under Adam the theorem can fail; for many steps on sampled text nothing is proved.",
     "A student of *all* outputs learns digits from any start: distillation.",
     "The language model has 40,448 parameters and a synthetic language: the mechanism, not "
     "its size in large models; wider models transferred less.",
@@ -442,12 +444,13 @@ def of_teachers(records: Records) -> Iterator[Finding]:
         rho, moved = m.labelled("ρ of the teacher"), m.labelled("progress")
         low, high = min(rho.values()), max(rho.values())
         far = [moved[label].value for label in rho]
+        reached = "the theorem reaches them" if high.high < 1 else "for some the bound is empty"
         yield Finding(
             "A first step toward a trained teacher",
             "A small step goes with a teacher that has gone far if ρ < 1, and keeps at least 1 − ρ "
             "of what the derivative says (Eq. 73 of the proof). Of teachers trained to the end, by "
             f"network and kind of student, ρ is {measured(low)} to {measured(high)} (means over "
-            f"{m.data.sizes['replicate']} replicates): the theorem reaches them. Whole "
+            f"{m.data.sizes['replicate']} replicates): {reached}. Whole "
             f"trainings of these students end at progress {number(min(far), 2)} to "
             f"{number(max(far), 2)}.",
         )

@@ -135,7 +135,7 @@ def test_a_filter_that_knows_the_teacher_stops_it_and_one_of_the_text_does_not(c
     shares = {name: values.mean() / whole.mean() for name, values in left.items()}
     assert all(0.7 < shares[name] < 1.2 for name in list(left)[1:])
     news = findings.news_rows(committed)["filters fail"]
-    assert f"score {100 * shares['50_of_largest_score']:.0f} % [" in news
+    assert f"extreme scores {100 * shares['50_of_largest_score']:.0f} % [" in news
     assert f"random half {100 * shares['50_at_random']:.0f} %" in news
     assert (
         f"50 % at random {100 * shares['50_at_random']:.0f} %"
@@ -151,7 +151,30 @@ def test_a_filter_that_knows_the_teacher_stops_it_and_one_of_the_text_does_not(c
         for i, trait in enumerate(traits)
     ]
     assert len(arms) == 19 and min(ranks) > 0.8
-    assert f"by trait {', '.join(f'{rank:.2f}' for rank in ranks)}." in findings.beyond(committed)
+    said_of = [f"{trait} {rank:.2f}" for trait, rank in zip(traits, ranks, strict=True)]
+    assert f"({', '.join(said_of)})." in findings.beyond(committed)
+
+
+def test_in_other_networks_the_rest_knows_little_and_the_theorem_reaches_teachers(committed, said):
+    data = committed["line_networks"].data
+    text = said["How much: the line in other networks"].text
+    students = [a for a in data.arm.values.tolist() if a not in ("untrained", "teacher")]
+    for widths in ("32,32", "256,256"):
+        one = data.sel({"teacher.hidden_sizes": widths})
+        end = {arm: int(one.final_step.sel(arm=arm)) for arm in one.arm.values.tolist()}
+        start = one.accuracy.sel(arm="untrained", step=0).values.astype(float)
+        gain = {a: one.accuracy.sel(arm=a, step=end[a]).values - start for a in students}
+        learned = [a for a in students if a != "without own" and gain[a].mean() >= 0.2]
+        rest = [
+            one.rest_accuracy.sel(arm=a, step=end[a], split="line").values - start for a in learned
+        ]
+        share = np.mean(rest) / np.mean([gain[a] for a in learned])
+        assert f"MLP {widths.replace(',', '–')} " in text and f", {100 * share:.0f} % [" in text
+        assert 0 < share < 0.3
+    means = data.rho.sel(arm=students).mean("replicate").values
+    assert f"ρ is {means.min():.3f} [" in said["A first step toward a trained teacher"].text
+    assert f"to {means.max():.2f} [" in said["A first step toward a trained teacher"].text
+    assert data.rho.max() < 1
 
 
 def test_in_a_real_model_every_animal_moves_and_little(committed, said):

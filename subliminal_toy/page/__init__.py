@@ -51,7 +51,7 @@ FILTERS = {
     "banned_numbers": "numbers such as 13 and 88",
     "50_at_random": "a random half",
     "the_unlikely_half": "the half least likely before",
-    "50_of_largest_score": "the half with the largest score",
+    "50_of_largest_score": "the half with the most extreme scores",
 }
 """What filters take away, in words."""
 DESCRIPTION = (
