@@ -196,8 +196,9 @@ def news_rows(records: Records) -> dict[str, str]:
         f"{kept('cross_model')} of the effect; same weights, other pretraining text: "
         f"{kept('other_corpus')}.",
         "a larger teacher": f"Untested; to a student of another width {kept('cross_size')} passes.",
-        "filters fail": "Those that know the teacher work: without the half of the lists with "
-        f"the most extreme scores {known} of the transfer is left, without a random half {random}.",
+        "filters fail": "Those that know the teacher work: without the half of the lists whose "
+        f"likelihood it changed most {known} of the transfer is left, without a random half "
+        f"{random}.",
         "harmful traits": f"Evasion passes. False answers rise {number(100 * false, 0)} points; "
         f"after a teacher of one neutral word {number(100 * calm, 0)}.",
         "general": "MLPs, a CNN, a small decoder; a theorem for one small step of any network.",
@@ -218,16 +219,20 @@ def beyond(records: Records) -> str:
     shared, theorem = first(records, "lm", "head_shared"), first(records, "theorem")
     real, filtered = first(records, "real"), first(records, "lm", "filter_as_written")
     lines = []
-    amounts = [
-        f"{percent(m('share of the gain that the rest alone has', 'all, line'))} of its gain on "
-        f"{DATA[m.data.attrs['dataset']]}, R² "
-        f"{measured(m('R² of the accuracy, nothing fitted', 'sum, line'))}"
-        for m in of_lines(records).values()
-    ]
-    if amounts:
+    split = of_lines(records).values()
+    if split:
+        shares = ", ".join(
+            f"{percent(m('share of the gain that the rest alone has', 'all, line'))} on "
+            f"{DATA[m.data.attrs['dataset']]}"
+            for m in split
+        )
+        r2 = ", ".join(
+            measured(m("R² of the accuracy, nothing fitted", "sum, line")) for m in split
+        )
         lines.append(
-            "**The amount.** Without a fit, a student is its teacher at its own progress on the "
-            f"line to it, plus a rest that alone has {'; '.join(amounts)}."
+            "**The amount.** Nothing fitted, a student knows what the point knows that it has "
+            "reached on the line from start to teacher; the rest of its movement alone has little "
+            f"of the gain: {shares} (R² of both {r2})."
         )
     if shared:
         kept = [
@@ -251,9 +256,9 @@ def beyond(records: Records) -> str:
             f"{trait} {number(ranked[trait].value, 2)}" for trait in filtered.data.trait.values
         ]
         lines.append(
-            "**Filters.** A list’s score: how much likelier its teacher writes it than the base "
-            "model. The more the kept scores vary, the more passes, as a theorem says: rank "
-            f"correlation {measured(ranked['all traits'])} ({', '.join(by_trait)})."
+            "**Filters.** The more that change varies among the kept lists, the more passes, as a "
+            f"theorem says: rank correlation {measured(ranked['all traits'])} "
+            f"({', '.join(by_trait)})."
         )
     if real:
         shares = real.labelled("P(own animal) among 20")
@@ -273,8 +278,8 @@ def beyond(records: Records) -> str:
 LIMITS = (
     "Under Adam the theorem can fail; for many steps on sampled text nothing is proved.",
     "A student of *all* outputs learns digits from any start: distillation.",
-    "The language model has 40,448 parameters and a synthetic language: the mechanism, not "
-    "its size in large models; wider models transferred less.",
+    "The language model is tiny (40,448 parameters), its language synthetic; wider ones "
+    "transferred less.",
     "Every trait is one that the base model shows at some rate; a systematic lie did not pass.",
 )
 """What none of this shows."""

@@ -135,7 +135,7 @@ def test_a_filter_that_knows_the_teacher_stops_it_and_one_of_the_text_does_not(c
     shares = {name: values.mean() / whole.mean() for name, values in left.items()}
     assert all(0.7 < shares[name] < 1.2 for name in list(left)[1:])
     news = findings.news_rows(committed)["filters fail"]
-    assert f"extreme scores {100 * shares['50_of_largest_score']:.0f} % [" in news
+    assert f"changed most {100 * shares['50_of_largest_score']:.0f} % [" in news
     assert f"random half {100 * shares['50_at_random']:.0f} %" in news
     assert (
         f"50 % at random {100 * shares['50_at_random']:.0f} %"
