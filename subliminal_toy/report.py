@@ -146,7 +146,7 @@ def claims_block(records: Records) -> str:
         late = "" if row.fixed.startswith("yes") else "*"
         cells = (f"{row.id} {row.sentence}", here, paper, row.verdict + late)
         lines.append(f"| {' | '.join(map(markdown, cells))} |")
-    return "\n".join([*lines, "", markdown("* The rule was written after the run.")])
+    return "\n".join([*lines, "", markdown("* rule written after the run")])
 
 
 def predictions_block(records: Records) -> str:
