@@ -142,6 +142,13 @@ def test_a_filter_that_knows_the_teacher_stops_it_and_one_of_the_text_does_not(c
         in said["What filters of whole lists leave"].text
     )
 
+    text = said["What filters of whole lists leave"].text
+    covered, today = (100 * passed(arm).mean() for arm in ("filter_as_written", "today"))
+    assert f"gain {covered:.0f} % [" in text and f"all other records {today:.0f} % [" in text
+    assert abs(covered - today) < 1  # docs/filter.md: the two habits change nothing
+    fewer = passed("filter_without_50_of_largest_score_all").mean()
+    assert f"half with the largest score {100 * fewer:.0f} % [" in text
+
     arms = [arm for arm in data.arm.values.tolist() if arm.startswith("filter_")
             and not arm.endswith(("control", "_all"))]  # fmt: skip
     spread = data.variance.sel(arm=[f"{arm}_control" for arm in arms]) ** 0.5
