@@ -70,6 +70,7 @@ def test_a_sweep_is_the_experiment_at_every_value_and_pair(digits):
                 "accuracy on the line": line.along_accuracy, "accuracy of the sum":
                 line.sum_accuracy, "ρ of the teacher": line.rho, "progress": line.progress,
             }  # fmt: skip
+            assert {row.quantity for row in shown} == {"accuracy", "progress", "ρ of the teacher"}
             label = label.replace("cross_all", "cross_aux")
             rows = {r.quantity: r.estimate for r in claims.estimates(result) if r.labels == label}
             for quantity, values in beside.items():
