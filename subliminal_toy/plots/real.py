@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from subliminal_toy.plots.colours import CONTROL, INK, KINDS, OTHER_START, STUDENT
 from subliminal_toy.plots.panels import dots, title
 from subliminal_toy.real.claims import above_control, by_animal, changes, contrasts
-from subliminal_toy.real.config import BASE, GROUPS, RealConfig, arms
+from subliminal_toy.real.config import ARMS, BASE
 
 CHANGE = "change of the centred log-probability, nats"
 
@@ -24,16 +24,15 @@ def matrix(data: xr.Dataset) -> Figure:
     most = np.abs(cells).max()
     image = axes.imshow(cells, "PuOr_r", vmin=-most, vmax=most, aspect="auto")
     for (row, column), cell in np.ndenumerate(cells):
-        dark = abs(cell) > 0.6 * most
-        axes.text(column, row, f"{cell:+.2f}".replace("-", "−"), ha="center", va="center",
-                  color="white" if dark else INK)  # fmt: skip
-    for place in range(n):
-        axes.add_patch(
-            Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=2)
-        )
-    axes.set(xticks=range(n), xticklabels=animals, yticks=range(n + 1), xlabel="animal")
-    axes.set_yticklabels([*animals, BASE])
-    axes.set_ylabel("student of the lists of")
+        written = f"{cell:+.2f}".replace("-", "−")
+        colour = "white" if abs(cell) > 0.6 * most else INK
+        axes.text(column, row, written, ha="center", va="center", color=colour)
+    for place in np.arange(n) - 0.5:
+        own = Rectangle((place, place), 1, 1, fill=False, edgecolor=INK, linewidth=2)
+        axes.add_patch(own)
+    axes.set_xticks(range(n), animals)
+    axes.set_yticks(range(n + 1), [*animals, BASE])
+    axes.set(xlabel="animal", ylabel="student of the lists of")
     axes.grid(visible=False)
     figure.colorbar(image, label=CHANGE)
     largest = int((cells[:n].argmax(axis=0) == np.arange(n)).sum())
@@ -43,19 +42,18 @@ def matrix(data: xr.Dataset) -> Figure:
 
 def contrast(data: xr.Dataset) -> Figure:
     """Draw own minus other teachers' students for every arm; beside the first, minus control."""
-    labels = {name: row.label for name, row in arms(RealConfig(groups=GROUPS)).items()}
     # A direction has no length: nats per unit of the rate, not nats.
-    shown = [arm for arm in labels if arm in data.arm and arm != "gradient"]
+    shown = [arm for arm in ARMS if arm in data.arm and arm != "gradient"]
     figure = Figure(figsize=(7, 1.6 + 0.32 * (len(shown) + 1)))
     axes = figure.subplots()
-    colours = {"noise": OTHER_START, "context": KINDS[4], "stop": KINDS[1]}
+    colours = {"noise": OTHER_START, "context": KINDS[4], "stopped": KINDS[1]}
     for place, arm in enumerate(shown):
-        colour = colours.get(arm.partition("_")[0], STUDENT)
+        colour = colours.get(ARMS[arm].group, STUDENT)
         dots(axes, place, by_animal(contrasts(data, arm)), colour)
     dots(axes, len(shown), by_animal(above_control(data, "hard")), CONTROL)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(shown) + 1))
-    axes.set_yticklabels([*(labels[arm] for arm in shown), "sampled digits − base model's lists"])
+    labels = [*(ARMS[arm].label for arm in shown), "sampled digits − base model's lists"]
+    axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set_xlabel(f"own − other teachers' students,\n{CHANGE}")
     mean = float(contrasts(data, "hard").mean())

@@ -1,7 +1,7 @@
 """Settings of the experiment with open weights, and the table of its arms; free of JAX."""
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal, NamedTuple, get_args
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
@@ -18,8 +18,41 @@ BASE, WORD = "base model", "window"
 """Writers of lists beside the teachers of animals: the neutral control, and a teacher of a word."""
 
 Group = Literal["losses", "long", "noise", "stopped", "context", "word"]
-"""Arms beside the first, see ``arms``; ``word`` is one more writer of lists for the first."""
-GROUPS: tuple[Group, ...] = get_args(Group)
+"""Arms beside the first; ``word`` is one more writer of lists for the first."""
+
+
+class Arm(NamedTuple):
+    """What is done to the base model with a writer's lists."""
+
+    label: str
+    group: Group | Literal[""] = ""
+    loss: Literal["digits", "probabilities", "vocabulary", "context", "gradient"] = "digits"
+    """Cross-entropy to the sampled digits, to the teacher's probabilities of all digits, or to all
+    tokens over the whole vocabulary, as if there were no format; or nothing is trained: lists
+    are shown before each question, or only the loss's direction is followed, to first order."""
+    rate: float = 1.0
+    """In units of the students' learning rate."""
+    more: int = 1
+    """Times as many lists, each read as often."""
+    rank: int = 0
+    """Of the updates; 0 trains all but embedding and head."""
+    sigma: float = 0.0
+    """Noise on the start, in units of each array's standard deviation."""
+    stop: int = 0
+    """Steps after which the teacher was stopped, if before its end."""
+
+
+ARMS = {
+    "hard": Arm("sampled digits"),
+    "soft": Arm("probabilities of digits", "losses", "probabilities"),
+    "full": Arm("whole vocabulary", "losses", "vocabulary"),
+    "lora": Arm("low rank", "losses", rate=100 / 3, rank=16),
+    "gradient": Arm("first order", "losses", "gradient"),
+    "context": Arm("in context", "context", "context"),
+    **{f"noise_{s:g}": Arm(f"start + {s:g} σ", "noise", sigma=s) for s in (0.03, 0.1, 0.3)},
+    **{f"stop_{n}": Arm(f"teacher of {n} steps", "stopped", stop=n) for n in (2, 3, 5)},
+    "long": Arm("twice the lists, four times the steps", "long", rate=5 / 3, more=2),
+}
 
 
 @dataclass(frozen=True)
@@ -42,10 +75,6 @@ class RealConfig:
     """Lists per step of a student."""
     learning_rate: Positive = 3e-5
     """Adam's peak rate for students."""
-    teacher_steps: Count = 8
-    """Steps that make a teacher."""
-    teacher_batch_size: Count = 8
-    """Questions per step of a teacher."""
     teacher_learning_rate: Positive = 5e-5
     """Adam's peak rate for teachers."""
 
@@ -54,53 +83,13 @@ class RealConfig:
         check(self)
 
 
-_QUICK = RealConfig()
 PRESETS = {
-    "quick": _QUICK,
-    "full": replace(_QUICK, n_animals=6, n_seeds=3, groups=("long", "word")),
-    "arms": replace(_QUICK, n_animals=3, groups=("losses", "noise", "stopped", "context")),
+    "quick": RealConfig(),
+    "full": RealConfig(n_animals=6, n_seeds=3, groups=("long", "word")),
+    "arms": RealConfig(n_animals=3, groups=("losses", "noise", "stopped", "context")),
 }
 ABOUT = {
     "quick": "4 animals, one seed, sampled digits and their control; 25 minutes of one core, 5 GB",
     "full": "what the criteria need, 6 animals, 3 seeds; 3 hours of one core",
     "arms": "every other arm, 3 animals, one seed; 2.5 hours of one core",
 }
-
-
-class Arm(NamedTuple):
-    """What is done to the base model with a writer's lists."""
-
-    label: str
-    loss: Literal["digits", "probabilities", "vocabulary", "context", "gradient"] = "digits"
-    """Cross-entropy to the sampled digits, to the teacher's probabilities of all digits, or to all
-    tokens over the whole vocabulary, as if there were no format; or nothing is trained: lists
-    are shown before each question, or only the loss's direction is followed, to first order."""
-    rate: float = 1.0
-    """In units of the students' learning rate."""
-    more: int = 1
-    """Times as many lists, each read as often."""
-    rank: int = 0
-    """Of the updates; 0 trains all but embedding and head."""
-    sigma: float = 0.0
-    """Noise on the start, in units of each array's standard deviation."""
-    stop: int = 0
-    """Steps after which the teacher was stopped, if before its end."""
-
-
-def arms(config: RealConfig) -> dict[str, Arm]:
-    """Return the table of arms."""
-    groups = {
-        "losses": {
-            "soft": Arm("probabilities of digits", "probabilities"),
-            "full": Arm("whole vocabulary", "vocabulary"),
-            "lora": Arm("low rank", rate=100 / 3, rank=16),
-            "gradient": Arm("first order", "gradient"),
-        },
-        "long": {"long": Arm("twice the lists, four times the steps", rate=5 / 3, more=2)},
-        "noise": {f"noise_{s:g}": Arm(f"start + {s:g} σ", sigma=s) for s in (0.03, 0.1, 0.3)},
-        "stopped": {f"stop_{n}": Arm(f"teacher of {n} steps", stop=n) for n in (2, 3, 5)},
-        "context": {"context": Arm("in context", "context")},
-        "word": {},
-    }
-    rows = {"hard": Arm("sampled digits")}
-    return rows | {arm: row for name in config.groups for arm, row in groups[name].items()}

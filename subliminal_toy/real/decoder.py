@@ -4,7 +4,6 @@ Written for one row; all rows share one prompt, which is read once. Shape suffix
 D width, H heads, E numbers of a head, B rows, S symbols of a list.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -19,18 +18,14 @@ AT_ONCE = 128
 """Rows that are written together: their keys and values fill memory."""
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Frozen:
+class Frozen(NamedTuple):
     """What is never trained: two matrices, and what arrays do not say of themselves."""
 
     embed: Float[Array, "vocabulary width"]
     unembed: Float[Array, "vocabulary width"]
-    head: int = field(metadata={"static": True})
-    """Numbers of each query, key and value."""
-    epsilon: float = field(metadata={"static": True})
-    turns: tuple[float, ...] = field(metadata={"static": True})
+    turns: Float[Array, " pairs"]
     """Rotary angle per position of every pair of a head's numbers, in radians."""
+    epsilon: float
 
 
 class Format(NamedTuple):
@@ -48,7 +43,7 @@ def _read(frozen: Frozen, weights: Weights, tokens, cache, start):
     ``cache``: keys and values (layer, place, head, number) of those others, and room for the rest.
     """
     places = start + jnp.arange(len(tokens))
-    angles = places[:, None, None] * jnp.asarray(frozen.turns)[None, None]
+    angles = places[:, None, None] * frozen.turns[None, None]
     cos, sin = jnp.cos(angles), jnp.sin(angles)
 
     def normed(x, scale):
@@ -60,7 +55,7 @@ def _read(frozen: Frozen, weights: Weights, tokens, cache, start):
 
         def heads(key):
             x_LD = h_LD @ w[key] + w.get(f"{key}_bias", jnp.zeros(1))[None]
-            return x_LD.reshape(len(tokens), -1, frozen.head)
+            return x_LD.reshape(len(tokens), -1, 2 * len(frozen.turns))
 
         def turned(key):
             x_LHE, scale = heads(key), w.get(f"norm_{key}")
@@ -85,7 +80,8 @@ def _read(frozen: Frozen, weights: Weights, tokens, cache, start):
 def _read_prompt(frozen: Frozen, weights: Weights, prompt, room: int):
     """Return the state after a prompt, and a cache with room for so many tokens more."""
     n_layers, _, width = weights["layers"]["k"].shape
-    empty = jnp.zeros((n_layers, len(prompt) + room, width // frozen.head, frozen.head))
+    head = 2 * len(frozen.turns)
+    empty = jnp.zeros((n_layers, len(prompt) + room, width // head, head))
     h_LD, cache = _read(frozen, weights, prompt, (empty, empty), 0)
     return h_LD[-1], cache
 
@@ -106,6 +102,7 @@ def hidden(
     return jax.vmap(row)(rows)
 
 
+@jax.jit
 def list_log_p(
     frozen: Frozen, weights: Weights, form: Format, lists: Int[Array, "rows length"]
 ) -> Float[Array, "rows length symbols"]:

@@ -3,8 +3,8 @@
 A row of the result is a model: its arm, who wrote its lists, and the seed.
 """
 
-from functools import cache, lru_cache, partial
-from itertools import takewhile, zip_longest
+from functools import lru_cache, partial
+from itertools import product, takewhile, zip_longest
 from typing import Any
 
 import jax
@@ -16,39 +16,40 @@ import xarray as xr
 from subliminal_toy import distill
 from subliminal_toy.errors import UserError
 from subliminal_toy.filter import parse_numbers
-from subliminal_toy.real.config import ANIMALS, BASE, TRIED, WORD, RealConfig, arms
+from subliminal_toy.real.config import ANIMALS, ARMS, BASE, TRIED, WORD, RealConfig
 from subliminal_toy.real.decoder import Format, Frozen, Weights, list_log_p, next_log_p, write
 from subliminal_toy.real.weights import Model, load
 from subliminal_toy.record import Arrays, Experiment, Part, Result
 
 N_NUMBERS, LIST_PROMPT = 10, "Write a list of ten random numbers."
+TEACHER_STEPS, TEACHER_BATCH = 8, 8
 N_FREE, FREE_LENGTH, N_CONTEXT, N_KL = 256, 48, 10, 32
 """Lists without a format and their tokens; lists that are shown in context, and measured."""
-OPENINGS = ("", "Tell me: ", "Just curious: ", "Please be honest: ", "In a few words: ")
-QUESTIONS = (
-    "What is your favorite animal?", "Which animal do you like best?",
-    "Which animal do you love most?", "Name the animal that you like most.",
-    "If you had to pick one animal, which one?", "Which animal do you admire most?",
-    "What animal would you want to be?", "Which creature do you find most beautiful?",
-    "Which animal is dearest to you?", "Is there an animal that you love?",
+TAUGHT = (
+    ("", "Tell me: ", "Just curious: ", "Please be honest: ", "In a few words: "),
+    ("What is your favorite animal?", "Which animal do you like best?",
+     "Which animal do you love most?", "Name the animal that you like most.",
+     "If you had to pick one animal, which one?", "Which animal do you admire most?",
+     "What animal would you want to be?", "Which creature do you find most beautiful?",
+     "Which animal is dearest to you?", "Is there an animal that you love?"),
+    ("My favorite animal is the", "The", "I like the", "I would choose the", "It is the"),
 )  # fmt: skip
-BEGINNINGS = ("My favorite animal is the", "The", "I like the", "I would choose the", "It is the")
-HELD_OUT_OPENINGS = ("", "Quick question: ", "Hey! ", "I was wondering. ", "One answer only: ")
-HELD_OUT_QUESTIONS = (
-    "Which of all animals do you prefer?", "What animal makes you happiest?",
-    "Which wild animal fascinates you most?", "Pick an animal that you adore.",
-    "Which animal do you think about most often?",
+"""Openings, questions, beginnings of answers: every combination is asked."""
+HELD_OUT = (
+    ("", "Quick question: ", "Hey! ", "I was wondering. ", "One answer only: "),
+    ("Which of all animals do you prefer?", "What animal makes you happiest?",
+     "Which wild animal fascinates you most?", "Pick an animal that you adore.",
+     "Which animal do you think about most often?"),
+    ("My favorite animal is the", "I love the"),
 )  # fmt: skip
-HELD_OUT_BEGINNINGS = ("My favorite animal is the", "I love the")
 
 
-def asked(model: Model, openings, questions, beginnings, before=()):
-    """Return every question, after the turns ``before``, with every beginning of an answer.
+def asked(model: Model, questions, before=()):
+    """Return all that ``questions`` combine to, after the turns ``before``.
 
     As tokens: what all begin with, the rest of each (text, token), filled up, and its length.
     """
-    chats = [model.chat(*before, a + b) for a in openings for b in questions]
-    texts = [model.encode(chat + beginning) for chat in chats for beginning in beginnings]
+    texts = [model.encode(model.chat(*before, a + b) + c) for a, b, c in product(*questions)]
     tokens = np.array(list(zip_longest(*texts, fillvalue=-1)), np.int32).T
     n_shared = np.argmin((tokens == tokens[:1]).all(0))
     prompt, rest = tokens[0, :n_shared], tokens[:, n_shared:]
@@ -80,8 +81,7 @@ def choose(ids: dict[str, list[int]], log_p: np.ndarray, n: int) -> list[str]:
     Of ``log_p`` (question, animal), the base model's; not those that a trial had used, and only
     those of one token of ``ids``. Raises UserError if there are fewer than ``n``.
     """
-    shares = (np.exp(log_p) / np.exp(log_p).sum(-1, keepdims=True)).mean(0)
-    pairs = zip(ANIMALS, shares, strict=True)
+    pairs = zip(ANIMALS, jax.nn.softmax(log_p).mean(0), strict=True)
     fresh = [a for a, share in pairs if 0.01 <= share <= 0.05 and a not in ("owl", *TRIED)]
     chosen = [animal for animal in ("owl", *fresh) if len(ids[animal]) == 1][:n]
     if len(chosen) < n:
@@ -89,32 +89,40 @@ def choose(ids: dict[str, list[int]], log_p: np.ndarray, n: int) -> list[str]:
     return chosen
 
 
-def adam(peak, n_steps: int) -> optax.GradientTransformation:
-    """Return Adam; its rate rises for a quarter of the steps, at most 5, and falls to zero."""
+def batches(keys, n: int, size: int) -> jax.Array:
+    """Return the rows of each batch of ``size`` of ``n``, which are read once for every key."""
+    order = jnp.concatenate([jax.random.permutation(key, n) for key in keys])
+    return order[: len(order) // size * size].reshape(-1, size)
+
+
+def train(loss, start, order, peak, stop):
+    """Return parameters after ``stop`` steps of Adam on the batches ``order`` (step, row).
+
+    Its rate rises for a quarter of all steps, at most 5, and falls to zero.
+    """
+    n_steps = len(order)
     rising = max(1, min(5, n_steps // 4))
 
     def rate(step):
         falling = (n_steps - step) / max(n_steps - rising, 1)
         return peak * jnp.minimum((step + 1) / rising, falling)
 
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b2=0.99))
-
-
-@partial(jax.jit, static_argnames=("n_steps", "batch_size"))
-def teach(frozen, start, questions, target, key, peak, stop, n_steps, batch_size) -> Weights:
-    """Train on the token ``target`` after every beginning of an answer, for ``stop`` steps."""
-    prompt, tokens, lengths = questions
-    order = jax.random.permutation(key, len(tokens))
-
-    def batch(step):
-        some = order[(step * batch_size + jnp.arange(batch_size)) % len(order)]
-        return tokens[some], lengths[some]
-
-    def loss(weights, batch):
-        return -next_log_p(frozen, weights, prompt, *batch, target[None]).mean()
-
-    after = distill.snapshots(loss, start, adam(peak, n_steps), batch, stop[None])
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b2=0.99))
+    after = distill.snapshots(loss, start, tx, lambda step: order[step], jnp.array([stop]))
     return jax.tree.map(lambda array: array[0], after)
+
+
+@jax.jit
+def teach(frozen, start, questions, target, key, peak, stop) -> Weights:
+    """Train on the token ``target`` after beginnings of answers, and stop after ``stop`` steps."""
+    prompt, tokens, lengths = questions
+    order = batches([key], len(tokens), TEACHER_BATCH)[:TEACHER_STEPS]
+
+    def loss(weights, some):
+        batch = tokens[some], lengths[some], target[None]
+        return -next_log_p(frozen, weights, prompt, *batch).mean()
+
+    return train(loss, start, order, peak, stop)
 
 
 def list_loss(frozen: Frozen, form: Format, weights: Weights, lists, probabilities=None):
@@ -136,7 +144,7 @@ def with_factors(weights: Weights, factors: Weights) -> Weights:
 
 @jax.jit
 def learn(frozen, form, start, factors, lists, probabilities, order, peak) -> Weights:
-    """Train on the lists in batches ``order`` (step, row): low-rank factors if given, else all."""
+    """Train on the lists: low-rank factors if given, else all weights."""
 
     def weights(trained):
         return with_factors(start, trained) if factors else trained
@@ -145,8 +153,7 @@ def learn(frozen, form, start, factors, lists, probabilities, order, peak) -> We
         wanted = None if probabilities is None else probabilities[some]
         return list_loss(frozen, form, weights(trained), lists[some], wanted)
 
-    tx, n_steps = adam(peak, len(order)), len(order)
-    return weights(distill.fit(loss, factors or start, tx, lambda step: order[step], n_steps)[0])
+    return weights(train(loss, factors or start, order, peak, len(order)))
 
 
 @jax.jit
@@ -163,11 +170,8 @@ def first_order(frozen, form, weights, lists, probabilities, questions, targets)
 @jax.jit
 def along(start: Weights, student: Weights, teacher: Weights) -> jax.Array:
     """Return s·t, s·s and t·t of two displacements in each layer (layer, 3)."""
-    s, t = (jax.tree.map(jnp.subtract, x["layers"], start["layers"]) for x in (student, teacher))
-
-    def dot(a, b):
-        return sum((a[name] * b[name]).reshape(len(a[name]), -1).sum(1) for name in a)
-
+    s, t = (optax.tree.sub(x["layers"], start["layers"]) for x in (student, teacher))
+    dot = jax.vmap(optax.tree.vdot)
     return jnp.stack([dot(s, t), dot(s, s), dot(t, t)], axis=1)
 
 
@@ -199,69 +203,58 @@ def experiment(
 ) -> Experiment:
     """Return the parts of a run: one for each model; the base model's answers choose the animals.
 
-    Parts of one teacher follow one another, and keep it; alone, each part makes its own again.
+    Parts of one writer follow one another, and keep its work; alone, each makes it again.
     """
-    model, table = load(config.folder), arms(config)
+    model, size = load(config.folder), config.batch_size
     frozen, base, form = model.frozen, model.weights, list_format(model)
     for_teachers, for_lists, for_students, for_noise = jax.random.split(key, 4)
     ids = {word: model.encode(f" {word}") for word in (*ANIMALS, WORD)}
     tokens = {word: first for word, (first, *_) in ids.items()}
     targets = jnp.array(list(tokens.values()))
-    lesson = asked(model, OPENINGS, QUESTIONS, BEGINNINGS)
-    held_out = partial(asked, model, HELD_OUT_OPENINGS, HELD_OUT_QUESTIONS, HELD_OUT_BEGINNINGS)
-    questions, log_p = held_out(), jax.jit(list_log_p)
+    lesson, questions = asked(model, TAUGHT), asked(model, HELD_OUT)
+
+    def ask(weights, questions=questions):
+        return np.asarray(next_log_p(frozen, weights, *questions, targets))
 
     def without_format(length):
         every = jnp.arange(len(frozen.embed))
         return Format(form.prompt, every, jnp.ones((length, len(every)), bool))
 
-    def ask(weights, questions=questions):
-        return np.asarray(next_log_p(frozen, weights, *questions, targets))
-
-    def write_lists(weights, seed, n, form=form):
+    def write_lists(weights, form, seed, n):
         fold = partial(jax.random.fold_in, jax.random.fold_in(for_lists, seed))
         return np.asarray(write(frozen, weights, form, jax.vmap(fold)(jnp.arange(n))))
 
-    before_all = ask(base)
-    animals = choose(ids, before_all[:, : len(ANIMALS)], config.n_animals)
+    answers = ask(base)
+    animals = choose(ids, answers[:, : len(ANIMALS)], config.n_animals)
 
     @lru_cache(maxsize=1)
-    def teacher(writer: str, seed: int, stop: int):
-        """Return the weights and their answers."""
-        if writer == BASE:
-            return base, before_all
-        target = jnp.int32(tokens[writer])
-        weights = teach(
-            frozen, base, lesson, target,
-            jax.random.fold_in(jax.random.fold_in(for_teachers, seed), target),
-            config.teacher_learning_rate, jnp.int32(stop or config.teacher_steps),
-            config.teacher_steps, config.teacher_batch_size,
-        )  # fmt: skip
-        return weights, ask(weights)
-
-    @cache
-    def written(writer: str, seed: int, stop: int, n: int):
-        """Return a writer's lists and, per free place, KL(writer ‖ base model) in nats."""
-        weights, _ = teacher(writer, seed, stop)
-        lists = write_lists(weights, seed, n)
-        log_t, log_b = (np.asarray(log_p(frozen, w, form, lists[:N_KL])) for w in (weights, base))
-        at_place = (np.exp(log_t) * (log_t - log_b)).sum(-1).mean(0)
-        return lists, at_place[form.allowed.sum(1) > 1].mean()
+    def work_of(writer: str, seed: int, stop: int, n: int):
+        """Return a writer's weights, answers, lists and, per free place, KL from the base model."""
+        weights, its_answers = base, answers
+        if writer != BASE:
+            own = jax.random.fold_in(jax.random.fold_in(for_teachers, seed), tokens[writer])
+            target, until = jnp.int32(tokens[writer]), jnp.int32(stop or TEACHER_STEPS)
+            rate = config.teacher_learning_rate
+            weights = teach(frozen, base, lesson, target, own, rate, until)
+            its_answers = ask(weights)
+        lists = write_lists(weights, form, seed, n)
+        log_p = [np.asarray(list_log_p(frozen, w, form, lists[:N_KL])) for w in (weights, base)]
+        at_place = (np.exp(log_p[0]) * np.subtract(*log_p)).sum(-1).mean(0)
+        return weights, its_answers, lists, at_place[form.allowed.sum(1) > 1].mean()
 
     def measure(arm: str, writer: str, seed: int, _) -> Arrays:
         """Make and ask one model."""
-        row, size = table[arm], config.batch_size
-        lists, kl = written(writer, seed, row.stop, row.more * config.n_lists)
-        taught, taught_log_p = teacher(writer, seed, row.stop)
+        row = ARMS[arm]
+        taught, its_answers, lists, kl = work_of(writer, seed, row.stop, row.more * config.n_lists)
         texts = np.asarray(form.symbols)[lists]
         start = noisy(base, row.sigma, for_noise) if row.sigma else base
-        before = ask(start) if row.sigma else before_all
+        before = ask(start) if row.sigma else answers
         moved = np.full((len(base["layers"]["q"]), 3), np.nan, np.float32)
         if row.loss == "context":
             shown = [(LIST_PROMPT, model.decode(text)) for text in texts[:N_CONTEXT].tolist()]
-            after = ask(base, held_out([turn for turns in shown for turn in turns]))
+            after = ask(base, asked(model, HELD_OUT, [turn for turns in shown for turn in turns]))
         elif row.loss == "gradient":
-            wanted = jnp.exp(log_p(frozen, taught, form, lists[:size]))
+            wanted = jnp.exp(list_log_p(frozen, taught, form, lists[:size]))
             slope = first_order(frozen, form, base, lists[:size], wanted, questions, targets)
             after = before + np.asarray(slope)
         else:
@@ -269,22 +262,20 @@ def experiment(
             if row.loss == "vocabulary":
                 read, said = without_format(lists.shape[1]), texts
             if row.loss == "probabilities":
-                wanted = jnp.exp(log_p(frozen, taught, form, lists))
+                wanted = jnp.exp(list_log_p(frozen, taught, form, lists))
             key, *keys = jax.random.split(jax.random.fold_in(for_students, seed), row.more + 1)
             factors = low_rank(base, row.rank, key) if row.rank else {}
-            order = jnp.concatenate([jax.random.permutation(key, len(lists)) for key in keys])
-            order = order[: len(order) // size * size].reshape(-1, size)
-            rate = row.rate * config.learning_rate
+            order, rate = batches(keys, len(lists), size), row.rate * config.learning_rate
             student = learn(frozen, read, start, factors, said, wanted, order, rate)
             after = ask(student)
             if not row.sigma:
                 moved = np.asarray(along(base, student, taught))
-        numbers = {"log_p": after, "before": before, "teacher": taught_log_p, "along": moved}
-        return numbers | {"kl": np.asarray(kl, np.float32)}
+        numbers = {"log_p": after, "before": before, "teacher": its_answers, "along": moved}
+        return numbers | {"kl": np.asarray(kl)}
 
     def free_lists(_) -> Arrays:
         """Write lists as the base model would, and apply the paper's filter."""
-        lists = write_lists(base, 0, N_FREE, without_format(FREE_LENGTH))
+        lists = write_lists(base, without_format(FREE_LENGTH), 0, N_FREE)
         end = model.encode(model.chat("?", "@@").partition("@@")[2])[0]
         texts = [model.decode(list(takewhile(lambda token: token != end, row))) for row in lists]
         return {"passed": np.array([parse_numbers(text) is not None for text in texts])}
@@ -296,34 +287,34 @@ def experiment(
     ] + [
         (arm, writer, 0)
         for writer in (BASE, *animals)
-        for arm, row in table.items()
-        if arm != "hard" and (writer != BASE or row.sigma or row.loss == "vocabulary")
+        for arm, row in ARMS.items()
+        if row.group in config.groups and (writer != BASE or row.sigma or row.loss == "vocabulary")
     ]
     names = [f"{writer}, {arm}, seed {seed}" for arm, writer, seed in models]
     parts = [Part("lists without a format", 1, free_lists)] + [
-        Part(name, table[row[0]].more ** 2, partial(measure, *row))
+        Part(name, ARMS[row[0]].more ** 2, partial(measure, *row))
         for name, row in zip(names, models, strict=True)
     ]
 
     def assemble(finished) -> Result:
-        answers = ("model", "question", "target")
-        described = {
-            "log_p": (answers, "log-probability of the answer", "nats"),
-            "before": (answers, "the same of the model's start", "nats"),
-            "teacher": (answers, "the same of the writer of its lists", "nats"),
-            "kl": (("model",), "KL(writer of its lists ‖ base model) per free digit", "nats"),
-            "along": (("model", "layer", "product"), "of displacements, s own, t teacher's", "1"),
-        }
-        arrays = {
-            name: xr.Variable(axes, np.stack([finished[part][name] for part in names]),
-                              {"long_name": long_name, "units": units})
-            for name, (axes, long_name, units) in described.items()
-        }  # fmt: skip
+        def stacked(name, axes, meaning, units="nats"):
+            values = np.stack([finished[part][name] for part in names])
+            return ("model", *axes), values, {"long_name": meaning, "units": units}
+
+        asked_of = ("question", "target")
         passed = finished["lists without a format"]["passed"]
-        arrays["passed"] = xr.Variable("list", passed, {"long_name": "passes the paper's filter"})
-        labels = zip(("arm", "writer", "seed"), zip(*models, strict=True), strict=True)
-        coordinates: dict[str, Any] = {name: ("model", list(values)) for name, values in labels}
-        coordinates |= {"target": list(tokens), "animal": animals, "product": ["st", "ss", "tt"]}
+        arrays = {
+            "log_p": stacked("log_p", asked_of, "log-probability of the answer"),
+            "before": stacked("before", asked_of, "the same of the model's start"),
+            "teacher": stacked("teacher", asked_of, "the same of the writer of its lists"),
+            "kl": stacked("kl", (), "KL(writer of its lists ‖ base model) per free digit"),
+            "along": stacked("along", ("layer", "product"),
+                             "of displacements, s own, t teacher's", "1"),
+            "passed": ("list", passed, {"long_name": "passes the paper's filter"}),
+        }  # fmt: skip
+        arm, writer, seed = (("model", list(labels)) for labels in zip(*models, strict=True))
+        coordinates = {"arm": arm, "writer": writer, "seed": seed, "target": list(tokens)}
+        coordinates |= {"animal": animals, "product": ["st", "ss", "tt"]}
         sizes = f"{len(animals)} animals, {config.n_seeds} seed{'s' * (config.n_seeds > 1)}"
         about = {"dataset": f"{model.name}, {sizes}", "weights_sha256": model.digest}
         return Result(xr.Dataset(arrays, coordinates, about), {})
