@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from subliminal_toy import data, record
 from subliminal_toy.distill import cross_entropy, kl, squared_error
 from subliminal_toy.errors import UserError
 from subliminal_toy.theorem import experiment as theorem_experiment
-from subliminal_toy.theorem import one_step
+from subliminal_toy.theorem import filter, one_step
 from subliminal_toy.theorem.config import TheoremConfig
 from subliminal_toy.theorem.experiment import LABELS, Source, experiment
 from subliminal_toy.theorem.one_step import NODES
@@ -33,36 +33,23 @@ from subliminal_toy.theorem.problems import (
 )
 
 # One architecture keeps the compilation short, one with kinks; progress, metrics and labels are
-# measured on another. No value is a default.
-NAME = "mlp-relu"
+# measured on another. No value is a default, and each of the two trials is drawn by itself.
+NAME, MAIN = "mlp-relu", "mlp-tanh"
 CONFIG = TheoremConfig(
     architectures=(NAME,),
     n_trials=2,
     epsilon=3e-5,
     learning_rate=0.07,
-    n_cross=1,
+    n_cross=2,
     n_metrics=1,
     n_filters=1,
 )
 WIDTHS = (64, 16, 16, 13)
 COMBINATIONS = [(loss, inputs, trait) for loss in COVERED for inputs in INPUTS for trait in TRAITS]
-# Every loss with two traits, and all inputs.
-SOME = [
-    COMBINATIONS.index((loss, INPUTS[(i + j) % len(INPUTS)], trait))
-    for i, loss in enumerate(COVERED)
-    for j, trait in enumerate(TRAITS)
-    if (i + j) % 2 == 0
-]
-
+# Every loss, kind of inputs and trait, each at another place along its axis.
+SOME = [(loss, INPUTS[(i + 1) % 5], list(TRAITS)[i % 4]) for i, loss in enumerate(COVERED)]
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_steps_of_progress():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(theorem_experiment, "PROGRESS_STEPS", [1, 10, 1000])
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +64,14 @@ def source(digits):
 
 @pytest.fixture(scope="module")
 def whole(digits):
-    store, heard = {}, []
-    run = experiment(CONFIG, jax.random.key(0), digits)
-    result = record.run(run, store, lambda *status: heard.append(status))
-    return result.data, store, heard
+    few = [1, 10, 1000]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(theorem_experiment, "BLOCK", 1)
+        patch.setattr(theorem_experiment, "PROGRESS_STEPS", few)
+        patch.setitem(theorem_experiment.COORDINATES, "progress_step", few)
+        store = {}
+        result = record.run(experiment(CONFIG, jax.random.key(0), digits), store)
+        yield result.data, store
 
 
 @pytest.fixture(scope="module")
@@ -114,100 +105,126 @@ def hidden(theta, x):
     return np.concatenate([inputs.ravel() for inputs in seen])
 
 
-class Alone:
-    """One problem by itself, with its loss and trait as they are named: a student from any start.
+compiled = partial(jax.jit, static_argnums=0)
+
+
+class Student(NamedTuple):
+    """A student by itself, its loss and trait as they are named; its methods are of one problem.
 
     What the functions of ``one_step`` compute is tested elsewhere.
     """
 
-    def __init__(self, architecture, problems, row, loss, trait):
-        problem = self.problem = jax.tree.map(lambda a: jnp.asarray(a[row]), problems)
-        self.theta, self.x = problem.theta, problem.x
-        self.f = flat_network(architecture, (8, 8)).f
-        columns = slice(10 if "auxiliary" in loss else 0, None)
-        self.loss = partial(kl if "softmax" in loss else squared_error, columns=columns)
-        if "weighted" in loss:
-            self.loss = partial(squared_error, weights=problem.weights)
-        self.trait = {"norm": jnp.linalg.norm, "linear": lambda t: t @ problem.trait_r}.get(
-            trait,
-            lambda t: cross_entropy(self.f(t, problem.trait_x), problem.trait_labels, slice(10)),
-        )
-        self.v = one_step.direction(self.trait, self.theta)
-        self.setting = self.f, self.loss, self.theta, self.x
-        self.response = one_step.response(*self.setting)
+    network: str
+    loss: str
+    trait: str
 
-    def teacher(self, epsilon):
-        return self.theta + epsilon * self.v
+    @property
+    def columns(self):
+        return slice(10 if "auxiliary" in self.loss else 0, None)
 
-    def step(self, epsilon):
-        y = self.f(self.teacher(epsilon), self.x)
-        return one_step.student_step(self.f, self.loss, self.theta, self.x, y)
+    @compiled
+    def outputs(self, p, theta):
+        return flat_network(self.network, (8, 8)).f(theta, p.x)
 
-    def descend(self, epsilon, rate, n):
-        """Return θ⁽ⁿ⁾."""
-        y, theta = self.f(self.teacher(epsilon), self.x), self.theta
-        for _ in range(n):
-            theta += rate * one_step.student_step(self.f, self.loss, theta, self.x, y)
-        return theta
+    def setting(self, p):
+        loss = partial(kl if "softmax" in self.loss else squared_error, columns=self.columns)
+        if "weighted" in self.loss:
+            loss = partial(squared_error, weights=p.weights)
+        return flat_network(self.network, (8, 8)).f, loss, p.theta, p.x
 
-    def slope(self, start, epsilon=0.0):
-        return float(one_step.cross_slope(*self.setting, self.v, start, epsilon))
+    def trait_of(self, p, theta):
+        if self.trait in ("norm", "linear"):
+            return jnp.linalg.norm(theta) if self.trait == "norm" else theta @ p.trait_r
+        f = flat_network(self.network, (8, 8)).f
+        return cross_entropy(f(theta, p.trait_x), p.trait_labels, slice(10))
 
-    def change(self, step):
-        return float(self.trait(self.theta + step) - self.trait(self.theta))
+    @compiled
+    def v(self, p):
+        return -jax.grad(partial(self.trait_of, p))(p.theta)
+
+    @compiled
+    def step(self, p, teacher):
+        f, loss, theta, x = self.setting(p)
+        return one_step.student_step(f, loss, theta, x, f(teacher, x))
+
+    @compiled
+    def slope(self, p, start, epsilon=0.0):
+        return one_step.cross_slope(*self.setting(p), self.v(p), start, epsilon)
+
+    @compiled
+    def rounding(self, p):
+        return one_step.slope_and_rounding(*self.setting(p), self.v(p))[1:]
+
+    @compiled
+    def response(self, p, u):
+        return one_step.response(*self.setting(p))(u)
+
+    @compiled
+    def change(self, p, move):
+        return self.trait_of(p, p.theta + move) - self.trait_of(p, p.theta)
 
 
-def each_of_some(problems, n_each=1, member=0):
-    for row in SOME:
-        loss, inputs, trait = COMBINATIONS[row]
-        alone = Alone(NAME, problems, row * n_each + member, loss, trait)
-        yield {"loss": loss, "inputs": inputs, "trait": trait}, alone
+def alone(network, problems, combination, member=0, n_each=1):
+    """Return a student by itself, and one of the problems of a combination."""
+    loss, _, trait = combination
+    row = COMBINATIONS.index(combination) * n_each + member
+    return Student(network, loss, trait), jax.tree.map(jnp.asarray, problems.rows(row))
+
+
+def each_of_some(result, problems, *member):
+    """Yield what was measured, a student by itself and its problem, for ``SOME``."""
+    for combination in SOME:
+        loss, inputs, trait = combination
+        at = result.sel(architecture=NAME, loss=loss, inputs=inputs, trait=trait)
+        yield at, *alone(NAME, problems, combination, *member)
 
 
 def test_a_trial_is_one_step_of_the_student_at_the_shared_start(result, source):
-    problems = source.draw("trials", NAME, CONFIG.n_trials)
-    for names, alone in each_of_some(problems, CONFIG.n_trials, member=1):
-        trial = result.sel(architecture=NAME, **names).isel(trial=1)
-        step = alone.step(CONFIG.epsilon)
-        size = float(jnp.linalg.norm(step) * jnp.linalg.norm(alone.v))
-        assert float(trial.trial_slope) == pytest.approx(alone.slope(alone.theta), rel=1e-9)
-        assert float(trial.trial_inner) == pytest.approx(float(step @ alone.v), abs=1e-9 * size)
-        change = alone.change(CONFIG.learning_rate * step)
-        assert float(trial.trial_change) == pytest.approx(change, rel=1e-4, abs=1e-13)
+    for trial in range(2):
+        problems = source.draw("trials", NAME, 1, trial)
+        for found, student, p in each_of_some(result.isel(trial=trial), problems):
+            v = student.v(p)
+            step = student.step(p, p.theta + CONFIG.epsilon * v)
+            size = float(jnp.linalg.norm(step) * jnp.linalg.norm(v))
+            slope, change = student.slope(p, p.theta), student.change(p, 0.07 * step)
+            assert float(found.trial_slope) == pytest.approx(float(slope), rel=1e-9)
+            assert float(found.trial_inner) == pytest.approx(float(step @ v), abs=1e-9 * size)
+            assert float(found.trial_change) == pytest.approx(float(change), rel=1e-4, abs=1e-13)
 
 
 def test_a_cell_of_the_grid_moves_its_teacher_by_epsilon(result, source):
-    problems = source.draw("grid", NAME, 1)
-    crossed = 0
-    for names, alone in each_of_some(problems):
-        cell = result.sel(architecture=NAME, **names)
-        assert float(cell.grid_slope) == pytest.approx(alone.slope(alone.theta), rel=1e-9)
+    kinks = []
+    for cell, student, p in each_of_some(result, source.draw("grid", NAME, 1)):
+        v, slope = student.v(p), float(student.slope(p, p.theta))
+        assert float(cell.grid_slope) == pytest.approx(slope, rel=1e-9)
+        of_slope, of_inner = map(float, student.rounding(p))
+        assert float(cell.grid_slope_rounding) == pytest.approx(of_slope, rel=1e-9)
+        np.testing.assert_allclose(cell.grid_rounding * cell.epsilon, of_inner, rtol=1e-9)
         for epsilon in (1e-2, 10.0):
             at = cell.sel(epsilon=epsilon, method="nearest")
-            step = alone.step(epsilon)
-            inner, size = float(step @ alone.v), float(jnp.linalg.norm(step))
+            teacher = p.theta + epsilon * v
+            step = student.step(p, teacher)
+            inner, size = float(step @ v), float(jnp.linalg.norm(step))
             assert float(at.grid_inner) == pytest.approx(inner, rel=1e-8, abs=1e-12 * size)
-            ends = alone.theta, alone.teacher(epsilon)
-            here, there = (hidden(np.asarray(t), np.asarray(alone.x)) for t in ends)
-            kink = bool((here * there <= 0).any())
-            assert bool(at.grid_kink) is kink
-            crossed += kink
-        epsilon = float(cell.small_epsilon[-1])
-        near = cell.near_slope.isel(small_epsilon=-1, node=1)
-        assert float(near) == pytest.approx(alone.slope(alone.theta, epsilon * NODES[1]), rel=1e-9)
+            here, there = (hidden(*map(np.asarray, (t, p.x))) for t in (p.theta, teacher))
+            kinks.append(bool((here * there <= 0).any()))
+            assert bool(at.grid_kink) is kinks[-1]
+        near = cell.isel(small_epsilon=-1, node=1)
+        slope = student.slope(p, p.theta, float(near.small_epsilon) * NODES[1])
+        assert float(near.near_slope) == pytest.approx(float(slope), rel=1e-9)
         assert not cell.near_kink.any()
-    assert crossed > 4
+    assert any(kinks)
 
 
 def starts_by_hand(problem):
     """Return the student's start by every name, put together layer by layer."""
     n_head = sum(part.size for part in layers(problem.theta)[-1])
-    theta, other = jnp.asarray(problem.theta), jnp.asarray(problem.other)
+    theta, other = problem.theta, problem.other
     made = {
         "shared": theta,
         "independent": other,
-        "heads shared": jnp.concatenate([other[:-n_head], theta[-n_head:]]),
-        "hidden shared": jnp.concatenate([theta[:-n_head], other[-n_head:]]),
+        "heads shared": np.concatenate([other[:-n_head], theta[-n_head:]]),
+        "hidden shared": np.concatenate([theta[:-n_head], other[-n_head:]]),
     }
     for sigma in (0.1, 0.3, 1.0):
         made[f"distance {sigma:g}"] = (theta + sigma * other) / np.sqrt(1 + sigma**2)
@@ -217,70 +234,79 @@ def starts_by_hand(problem):
 
 def test_a_cross_slope_is_that_of_a_student_with_the_start_of_its_name(result, source):
     problems = source.draw("cross", NAME, CONFIG.n_cross)
-    for names, alone in each_of_some(problems):
-        stratum = result.sel(architecture=NAME, **names).isel(problem=0)
-        slope = alone.slope(alone.theta)
+    for stratum, student, p in each_of_some(result.isel(problem=1), problems, 1, 2):
+        slope = float(student.slope(p, p.theta))
         assert float(stratum.cross_predicted) == pytest.approx(slope, rel=1e-9)
-        for start, at in starts_by_hand(alone.problem).items():
-            found = float(stratum.cross_slope.sel(start=start))
-            assert found == pytest.approx(alone.slope(at), rel=1e-8, abs=1e-12 * slope), start
+        for start, at in starts_by_hand(p).items():
+            found, expected = stratum.cross_slope.sel(start=start), float(student.slope(p, at))
+            assert float(found) == pytest.approx(expected, rel=1e-8, abs=1e-12 * slope), start
 
 
-def test_many_steps_are_those_of_their_rate_and_number(result, source):
-    problems = source.draw("steps", NAME, 1)
-    for i, j in ((0, 0), (2, 2), (4, 3)):
-        loss, trait = list(COVERED)[i], list(TRAITS)[j]
-        row = COMBINATIONS.index((loss, INPUTS[(i + j) % len(INPUTS)], trait))
-        alone = Alone(NAME, problems, row, loss, trait)
-        cell = result.sel(architecture=NAME, loss=loss, trait=trait)
-        assert float(cell.steps_slope) == pytest.approx(alone.slope(alone.theta), rel=1e-9)
-        assert float(cell.steps_direction) == pytest.approx(float(jnp.linalg.norm(alone.v)))
-        # Of any direction the form is at most the largest eigenvalue.
-        top = float(cell.steps_eigenvalue)
-        image = alone.response(alone.v)
-        assert float(jnp.linalg.norm(image)) <= 1.1 * top * float(jnp.linalg.norm(alone.v))
-        for relative, k in ((0.5, 5), (1.9, 2), (2.1, 1)):
-            rate, d = relative / top, jnp.zeros_like(alone.v)
-            for _ in range(k):
-                d = d + rate * alone.response(alone.v - d)
-            at = cell.sel(rate=relative, k=k)
-            size = float(jnp.linalg.norm(d))
-            scale = size * float(jnp.linalg.norm(alone.v))
-            assert float(at.steps_form) == pytest.approx(float(alone.v @ d), abs=1e-9 * scale)
-            assert float(at.steps_length) == pytest.approx(size, rel=1e-9)
-            epsilon = float(cell.step_epsilon[-1]) / max(1.0, abs(relative - 1) ** k)
-            end, slope = jax.jvp(partial(alone.descend, rate=rate, n=k), (epsilon,), (1.0,))
-            error = float(jnp.linalg.norm(slope - d)) / size
-            found = float(at.steps_error.isel(step_epsilon=-1))
-            assert found == pytest.approx(error, rel=0.05, abs=1e-8)
-            change = (alone.trait(end) - alone.trait(alone.theta)) / epsilon
-            found = float(at.steps_quotient_change)
-            assert found == pytest.approx(float(change), abs=1e-7 * scale + 1e-8)
-            error = float(jnp.linalg.norm((end - alone.theta) / epsilon - d)) / size
-            assert float(at.steps_quotient_error) == pytest.approx(error, rel=0.05, abs=1e-8)
+@pytest.mark.parametrize(
+    ("i", "j", "relative", "k"), [(0, 0, 0.5, 5), (2, 2, 1.9, 2), (4, 3, 2.1, 1)]
+)
+def test_many_steps_are_those_of_their_rate_and_number(result, source, i, j, relative, k):
+    loss, trait = list(COVERED)[i], list(TRAITS)[j]
+    combination = loss, INPUTS[(i + j) % len(INPUTS)], trait
+    student, p = alone(NAME, source.draw("steps", NAME, 1), combination)
+    cell = result.sel(architecture=NAME, loss=loss, trait=trait)
+    v, top = student.v(p), float(cell.steps_eigenvalue)
+    rate, length = relative / top, float(jnp.linalg.norm(v))
+    assert float(cell.steps_slope) == pytest.approx(float(student.slope(p, p.theta)), rel=1e-9)
+    assert float(cell.steps_direction) == pytest.approx(length)
+    # Of any direction the form is at most the largest eigenvalue.
+    assert float(jnp.linalg.norm(student.response(p, v))) <= 1.1 * top * length
+    d = jnp.zeros_like(v)
+    for _ in range(k):
+        d = d + rate * student.response(p, v - d)
+
+    @jax.jit
+    def descend(epsilon):
+        f, loss, theta, x = student.setting(p)
+        y = f(theta + epsilon * v, x)
+        for _ in range(k):
+            theta = theta + rate * one_step.student_step(f, loss, theta, x, y)
+        return theta - p.theta
+
+    at = cell.sel(rate=relative, k=k)
+    size = float(jnp.linalg.norm(d))
+    assert float(at.steps_form) == pytest.approx(float(v @ d), abs=1e-9 * size * length)
+    assert float(at.steps_length) == pytest.approx(size, rel=1e-9)
+    epsilon = float(cell.step_epsilon[-1]) / max(1.0, abs(relative - 1) ** k)
+    moved, slope = jax.jvp(descend, (epsilon,), (1.0,))
+    change = float(student.change(p, moved) / epsilon)
+    found = float(at.steps_quotient_change)
+    assert found == pytest.approx(change, abs=1e-7 * size * length + 1e-8)
+    for name, derivative in (
+        ("steps_error", slope),
+        ("steps_quotient_error", moved / epsilon),
+    ):
+        found = float(at[name].isel(step_epsilon=-1, missing_dims="ignore"))
+        error = float(jnp.linalg.norm(derivative - d)) / size
+        assert found == pytest.approx(error, rel=0.05, abs=1e-8), name
 
 
 def test_a_step_in_metrics_multiplies_both_gradients(result, source):
-    problems = source.draw("metrics", "mlp-tanh", CONFIG.n_metrics)
-    rng = source.generator("metrics", "mlp-tanh", 1)
-    p = problems.theta.shape[1]
+    problems = source.draw("metrics", MAIN, CONFIG.n_metrics)
+    rng = source.generator("metrics", MAIN, 1)
     for metric in result.metric.values:
         of_teacher, of_student = draw_metrics(metric, rng, problems.theta.shape)
         assert (of_teacher is of_student) is (metric != "two positive diagonals")
-        for row in SOME[::4]:
-            loss, _, trait = COMBINATIONS[row]
-            alone = Alone("mlp-tanh", problems, row, loss, trait)
+        for combination in SOME[::2]:
+            row = COMBINATIONS.index(combination)
+            student, p = alone(MAIN, problems, combination)
             q_t, q_s = (np.diag(q.diagonal[row]) + np.outer(q.vector[row], q.vector[row])
                         for q in (of_teacher, of_student))  # fmt: skip
-            assert np.linalg.matrix_rank(q_t[:20, :20]) == 20 and q_t.shape == (p, p)
-            g, alone.v = -alone.v, q_t @ alone.v
-            step = q_s @ np.asarray(alone.step(CONFIG.epsilon))
+            assert np.linalg.matrix_rank(q_t[:20, :20]) == 20
+            g = -np.asarray(student.v(p))
+            v = -q_t @ g
+            step = q_s @ np.asarray(student.step(p, p.theta + CONFIG.epsilon * v))
+            slope, inner = -g @ (q_s @ np.asarray(student.response(p, v))), -g @ step
+            change = float(student.change(p, CONFIG.learning_rate * step))
             found = result.sel(metric=metric).isel(metric_problem=row)
-            slope = -float(g @ (q_s @ np.asarray(alone.response(jnp.asarray(alone.v)))))
-            size = float(np.linalg.norm(step) * np.linalg.norm(g))
+            size = np.linalg.norm(step) * np.linalg.norm(g)
             assert float(found.metric_slope) == pytest.approx(slope, rel=1e-8)
-            assert float(found.metric_inner) == pytest.approx(-float(g @ step), abs=1e-8 * size)
-            change = alone.change(CONFIG.learning_rate * step)
+            assert float(found.metric_inner) == pytest.approx(inner, abs=1e-8 * size)
             assert float(found.metric_change) == pytest.approx(change, rel=1e-5, abs=1e-13)
             fall = -float(found.metric_change) / (CONFIG.learning_rate * CONFIG.epsilon)
             assert float(found.metric_fall) == pytest.approx(fall)
@@ -288,22 +314,22 @@ def test_a_step_in_metrics_multiplies_both_gradients(result, source):
 
 @pytest.mark.parametrize("loss", LABELS)
 def test_sampled_labels_are_those_of_the_teacher_at_epsilon(result, source, loss):
-    problems = source.draw("labels", "mlp-tanh", 1)
-    first = list(COVERED).index(loss) * len(COMBINATIONS) // len(COVERED)
-    inside = np.ones(13, bool) if loss == "softmax" else np.arange(13) >= 10
+    problems = source.draw("labels", MAIN, 1)
+    of_loss = [combination for combination in COMBINATIONS if combination[0] == loss]
     for problem in (0, 7):
-        names = COMBINATIONS[first + problem]
-        alone = Alone("mlp-tanh", problems, first + problem, loss, names[2])
+        student, p = alone(MAIN, problems, of_loss[problem])
+        v, slope = student.v(p), float(student.slope(p, p.theta))
+        jv = jax.jvp(partial(student.outputs, p), (p.theta,), (v,))[1][:, student.columns]
         for epsilon in result.label_epsilon.values:
             at = result.sel(label_loss=loss, label_epsilon=epsilon).isel(label_problem=problem)
-            soft = float(alone.step(epsilon) @ alone.v)
-            y = np.asarray(alone.f(alone.teacher(epsilon), alone.x))
-            p = scipy_special.softmax(np.where(inside, y, -np.inf), axis=-1)
-            jv = np.asarray(one_step.outputs_along(*alone.setting, alone.v)[1])
-            spread = (p * jv**2).sum(-1) - (p * jv).sum(-1) ** 2
-            variance = spread.sum() / 16**2
+            teacher = p.theta + epsilon * v
+            soft = float(student.step(p, teacher) @ v)
+            y = np.asarray(student.outputs(p, teacher))[:, student.columns]
+            chances = scipy_special.softmax(y, axis=-1)
+            spread = (chances * jv**2).sum(-1) - (chances * jv).sum(-1) ** 2
+            variance = float(spread.sum()) / 16**2
             assert float(at.label_soft) == pytest.approx(soft, rel=1e-9)
-            assert float(at.label_slope) == pytest.approx(alone.slope(alone.theta), rel=1e-9)
+            assert float(at.label_slope) == pytest.approx(slope, rel=1e-9)
             assert float(at.label_variance) == pytest.approx(variance, rel=1e-9)
             assert float(at.label_variance_by_matrix) == pytest.approx(variance, rel=1e-9)
             assert float(at.label_error) < 1e-14
@@ -317,50 +343,45 @@ def test_sampled_labels_are_those_of_the_teacher_at_epsilon(result, source, loss
     np.testing.assert_allclose(many, exact, atol=0.03)
 
 
-def test_a_filter_is_that_of_its_name_and_its_step_is_measured(result, source):
-    problems = source.draw("filters", "mlp-relu", CONFIG.n_filters)
-    rng, n = source.generator("filters", "mlp-relu", 1), 2 * 20
+@pytest.mark.parametrize("loss", LABELS)
+def test_a_filter_is_that_of_its_name_and_its_step_is_measured(result, source, loss):
+    problems = source.draw("filters", NAME, CONFIG.n_filters)
+    of_loss = [combination for combination in COMBINATIONS if combination[0] == loss]
+    rng, n = source.generator("filters", NAME, 1), 2 * 20
     by_input, by_label = rng.uniform(size=(n, 16)), rng.uniform(size=(n, 13))
-    for place, loss in enumerate(LABELS):
-        for row in (3, 8):
-            _, inputs, trait = names = COMBINATIONS[list(COVERED).index(loss) * 20 + row]
-            alone = Alone("mlp-relu", problems, COMBINATIONS.index(names), loss, trait)
-            inside = slice(10 if "auxiliary" in loss else 0, None)
+    for row in (3, 8):
+        student, p = alone(NAME, problems, of_loss[row])
+        _, inputs, trait = of_loss[row]
+        at = result.sel(architecture=NAME, label_loss=loss, inputs=inputs, trait=trait)
+        at, v = at.isel(filter_problem=0), student.v(p)
 
-            def log_p(t, alone=alone, inside=inside):
-                return jax.nn.log_softmax(alone.f(t, alone.x)[:, inside]) - np.log(16)
+        def log_chances(t, student=student, p=p):
+            logits = student.outputs(p, t)[:, student.columns]
+            return (jax.nn.log_softmax(logits) - np.log(16)).ravel()
 
-            at = result.sel(architecture="mlp-relu", label_loss=loss, inputs=inputs, trait=trait)
-            at = at.isel(filter_problem=0)
-            log_chances, scores = jax.jvp(log_p, (alone.theta,), (alone.v,))
-            chances, member = np.exp(log_chances), 20 * place + row
-            labels = np.tile(by_label[member][inside], (16, 1))
-            given = {"none": np.ones_like(labels), "at random": np.full_like(labels, 0.5),
-                     "of inputs": np.tile(by_input[member][:, None], labels.shape[1]),
-                     "by label": labels}  # fmt: skip
-            for name, phi in given.items():
-                passes, moment = (phi * chances).sum(), (phi * chances * scores**2).sum()
-                mean = (phi * chances * scores).sum() / passes
-                expected = moment, moment / passes - mean**2
-                slopes = at.filter_slope.sel(filter=name)
-                np.testing.assert_allclose(slopes, expected, rtol=1e-8, atol=1e-14)
-            # Without a filter it is the slope of the soft labels, Eq. (66).
-            plain = at.sel(filter="none")
-            assert float(plain.filter_slope[0]) == pytest.approx(alone.slope(alone.theta))
-            gap = (alone.step(theorem_experiment.FILTER_EPSILON) - alone.step(0.0)) @ alone.v
-            assert float(plain.filter_inner[0]) == pytest.approx(float(gap), rel=1e-6)
-            fall = float(plain.filter_slope[0]) * theorem_experiment.FILTER_RATE
-            fall *= theorem_experiment.FILTER_EPSILON
-            assert float(plain.filter_change[0]) == pytest.approx(-fall, rel=1e-3)
+        log_p, scores = jax.jvp(log_chances, (p.theta,), (v,))
+        chances, member = jnp.exp(log_p), 20 * LABELS.index(loss) + row
+        labels = by_label[member][student.columns]
+        filters = filter.filters_of(chances, scores, by_input[member], labels)
+        expected = filter.slopes(filters, chances, scores)
+        np.testing.assert_allclose(at.filter_slope, expected, rtol=1e-8, atol=1e-14)
+        # Without a filter it is the slope of the soft labels, Eq. (66).
+        plain = at.sel(filter="none", form="counted")
+        slope = float(plain.filter_slope)
+        assert slope == pytest.approx(float(student.slope(p, p.theta)))
+        epsilon, rate = theorem_experiment.FILTER_EPSILON, theorem_experiment.FILTER_RATE
+        gap = (student.step(p, p.theta + epsilon * v) - student.step(p, p.theta)) @ v
+        assert float(plain.filter_inner) == pytest.approx(float(gap), rel=1e-6)
+        assert float(plain.filter_change) == pytest.approx(-slope * rate * epsilon, rel=1e-3)
 
 
 def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, source):
-    problem = source.draw("steps", "mlp-tanh", 1)
-    alone = Alone("mlp-tanh", problem, 0, *COMBINATIONS[0][::2])
-    top, size = alone.v, float(alone.v @ alone.v)
+    student, p = alone(MAIN, source.draw("steps", MAIN, 1), COMBINATIONS[0])
+    top = v = student.v(p)
     for _ in range(50):
-        top = alone.response(top / jnp.linalg.norm(top))
-    first = alone.slope(alone.theta) / float(jnp.linalg.norm(top)) / size  # α = 1/‖F‖
+        top = student.response(p, top / jnp.linalg.norm(top))
+    # The first step, of rate 1/‖F‖.
+    first = float(student.slope(p, p.theta) / jnp.linalg.norm(top) / (v @ v))
     assert float(result.progress_predicted[0, 0]) == pytest.approx(first, rel=1e-2)
     measured, predicted = result.progress_measured, result.progress_predicted
     np.testing.assert_allclose(measured, predicted, rtol=0, atol=1e-5)
@@ -372,43 +393,35 @@ def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, sourc
     assert arrived.any()
 
 
-def test_networks_are_in_the_order_of_their_names(digits, monkeypatch):
+def test_networks_are_in_the_order_of_their_names(result, digits, monkeypatch):
     def stub(source, name):
         return {"length": np.array(len(name))}
 
     monkeypatch.setattr(theorem_experiment, "single_steps", stub)
     run = experiment(replace(CONFIG, architectures=(NAME, "linear")), jax.random.key(0), digits)
     assert run.parts[0].compute({})["length"].tolist() == [len("linear"), len(NAME)]
-    axes = theorem_experiment.coordinates(replace(CONFIG, architectures=(NAME, "linear")))
-    assert axes["architecture"] == ["linear", NAME]
-
-
-def test_every_block_of_trials_is_drawn_anew(source, monkeypatch):
-    monkeypatch.setattr(theorem_experiment, "BLOCK", 1)
-    slopes = theorem_experiment.single_steps(source, NAME)["trial_slope"]
-    assert slopes.shape[-1] == CONFIG.n_trials == 2
-    where = slopes[..., 0] > 0
-    assert where.any() and not (slopes[..., 0] == slopes[..., 1])[where].any()
+    sizes = {**result.sizes, "architecture": 2}
+    arrays = {name: np.zeros([sizes[axis] for axis in axes])
+              for name, (axes, _) in theorem_experiment.VARIABLES.items()}  # fmt: skip
+    labelled = run.assemble({"all": arrays}).data
+    assert labelled.architecture.values.tolist() == ["linear", NAME]
 
 
 def test_resuming_gives_the_same_result_to_the_bit(whole, digits):
-    result, store, _ = whole
-    kept = {name: part for name, part in store.items() if name not in ("one step", "metrics")}
+    result, store = whole
+    lost = ("metrics", "sampled labels")
+    kept = {name: part for name, part in store.items() if name not in lost}
     assert len(kept) == len(store) - 2
     again = record.run(experiment(CONFIG, jax.random.key(0), digits), kept)
     xr.testing.assert_identical(result, again.data)
 
 
-def test_the_result_is_a_file_of_named_axes_and_the_status_rises(whole, tmp_path):
-    result, store, heard = whole
-    path = tmp_path / "record.nc"
-    result.to_netcdf(path, engine="scipy")
-    xr.testing.assert_equal(xr.load_dataset(path, engine="scipy"), result)
+def test_the_result_says_what_it_is(whole):
+    result, store = whole
+    assert result.architecture.values == [NAME]
     assert all("long_name" in variable.attrs for variable in result.data_vars.values())
     assert all(array.dtype != object for part in store.values() for array in part.values())
-    assert result.metric_change.attrs["network"] == "mlp-tanh" and result.attrs["epsilon"] == 3e-5
-    fractions = [fraction for fraction, _ in heard]
-    assert fractions[0] == 0 and fractions[-1] == 1 and len(heard) == len(store) + 1
+    assert result.metric_change.attrs["network"] == MAIN and result.attrs["epsilon"] == 3e-5
 
 
 def test_problems_are_drawn_as_their_names_say(source, digits):

@@ -39,7 +39,7 @@ def measure(
         "inner": moved @ v / rate,
         # As long as αF ≤ 2 no error of an earlier step grows.
         "rounding": n_steps * rounding,
-        "change": one_step.trait_changes(trait, start, moved[None])[0],
+        "change": one_step.trait_changes(trait, start, moved),
         "cross_slope": one_step.cross_slope(*setting, v, start, epsilon),
     }
 
@@ -61,22 +61,19 @@ CLOSE = 0.01  # relative error of the quotient at the smallest ε that "holds" a
 class Check(NamedTuple):
     """What ``check_one_step`` found; arrays have the axis of ``epsilons``.
 
-    ``inner_products`` of v and Δ_S, for k steps the student's displacement over α;
-    ``trait_changes`` of L_T and their prediction −εα·slope; ``relative_errors`` of the quotient of
-    inner product and ε against the slope (A; for k steps s_k/α) and the part of them,
-    ``rounding``, that rounding can explain; ``order`` of the remainder (2 if smooth, NaN if it is
-    rounding); ``largest_epsilon`` up to which the trait loss falls (NaN: nowhere).
+    ``predicted_slope`` is A, for k steps s_k/α; ``inner_products`` of v and Δ_S, for k steps the
+    displacement over α; ``relative_errors`` of their quotient by ε against the slope;
+    ``trait_changes`` of L_T and their prediction −εα·slope; ``order`` of the remainder (2 if
+    smooth, NaN if it is rounding).
     """
 
     epsilons: Float[np.ndarray, " epsilons"]
     predicted_slope: float
     inner_products: Float[np.ndarray, " epsilons"]
     relative_errors: Float[np.ndarray, " epsilons"]
-    rounding: Float[np.ndarray, " epsilons"]
     trait_changes: Float[np.ndarray, " epsilons"]
     predicted_trait_changes: Float[np.ndarray, " epsilons"]
     order: float
-    largest_epsilon: float
     verdict: Verdict
 
 
@@ -144,26 +141,23 @@ def check_one_step(
 
             return jnp.vdot(predicted, v) / rate, *jax.lax.map(at, epsilons)
 
-        found = jax.device_get(program(theta, x, start, epsilons, learning_rate))
-    slope, (inner, changes, rounding) = float(found[0]), found[1:]
+        slope, inner, changes, rounding = jax.device_get(
+            program(theta, x, start, epsilons, learning_rate)
+        )
     errors = np.abs(inner / epsilons - slope)
     if abs(slope) <= rounding[0]:
         verdict = Verdict.NULL if (np.abs(inner) <= rounding).all() else Verdict.FAILS
     else:
         follows = inner[0] > 0 and changes[0] < 0 and errors[0] <= CLOSE * slope
         verdict = Verdict.HOLDS if follows else Verdict.FAILS
-    scale = slope if slope > 0 else np.inf
-    falling = np.logical_and.accumulate(changes < 0)
     return Check(
         epsilons=epsilons,
-        predicted_slope=slope,
+        predicted_slope=float(slope),
         inner_products=inner,
-        relative_errors=errors / scale,
-        rounding=rounding / epsilons / scale,
+        relative_errors=errors / (slope if slope > 0 else np.inf),
         trait_changes=changes,
         predicted_trait_changes=-epsilons * learning_rate * slope,
         order=float(one_step.order(epsilons, errors, rounding / epsilons)),
-        largest_epsilon=float(epsilons[falling][-1]) if falling[0] else np.nan,
         verdict=verdict,
     )
 

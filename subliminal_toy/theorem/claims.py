@@ -46,10 +46,10 @@ def always(what: str, hits: Hits, above: float = -math.inf) -> Condition:
 
 
 def violations(data: xr.Dataset) -> xr.DataArray:
-    """Return in which trials the theorem fails.
+    """Return in which trials the theorem fails. Source: proofs/README.md, Eq. (12) to (15).
 
     Where A > 0 the student must step with the teacher and the trait loss must fall; where A = 0
-    the step must have no component along v at all. Source: proofs/README.md, Eq. (12) to (15).
+    the step must have no component along v at all.
     """
     falls = (data.trial_inner > 0) & (data.trial_change < 0)
     return xr.where(data.trial_slope > 0, ~falls, data.trial_inner != 0)
@@ -72,13 +72,8 @@ def orders(
     return xr.apply_ufunc(order, *whole, input_core_dims=[[axis]] * 4)
 
 
-def direct_order(data: xr.Dataset) -> xr.DataArray:
-    """Return the order of the remainder in every cell of the grid."""
-    return orders("epsilon", errors(data), data.grid_rounding, data.grid_kink)
-
-
 def order_by_integral(data: xr.Dataset) -> xr.DataArray:
-    """Return it by the integral of the cross-slope (``one_step``), which rounding does not hide."""
+    """Return the order in every cell by the cross-slope (``one_step``): rounding hides it less."""
     near = np.abs(data.near_slope.mean("node") - data.grid_slope)
     return orders("small_epsilon", near, data.grid_slope_rounding, data.near_kink.any("node"))
 
@@ -88,9 +83,9 @@ def affine(data: xr.Dataset) -> xr.DataArray:
     return (data.architecture == "linear") & data.loss.isin(AFFINE) & (data.grid_slope > 0)
 
 
-def smooth_order(order: Hits) -> Hits:
-    """Return a function that says where a remainder is quadratic, of cells that have one."""
-    return lambda data: (order(data) >= SMOOTH_ORDER) | ~(data.grid_slope > 0) | affine(data)
+def quadratic(data: xr.Dataset, order: xr.DataArray) -> xr.DataArray:
+    """Return where the remainder has the order of a smooth one, or where there is none."""
+    return (order >= SMOOTH_ORDER) | ~(data.grid_slope > 0) | affine(data)
 
 
 T1 = Claim(
@@ -112,11 +107,14 @@ T1 = Claim(
         always(
             "those not affine: order of the remainder at least 1.9, up to the first kink of a "
             "ReLU, by the integral of the cross-slope",
-            smooth_order(order_by_integral),
+            lambda data: quadratic(data, order_by_integral(data)),
         ),
         always(
             "and directly, where it stands out from rounding",
-            smooth_order(lambda data: direct_order(data).fillna(2.0)),
+            lambda data: quadratic(
+                data,
+                orders("epsilon", errors(data), data.grid_rounding, data.grid_kink).fillna(2.0),
+            ),
         ),
         always(
             "those with network and loss gradient affine: no remainder but rounding",
@@ -155,9 +153,10 @@ def worst_network(
 
     def estimate(data):
         nonlinear = data.sel(start="independent", architecture=data.architecture != "linear")
-        by_network = [statistic(*pulls(part)) for _, part in each(nonlinear, "architecture")]
-        n = min((estimate.n for estimate in by_network), default=0)
-        return max(by_network, key=worst)._replace(n=n) if n else number(math.nan, 0)
+        found = [statistic(*pulls(part)) for _, part in each(nonlinear, "architecture")]
+        if not found:
+            return number(math.nan, 0)
+        return max(found, key=worst)._replace(n=min(estimate.n for estimate in found))
 
     return estimate
 

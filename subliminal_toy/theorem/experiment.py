@@ -6,7 +6,7 @@ many steps), ``metric``, and some of their own for what is measured once. Everyt
 on the CPU.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import itemgetter
@@ -24,7 +24,7 @@ from subliminal_toy.record import Arrays, Experiment, Part, Result
 from subliminal_toy.theorem import filter, many_steps, one_step, problems
 from subliminal_toy.theorem.check import measure
 from subliminal_toy.theorem.config import TheoremConfig
-from subliminal_toy.theorem.many_steps import Component
+from subliminal_toy.theorem.one_step import EPSILONS, NODES, SMALL_EPSILONS
 from subliminal_toy.theorem.problems import (
     COVERED,
     N_COMBINATIONS,
@@ -112,28 +112,25 @@ VARIABLES = {
 """Every variable of the result: its axes and what it is; all are float64, the kinks bool."""
 
 
-def coordinates(config: TheoremConfig) -> dict[str, Any]:
-    """Return the labels along every axis of the result that has labels."""
-    return {
-        "architecture": [name for name in problems.ARCHITECTURES if name in config.architectures],
-        "loss": list(COVERED),
-        "inputs": list(problems.INPUTS),
-        "trait": list(problems.TRAITS),
-        "epsilon": one_step.EPSILONS,
-        "small_epsilon": one_step.SMALL_EPSILONS,
-        "start": list(problems.STARTS),
-        "rate": list(RATES),
-        "k": list(STEPS),
-        "step_epsilon": STEP_EPSILONS,
-        "progress_step": PROGRESS_STEPS,
-        "metric": list(problems.METRICS),
-        "label_loss": LABELS,
-        "label_epsilon": LABEL_EPSILONS,
-        "multiple": MULTIPLES,
-        "form": list(filter.FORMS),
-        "filter": list(filter.FILTERS),
-    }
-
+COORDINATES = {
+    "loss": list(COVERED),
+    "inputs": list(problems.INPUTS),
+    "trait": list(problems.TRAITS),
+    "epsilon": EPSILONS,
+    "small_epsilon": SMALL_EPSILONS,
+    "start": list(problems.STARTS),
+    "rate": list(RATES),
+    "k": list(STEPS),
+    "step_epsilon": STEP_EPSILONS,
+    "progress_step": PROGRESS_STEPS,
+    "metric": list(problems.METRICS),
+    "label_loss": LABELS,
+    "label_epsilon": LABEL_EPSILONS,
+    "multiple": MULTIPLES,
+    "form": list(filter.FORMS),
+    "filter": list(filter.FILTERS),
+}
+"""The labels along every axis that has labels, but for the networks."""
 
 STREAMS = {"grid": 0, "trials": 1, "cross": 2, "filters": 3, "steps": 6, "metrics": 7, "labels": 8}
 """Of random numbers, by their number: those of the committed record."""
@@ -175,10 +172,13 @@ def for_all(fn: Callable[..., dict[str, Any]]) -> Callable[..., Arrays]:
     """
     program = jax.jit(lambda *rows: jax.lax.map(lambda row: fn(*row), rows))
 
-    def measured(shape: tuple[int, ...], *rows: Any) -> Arrays:
+    def measured(shape: tuple[int, ...], *rows: Any, at_once: int | None = None) -> Arrays:
+        n = len(jax.tree.leaves(rows)[0])
+        blocks = [slice(i, i + (at_once or n)) for i in range(0, n, at_once or n)]
         with on_cpu(), jax.enable_x64(True):
-            arrays = jax.device_get(program(*rows))
-        return {name: array.reshape(*shape, *array.shape[1:]) for name, array in arrays.items()}
+            parts = [jax.device_get(program(*jax.tree.map(itemgetter(b), rows))) for b in blocks]
+        whole = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        return {name: array.reshape(*shape, *array.shape[1:]) for name, array in whole.items()}
 
     return measured
 
@@ -197,41 +197,39 @@ def single_steps(source: Source, name: str) -> Arrays:
         kink = network.crosses_kink(theta, one_step.teacher(theta, v, epsilon), problem.x)
         return measure(trait, setting, v, start, config.learning_rate, 1, epsilon) | {"kink": kink}
 
-    program = for_all(of_row)
+    program = partial(for_all(of_row), at_once=ROWS.size)
+    cells = source.draw("grid", name, 1)
 
-    def measured(drawn, start, epsilon):
-        rows = drawn, start, np.broadcast_to(epsilon, len(start))
-        blocks = np.arange(len(start)).reshape(-1, ROWS.size)
-        parts = [program((ROWS.size,), *jax.tree.map(itemgetter(at), rows)) for at in blocks]
-        return {
-            k: np.concatenate([part[k] for part in parts]).reshape(*N_COMBINATIONS, -1)
-            for k in parts[0]
-        }
+    def cells_at(epsilons):
+        rows = cells.rows(np.repeat(ROWS.ravel(), epsilons.size))
+        shape = *N_COMBINATIONS, *epsilons.shape
+        return program(shape, rows, rows.theta, np.tile(epsilons.ravel(), ROWS.size))
 
-    near = np.outer(one_step.SMALL_EPSILONS, one_step.NODES)
-    epsilons, n = np.append(one_step.EPSILONS, near), len(one_step.EPSILONS)
-    drawn = source.draw("grid", name, 1).rows(np.repeat(ROWS.ravel(), epsilons.size))
-    grid = measured(drawn, drawn.theta, np.tile(epsilons, ROWS.size))
-    trials = []
+    def problems_at(drawn, start, epsilon):
+        return program((*N_COMBINATIONS, -1), drawn, start, np.full(len(start), epsilon))
+
+    grid, near = map(cells_at, (EPSILONS, np.outer(SMALL_EPSILONS, NODES)))
+    blocks = []
     for first in range(0, config.n_trials, BLOCK):
         drawn = source.draw("trials", name, min(BLOCK, config.n_trials - first), first)
-        trials.append(measured(drawn, drawn.theta, config.epsilon))
+        blocks.append(problems_at(drawn, drawn.theta, config.epsilon))
+    trials = jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=-1), *blocks)
     drawn = source.draw("cross", name, config.n_cross)
     starts = (problems.student_start(start, drawn, network.shapes) for start in problems.STARTS)
-    by_start = [measured(drawn, start, 0.0) for start in starts]
+    cross = [problems_at(drawn, start, 0.0) for start in starts]
     return {
         "grid_slope": grid["slope"][..., 0],
         "grid_slope_rounding": grid["slope_rounding"][..., 0],
-        "grid_inner": grid["inner"][..., :n],
-        "grid_rounding": grid["rounding"][..., :n] / one_step.EPSILONS,
-        "grid_kink": grid["kink"][..., :n],
-        "near_slope": grid["cross_slope"][..., n:].reshape(*N_COMBINATIONS, *near.shape),
-        "near_kink": grid["kink"][..., n:].reshape(*N_COMBINATIONS, *near.shape),
-        "trial_slope": np.concatenate([block["slope"] for block in trials], axis=-1),
-        "trial_inner": np.concatenate([block["inner"] for block in trials], axis=-1),
-        "trial_change": np.concatenate([block["change"] for block in trials], axis=-1),
-        "cross_predicted": by_start[0]["slope"],
-        "cross_slope": np.stack([arrays["cross_slope"] for arrays in by_start]),
+        "grid_inner": grid["inner"],
+        "grid_rounding": grid["rounding"] / EPSILONS,
+        "grid_kink": grid["kink"],
+        "near_slope": near["cross_slope"],
+        "near_kink": near["kink"],
+        "trial_slope": trials["slope"],
+        "trial_inner": trials["inner"],
+        "trial_change": trials["change"],
+        "cross_predicted": cross[0]["slope"],
+        "cross_slope": np.stack([arrays["cross_slope"] for arrays in cross]),
     }
 
 
@@ -252,7 +250,7 @@ def follow_many_steps(f: one_step.Function, problem: Problem) -> dict[str, Any]:
     """
     trait, setting, v = situation(f, problem)
     f, loss, theta, x = setting
-    product = many_steps.dense_response(*setting)
+    product = one_step.response(*setting)
     largest = many_steps.largest_eigenvalue(product, problem.trait_r)
 
     def at_rate(relative):
@@ -268,7 +266,7 @@ def follow_many_steps(f: one_step.Function, problem: Problem) -> dict[str, Any]:
             ends, slopes = jax.lax.map(lambda e: jax.jvp(moved, (e,), (1.0,)), epsilons)
             length = jnp.linalg.norm(predicted)
             unit = jnp.where(length > 0, length, 1.0)
-            change = one_step.trait_changes(trait, theta, ends[-1:])[0]
+            change = one_step.trait_changes(trait, theta, ends[-1])
             return {
                 "steps_form": jnp.vdot(v, predicted),
                 "steps_length": length,
@@ -329,7 +327,7 @@ def metrics(source: Source) -> Arrays:
         y = f(one_step.teacher(theta, v, config.epsilon), x)
         moved = of_student.times(one_step.student_step(f, loss, theta, x, y))
         predicted = of_student.times(one_step.response(*setting)(v))
-        change = one_step.trait_changes(trait, theta, config.learning_rate * moved[None])[0]
+        change = one_step.trait_changes(trait, theta, config.learning_rate * moved)
         return {
             "metric_slope": jnp.vdot(descent, predicted),
             "metric_inner": jnp.vdot(descent, moved),
@@ -338,8 +336,7 @@ def metrics(source: Source) -> Arrays:
         }
 
     measured = for_all(step)
-    by_metric = [measured((len(drawn.theta),), drawn, pair) for pair in pairs]
-    return {k: np.stack([arrays[k] for arrays in by_metric]) for k in by_metric[0]}
+    return stacked([measured((shape[0],), drawn, pair) for pair in pairs])
 
 
 def labels(source: Source) -> Arrays:
@@ -354,7 +351,8 @@ def labels(source: Source) -> Arrays:
     moments = partial(label_moments, source.network(MAIN).f)
     arrays = for_all(moments)(shape, drawn, np.resize(LABEL_EPSILONS, len(drawn.theta)))
     chances, moves = arrays.pop("chances"), arrays.pop("moves")
-    single = Component(arrays["label_soft"][..., None], arrays["label_variance"][..., None])
+    soft, variance = arrays["label_soft"][..., None], arrays["label_variance"][..., None]
+    single = many_steps.Component(soft, variance)
     draws = np.ceil(MULTIPLES * many_steps.draws_needed(single)).astype(int)
     wrong = np.empty(draws.shape)
     rngs = [source.generator("labels", MAIN, 1 + place) for place in range(len(LABELS))]
@@ -373,7 +371,7 @@ def label_moments(f: one_step.Function, problem: Problem, epsilon: Any) -> dict[
     """
     _, (_, loss, theta, x), v = situation(f, problem)
     n = len(x)
-    z, jv, _ = one_step.outputs_along(f, loss, theta, x, v)
+    z, jv = jax.jvp(lambda t: f(t, x), (theta,), (v,))
     y = f(one_step.teacher(theta, v, epsilon), x)
     soft = one_step.student_step(f, loss, theta, x, y)
     z_in, y_in = imitated(problem, z), imitated(problem, y)
@@ -410,11 +408,17 @@ def filters(source: Source, name: str) -> Arrays:
             return (jax.nn.log_softmax(imitated(problem, f(t, x))) - np.log(N_IMAGES)).ravel()
 
         chosen = partial(filter.filters_of, by_input=by_input, by_label=by_label)
-        steps = jnp.array(FILTER_EPSILON), FILTER_RATE
-        return filter.measure_filters(trait, log_chances, theta, v, chosen, *steps)
+        return filter.measure_filters(
+            trait, log_chances, theta, v, chosen, FILTER_EPSILON, FILTER_RATE
+        )
 
     shape = len(LABELS), *N_COMBINATIONS[1:], n_each
     return for_all(of_row)(shape, drawn, by_input, by_label)
+
+
+def stacked(parts: Sequence[Arrays]) -> Arrays:
+    """Return arrays of the same names with a new first axis."""
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *parts)
 
 
 def experiment(
@@ -427,13 +431,28 @@ def experiment(
 
     Nothing is spread over devices: ``replicates_per_device`` has no effect.
     """
-    source, axes = Source(config, key, data), coordinates(config)
+    source = Source(config, key, data)
+    networks = [name for name in problems.ARCHITECTURES if name in config.architectures]
 
     def of_each_network(fn: Callable[[Source, str], Arrays], _: object) -> Arrays:
         # Two at once, since compiling uses one core; the last, which takes longest, first.
         with ThreadPoolExecutor(2) as pool:
-            rows = list(pool.map(partial(fn, source), axes["architecture"][::-1]))[::-1]
-        return jax.tree.map(lambda *arrays: np.stack(arrays), *rows)
+            return stacked(list(pool.map(partial(fn, source), networks[::-1]))[::-1])
+
+    def assemble(parts: Mapping[str, Arrays]) -> Result:
+        arrays = {name: array for part in parts.values() for name, array in part.items()}
+        attrs = {
+            "dataset": data.name,
+            "epsilon": config.epsilon,
+            "learning_rate": config.learning_rate,
+            "filter_epsilon": FILTER_EPSILON,
+        }
+        variables = {}
+        for name, (axes, meaning) in VARIABLES.items():
+            of_main = name.startswith(("progress", "metric", "label"))
+            about = {"long_name": meaning} | ({"network": MAIN} if of_main else {})
+            variables[name] = axes, arrays[name], about
+        return Result(xr.Dataset(variables, {"architecture": networks, **COORDINATES}, attrs), {})
 
     first = 40.0 + config.n_cross + config.n_trials / 5
     parts = (
@@ -444,24 +463,4 @@ def experiment(
         Part("sampled labels", 8.0, lambda _: labels(source)),
         Part("filters", 20.0 + config.n_filters / 2, partial(of_each_network, filters)),
     )
-    return Experiment(parts, partial(assemble, config, data.name))
-
-
-def assemble(config: TheoremConfig, dataset: str, parts: Mapping[str, Arrays]) -> Result:
-    """Put the finished parts together, with named axes."""
-    arrays = {name: array for part in parts.values() for name, array in part.items()}
-    variables = {
-        name: (dims, arrays[name], {"long_name": meaning})
-        for name, (dims, meaning) in VARIABLES.items()
-    }
-    data = xr.Dataset(variables, coordinates(config))
-    for name, variable in data.data_vars.items():
-        if str(name).startswith(("progress", "metric", "label")):
-            variable.attrs["network"] = MAIN
-    attrs = {
-        "dataset": dataset,
-        "epsilon": config.epsilon,
-        "learning_rate": config.learning_rate,
-        "filter_epsilon": FILTER_EPSILON,
-    }
-    return Result(data.assign_attrs(attrs), {})
+    return Experiment(parts, assemble)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from subliminal_toy.theorem.one_step import Number, Scalar, TraitLoss, Vector, teacher
+from subliminal_toy.theorem.one_step import Number, TraitLoss, Vector, teacher
 
 Samples = Float[Any, " samples"]
 Filters = Float[Any, "filters samples"]
@@ -80,32 +80,30 @@ def measure_filters(
     theta: Vector,
     v: Vector,
     filters_for: Callable[[Samples, Samples], Filters],
-    epsilon: Scalar,
+    epsilon: Number,
     learning_rate: Number,
 ) -> dict[str, Array]:
     """Measure one step of student and control under every filter and in both forms.
 
     ``filters_for`` makes the filters of chances and scores. ``filter_scale`` is E[s² | passes],
-    ``filter_push`` the length of ∇Z, by another way than ``filter_push_error``, the control's
-    distance from it. ``filter_change`` is L_T of the student less that of the control by the
-    gradient between them, which rounding does not hide: its error is of third order in their
-    distance.
+    ``filter_push`` the length of ∇Z by reverse mode, ``filter_push_error`` the control's distance
+    from it. ``filter_change``, L_T of the student less the control's, is by the gradient halfway,
+    which rounding does not hide: its error is of third order in their distance.
     """
     log_p, scores = jax.jvp(log_chances, (theta,), (v,))
     chances = jnp.exp(log_p)
     filters = filters_for(chances, scores)
     (control, student), (derivative, _) = jax.lax.map(
-        lambda e: filtered_steps(log_chances, theta, v, filters, e),
-        jnp.stack([jnp.zeros_like(epsilon), epsilon]),
+        lambda e: filtered_steps(log_chances, theta, v, filters, e), jnp.array([0.0, epsilon])
     )
+
+    def change(middle_and_gap):
+        middle, gap = learning_rate * middle_and_gap
+        return jax.jvp(trait, (theta + middle,), (gap,))[1]
+
     gap = student - control
-
-    def change(ends):
-        middle = theta + learning_rate * ends.mean(0)
-        return jax.jvp(trait, (middle,), (learning_rate * (ends[1] - ends[0]),))[1]
-
-    ends = jnp.stack([control, student], axis=2)
-    changes = jax.lax.map(change, ends.reshape(-1, 2, theta.size))
+    pairs = jnp.stack([control + gap / 2, gap], axis=2)
+    changes = jax.lax.map(change, pairs.reshape(-1, 2, theta.size))
     pass_rate_back = jax.vjp(lambda t: jnp.exp(log_chances(t)), theta)[1]
     push = jax.lax.map(lambda phi: pass_rate_back(phi)[0], filters)
     slope = slopes(filters, chances, scores)

@@ -61,22 +61,6 @@ def largest_eigenvalue(product: Product, start: Vector, n_products: int = 50) ->
     return jax.lax.fori_loop(0, n_products + 1, iterate, begin)[1]
 
 
-def jacobian(f: Function, theta: Vector, x: Array) -> Float[Array, "all p"]:
-    """Return the Jacobian of f_θ(x), a row an output: for networks of few outputs."""
-    return jax.jacrev(lambda t: f(t, x).ravel())(theta)
-
-
-def dense_response(f: Function, loss: StudentLoss, theta: Vector, x: Array) -> Product:
-    """Return ``one_step.response`` by the dense Jacobian: many products, little to compile."""
-    z, rows = f(theta, x), jacobian(f, theta, x)
-
-    def product(u):
-        along = (rows @ u).reshape(z.shape)
-        return jax.jvp(lambda outputs: jax.grad(loss)(outputs, z), (z,), (along,))[1].ravel() @ rows
-
-    return product
-
-
 def spectrum(
     f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector
 ) -> tuple[Float[Array, " outputs"], Float[Array, " outputs"]]:
@@ -84,12 +68,12 @@ def spectrum(
 
     What rounding makes of a zero, in M or in F, counts as one.
     """
-    z = f(theta, x)
+    z, jacobian = f(theta, x), jax.jacrev(lambda t: f(t, x).ravel())(theta)
     matrix = jax.hessian(lambda outputs: loss(outputs, z))(z).reshape(z.size, z.size)
     values, vectors = jnp.linalg.eigh(matrix)
     least = z.size * jnp.finfo(theta.dtype).eps
     root = vectors * jnp.sqrt(jnp.where(values > least * values[-1], values, 0))[None]
-    _, roots, basis = jnp.linalg.svd(root.T @ jacobian(f, theta, x), full_matrices=False)
+    _, roots, basis = jnp.linalg.svd(root.T @ jacobian, full_matrices=False)
     seen = roots > least * roots[0]
     return jnp.where(seen, roots**2, 0), jnp.where(seen, (basis @ v) ** 2 / jnp.vdot(v, v), 0)
 

@@ -65,14 +65,6 @@ def loss_matrix_product(loss: StudentLoss, z: Outputs, u: Outputs) -> Outputs:
     return -jax.jvp(lambda y: jax.grad(loss)(z, y), (z,), (u,))[1]
 
 
-def outputs_along(
-    f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector
-) -> tuple[Outputs, Outputs, Outputs]:
-    """Return z = f_θ(x), J_x v and M(x) J_x v, forward mode only."""
-    z, jv = jax.jvp(lambda t: f(t, x), (theta,), (v,))
-    return z, jv, loss_matrix_product(loss, z, jv)
-
-
 def predicted_slope(f: Function, loss: StudentLoss, theta: Vector, x: Array, v: Vector) -> Scalar:
     """Return A = E[(J_x v)ᵀ M(x) (J_x v)]. Source: proofs/README.md, Eq. (8)."""
     return slope_and_rounding(f, loss, theta, x, v)[0]
@@ -127,22 +119,19 @@ def slope_and_rounding(
     by some u per output. What rounding does after the loss is proportional to Δ_S itself. For A
     the δ is in J_x v and, for the same reason, in M.
     """
-    z, jv, m_jv = outputs_along(f, loss, theta, x, v)
+    z, jv = jax.jvp(lambda t: f(t, x), (theta,), (v,))
+    m_jv = loss_matrix_product(loss, z, jv)
     of_outputs = jnp.vdot(jnp.abs(m_jv), jnp.abs(z)) + jnp.sum(jnp.abs(jv)) / len(z)
     of_slope = jnp.vdot(jnp.abs(m_jv), jnp.abs(jv)) + jnp.sum(jv**2) / len(jv)
     unit = 2 * theta.size**0.5 * ROUNDOFF
     return jnp.vdot(jv, m_jv), unit * of_slope, unit * of_outputs
 
 
-def trait_changes(
-    trait_loss: TraitLoss, start: Vector, moves: Float[Array, "moves p"]
-) -> Float[Array, " moves"]:
-    """Return L_T(start + move) − L_T(start) for each move, e.g. αΔ_S: proofs/README.md, Eq. (14).
-
-    One after the other, so that the trait loss is compiled once.
-    """
-    losses = jax.lax.map(trait_loss, jnp.vstack([start, start[None] + moves]))
-    return losses[1:] - losses[0]
+def trait_changes(trait_loss: TraitLoss, start: Vector, move: Vector) -> Scalar:
+    """Return by how much a move, e.g. αΔ_S, changes the trait loss: proofs/README.md, Eq. (14)."""
+    # By a loop, so that the trait loss is compiled once.
+    before, after = jax.lax.map(trait_loss, jnp.stack([start, start + move]))
+    return after - before
 
 
 def order(

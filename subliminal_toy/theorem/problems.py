@@ -48,14 +48,13 @@ def image_decoder(image_shape: tuple[int, int]) -> Network:
 Builder = Callable[[tuple[int, int], Callable[[Array], Array]], Network]
 
 ARCHITECTURES: dict[str, tuple[Builder, Callable[[Array], Array]]] = {
-    "linear": (lambda shape, act: mlp(shape, (), N_OUTPUTS, act), jax.nn.relu),
+    "linear": (lambda shape, act: mlp(shape, (), N_OUTPUTS, act), jax.nn.identity),
     "mlp-relu": (lambda shape, act: mlp(shape, (16, 16), N_OUTPUTS, act), jax.nn.relu),
     "mlp-tanh": (lambda shape, act: mlp(shape, (16, 16), N_OUTPUTS, act), jnp.tanh),
     "cnn-relu": (lambda shape, act: cnn(shape, (4, 16), N_OUTPUTS, act), jax.nn.relu),
     "decoder": (lambda shape, _: image_decoder(shape), jax.nn.gelu),
 }
 """For each network the function that makes it for images of one shape, and its activation."""
-KINKED = ("mlp-relu", "cnn-relu")
 
 
 class FlatNetwork(NamedTuple):
@@ -89,8 +88,9 @@ def flat_network(name: str, image_shape: tuple[int, int]) -> FlatNetwork:
         return jnp.concatenate(seen)
 
     def crosses_kink(here, there, x):
-        kinked = name in KINKED
-        return jnp.any(signs(here, x) * signs(there, x) <= 0) if kinked else jnp.array(False)
+        if activation is not jax.nn.relu:
+            return jnp.array(False)
+        return jnp.any(signs(here, x) * signs(there, x) <= 0)
 
     return FlatNetwork(lambda theta, x: network.apply(unravel(theta), x), shapes, crosses_kink)
 
