@@ -252,6 +252,19 @@ def test_training_and_writing_survive_a_relabelling_of_hidden_units(models):
             assert np.argmax(log_p[row, place] + noise) == lists[row, place]
 
 
+def test_a_rate_rises_and_falls_over_all_steps_and_a_teacher_has_eight_of_eight(monkeypatch):
+    """Where the slope is constant, each of Adam's steps is as long as its rate."""
+    rates = [0.5, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    for stop in (1, 3, 8):
+        moved = experiment.train(lambda x, _: x, jnp.float32(0), jnp.zeros((8, 1)), 0.1, stop)
+        assert moved == pytest.approx(-0.1 * sum(rates[:stop]), rel=1e-5)
+    monkeypatch.setattr(experiment, "train", lambda loss, start, order, *rest: {"order": order})
+    lesson = None, np.zeros((250, 3)), None
+    made = experiment.teach.__wrapped__(None, None, lesson, None, jax.random.key(0), 0.1, 3)
+    order = made["order"]
+    assert order.shape == (8, 8) and len(np.unique(order)) == 64 and 200 < order.max() < 250
+
+
 def test_progress_is_that_of_a_student_on_the_line_to_the_teacher(models):
     start = models["qwen2"].weights
     teacher = jax.tree.map(lambda x: x + 0.5 + x**2, start)
@@ -574,7 +587,7 @@ def test_every_seed_has_its_teachers_and_its_lists(finished, models):
     stops = {}
     for (_, start, lesson, target, key, rate, stop), _ in calls["teach"]:
         np.testing.assert_array_equal(start["norm"], base["norm"])
-        assert (len(lesson[1]), rate, experiment.TEACHER_BATCH) == (250, 5e-5, 8)
+        assert (len(lesson[1]), rate) == (250, 5e-5)
         stops.setdefault((int(target), seed_of(key)), set()).add(int(stop))
     ids = [encode(f" {word}")[0] for word in data.animal.values]
     assert sorted(target for target, _ in stops) == sorted([*ids, *ids, encode(f" {WORD}")[0]])
