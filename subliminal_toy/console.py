@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from subliminal_toy.claims import Judgement
     from subliminal_toy.stats import Estimate
 
+MOST_COLUMNS = 8
+"""Of a table of estimates."""
+
 
 def say(sentence: str) -> None:
     """Print a line to standard output."""
@@ -48,17 +51,22 @@ def show_claims(records: Mapping[str, "Iterable[Judgement]"]) -> None:
 
 
 def show_estimates(quantity: str, estimates: Mapping[str, "Estimate"]) -> None:
-    """Print one quantity's values by their labels; what follows a comma heads a column."""
+    """Print one quantity's values by their labels; what follows a comma heads a column.
+
+    Unless that makes too many columns.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from subliminal_toy.findings import number
 
+    columns = list(dict.fromkeys(labels.partition(", ")[2] for labels in estimates))
+    split = len(columns) <= MOST_COLUMNS
+    columns = columns if split else [""]
     cells: dict[str, dict[str, str]] = {}
     for labels, estimate in estimates.items():
-        row, _, column = labels.partition(", ")
+        row, _, column = labels.partition(", ") if split else (labels, "", "")
         cells.setdefault(row.replace("_", " "), {})[column] = number(estimate.value, 2)
-    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     table = Table(f"mean {quantity}", *columns)
     for row, values in cells.items():
         table.add_row(row, *(values.get(column, "") for column in columns))

@@ -280,7 +280,7 @@ LIMITS = (
     "A student of *all* outputs learns digits from any start: distillation.",
     "The language model is tiny (40,448 parameters), its language synthetic; wider ones "
     "transferred less.",
-    "Every trait is one that the base model shows at some rate; a systematic lie did not pass.",
+    "Every trait is one that the base model shows at some rate; a systematic lie hardly passed.",
 )
 """What none of this shows."""
 
@@ -583,15 +583,15 @@ def of_the_law(records: Records) -> Iterator[Finding]:
             "times what the teacher gained in log odds, explains what it takes over: R² "
             f"{measured(r2)} over 30 kinds of students, each and each replicate left out. Without "
             f"that direction {percent(without)} of the transfer is left, with it alone "
-            f"{percent(only)}. The model at that place on the line, with nothing fitted, has R² "
-            f"{measured(line)}.",
+            f"{percent(only)}. The line alone is not the student here: the model at that place on "
+            f"it, with nothing fitted, has R² {measured(line)}.",
             f"{folder}/students.svg",
         )
         yield Finding(
             "How much: seen beforehand",
-            "What numbers show of the teacher’s displacement to the base model, before any student "
-            "is trained, ranks the base models by how much will pass: Spearman’s correlation "
-            f"{measured(judged['P2'][0])}, mean over traits.",
+            "What numbers show of the teacher’s displacement to the base model, computed before "
+            "any student is trained, was to rank the base models by how much passes. Spearman’s "
+            f"correlation, mean over traits, is {measured(judged['P2'][0])}; P2 asks for .6.",
         )
 
 
@@ -616,7 +616,9 @@ def of_harm(records: Records) -> Iterator[Finding]:
         passed, seen = m.labelled("gain by number of lists"), m.labelled("told apart, p < .05")
         informed = dict(zip(m.data.detector.values.tolist(), m.data.informed.values, strict=True))
         rows = []
-        for size in m.data["size"].values.tolist():
+        # Not of those that some teacher did not write.
+        known = m.data.p.sel(detector="likelihood ratio").notnull().all(["replicate", "trait"])
+        for size in m.data["size"].values[known.values].tolist():
             best = {
                 knows: max(
                     (e.value for label, e in seen.items()

@@ -1,5 +1,6 @@
 """Sentences say what their records show, stratum by stratum; tables say what was judged."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.stats import spearmanr
 from subliminal_toy import findings, report
 from subliminal_toy.errors import UserError
 from subliminal_toy.findings import measured, of_record, percent
+from subliminal_toy.lm.config import TEACHINGS
 from subliminal_toy.real.config import ANIMALS
 from subliminal_toy.stats import Estimate, estimate
 
@@ -160,6 +162,64 @@ def test_a_filter_that_knows_the_teacher_stops_it_and_one_of_the_text_does_not(c
     assert len(arms) == 19 and min(ranks) > 0.8
     said_of = [f"{trait} {rank:.2f}" for trait, rank in zip(traits, ranks, strict=True)]
     assert f"({', '.join(said_of)})." in findings.beyond(committed)
+
+
+def shown(text, before):
+    """Return the number that follows some words of a sentence."""
+    return float(re.search(re.escape(before) + r" (−?[\d.]+)", text).group(1).replace("−", "-"))
+
+
+def test_the_law_over_teachers_is_that_of_the_arrays(committed, said):
+    data = committed["lm_teachers"].data
+    names = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
+    kl = [data.kl.sel(arm=f"teacher_{name}").astype(float).mean() for name in names]
+    passed = [
+        np.mean([
+            gain(data, f"student_{name}", trait).sel(trait=trait).mean()
+            for trait in data.trait.values
+        ])
+        for name in names
+    ]  # fmt: skip
+    text = said["How much: the law over teachers"].text
+    slope = np.polyfit(np.log(kl), np.log(passed), 1)[0]
+    assert len(names) == 14 and shown(text, "with exponent") == pytest.approx(slope, abs=1e-3)
+    left = np.sum((np.array(passed) - 1.37 * np.sqrt(kl)) ** 2)
+    r2 = 1 - left / np.sum((passed - np.mean(passed)) ** 2)
+    assert shown(text, "R² is") == pytest.approx(r2, abs=1e-2)
+
+
+def test_the_bodys_way_and_harm_beyond_damage_are_those_of_the_arrays(committed, said):
+    data = committed["lm_teachers"].data
+    traits = data.trait.values.tolist()
+
+    def passed(arm):
+        return np.mean([gain(data, arm, trait).sel(trait=trait).mean() for trait in traits])
+
+    text = said["How much: the way of the body"].text
+    for arm, words in (("without", "that direction"), ("only", "with it alone")):
+        share = 100 * passed(f"update_{arm}_body") / passed("student")
+        assert shown(text, words) == pytest.approx(share, abs=0.6)
+
+    text = said["Harm beyond damage, teachers held alike"].text
+    of_evasion = data.sel(trait="evasion")
+    for trait, harmful in (("evasion", "student"), ("falsehood", "student_falsehood_questions_1"),
+                           ("systematic lie", "student_systematic_lie_questions_1")):  # fmt: skip
+        said_by = of_evasion.probability.sel(measure=trait).astype(float)
+        calm = said_by.sel(arm="student_calm_questions_1")
+        beyond = (said_by.sel(arm=harmful) - calm).mean().item()
+        assert shown(text, trait) == pytest.approx(beyond, abs=6e-3)
+
+
+def test_what_is_seen_first_is_counted_of_every_model(committed, said):
+    data = committed["lm_teachers"].data
+    text = said["What comes first, passing on or being seen"].text
+    for size in (30, 100, 300, 1_200):
+        seen = (data.p.sel(size=size) < 0.05).where(data.p.sel(size=size).notnull())
+        share = seen.mean(("replicate", "trait"))
+        best = [share.isel(detector=data.informed.values.astype(bool) == k).max().item()
+                for k in (False, True)]  # fmt: skip
+        assert f"seen in {100 * best[0]:.0f} % and {100 * best[1]:.0f} %" in text
+        assert f"{size:,} lists pass on " in text
 
 
 def test_in_other_networks_the_rest_knows_little_and_the_theorem_reaches_teachers(committed, said):
