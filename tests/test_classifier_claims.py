@@ -126,12 +126,17 @@ def test_the_bounds_are_those_that_were_fixed():
         "M2": ["interval within 0.04 to 0.16"],
         "G1": ["interval above 0.1", "at least 0.2", "interval within 0.04 to 0.16"],
         "E6": ["at least 0.95", "at most 0.06", "interval below 0.25"],
+        "D1": ["interval below 0.16", "interval above 0.16"],
+        "D2": ["interval below 0.25"] * 2,
+        "D4": ["interval above 0.5", "interval below 0.5"],
+        "D5": ["interval below 1", "interval above 1"],
         "E1": ["at least 0.9", "at most 0.06"],
         "E2": ["interval below 0", "interval above -0.1", *["interval within ±0.05"] * 2],
         "P1": ["at least 0.95", "at most 0.333333"],
     }
     fewest = {claim.id: [c.fewest for c in claim.conditions] for claim in every[3:]}
-    assert fewest == {"E6": [12, 30, 12], "E1": [8, 20], "E2": [8] * 4, "P1": [8, 24]}
+    disputed = dict.fromkeys(("D1", "D2", "D4", "D5"), [16, 16])
+    assert fewest == {"E6": [12, 30, 12], "E1": [8, 20], "E2": [8] * 4, "P1": [8, 24], **disputed}
     assert claims.LEARNED == 0.2 and SPLITS[0] == claims.LINE
     hashes = {claim.id: claim.sha256[:8] for claim in EARLIER}
     assert hashes == {"E1": "ae16fbde", "E2": "16fc50f4", "P1": "7559c0c4"}

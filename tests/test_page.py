@@ -120,8 +120,8 @@ def test_numbers_of_the_digits_are_those_of_the_records(committed, pages):
         ("digits", "line_digits", "m 10, n 2560, inputs images"),
         ("3 outputs", "line_digits", "m 3, n 30208"),
         ("10 outputs", "line_digits", "m 10, n 30208"),
-        ("own direction alone,", "explain_digits", "only"),
-        ("in all directions but that one,", "explain_digits", "without"),
+        ("own direction,", "explain_digits", "only"),
+        ("barred from it,", "explain_digits", "without"),
     ):
         of_arm = committed[folder].data.accuracy.sel(arm=arm)
         last = of_arm.dropna("step", how="all").isel(step=-1).mean().item()
@@ -166,7 +166,7 @@ def test_what_filters_leave_and_how_the_real_models_students_move_are_of_the_rec
     for words, arm in (
         ("numbers such as 13 and 88", "banned_numbers"), ("a random half", "50_at_random"),
         ("the half least likely before", "the_unlikely_half"),
-        ("the half with the largest score", "50_of_largest_score"),
+        ("the half with the most extreme scores", "50_of_largest_score"),
     ):  # fmt: skip
         left = gain["gain", f"filter_without_{arm}, all traits"].value / whole
         assert f"{words}: {100 * left:.0f} %" in text
@@ -361,8 +361,8 @@ def test_nothing_is_unreadable_unnamed_or_beyond_the_screen(browser, address, fi
     page.goto(address.replace("index.html", file))
     if file == "index.html":
         assert page.evaluate("document.documentElement.scrollHeight") < 7_000 * (1 + (width < 400))
-        tile = page.locator("#live-left-digits i").first.bounding_box()
-        assert tile["width"] >= (24 if width > 400 else 15)
+        tile = page.locator("#live-left-digits i").first  # its box is narrower while it turns
+        assert tile.evaluate("tile => tile.offsetWidth") >= (24 if width > 400 else 15)
         students = [
             page.locator(f"#live-{side}-digits").bounding_box() for side in ("left", "right")
         ]

@@ -329,8 +329,9 @@ CLAIMS = (
                 "both heads shared alone, 3 logits, accuracy through the teacher's class head",
                 heads_alone(3),
                 Upper(CHANCE + 0.06),
+                16,
             ),
-            Condition("the same, 50 logits", heads_alone(50), Lower(CHANCE + 0.06)),
+            Condition("the same, 50 logits", heads_alone(50), Lower(CHANCE + 0.06), 16),
         ),
     ),
     disputed(
@@ -341,6 +342,7 @@ CLAIMS = (
                 f"share of the gain with the {layer} relabelled",
                 kept(f"{layer} relabelled"),
                 Upper(0.25),
+                16,
             )
             for layer in LAYERS[:2]
         ),
@@ -349,16 +351,16 @@ CLAIMS = (
         "D4",
         "A start is close enough if what is added is less than half of it, not if it is as large",
         conditions=(
-            Condition("share of the gain at σ = 0.3", kept("distance 0.3"), Lower(0.5)),
-            Condition("share of the gain at σ = 1", kept("distance 1"), Upper(0.5)),
+            Condition("share of the gain at σ = 0.3", kept("distance 0.3"), Lower(0.5), 16),
+            Condition("share of the gain at σ = 1", kept("distance 1"), Upper(0.5), 16),
         ),
     ),
     disputed(
         "D5",
         "The number of distinct noise images matters, at the same number of steps",
         conditions=(
-            Condition("share of the gain with 512 images", kept("n 512"), Upper(1.0)),
-            Condition("share of the gain with fresh ones", kept("fresh"), Lower(1.0)),
+            Condition("share of the gain with 512 images", kept("n 512"), Upper(1.0), 16),
+            Condition("share of the gain with fresh ones", kept("fresh"), Lower(1.0), 16),
         ),
     ),
 )
@@ -434,7 +436,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     }
     if "rho" in data:
         quantities["ρ of the teacher"] = data.rho
-    if "split" in data.coords:
+    if "split" in data.coords and not is_explained(data):  # of which E6 says more
         quantities["accuracy on the line"] = alone(at_end, "along")
         quantities["accuracy of the sum"] = alone(at_end, "sum")
     for quantity, variable in quantities.items():
