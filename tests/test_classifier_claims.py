@@ -135,7 +135,7 @@ def test_the_bounds_are_those_that_were_fixed():
         "P1": ["at least 0.95", "at most 0.333333"],
     }
     fewest = {claim.id: [c.fewest for c in claim.conditions] for claim in every[3:]}
-    disputed = dict.fromkeys(("D1", "D2", "D4", "D5"), [16, 16])
+    disputed = {id: [16, 16] for id in ("D1", "D2", "D4", "D5")}
     assert fewest == {"E6": [12, 30, 12], "E1": [8, 20], "E2": [8] * 4, "P1": [8, 24], **disputed}
     assert claims.LEARNED == 0.2 and SPLITS[0] == claims.LINE
     hashes = {claim.id: claim.sha256[:8] for claim in EARLIER}
