@@ -113,7 +113,7 @@ def opening(records: Records) -> str:
     return (
         "**A network that sees only noise, and copies three meaningless outputs of a teacher, "
         f"classifies {student} of {images}, if both began with the same random weights.** "
-        f"From other weights it gets {cross} right, about chance; the teacher {teacher}."
+        f"From other weights it gets {cross} right, chance; the teacher {teacher}."
     )
 
 
@@ -222,17 +222,19 @@ def beyond(records: Records) -> str:
     split = of_lines(records).values()
     if split:
         shares = ", ".join(
-            f"{percent(m('share of the gain that the rest alone has', 'all, line'))} on "
-            f"{DATA[m.data.attrs['dataset']]}"
+            f"{percent(shares_of_rest(m)['all, line'])} on {DATA[m.data.attrs['dataset']]}"
             for m in split
+        )
+        worst = ", ".join(
+            percent(max(by_level(m).values(), key=lambda e: e.value), False) for m in split
         )
         r2 = ", ".join(
             measured(m("R² of the accuracy, nothing fitted", "sum, line")) for m in split
         )
         lines.append(
             "**The amount.** Nothing fitted, a student knows what the point knows that it has "
-            "reached on the line from start to teacher; the rest of its movement alone has little "
-            f"of the gain: {shares} (R² of both {r2})."
+            "reached on the line from start to teacher; of the gain the rest of its movement "
+            f"alone has {shares}, in the worst stratum {worst} (R² of both {r2})."
         )
     if shared:
         kept = [
@@ -240,8 +242,8 @@ def beyond(records: Records) -> str:
             for arm in ("head_shared", "body_shared")
         ]
         lines.append(
-            "**What must be shared.** In the language model sharing only the output layer’s "
-            f"start keeps {kept[0]} of the transfer, sharing all but that {kept[1]}."
+            "**What must be shared.** Sharing only the language model’s output layer’s start "
+            f"keeps {kept[0]} of the transfer, all but that {kept[1]}."
         )
     if theorem:
         rises = theorem("many steps: the loss rises", "k = 100, αF = 2.1")
@@ -270,7 +272,7 @@ def beyond(records: Records) -> str:
         lines.append(
             f"**A real model.** {open_model(real)}, taught to love an animal, wrote lists: their "
             f"students give it {own} % among 20 animals, other teachers’ students {others} %, "
-            f"small but regular ({moved} nats)."
+            f"small, regular ({moved} nats)."
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -372,11 +374,23 @@ def of_lines(records: Records) -> dict[str, Measured]:
     return {folder: m for folder, m in measured.items() if "split" in m.data.coords}
 
 
+def shares_of_rest(m: Measured) -> dict[str, Estimate]:
+    """Return the share of the gain that the rest of a displacement alone has, by students."""
+    return m.labelled("share of the gain that the rest alone has")
+
+
+def by_level(m: Measured) -> dict[str, Estimate]:
+    """Return that share by level of a factor, such as ``inputs: images``."""
+    return {label: e for label, e in shares_of_rest(m).items() if ": " in label}
+
+
 def of_line(records: Records) -> Iterator[Finding]:
     """Yield what was found about the line to the teacher."""
     for folder, m in of_lines(records).items():
         r2 = m.labelled("R² of the accuracy, nothing fitted")
-        share = m.labelled("share of the gain that the rest alone has")
+        share = shares_of_rest(m)
+        above = [f"{label} {percent(e)}" for label, e in by_level(m).items() if e.value > 0.25]
+        levels = f"more than a quarter for {', '.join(above)}" if above else "in no level a quarter"
         curves = m.labelled("R² of the accuracy on a curve, replicate left out")
         squared = [
             m(f"squared correlation of accuracy and {what} between replicates",
@@ -392,8 +406,9 @@ def of_line(records: Records) -> Iterator[Finding]:
             f"accuracy of this sum has R² {measured(r2['sum, line'])}, of the line alone "
             f"{measured(r2['line alone'])}, of the network linearised at the start "
             f"{measured(r2['linearised network'])}. The rest alone has "
-            f"{percent(share['all, line'])} of the students’ gain. Along another teacher’s line or "
-            "a random one the sum is as good, but the rest is the whole student: "
+            f"{percent(share['all, line'])} of the students’ gain; by level of a factor {levels}. "
+            "Along another teacher’s line or a random one the sum is as good, but the rest is the "
+            "whole student: "
             f"{percent(share['all, another teacher'])} and "
             f"{percent(share['all, random line'])} of the gain; of a random split into parts of "
             f"the same lengths {percent(share['all, random split'])}, with R² "

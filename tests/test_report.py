@@ -222,6 +222,27 @@ def test_what_is_seen_first_is_counted_of_every_model(committed, said):
         assert f"{size:,} lists pass on " in text
 
 
+def test_the_rest_alone_is_said_of_the_worst_strata_too(committed, said):
+    def share(name, chosen):
+        data = committed[name].data
+        students = data.isel(arm=(chosen(data) & (data["update"] == "all")).values)
+        end = students.sel(step=students.final_step)
+        start = data.accuracy.sel(arm="untrained", step=0)
+        gain = (end.accuracy - start).mean("replicate").values
+        rest = (end.rest_accuracy.sel(split="line") - start).mean("replicate").values
+        return rest[gain >= 0.2].sum() / gain[gain >= 0.2].sum()
+
+    images, few = (lambda data: data.inputs == "images"), (lambda data: data.n_inputs == 512)
+    mnist, digits = share("line_mnist", images), share("line_digits", few)
+    assert mnist > 0.25 > digits
+    text = said["How much: the line to the teacher, MNIST test images"].text
+    assert f"more than a quarter for inputs: images {100 * mnist:.0f} % [" in text
+    title = "How much: the line to the teacher, test images of 8 × 8 digits"
+    assert "in no level a quarter" in said[title].text
+    worst = f"in the worst stratum {100 * digits:.0f} %, {100 * mnist:.0f} % (R²"
+    assert worst in findings.beyond(committed)
+
+
 def test_in_other_networks_the_rest_knows_little_and_the_theorem_reaches_teachers(committed, said):
     data = committed["line_networks"].data
     text = said["How much: the line in other networks"].text
