@@ -116,5 +116,5 @@ ABOUT = {
     "explain-quick": "8 such students on fewer inputs, 4 replicates on digits; half a minute on 2 "
     "cores",
     "disputes": "109 students of other starts, distances and numbers of inputs, 16 replicates on "
-    "digits: what others disagree about",
+    "digits: what others disagree about; 40 minutes of one core, estimated",
 }

@@ -183,6 +183,7 @@ PRESETS = {
 ABOUT = {
     "quick": "4 base models, owl, oak and evasion; a minute on two cores",
     "full": "10 base models, seven traits, harmful ones too: the record of L1 to L5; 50 minutes",
-    "probes": "10 base models, teachers of 14 kinds, what explains how much passes; two hours",
+    "probes": "10 base models, teachers of 14 kinds, what explains how much passes; 95 minutes "
+    "of one core",
     "filters": "10 base models, lists that filters remove; 50 minutes",
 }
