@@ -11,6 +11,7 @@ import xarray as xr
 from subliminal_toy.lm.claims import CALM
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
+from subliminal_toy.sweep.claims import points
 
 Records = Mapping[str, Record]
 """Records by their folders, as the reader will write them."""
@@ -292,7 +293,7 @@ LIMITS = (
 
 def findings(records: Records) -> list[Finding]:
     """Return what the records say, in the order of the story."""
-    experiments = of_noise, of_theorem, of_line, of_networks, of_teachers, of_amount, of_language
+    experiments = of_noise, of_theorem, of_line, of_networks, of_amount, of_language
     parts = (of_the_law, of_harm, of_open_weights, of_sharing, of_lists, of_detectors, of_filters)
     return [finding for part in (*experiments, *parts) for finding in part(records)]
 
@@ -430,49 +431,34 @@ def of_line(records: Records) -> Iterator[Finding]:
 
 
 def of_networks(records: Records) -> Iterator[Finding]:
-    """Yield what the parts of a displacement know in other networks."""
-    found, n, n_arms = [], 0, 0
-    for m in chosen(records, "sweep", "free").values():
-        r2, rest = (
-            m.labelled(quantity)
-            for quantity in ("R² of the accuracy, nothing fitted",
-                             "share of the gain that the rest alone has")
-        )  # fmt: skip
-        for point in [
-            label.removeprefix("sum, line, ") for label in r2 if label[:9] == "sum, line"
-        ]:
-            if "hidden_sizes" in point:
-                widths = point.rpartition(" ")[2].replace(",", "–")
-                kind = "CNN" if "cnn" in point else "MLP"
-                found.append(
-                    f"{kind} {widths} {measured(r2[f'sum, line, {point}'])}, "
-                    f"{percent(rest[f'all, line, {point}'])}"
-                )
-                n, n_arms = m.data.sizes["replicate"], m.data.sizes["arm"]
-    if found:
+    """Yield what a displacement's parts know in other networks, and how far Eq. (73) reaches."""
+    for folder, m in chosen(records, "sweep", "free").items():
+        if "teacher.hidden_sizes" not in m.data.dims:
+            continue
+        r2 = m.labelled("R² of the accuracy, nothing fitted")
+        rest, n = shares_of_rest(m), m.data.sizes["replicate"]
+        found = "; ".join(
+            f"{'CNN' if 'cnn' in point else 'MLP'} {point.rpartition(' ')[2].replace(',', '–')} "
+            f"{measured(r2[f'sum, line, {point}'])}, {percent(rest[f'all, line, {point}'])}"
+            for point, _ in points(m.data)
+        )
         yield Finding(
             "How much: the line in other networks",
-            f"The same on digits with {n_arms - 3} kinds of students, n = {n}: R² of the accuracy "
-            f"of the sum, and the share of the gain that the rest alone has: {'; '.join(found)}.",
-            next(f"{folder}/swept.svg" for folder in chosen(records, "sweep", "free")),
+            f"The same on digits with {m.data.sizes['arm'] - 3} kinds of students, n = {n}: R² of "
+            f"the accuracy of the sum, and the share of the gain that the rest alone has: {found}.",
+            f"{folder}/swept.svg",
         )
-
-
-def of_teachers(records: Records) -> Iterator[Finding]:
-    """Yield whether the theorem says something of a first step toward a trained teacher."""
-    for m in chosen(records, "sweep", "free").values():
-        rho, moved = m.labelled("ρ of the teacher"), m.labelled("progress")
+        rho, progress = m.labelled("ρ of the teacher"), m.labelled("progress")
         low, high = min(rho.values()), max(rho.values())
-        far = [moved[label].value for label in rho]
+        far = [progress[label].value for label in rho]
         reached = "the theorem reaches them" if high.high < 1 else "for some the bound is empty"
         yield Finding(
             "A first step toward a trained teacher",
             "A small step goes with a teacher that has gone far if ρ < 1, and keeps at least 1 − ρ "
             "of what the derivative says (Eq. 73 of the proof). Of teachers trained to the end, by "
             f"network and kind of student, ρ is {measured(low)} to {measured(high)} (means over "
-            f"{m.data.sizes['replicate']} replicates): {reached}. Whole "
-            f"trainings of these students end at progress {number(min(far), 2)} to "
-            f"{number(max(far), 2)}.",
+            f"{n} replicates): {reached}. Whole trainings of these students end at progress "
+            f"{number(min(far), 2)} to {number(max(far), 2)}.",
         )
 
 
@@ -629,24 +615,21 @@ def of_harm(records: Records) -> Iterator[Finding]:
             f"{said}.",
         )
         passed, seen = m.labelled("gain by number of lists"), m.labelled("told apart, p < .05")
-        informed = dict(zip(m.data.detector.values.tolist(), m.data.informed.values, strict=True))
+        informed = m.data.informed.astype(bool).to_series()
         rows = []
         # Not of those that some teacher did not write.
         known = m.data.p.sel(detector="likelihood ratio").notnull().all(["replicate", "trait"])
         for size in m.data["size"].values[known.values].tolist():
-            best = {
-                knows: max(
-                    (e.value for label, e in seen.items()
-                     for name, given in informed.items()
-                     if label == f"{size} lists, {name}, all traits" and bool(given) == knows),
-                    default=math.nan,
-                )
+            labels = {name: f"{size} lists, {name}, all traits" for name in informed.index}
+            without, given = (
+                max(seen[label].value for name, label in labels.items()
+                    if informed[name] == knows and label in seen)
                 for knows in (False, True)
-            }  # fmt: skip
+            )  # fmt: skip
             gain = next(e for label, e in passed.items() if label.startswith(f"{size} lists"))
             rows.append(
-                f"{size:,} lists pass on {percent(gain)}, seen in {number(100 * best[False], 0)} % "
-                f"and {number(100 * best[True], 0)} %"
+                f"{size:,} lists pass on {percent(gain)}, seen in {number(100 * without, 0)} % and "
+                f"{number(100 * given, 0)} %"
             )
         yield Finding(
             "What comes first, passing on or being seen",

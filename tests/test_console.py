@@ -55,3 +55,13 @@ def test_the_time_left_counts_what_was_computed_and_not_what_was_stored(capsys, 
     lines = capsys.readouterr().err.splitlines()
     assert "left" not in lines[0]
     assert "1:00:00 left" in lines[1] and "0:40:00 left" in lines[2]
+
+
+@pytest.mark.parametrize("n", [2, 20])
+def test_every_mean_is_shown_in_a_table_or_where_it_would_be_too_wide_in_a_list(n, capsys):
+    labels = [f"{arm}, {column}" for arm in ("student", "control") for column in range(n)]
+    console.show_estimates("gain", {x: Estimate(0.5, 0, 1, 4) for x in labels})
+    rows = [row for row in capsys.readouterr().out.splitlines() if "0.50" in row]
+    assert sum(row.count("0.50") for row in rows) == 2 * n
+    assert len(rows) == (2 if n == 2 else 2 * n)
+    assert n == 2 or all(any(label in row for row in rows) for label in labels)

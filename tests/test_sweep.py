@@ -201,6 +201,18 @@ def test_values_stand_beside_the_published_ones_of_their_set_up(compared, digits
         np.abs(z[[0, 2, 3]]) <= 3
     )
     assert list(plots.draw("compare", compared)) == ["published"]
+    split = replace(students[0], split=True)
+    line = final(alone(digits, teacher, (split,))).sel(arm="student_aux", split="line")
+    shown = [row for row in claims.estimates(compared) if row.labels.startswith("a: ")]
+    rows = {row.quantity: row.estimate.value for row in shown}
+    assert rows.keys() == {"accuracy", "here − published, z", "progress", "accuracy on the line",
+                           "accuracy of the sum"}  # fmt: skip
+    expected = {
+        "progress": line.progress, "accuracy on the line": line.along_accuracy,
+        "accuracy of the sum": line.sum_accuracy,
+    }  # fmt: skip
+    for quantity, values in expected.items():
+        assert rows[quantity] == pytest.approx(values.values.mean(), rel=1e-4)
 
 
 def test_a_factor_that_is_none_gets_one_sentence(digits):

@@ -308,9 +308,8 @@ def _disputed(name: str, n_aux: int = 10, n_inputs: int = FEW.n_most, **settings
 
 
 LAYERS = ("first layer", "second layer", "class head", "auxiliary head")
-LOSSES = ("kl", "squared error")
-N_AUX, DISTANCES, N_INPUTS = (3, 10, 50), (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0), (512, 2_560, 30_720)
-"""What is varied about the students of the disputes."""
+N_AUX, LOSSES = (3, 10, 50), ("kl", "squared error")
+"""What is varied about students of every start."""
 
 
 def origins(start: tuple[str, ...], n_aux: int, loss: str) -> str:
@@ -320,6 +319,14 @@ def origins(start: tuple[str, ...], n_aux: int, loss: str) -> str:
 
 SAME = origins((OWN,) * 4, 10, "kl")
 """The student from which those of the other disputes differ in one thing."""
+OTHERWISE = (
+    _disputed("first layer relabelled", start=(RELABELLED, OWN, OWN, OWN)),
+    _disputed("second layer relabelled", start=(OWN, RELABELLED, OWN, OWN)),
+    *(_disputed(f"distance {d:g}", distance=d) for d in (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0)),
+    *(_disputed(f"n {n}", n_inputs=n) for n in (512, 2_560, 30_720)),
+    _disputed("fresh", n_inputs=30_720, fresh=True),
+)
+"""Those students."""
 DISPUTED = (
     *(
         _disputed(origins(start, n_aux, loss), n_aux, start=start, loss=loss)
@@ -327,9 +334,5 @@ DISPUTED = (
         for loss in LOSSES
         for start in itertools.product((OWN, OTHER), repeat=len(LAYERS))
     ),
-    _disputed("first layer relabelled", start=(RELABELLED, OWN, OWN, OWN)),
-    _disputed("second layer relabelled", start=(OWN, RELABELLED, OWN, OWN)),
-    *(_disputed(f"distance {distance:g}", distance=distance) for distance in DISTANCES),
-    *(_disputed(f"n {n}", n_inputs=n) for n in N_INPUTS),
-    _disputed("fresh", n_inputs=30_720, fresh=True),
+    *OTHERWISE,
 )

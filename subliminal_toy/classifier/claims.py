@@ -12,13 +12,12 @@ from sklearn.isotonic import IsotonicRegression
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within
 from subliminal_toy.classifier.arms import (
-    DISTANCES,
     FREE,
     LAYERS,
     LOSSES,
     N_AUX,
-    N_INPUTS,
     OTHER,
+    OTHERWISE,
     OWN,
     PUBLISHED,
     SAME,
@@ -550,8 +549,5 @@ def of_disputes(data: xr.Dataset) -> Iterator[Row]:
             for m, loss in itertools.product(N_AUX, LOSSES):
                 some = effect(read.sel(m=m, loss=loss), *layers)
                 yield Row(quantity, f"{label}, m {m}, {loss}", stats.estimate(some))
-    others = [f"{layer} relabelled" for layer in LAYERS[:2]]
-    others += [f"distance {distance:g}" for distance in DISTANCES]
-    others += [*(f"n {n}" for n in N_INPUTS), "fresh"]
-    for arm in others:
-        yield Row("share of the gain of the same start", arm, kept(arm)(data))
+    for student in OTHERWISE:
+        yield Row("share of the gain of the same start", student.name, kept(student.name)(data))

@@ -20,7 +20,7 @@ class ClassifierConfig:
     """Data set of the teacher and of the test. Paper: mnist."""
     arms: Literal["published", "explain", "explain-quick", "disputes"] = "published"
     """The table of arms: the paper's, those that explain how much a student takes over, or what
-    others disagree about; of the last three the data set decides sizes and lengths."""
+    others disagree about; the last three have sizes and lengths of their own."""
     architecture: Literal["mlp", "cnn"] = "mlp"
     """Network of teachers and students. Paper: mlp."""
     hidden_sizes: Annotated[
