@@ -201,18 +201,20 @@ def test_values_stand_beside_the_published_ones_of_their_set_up(compared, digits
         np.abs(z[[0, 2, 3]]) <= 3
     )
     assert list(plots.draw("compare", compared)) == ["published"]
-    split = replace(students[0], split=True)
-    line = final(alone(digits, teacher, (split,))).sel(arm="student_aux", split="line")
-    shown = [row for row in claims.estimates(compared) if row.labels.startswith("a: ")]
+
+
+def test_progress_line_and_sum_stand_beside_each_value(compared):
+    data, known = compared.copy(deep=True), {"along_accuracy": 0.2, "sum_accuracy": 0.3}
+    arm = data.published_arm.values[0]
+    for name, value in known.items():
+        data[name].loc[{"arm": arm}] = 0.9
+        data[name].loc[{"arm": arm, "split": "line"}] = value
+    data.progress.loc[{"arm": arm}] = 0.1
+    shown = [row for row in claims.estimates(data) if row.labels.startswith("a: ")]
     rows = {row.quantity: row.estimate.value for row in shown}
-    assert rows.keys() == {"accuracy", "here − published, z", "progress", "accuracy on the line",
-                           "accuracy of the sum"}  # fmt: skip
-    expected = {
-        "progress": line.progress, "accuracy on the line": line.along_accuracy,
-        "accuracy of the sum": line.sum_accuracy,
-    }  # fmt: skip
-    for quantity, values in expected.items():
-        assert rows[quantity] == pytest.approx(values.values.mean(), rel=1e-4)
+    beside = {"progress": 0.1, "accuracy on the line": 0.2, "accuracy of the sum": 0.3}
+    assert rows.keys() == {"accuracy", "here − published, z", *beside}
+    assert {quantity: rows[quantity] for quantity in beside} == pytest.approx(beside)
 
 
 def test_a_factor_that_is_none_gets_one_sentence(digits):
