@@ -56,6 +56,8 @@ class Teacher:
     """Times the weights, added to the gradient."""
     batch_size: int = 1024
     epochs: int = 5
+    line: bool = False
+    """Whether accuracy is also measured along its line, from the start to it."""
 
 
 @row("distance", "loss_scale", "temperature", "learning_rate", "weight_decay")
@@ -64,6 +66,8 @@ class Student:
     """A network trained to imitate its teacher's logits on inputs without labels."""
 
     name: str
+    teacher: str = TEACHER
+    """Name of the network that it imitates: the teacher, or a student above it in the table."""
     imitates: Literal["auxiliary", "all"] = "auxiliary"
     """The logits that its loss sees, of teacher and student."""
     n_aux: int | None = None
@@ -76,6 +80,8 @@ class Student:
     inputs: str = "uniform"
     n_inputs: int = 60_000
     """Inputs of one replicate, the same in each epoch; the length of an epoch."""
+    first_input: int = 0
+    """Number of the first of them; from another one on a student sees others."""
     fresh: bool = False
     """Whether each epoch has new inputs instead."""
     input_scale: float = 1.0
@@ -117,6 +123,10 @@ def table(config: ClassifierConfig) -> tuple[Teacher, tuple[Student, ...]]:
         return published(config)
     if config.arms == "disputes":
         return FEW.teacher, DISPUTED
+    if config.arms == "matched":
+        return FEW.teacher, MATCHED
+    if config.arms == "chains":
+        return replace(FEW.teacher, line=True), CHAINS
     protocol = DIGITS if config.data == "digits" else MNIST
     if config.arms == "explain-quick":
         protocol = FEW
@@ -335,4 +345,56 @@ DISPUTED = (
         for start in itertools.product((OWN, OTHER), repeat=len(LAYERS))
     ),
     *OTHERWISE,
+)
+
+
+# Students of other optimisers and losses, to be compared at equal progress and not at equal steps.
+
+REFERENCE = "adam 0.0003"
+"""Kind of the students with which the others are compared."""
+KINDS: dict[str, dict[str, Any]] = {
+    REFERENCE: {},
+    **{
+        f"{optimiser} {rate:g}": {"optimiser": optimiser, "learning_rate": rate}
+        for optimiser, rate, n_aux in DIGITS.optimisers
+        if n_aux == N_AUX[0]
+    },
+    "squared error": {"loss": "squared error"},
+    "squared error, momentum 0.03": {
+        "loss": "squared error", "optimiser": "momentum", "learning_rate": 0.03,
+    },
+    **{f"loss scale {c:g}": {"loss_scale": c} for c in (1e-3, 1e3)},
+    "loss scale 0.1, momentum 0.3": {
+        "loss_scale": 0.1, "optimiser": "momentum", "learning_rate": 0.3,
+    },
+    "temperature 4": {"temperature": 4.0},
+    **{f"weight decay {c:g}": {"weight_decay": c} for c in (1e-4, 1e-3, 1e-2)},
+}  # fmt: skip
+"""What is not as usual about them, by name; weight decay is the student's alone."""
+MATCHED_N_AUX = N_AUX[:2]
+MATCHED = tuple(
+    _disputed(f"{kind}, m {n_aux}", n_aux, checkpoints=(10, 30, 60, 100, 200, 300, 450), **settings)
+    for n_aux in MATCHED_N_AUX
+    for kind, settings in KINDS.items()
+)
+
+# Chains: a student from the same start is the next one's teacher, on noise that it has not seen.
+
+GENERATIONS, CHAIN_N_AUX = range(1, 7), (3, 10, 30)
+
+
+def generation(number: int, n_aux: int) -> str:
+    """Return the name of a student of a chain; the first imitates the teacher."""
+    return f"generation {number}, m {n_aux}"
+
+
+CHAINS = tuple(
+    _disputed(
+        generation(number, n_aux),
+        n_aux,
+        teacher=generation(number - 1, n_aux) if number > 1 else TEACHER,
+        first_input=(number - 1) * FEW.n_most,
+    )
+    for number in GENERATIONS
+    for n_aux in CHAIN_N_AUX
 )

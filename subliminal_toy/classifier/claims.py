@@ -12,18 +12,24 @@ from sklearn.isotonic import IsotonicRegression
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within
 from subliminal_toy.classifier.arms import (
+    CHAIN_N_AUX,
     FREE,
+    GENERATIONS,
+    KINDS,
     LAYERS,
     LOSSES,
+    MATCHED_N_AUX,
     N_AUX,
     OTHER,
     OTHERWISE,
     OWN,
     PUBLISHED,
+    REFERENCE,
     SAME,
     TEACHER,
     UNTRAINED,
     WITHOUT_OWN,
+    generation,
     origins,
 )
 from subliminal_toy.data import N_CLASSES
@@ -187,7 +193,7 @@ def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray, rising: bool) ->
     return r2(measured, measured.copy(data=guess))
 
 
-# D1 to D5: what others disagree about.
+# D1 to D6: what others disagree about.
 
 HEADS = {"own class head": "accuracy", "teacher's class head": "teacher_head_accuracy"}
 """Class heads through which a student is read, and the variables."""
@@ -243,6 +249,114 @@ def kept(arm: str) -> Callable[[xr.Dataset], Estimate]:
     return estimate
 
 
+MATCHES = "step", "progress", "loss"
+"""What a student and the reference have in common when they are compared."""
+
+
+def is_matched(data: xr.Dataset) -> bool:
+    """Whether a result has students of other optimisers and losses, to be compared."""
+    return f"{REFERENCE}, m {MATCHED_N_AUX[0]}" in data.arm
+
+
+def beyond(data: xr.Dataset, kind: str, n_aux: int, match: str) -> np.ndarray:
+    """Return accuracy of a kind of student less the reference's where they match.
+
+    By replicate and step. Between its checkpoints, and from the untrained network on, the
+    reference's accuracy is linear in its progress, or in its loss, a share of the first one, both
+    as far as it has ever come; not a number where the other is farther.
+    """
+    steps = data.accuracy.sel(arm=f"{REFERENCE}, m {n_aux}").dropna("step", how="all").step
+    student, reference = (
+        data.sel(arm=f"{name}, m {n_aux}", step=steps).transpose("replicate", "step", ...)
+        for name in (kind, REFERENCE)
+    )
+    own, known = student.accuracy.values, reference.accuracy.values
+    if match == "step":
+        return own - known
+
+    def come(arm: xr.Dataset) -> np.ndarray:
+        if match == "progress":
+            return arm.progress.values
+        return (1 - arm.imitation_loss / arm.first_loss).values
+
+    untrained = data.accuracy.sel(arm=UNTRAINED, step=0).values
+    levels = np.maximum.accumulate(np.insert(come(reference), 0, 0.0, 1), 1)
+    known = np.insert(known, 0, untrained, 1)
+    rows = zip(come(student), levels, known, strict=True)
+    return own - np.stack([np.interp(*row, right=np.nan) for row in rows])
+
+
+def apart(data: xr.Dataset, match: str) -> Estimate:
+    """Return the root mean square of ``beyond`` as a share of the one at equal steps.
+
+    Over kinds, logits and the steps at which ``match`` can be compared.
+    """
+    squares = []
+    for kind in KINDS:
+        for n_aux in MATCHED_N_AUX:
+            matched = beyond(data, kind, n_aux, match)
+            at_step = np.where(np.isnan(matched), np.nan, beyond(data, kind, n_aux, "step"))
+            squares.append(np.stack([matched**2, at_step**2], -1))
+    sums = np.nansum(np.concatenate(squares, 1, dtype=float), 1)
+    return stats.bootstrap(lambda means: (means[..., 0] / means[..., 1]) ** 0.5, sums)
+
+
+def is_chain(data: xr.Dataset) -> bool:
+    """Whether a result has chains of students."""
+    return generation(1, CHAIN_N_AUX[0]) in data.arm
+
+
+def along_chains(data: xr.Dataset) -> xr.Dataset:
+    """Return accuracy of every generation, and of the line at the product of progress so far.
+
+    Axes: replicate, m and generation. A generation's progress is along its own teacher's line, the
+    line that of the first teacher.
+    """
+    arms = [generation(g, m) for m in CHAIN_N_AUX for g in GENERATIONS]
+    axes = {"replicate": data.sizes["replicate"], "m": CHAIN_N_AUX, "generation": GENERATIONS}
+    shape = [len(axis) if isinstance(axis, tuple | range) else axis for axis in axes.values()]
+    students = final(data).sel(arm=arms).transpose("replicate", "arm", ...)
+    accuracy, progress = (
+        students[name].values.astype(float).reshape(shape) for name in ("accuracy", "progress")
+    )
+    product = np.cumprod(progress, -1)
+    lines = data.line_accuracy.transpose("replicate", "q").values
+    guess = [np.interp(q, data.q.values, line) for q, line in zip(product, lines, strict=True)]
+    made = {"accuracy": accuracy, "product": product, "line": np.stack(guess)}
+    coordinates = {"m": list(CHAIN_N_AUX), "generation": list(GENERATIONS)}
+    return xr.Dataset({name: (list(axes), values) for name, values in made.items()}, coordinates)
+
+
+def chain_r2(data: xr.Dataset) -> Estimate:
+    """Return R² of the line at the product of progress, of all generations but the first."""
+    students = along_chains(data).sel(generation=slice(2, None))
+    return r2(students.accuracy, students.line)
+
+
+def chain_error(n_aux: int) -> Callable[[xr.Dataset], Estimate]:
+    """Return the mean of accuracy less the line's over all generations but the first."""
+
+    def estimate(data: xr.Dataset) -> Estimate:
+        students = along_chains(data).sel(m=n_aux, generation=slice(2, None))
+        return stats.estimate((students.accuracy - students.line).mean("generation"))
+
+    return estimate
+
+
+def half_life(gains: np.ndarray) -> Estimate:
+    """Return the generations in which a gain halves, of a curve fitted to its logarithm.
+
+    ``gains`` are by replicate and generation; the curve goes through their means over replicates.
+    """
+
+    def statistic(means: np.ndarray) -> np.ndarray:
+        numbers = np.arange(means.shape[-1]) - (means.shape[-1] - 1) / 2
+        slope = (np.log2(np.maximum(means, 1e-3)) * numbers).sum(-1) / (numbers**2).sum()
+        return -1 / slope
+
+    return stats.bootstrap(statistic, gains)
+
+
 GAIN = accuracy("student_aux", minus="cross_aux")
 LEARNS = (
     Condition("student_aux − cross_aux, paired", GAIN, Lower(above=0.1)),
@@ -275,12 +389,8 @@ ON_THE_LINE = (
 )
 
 paper = partial(Claim, source="section 6.2, figure 10b")
-disputed = partial(
-    Claim,
-    source="docs/explain-settings.md, disputes",
-    kind="prediction",
-    applies=is_disputed,
-)
+predicted = partial(Claim, source="docs/explain-settings.md, disputes", kind="prediction")
+disputed = partial(predicted, applies=is_disputed)
 earlier = partial(
     Claim, source="proofs/README.md, section 15", kind="prediction", commits="8b10bb5, 2d0370c"
 )
@@ -346,6 +456,21 @@ CLAIMS = (
             for layer in LAYERS[:2]
         ),
     ),
+    predicted(
+        "D3",
+        "Optimiser, loss, their scales and the student's weight decay matter by how far they get "
+        "the student along its teacher's line",
+        conditions=(
+            Condition(
+                "root mean square difference from Adam's student at equal progress, as a share of "
+                "that at equal steps",
+                partial(apart, match="progress"),
+                Upper(0.5),
+                16,
+            ),
+        ),
+        applies=is_matched,
+    ),
     disputed(
         "D4",
         "A start is close enough if what is added is less than half of it, not if it is as large",
@@ -361,6 +486,24 @@ CLAIMS = (
             Condition("share of the gain with 512 images", kept("n 512"), Upper(1.0), 16),
             Condition("share of the gain with fresh ones", kept("fresh"), Lower(1.0), 16),
         ),
+    ),
+    predicted(
+        "D6",
+        "In a chain of students each knows what the first teacher's line knows at the product of "
+        "their progress",
+        conditions=(
+            Condition("R² of the accuracy, generations 2 to 6", chain_r2, Mean(at_least=0.9), 16),
+            *(
+                Condition(
+                    f"accuracy − accuracy on the line, m = {m}",
+                    chain_error(m),
+                    Within(-0.1, 0.1),
+                    16,
+                )
+                for m in CHAIN_N_AUX
+            ),
+        ),
+        applies=is_chain,
     ),
 )
 
@@ -450,6 +593,10 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         yield from of_the_line(data)
     if is_disputed(data):
         yield from of_disputes(data)
+    if is_matched(data):
+        yield from of_matched(data)
+    if is_chain(data):
+        yield from of_chains(data)
 
 
 def of_the_paper(data: xr.Dataset) -> Iterator[Row]:
@@ -551,3 +698,36 @@ def of_disputes(data: xr.Dataset) -> Iterator[Row]:
                 yield Row(quantity, f"{label}, m {m}, {loss}", stats.estimate(some))
     for student in OTHERWISE:
         yield Row("share of the gain of the same start", student.name, kept(student.name)(data))
+
+
+def of_matched(data: xr.Dataset) -> Iterator[Row]:
+    """Yield how far students are from the reference at equal steps, progress and loss."""
+    for match in MATCHES:
+        if match != "step":
+            label = f"at equal {match}"
+            yield Row(
+                "difference from Adam as a share of that at equal steps", label, apart(data, match)
+            )
+        for kind in KINDS:
+            if kind != REFERENCE:
+                differences = [beyond(data, kind, m, match) for m in MATCHED_N_AUX]
+                mean = np.nanmean(np.concatenate(differences, 1), 1)
+                yield Row(f"accuracy − Adam's at equal {match}", kind, stats.estimate(mean))
+
+
+def of_chains(data: xr.Dataset) -> Iterator[Row]:
+    """Yield R² of the line, and by number of logits accuracy by generation and its half-life."""
+    students = along_chains(data)
+    yield Row("R² of the accuracy in chains, nothing fitted", "line at the product", chain_r2(data))
+    untrained = final(data).accuracy.sel(arm=UNTRAINED)
+    for m in CHAIN_N_AUX:
+        one = students.sel(m=m)
+        for number in GENERATIONS:
+            label = generation(number, m)
+            for name in ("product", "line"):
+                estimate = stats.estimate(one[name].sel(generation=number))
+                quantity = {"product": "product of progress", "line": "accuracy of the line there"}
+                yield Row(quantity[name], label, estimate)
+        for name, gained in (("students", one.accuracy), ("line", one.line)):
+            gains = (gained - untrained).transpose("replicate", "generation").values
+            yield Row("generations in which the gain halves", f"{name}, m {m}", half_life(gains))

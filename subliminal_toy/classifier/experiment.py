@@ -107,17 +107,22 @@ def of_table(
     run = training.Run(teacher, key, n_replicates, tuple(data[1:]))
     like = jax.eval_shape(training.network(teacher, data.image_shape).init, key)
     groups = training.together(students)
+    imitated = {student.teacher for student in students}
 
     def train_teachers(index: np.ndarray, _: Mapping[str, Arrays]) -> Arrays:
         measures, params = program(training.teachers, 1, replicates_per_device)(run, index)
-        # The students' parts read them.
-        whole = named_leaves(params[TEACHER], f"params/{TEACHER}")
-        return _by_name(measures) | kept(params, index) | whole
+        return _by_name(measures) | kept(params, index)
 
     def train_students(
-        index: np.ndarray, group: tuple[Student, ...], part: str, finished: Mapping[str, Arrays]
+        index: np.ndarray,
+        group: tuple[Student, ...],
+        part_of: Mapping[str, str],
+        finished: Mapping[str, Arrays],
     ) -> Arrays:
-        taught = from_named_leaves(finished[part], f"params/{TEACHER}", like)
+        taught = {
+            name: from_named_leaves(finished[part_of[name]], f"params/{name}", like)
+            for name in {student.teacher for student in group}
+        }
         train = program(training.students, 2, replicates_per_device)
         measures, trained = train(run, group, index, taught)
         arrays = _by_name(measures)
@@ -131,10 +136,13 @@ def of_table(
         return arrays | kept(jax.tree.map(lambda leaf: leaf[:, -1], trained), index)
 
     def kept(params: Mapping[str, PyTree], index: np.ndarray) -> Arrays:
-        if index[0] > 0:
-            return {}
-        named = [named_leaves(tree, f"params/{arm}") for arm, tree in params.items()]
-        return {name: leaf[:KEPT] for leaves in named for name, leaf in leaves.items()}
+        arrays = {}
+        for arm, tree in params.items():
+            # Whole of networks that students imitate: their parts read them.
+            n = len(index) if arm in imitated else KEPT if index[0] == 0 else 0
+            named = named_leaves(tree, f"params/{arm}")
+            arrays |= {name: leaf[:n] for name, leaf in named.items() if n}
+        return arrays
 
     parts = []
     on_a_device = replicates_per_device or (1 if jax.default_backend() == "cpu" else 64)
@@ -142,10 +150,12 @@ def of_table(
     for index in np.array_split(np.arange(n_replicates), -(-n_replicates // at_once)):
         which = f"replicates {index[0] + 1} to {index[-1] + 1}"
         teachers = f"teachers, {which}"
+        part_of = {TEACHER: teachers}
         parts.append(Part(teachers, _final_step(teacher, data), partial(train_teachers, index)))
         for number, group in enumerate(groups, 1):
             name = f"students {number} of {len(groups)}, {which}"
-            compute = partial(train_students, index, group, teachers)
+            compute = partial(train_students, index, group, part_of.copy())
+            part_of |= {student.name: name for student in group}
             parts.append(Part(name, len(group) * group[0].measured_at[-1], compute))
 
     def assemble(finished: Mapping[str, Arrays]) -> Result:
@@ -193,12 +203,17 @@ def _assemble(
     for name, meaning in AT_START.items():
         values = np.stack([arrays.get(f"{arm}/{name}", missing) for arm in measured_at], 1)
         variables[name] = ("replicate", "arm"), values, {"long_name": meaning}
+    if teacher.line:
+        line = {"long_name": f"{ALONE} q times the teacher's displacement"}
+        variables["line_accuracy"] = ("replicate", "q"), arrays[f"{TEACHER}/line_accuracy"], line
     images = {"long_name": "the first test images, pixels in [−1, 1]"}
     variables["test_images"] = ("image", "height", "width"), data.test_images[:N_IMAGES], images
 
     coordinates = {"arm": list(measured_at), "step": steps}
     if is_split:
         coordinates["split"] = list(training.SPLITS)
+    if teacher.line:
+        coordinates["q"] = training.ON_LINE
     coordinates["final_step"] = "arm", [own[-1] for own in measured_at.values()]
     coordinates["network"] = "arm", [teacher.architecture] * len(measured_at)
     for field in COORDINATES:

@@ -28,6 +28,7 @@ from subliminal_toy.classifier.arms import (
     Teacher,
 )
 from subliminal_toy.classifier.geometry import (
+    add_multiple,
     component,
     cosine,
     inner,
@@ -240,6 +241,7 @@ def make_inputs(
     student: Student, rep: Replicate, index: Int[Array, " batch"]
 ) -> Float[Array, "batch height width"]:
     """Return inputs number ``index`` of a student."""
+    index = student.first_input + index
     inputs = INPUTS[student.inputs](rep.keys.inputs, index, rep.train_images)
     return student.input_scale * inputs
 
@@ -248,7 +250,7 @@ def together(students: Iterable[Student]) -> list[tuple[Student, ...]]:
     """Group the students that see the same batches at the same steps, at most ``AT_MOST``."""
     groups: dict[tuple, list[Student]] = {}
     for s in students:
-        seen = (s.inputs, s.input_scale, s.n_inputs, s.fresh, s.batch_size, s.epochs)
+        seen = (s.inputs, s.input_scale, s.first_input, s.n_inputs, s.fresh, s.batch_size, s.epochs)
         groups.setdefault(seen, []).append(s)
     chunks = (group[i : i + AT_MOST] for group in groups.values()
               for i in range(0, len(group), AT_MOST))  # fmt: skip
@@ -256,18 +258,23 @@ def together(students: Iterable[Student]) -> list[tuple[Student, ...]]:
 
 
 def train_students(
-    group: Sequence[Student], rep: Replicate, taught: Params, starts: Mapping[str, Params]
+    group: Sequence[Student],
+    rep: Replicate,
+    taught: Mapping[str, Params],
+    starts: Mapping[str, Params],
 ) -> dict[str, Params]:
     """Train students that see the same batches; return each one's parameters at its checkpoints.
 
     They have a leading axis of checkpoints, the last of which is the end of the training.
+    ``taught`` has the networks that they imitate, by name.
     """
     like = group[0]
+    imitated = {s.teacher for s in group}
     order = batches(rep.keys.student_order, like.epochs, like.n_inputs, like.batch_size)
 
     def make(index):
         inputs = make_inputs(like, rep, index)
-        return inputs, rep.net.apply(taught, inputs)
+        return inputs, {name: rep.net.apply(taught[name], inputs) for name in imitated}
 
     def make_anew(step):
         epoch = step // like.n_batches
@@ -287,12 +294,16 @@ def train_students(
     def loss(students, batch):  # added: no optimiser mixes the numbers of two students
         inputs, targets = batch
         outputs = [rep.net.apply(students[s.name], inputs) for s in group]
-        losses = [imitation_loss(s, z, targets) for s, z in zip(group, outputs, strict=True)]
+        losses = [
+            imitation_loss(s, z, targets[s.teacher]) for s, z in zip(group, outputs, strict=True)
+        ]
         return jnp.stack(losses).sum()
 
     tx = by_student(
         {
-            s.name: optax.chain(optimiser(s), change_update(s, rep, taught, starts[s.name]))
+            s.name: optax.chain(
+                optimiser(s), change_update(s, rep, taught[s.teacher], starts[s.name])
+            )
             for s in group
         }
     )
@@ -339,7 +350,7 @@ def change_update(
     direction = displacement(taught, start)
     if student.along == "free":
         free = replace(student, update="all", along="teacher", checkpoints=())
-        end = train_students([free], rep, taught, {student.name: start})[student.name]
+        end = train_students([free], rep, {free.teacher: taught}, {free.name: start})[free.name]
         moved = displacement(jax.tree.map(lambda leaf: leaf[-1], end), start)
         _, direction = split(moved, direction)
     output = len(layer_names(direction)) - 1
@@ -389,11 +400,18 @@ def teachers(run: Run, index: Int[Array, ""]) -> tuple[dict[str, dict[str, Array
     rep = replicate(run, index)
     untrained, taught = teach(run.teacher, rep)
     params = {UNTRAINED: untrained, TEACHER: taught}
-    return {arm: measure(rep, taught, untrained, p) for arm, p in params.items()}, params
+    measures = {arm: measure(rep, taught, untrained, p) for arm, p in params.items()}
+    if run.teacher.line:
+        goal = displacement(taught, untrained)
+        on_line = jax.lax.map(
+            lambda q: test(rep, add_multiple(q, goal, untrained)), jnp.asarray(ON_LINE)
+        )
+        measures[TEACHER]["line_accuracy"] = on_line
+    return measures, params
 
 
 def students(
-    run: Run, group: Sequence[Student], index: Int[Array, ""], taught: Params
+    run: Run, group: Sequence[Student], index: Int[Array, ""], taught: Mapping[str, Params]
 ) -> tuple[dict[str, dict[str, Array]], dict[str, Params]]:
     """Train students that see the same batches; return measures and parameters by name.
 
@@ -405,23 +423,26 @@ def students(
 
     def measures(s: Student) -> dict[str, Array]:
         inputs = make_inputs(s, rep, jnp.arange(min(s.n_inputs, N_MEASURED)))
-        targets, start = rep.net.apply(taught, inputs), starts[s.name]
+        teacher, start = taught[s.teacher], starts[s.name]
+        targets = rep.net.apply(teacher, inputs)
         imitate = partial(imitation_loss, s)
 
         def loss(params):
             return imitate(rep.net.apply(params, inputs), targets)
 
         def at_checkpoint(params):
-            now = measure(rep, taught, start, params) | {"imitation_loss": loss(params)}
+            now = measure(rep, teacher, start, params) | {"imitation_loss": loss(params)}
             return now | {"diverged": now["diverged"] | ~jnp.isfinite(now["imitation_loss"])}
 
-        rho = missed(rep.net.apply, start, taught, inputs, imitate)
+        rho = missed(rep.net.apply, start, teacher, inputs, imitate)
         at_start = {"first_loss": loss(start), "rho": rho}
         return jax.lax.map(at_checkpoint, trained[s.name]) | at_start
 
     return {s.name: measures(s) for s in group}, trained
 
 
+ON_LINE = np.linspace(0, 1, 41)
+"""Progress along a teacher's line at which accuracy is measured, if its row asks for it."""
 SPLITS = ("line", "another teacher", "random line", "random split", "another student")
 """Ways to write a displacement as a sum of two: along the teacher's and the rest; along another
 replicate's teacher's; along a random direction; into random parts as long as those of the first
@@ -432,19 +453,19 @@ def split_students(
     run: Run,
     group: Sequence[Student],
     index: Int[Array, ""],
-    taught: Params,
+    taught: Mapping[str, Params],
     trained: Mapping[str, Params],
-    others: tuple[Int[Array, ""], Params, Mapping[str, Params]],
+    others: tuple[Int[Array, ""], Mapping[str, Params], Mapping[str, Params]],
 ) -> dict[str, dict[str, Array]]:
     """Measure what each part of a student's displacement knows alone; see ``SPLIT_MEASURES``.
 
-    ``trained`` is what ``students`` returns; ``others`` are index, teacher and trained students of
+    ``trained`` is what ``students`` returns; ``others`` are index, teachers and trained students of
     another replicate. Measures have an axis of checkpoints, then of ``SPLITS``, or of layers.
     """
     other_index, other_taught, other_trained = others
     rep, other = replicate(run, index), replicate(run, other_index)
     no_other = jnp.where(other_index == index, jnp.nan, 0)
-    direction = random_direction(rep.keys.direction, taught)
+    direction = random_direction(rep.keys.direction, taught[group[0].teacher])
     missing = jnp.stack([no_other if "another" in name else jnp.zeros(()) for name in SPLITS])
 
     def right(logits: Float[Array, "images classes"]) -> Array:
@@ -461,12 +482,16 @@ def split_students(
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
 
     starts = of_group(lambda s: initial(s, rep)), of_group(lambda s: initial(s, other))
+    goals = of_group(lambda s: taught[s.teacher]), of_group(lambda s: other_taught[s.teacher])
     member = np.repeat(np.arange(len(group)), [len(s.measured_at) for s in group])
 
     def at_checkpoint(checkpoint):
         member, end, others_end = checkpoint
         start, others_start = jax.tree.map(lambda leaf: leaf[member], starts)
-        goal, others_goal = displacement(taught, start), displacement(other_taught, others_start)
+        goal, others_goal = (
+            displacement(jax.tree.map(lambda leaf: leaf[member], teachers), begin)
+            for teachers, begin in zip(goals, (start, others_start), strict=True)
+        )
         moved = displacement(end, start)
         along, rest = split(moved, goal)
         _, others_rest = split(displacement(others_end, others_start), others_goal)
