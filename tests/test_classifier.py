@@ -240,7 +240,7 @@ def table(digits):
         params = {"untrained": untrained, "teacher": taught}
         for group in training.together(rows):
             starts = {row.name: training.initial(row, rep) for row in group}
-            params |= training.train_students(group, rep, taught, starts)
+            params |= training.train_students(group, rep, {"teacher": taught} | params, starts)
         return params
 
     return train((*ROWS, ONE_LOGIT))
@@ -388,6 +388,43 @@ def test_the_disputed_students_differ_from_one_in_what_their_names_say():
     assert len(starts) == 6 and all(len(cells) == 16 for cells in starts.values())
 
 
+def test_the_matched_students_differ_from_adams_in_what_their_names_say():
+    rows = {row.name: row for row in arms.MATCHED}
+    assert len(rows) == len(arms.MATCHED) == 36
+    fields = {"loss scale": "loss_scale", "temperature": "temperature",
+              "weight decay": "weight_decay"}  # fmt: skip
+    for row in arms.MATCHED:
+        kind, m = row.name.rsplit(", m ", 1)
+        changed = {"name": row.name, "n_aux": int(m)}
+        for words in kind.split(", "):
+            name, _, number = words.rpartition(" ")
+            if words == "squared error":
+                changed |= {"loss": words}
+            elif name in fields:
+                changed |= {fields[name]: float(number)}
+            else:
+                changed |= {"optimiser": name, "learning_rate": float(number)}
+        assert replace(rows[f"{arms.REFERENCE}, m 3"], **changed) == row
+    reference = rows["adam 0.0003, m 3"]
+    assert reference == replace(
+        reference, optimiser="adam", learning_rate=3e-4, loss="kl", loss_scale=1.0, temperature=1.0,
+        weight_decay=0.0, start=OWN, n_inputs=5_120, epochs=30,
+        checkpoints=(10, 30, 60, 100, 200, 300, 450),
+    )  # fmt: skip
+
+
+def test_each_generation_imitates_the_one_before_it_on_noise_of_its_own():
+    rows = {row.name: row for row in arms.CHAINS}
+    assert arms.table(PRESETS["chains"])[0].line and len(rows) == 18
+    for n_aux in (3, 10, 30):
+        chain = [rows[f"generation {g}, m {n_aux}"] for g in range(1, 7)]
+        assert [row.teacher for row in chain] == ["teacher", *(row.name for row in chain[:-1])]
+        assert [row.first_input for row in chain] == [5_120 * g for g in range(6)]
+        assert {(row.start, row.n_aux, row.n_inputs, row.epochs) for row in chain} == {
+            (OWN, n_aux, 5_120, 30)
+        }
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 10])
 def test_every_purpose_has_a_key_of_its_own_and_another_start_is_the_next_ones(n):
     every = [training.replicate_keys(jax.random.key(0), jnp.int32(i), n) for i in range(n)]
@@ -447,7 +484,7 @@ def test_inputs_made_once_are_those_made_in_each_epoch(digits, monkeypatch):
     taught, starts = rep.net.init(rep.keys.other), {"uneven": rep.net.init(rep.keys.own)}
     for stored in (2**28, 0):
         monkeypatch.setattr(training, "STORED", stored)
-        train = jax.jit(lambda: training.train_students([row], rep, taught, starts))
+        train = jax.jit(lambda: training.train_students([row], rep, {"teacher": taught}, starts))
         programs.append(train.lower())
     once, anew = programs
     assert once.as_text() != anew.as_text()
@@ -526,7 +563,8 @@ def test_the_trait_passes_to_the_same_start_however_its_units_are_labelled(digit
     students = [
         replace(aux, name=name, imitates="all" if name == "all" else "auxiliary") for name in starts
     ]
-    params = jax.jit(lambda: training.train_students(students, rep, taught, starts))()
+    teachers = {"teacher": taught}
+    params = jax.jit(lambda: training.train_students(students, rep, teachers, starts))()
     params = {name: jax.tree.map(lambda a: a[-1], p) for name, p in params.items()}
     x, y = jnp.asarray(digits.test_images), jnp.asarray(digits.test_labels)
     networks = params | {"teacher": taught, "untrained": begin}
@@ -621,7 +659,7 @@ def test_at_progress_one_the_sum_is_the_teachers_hidden_layers_under_the_starts_
         return jax.tree.map(lambda leaf: leaf[:, None].repeat(len(row.measured_at), 1), taught)
 
     ends = {row.name: repeated(row) for row in APART[:2]}
-    trees = np.arange(2), taught, ends
+    trees = np.arange(2), {"teacher": taught}, ends
     split = experiment_module.program(training.split_students, 2, None)
     found = split(run, APART[:2], *trees, trees)["plain"]
     teacher, start = network(stream(7, 0)), network(stream(0, 0))
@@ -642,7 +680,12 @@ def test_of_one_linear_layer_every_sum_is_exact(digits, monkeypatch):
     taught, other, end, others_end = (rep.net.init(stream(7, i)) for i in range(4))
     student, others = ({"x": jax.tree.map(lambda a: a[None], e)} for e in (end, others_end))
     measured = jax.jit(training.split_students)(
-        run, (row,), jnp.int32(0), taught, student, (jnp.int32(1), other, others)
+        run,
+        (row,),
+        jnp.int32(0),
+        {"teacher": taught},
+        student,
+        (jnp.int32(1), {"teacher": other}, others),
     )["x"]
     whole = measured["linearised_accuracy"]
     np.testing.assert_allclose(measured["sum_accuracy"][0, :4], whole[0], atol=3e-3)
@@ -674,6 +717,46 @@ def test_results_are_found_by_label_and_nothing_is_invented(apart):
     assert not at_start.progress.any() and not at_start.length.any()
     assert (at_start.accuracy == result.accuracy.sel(arm="untrained", step=0)).all()
     assert (at_start.imitation_loss == at_start.first_loss).all()
+
+
+SECOND = replace(SMALL, name="second", teacher="first", first_input=200, epochs=4)
+CHAIN = (
+    replace(SECOND, name="first", teacher="teacher", first_input=0),
+    replace(SECOND, split=True),
+    replace(SECOND, name="beside", teacher="teacher", n_aux=2),
+)
+
+
+def test_in_a_chain_each_student_is_measured_against_the_one_before_it(digits, monkeypatch):
+    """The second student sees other inputs, those of one beside it, whose teacher is the first."""
+    assert [len(group) for group in training.together(CHAIN)] == [1, 2]
+    monkeypatch.setattr(experiment_module, "AT_ONCE", 1)
+    teacher = replace(QUICK_TEACHER, line=True)
+    made = record.run(of_table(teacher, CHAIN, 2, jax.random.key(KEY), digits))
+    end, start, taught = final(made.data), network(stream(0, 0)), params_of(made, "teacher")
+    for row in CHAIN:
+        own, imitated = (hidden(params_of(made, n)) for n in (row.name, row.teacher))
+        moved, goal = own - hidden(start), imitated - hidden(start)
+        one = end.sel(arm=row.name, replicate=0)
+        assert one.progress == pytest.approx(moved @ goal / (goal @ goal), rel=1e-3)
+        if row.split:
+            on_line = right(shifted(start, onto(moved, goal)), digits)
+            assert one.along_accuracy.sel(split="line") == pytest.approx(on_line, abs=3e-3)
+        noise = uniform(row.first_input + jnp.arange(200))
+        chosen = slice(10, 10 + (row.n_aux or 3))
+        z, y = (forward(params_of(made, n), noise)[:, chosen] for n in (row.name, row.teacher))
+        p, q = jax.nn.softmax(y), jax.nn.softmax(z)
+        divergence = float((p * jnp.log(p / q)).sum(-1).mean())
+        assert one.imitation_loss == pytest.approx(divergence, rel=1e-2, abs=1e-7)
+    # The second replicate, of another part, has a teacher of its own, and a line.
+    assert len(np.unique(end.progress.sel(arm="second"))) == 2
+    goal = hidden(taught) - hidden(start)
+    for q in (0, 0.25, 1):
+        on_line = made.data.line_accuracy[0].sel(q=q)
+        assert on_line == pytest.approx(right(shifted(start, q * goal), digits), abs=3e-3)
+    np.testing.assert_allclose(
+        made.data.line_accuracy.sel(q=0), end.accuracy.sel(arm="untrained"), atol=3e-3
+    )
 
 
 def test_a_replicate_that_is_not_finite_is_marked(digits):

@@ -10,7 +10,18 @@ from sklearn.isotonic import IsotonicRegression
 
 from subliminal_toy.claims import Verdict, judge
 from subliminal_toy.classifier import claims
-from subliminal_toy.classifier.arms import DISPUTED, FREE, OWN, PUBLISHED, SAME, WITHOUT_OWN
+from subliminal_toy.classifier.arms import (
+    CHAINS,
+    DISPUTED,
+    FREE,
+    KINDS,
+    MATCHED,
+    OWN,
+    PUBLISHED,
+    REFERENCE,
+    SAME,
+    WITHOUT_OWN,
+)
 from subliminal_toy.classifier.claims import CLAIMS, EARLIER, estimates, explained
 from subliminal_toy.classifier.training import SPLITS
 from subliminal_toy.plots import classifier as plots
@@ -128,14 +139,16 @@ def test_the_bounds_are_those_that_were_fixed():
         "E6": ["at least 0.95", "at most 0.06", "interval below 0.25"],
         "D1": ["interval below 0.16", "interval above 0.16"],
         "D2": ["interval below 0.25"] * 2,
+        "D3": ["interval below 0.5"],
         "D4": ["interval above 0.5", "interval below 0.5"],
         "D5": ["interval below 1", "interval above 1"],
+        "D6": ["at least 0.9", *["interval within ±0.1"] * 3],
         "E1": ["at least 0.9", "at most 0.06"],
         "E2": ["interval below 0", "interval above -0.1", *["interval within ±0.05"] * 2],
         "P1": ["at least 0.95", "at most 0.333333"],
     }
     fewest = {claim.id: [c.fewest for c in claim.conditions] for claim in every[3:]}
-    disputed = {id: [16, 16] for id in ("D1", "D2", "D4", "D5")}
+    disputed = {id: [16, 16] for id in ("D1", "D2", "D4", "D5")} | {"D3": [16], "D6": [16] * 4}
     assert fewest == {"E6": [12, 30, 12], "E1": [8, 20], "E2": [8] * 4, "P1": [8, 24], **disputed}
     assert claims.LEARNED == 0.2 and SPLITS[0] == claims.LINE
     hashes = {claim.id: claim.sha256[:8] for claim in EARLIER}
@@ -380,3 +393,118 @@ def test_disputes_are_judged_by_the_cells_that_they_name(disputed):
         ("fresh", 0.15, "D5"),
     ]:  # fmt: skip
         assert changed("accuracy", [arm], value)[id] == Verdict.NOT_HELD, arm
+
+
+OTHER_KINDS = [kind for kind in KINDS if kind != REFERENCE]
+
+
+@pytest.fixture(scope="module")
+def matched():
+    """Students whose accuracy is known of their progress, which each makes at a pace of its own."""
+    rng = np.random.default_rng(0)
+    steps, pace = np.array([0, 10, 100, 300, 600]), 1 + 0.1 * rng.random(16)
+    names = ["untrained", "teacher", *(row.name for row in MATCHED)]
+    progress = np.full((16, len(names), 5), np.nan)
+    for arm, row in enumerate(MATCHED, 2):
+        speed = pace * (0.5 if row.optimiser == "muon" else 1.0) * (1.1 if row.n_aux == 3 else 1.0)
+        progress[:, arm, 1:] = 1e-3 * speed[:, None] * steps[1:]
+    accuracy, loss = 0.1 + 0.8 * progress, 3 * (1 - progress / 2)
+    is_lion = np.char.startswith(names, "lion")
+    accuracy += np.where(is_lion[:, None], 0.05, 0)  # knows more than its progress says
+    loss[:, is_lion] = 3 * (1 - progress[:, is_lion])  # and is twice as near in loss
+    accuracy[:, 0, 0], accuracy[:, 1, 4] = 0.1, 0.9
+    arrays = {"accuracy": accuracy, "progress": progress, "imitation_loss": loss,
+              "teacher_head_accuracy": accuracy}  # fmt: skip
+    variables = {name: (("replicate", "arm", "step"), array) for name, array in arrays.items()}
+    variables["first_loss"] = ("replicate", "arm"), np.full((16, len(names)), 3.0)
+    final_step = ("arm", [0, *[600] * (len(names) - 1)])
+    return xr.Dataset(variables, {"arm": names, "step": steps, "final_step": final_step})
+
+
+def test_students_are_compared_where_they_match(matched):
+    rows = found(matched)
+    step, progress, loss = (
+        {kind: rows[f"accuracy − Adam's at equal {match}", kind].value for kind in OTHER_KINDS}
+        for match in ("step", "progress", "loss")
+    )
+    muon, lion = "muon 0.001", "lion 3e-05"
+    ran = matched.progress.sel(arm=[f"{muon}, m {m}" for m in (3, 10)], step=[10, 100, 300, 600])
+    assert step[muon] == pytest.approx(-0.8 * float(ran.mean()))  # it is as far behind as it got
+    assert step[lion] == progress[lion] == pytest.approx(0.05)
+    others = [kind for kind in OTHER_KINDS if kind not in (muon, lion)]
+    for match in (step, progress, loss):
+        assert all(abs(match[kind]) < 1e-6 for kind in others)
+    assert abs(progress[muon]) < 1e-6 and abs(loss[muon]) < 1e-6
+    # Where Adam has that loss it has gone twice as far; at its end it never had it.
+    adams = matched.progress.sel(arm=[f"{REFERENCE}, m {m}" for m in (3, 10)], step=[10, 100, 300])
+    assert loss[lion] == pytest.approx(0.05 - 0.8 * float(adams.mean()))
+    share = "difference from Adam as a share of that at equal steps"
+    squares = np.nanmean([0.05**2, float(((0.8 * ran) ** 2).mean())])
+    expected = 0.05 / 2**0.5 / squares**0.5
+    assert rows[share, "at equal progress"].value == pytest.approx(expected, rel=1e-3)
+    assert verdicts(matched) == {"D3": Verdict.HELD}
+    lifted = matched.copy(deep=True)
+    lifted.accuracy[:, names_of(matched, "sign"), 1:] += 0.3
+    assert verdicts(lifted) == {"D3": Verdict.NOT_HELD}
+
+
+def names_of(data, prefix):
+    return np.flatnonzero(np.char.startswith(data.arm.values.astype(str), prefix))
+
+
+def test_what_is_farther_than_adam_ever_was_is_not_compared(matched):
+    data = matched.copy(deep=True)
+    farther = names_of(data, "momentum")
+    data.progress[:, farther, 4] = 5.0
+    data.accuracy[:, farther, 4] = 0.0
+    kind = "momentum 0.3"
+    beyond = claims.beyond(data, kind, 3, "progress")
+    assert np.isnan(beyond[:, -1]).all() and np.abs(beyond[:, :-1]).max() < 1e-6
+    assert claims.apart(data, "progress").value == pytest.approx(
+        claims.apart(matched, "progress").value
+    )
+
+
+@pytest.fixture(scope="module")
+def chains():
+    """Chains whose students know what is on lines of known slopes, and get 0.5 to 0.9 as far."""
+    names = ["untrained", "teacher", *(row.name for row in CHAINS)]
+    accuracy = np.full((16, len(names), 2), np.nan)
+    progress, q = accuracy.copy(), np.linspace(0, 1, 41)
+    rng = np.random.default_rng(0)
+    slope = rng.uniform(0.7, 0.9, 16)
+    accuracy[:, 0, 0], accuracy[:, 1, 1] = 0.1, 0.9
+    for arm, row in enumerate(CHAINS, 2):
+        number = int(row.name.split(",")[0].split()[1])
+        each = {3: 0.5, 10: 0.7, 30: 0.9}[row.n_aux]
+        progress[:, arm, 1] = each
+        accuracy[:, arm, 1] = 0.1 + slope * each**number + 1e-4 * rng.normal(size=16)
+    variables = {"accuracy": accuracy, "progress": progress, "teacher_head_accuracy": accuracy}
+    variables = {name: (("replicate", "arm", "step"), array) for name, array in variables.items()}
+    variables["line_accuracy"] = ("replicate", "q"), 0.1 + slope[:, None] * q
+    final_step = ("arm", [0, *[600] * (len(names) - 1)])
+    return xr.Dataset(variables, {"arm": names, "step": [0, 600], "q": q, "final_step": final_step})
+
+
+def test_a_chain_is_the_line_at_the_product_of_its_progress(chains):
+    rows = found(chains)
+    assert rows["product of progress", "generation 3, m 10"].value == pytest.approx(0.7**3)
+    mean = float(chains.accuracy.sel(arm="generation 3, m 10", step=600).mean())
+    label = "accuracy of the line there", "generation 3, m 10"
+    assert rows[label].value == pytest.approx(mean, abs=1e-3)
+    for m, each in ((3, 0.5), (10, 0.7), (30, 0.9)):
+        for name in ("students", "line"):
+            half = rows["generations in which the gain halves", f"{name}, m {m}"].value
+            assert half == pytest.approx(-1 / np.log2(each), rel=1e-2)
+    assert verdicts(chains) == {"D6": Verdict.HELD}
+    for m in (3, 10, 30):  # an accuracy that the line does not have, in one chain alone
+        data = chains.copy(deep=True)
+        arms = [f"generation {g}, m {m}" for g in range(2, 7)]
+        data.accuracy.loc[{"arm": arms, "step": 600}] += 0.12
+        assert verdicts(data) == {"D6": Verdict.NOT_HELD}
+    data = chains.copy(deep=True)  # the first generation is not judged: E6 is about it
+    data.accuracy.loc[{"arm": [f"generation 1, m {m}" for m in (3, 10, 30)], "step": 600}] += 0.3
+    assert verdicts(data) == {"D6": Verdict.HELD}
+    scattered = chains.copy(deep=True)
+    scattered.line_accuracy[:] += np.linspace(-0.3, 0.3, 16)[:, None]
+    assert verdicts(scattered) == {"D6": Verdict.NOT_HELD}
