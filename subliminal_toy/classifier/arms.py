@@ -122,11 +122,7 @@ def table(config: ClassifierConfig) -> tuple[Teacher, tuple[Student, ...]]:
     if config.arms == "published":
         return published(config)
     if config.arms == "disputes":
-        return FEW.teacher, DISPUTED
-    if config.arms == "matched":
-        return FEW.teacher, MATCHED
-    if config.arms == "chains":
-        return replace(FEW.teacher, line=True), CHAINS
+        return replace(FEW.teacher, line=True), DISPUTED
     protocol = DIGITS if config.data == "digits" else MNIST
     if config.arms == "explain-quick":
         protocol = FEW
@@ -333,21 +329,10 @@ OTHERWISE = (
     _disputed("first layer relabelled", start=(RELABELLED, OWN, OWN, OWN)),
     _disputed("second layer relabelled", start=(OWN, RELABELLED, OWN, OWN)),
     *(_disputed(f"distance {d:g}", distance=d) for d in (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0)),
-    *(_disputed(f"n {n}", n_inputs=n) for n in (512, 2_560, 30_720)),
-    _disputed("fresh", n_inputs=30_720, fresh=True),
+    *(_disputed(f"{n} images", n_inputs=n) for n in (512, 2_560, 30_720)),
+    _disputed("fresh images", n_inputs=30_720, fresh=True),
 )
 """Those students."""
-DISPUTED = (
-    *(
-        _disputed(origins(start, n_aux, loss), n_aux, start=start, loss=loss)
-        for n_aux in N_AUX
-        for loss in LOSSES
-        for start in itertools.product((OWN, OTHER), repeat=len(LAYERS))
-    ),
-    *OTHERWISE,
-)
-
-
 # Students of other optimisers and losses, to be compared at equal progress and not at equal steps.
 
 REFERENCE = "adam 0.0003"
@@ -398,3 +383,33 @@ CHAINS = tuple(
     for number in GENERATIONS
     for n_aux in CHAIN_N_AUX
 )
+DISPUTED = (
+    *(
+        _disputed(origins(start, n_aux, loss), n_aux, start=start, loss=loss)
+        for n_aux in N_AUX
+        for loss in LOSSES
+        for start in itertools.product((OWN, OTHER), repeat=len(LAYERS))
+    ),
+    *OTHERWISE,
+    *MATCHED,
+    *CHAINS,
+)
+CHANGES: dict[str, dict[str, str]] = {
+    "start": {
+        "another start": origins((OTHER,) * 4, 10, "kl"),
+        **{
+            f"another {layer}": origins(
+                tuple(OTHER if other == layer else OWN for other in LAYERS), 10, "kl"
+            )
+            for layer in LAYERS
+        },
+        **{row.name: row.name for row in OTHERWISE if not row.name.endswith("images")},
+    },
+    "outputs and images": {
+        **{f"{n_aux} logits": origins((OWN,) * 4, n_aux, "kl") for n_aux in (3, 50)},
+        **{row.name: row.name for row in OTHERWISE if row.name.endswith("images")},
+        "sixth generation": generation(GENERATIONS[-1], 10),
+    },
+    "training": {kind: f"{kind}, m 10" for kind in KINDS if kind != REFERENCE},
+}
+"""The students that differ from ``SAME`` in one thing, by what it is and by its group."""

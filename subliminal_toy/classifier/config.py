@@ -18,11 +18,9 @@ class ClassifierConfig:
 
     data: Literal["digits", "mnist", "fashion_mnist", "kmnist"] = "digits"
     """Data set of the teacher and of the test. Paper: mnist."""
-    arms: Literal[
-        "published", "explain", "explain-quick", "disputes", "matched", "chains"
-    ] = "published"  # fmt: skip
+    arms: Literal["published", "explain", "explain-quick", "disputes"] = "published"
     """The table of arms: the paper's, those that explain how much a student takes over, or what
-    others disagree about; all but the first have sizes and lengths of their own."""
+    others disagree about; the last three have sizes and lengths of their own."""
     architecture: Literal["mlp", "cnn"] = "mlp"
     """Network of teachers and students. Paper: mlp."""
     hidden_sizes: Annotated[
@@ -108,8 +106,6 @@ PRESETS = {
     "explain": replace(_QUICK, arms="explain", n_replicates=12),
     "explain-quick": replace(_QUICK, arms="explain-quick", n_replicates=4),
     "disputes": replace(_QUICK, arms="disputes", n_replicates=16),
-    "matched": replace(_QUICK, arms="matched", n_replicates=16),
-    "chains": replace(_QUICK, arms="chains", n_replicates=16),
 }
 ABOUT = {
     "quick": "8 replicates on scikit-learn's digits; a minute on 2 cores",
@@ -119,8 +115,6 @@ ABOUT = {
     "mnist): claim E6",
     "explain-quick": "8 such students on fewer inputs, 4 replicates on digits; half a minute on 2 "
     "cores",
-    "disputes": "109 students of other starts, distances and numbers of inputs, 16 replicates on "
-    "digits: what others disagree about; 40 minutes of one core, estimated",
-    "matched": "36 students of other optimisers, losses and weight decay, 16 replicates on digits",
-    "chains": "three chains of six students, each the next one's teacher, 16 replicates on digits",
+    "disputes": "163 students of other starts, distances, inputs, optimisers and losses, and of "
+    "chains, 16 replicates on digits: what others disagree about; an hour of one core, estimated",
 }
