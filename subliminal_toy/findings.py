@@ -8,6 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from subliminal_toy.classifier.arms import (
+    CHAIN_N_AUX,
+    LAYERS,
+    N_AUX,
+    OTHER,
+    OWN,
+    SAME,
+    UNTRAINED,
+    origins,
+)
+from subliminal_toy.classifier.claims import HEADS
 from subliminal_toy.lm.claims import CALM
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
@@ -293,9 +304,11 @@ LIMITS = (
 
 def findings(records: Records) -> list[Finding]:
     """Return what the records say, in the order of the story."""
-    experiments = of_noise, of_theorem, of_line, of_networks, of_amount, of_language
-    parts = (of_the_law, of_harm, of_open_weights, of_sharing, of_lists, of_detectors, of_filters)
-    return [finding for part in (*experiments, *parts) for finding in part(records)]
+    parts = (
+        of_noise, of_theorem, of_line, of_networks, of_amount, of_disputes, of_language, of_the_law,
+        of_harm, of_open_weights, of_sharing, of_lists, of_detectors, of_filters,
+    )  # fmt: skip
+    return [finding for part in parts for finding in part(records)]
 
 
 def network(attrs: Mapping[str, Any]) -> str:
@@ -509,6 +522,81 @@ def of_amount(records: Records) -> Iterator[Finding]:
             "The network linearised at the start ranks the students before any is trained: rank "
             f"correlation {measured(rank)} (P1 asks for .95). The level is not predicted: R² "
             f"{measured(level)}.",
+        )
+
+
+def of_disputes(records: Records) -> Iterator[Finding]:
+    """Yield what others disagree about: starts, distances, images, optimisers, chains."""
+    for folder, m in chosen(records, "classifier", SAME).items():
+        teachers = f"{DATA[m.data.attrs['dataset']]}, {m.data.sizes['replicate']} teachers"
+        effects, through = (
+            "; ".join(
+                f"{layer} {measured(m('effect of a shared start', f'{layer}, {head}'))}"
+                for layer in LAYERS
+            )
+            for head in HEADS
+        )
+        heads = [origins((OTHER, OTHER, OWN, OWN), n_aux, "kl") for n_aux in N_AUX]
+        alone = [m.percent("accuracy through the teacher's class head", arm) for arm in heads]
+        both = [
+            m("interaction of starts", f"first layer and second layer, {head}") for head in HEADS
+        ]
+        yield Finding(
+            "Shared start or shared heads",
+            f"Each of four layers began as the teacher’s or as another ({teachers}). What sharing "
+            "a layer adds to accuracy, means over the other layers, 3, 10 and 50 logits, KL and "
+            f"squared error: {effects}. Through the teacher’s class head: {through}. The two "
+            f"hidden layers need each other (interaction {measured(both[0])} and "
+            f"{measured(both[1])}). Of students that share the two heads alone the teacher’s class "
+            f"head reads {', '.join(alone)} (3, 10 and 50 logits; untrained "
+            f"{m.percent('accuracy', UNTRAINED)}).",
+            f"{folder}/matters.svg",
+        )
+        left = m.labelled("share of the gain of the same start")
+        far = "; ".join(
+            f"{name.removeprefix('distance ')} {percent(e)}" for name, e in left.items()
+            if name.startswith("distance")
+        )  # fmt: skip
+        yield Finding(
+            "How close a start must be",
+            "Share of the gain that is left if another start is added to the teacher’s, σ times it "
+            f"and scaled back: {far}. With the hidden units of the first layer alone in another "
+            f"order {percent(left['first layer relabelled'])}, of the second "
+            f"{percent(left['second layer relabelled'])}; if the next layer is put in that order "
+            "too, nothing changes.",
+        )
+        images = "; ".join(
+            f"{name} {percent(e)}" for name, e in left.items() if name.endswith("images")
+        )
+        yield Finding(
+            "How many noise images",
+            f"Share of the gain with 5,120 images, at the same number of steps: {images}.",
+        )
+        shares = m.labelled("difference from Adam as a share of that at equal steps")
+        matched = m.labelled("accuracy − Adam's at equal progress")
+        largest = sorted(matched, key=lambda kind: -abs(matched[kind].value))[:3]
+        yield Finding(
+            "Optimiser, loss, weight decay: at equal progress",
+            f"{len(matched)} other kinds of students differ in accuracy from Adam’s, at equal "
+            f"progress by {percent(shares['at equal progress'])} of what they differ by at equal "
+            f"steps, at an equal share of the first loss by {percent(shares['at equal loss'])} "
+            "(root mean squares over kinds, 3 and 10 logits and eight steps). The largest at equal "
+            f"progress: {'; '.join(f'{kind} {measured(matched[kind])}' for kind in largest)}.",
+        )
+        half = m.labelled("generations in which the gain halves")
+        halves = "; ".join(
+            f"{n_aux} logits {measured(half[f'students, m {n_aux}'])}, the line "
+            f"{measured(half[f'line, m {n_aux}'])}" for n_aux in CHAIN_N_AUX
+        )  # fmt: skip
+        r2 = m("R² of the accuracy in chains, nothing fitted", "line at the product")
+        yield Finding(
+            "Chains of students",
+            "A student is the next one’s teacher, from one start, six times. Each knows about what "
+            "the first teacher’s line knows at the product of their progress: R² "
+            f"{measured(r2)}, nothing fitted. Generations in which the gain halves, from the first "
+            f"to the sixth: {halves}. Later generations lose less: what a chain has kept is what "
+            "the noise shows best.",
+            f"{folder}/chains.svg",
         )
 
 

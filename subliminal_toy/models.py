@@ -81,12 +81,6 @@ def map_layers(fn: Callable[..., Array], params: Params, *others: Params) -> Par
     )
 
 
-def hidden_layers(params: Params) -> list[Array]:
-    """Return the weights and biases of all layers but the last, which holds the heads."""
-    output = layer_names(params)[-1]
-    return [leaf for path, leaf in jax.tree.leaves_with_path(params) if _layer(path) != output]
-
-
 class Dense(nnx.Module):
     """Affine layer x Wᵀ + b with W (outputs, inputs).
 

@@ -113,7 +113,7 @@ def test_losses_gradient_adam_and_progress_are_those_of_jax(script, fixed, kind)
     np.testing.assert_allclose(found_gradient, flat(gradients[0]), rtol=0, atol=1e-4)
     assert np.abs(flat(gradients[0])).max() > 0.1  # so 1e-4 is small
     np.testing.assert_allclose(found_params, flat(params), rtol=0, atol=RATE * 1e-2)
-    hidden = [models.hidden_layers(tree) for tree in (student, teacher, params)]
+    hidden = [[tree["layers"][i] for i in (0, 1)] for tree in (student, teacher, params)]
     assert q == pytest.approx(float(progress(*hidden)), abs=1e-4)
 
 

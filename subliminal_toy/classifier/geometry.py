@@ -1,4 +1,4 @@
-"""How far a student moves along its teacher's displacement, what else it does, and a prediction.
+"""How far a student moves along its teacher's displacement, what else it does, and ρ.
 
 For any network ``apply(params, inputs) -> outputs`` and any trees of parameters. Products with the
 Jacobian J of the outputs are made by ``jvp`` and ``vjp``; J itself never exists.
@@ -16,8 +16,6 @@ Tree = PyTree[Float[Array, "..."]]
 Apply = Callable[[Any, Any], Array]
 Loss = Callable[[Array, Array], Array]
 """``loss(outputs, targets)``: mean over the examples, e.g. ``distill.kl`` of chosen columns."""
-SMALLEST = 1e-9
-"""Conjugate gradients end where the squared residual is this part of the first: float32."""
 ROUNDING = 16
 """Multiples of the spacing of floats below which a second derivative of the loss is taken for 0."""
 
@@ -82,40 +80,6 @@ def cosine(a: Tree, b: Tree) -> Float[Array, ""]:
     return ratio(inner(a, b), jnp.sqrt(inner(a, a) * inner(b, b)))
 
 
-def predict(
-    apply: Apply,
-    start: Tree,
-    teacher: Tree,
-    inputs: Array,
-    loss: Loss,
-    steps: int,
-    chunks: int = 1,
-) -> Tree:
-    """Return what a student is predicted to become, without training it: parameters s + d.
-
-    d is the ``steps``-th iterate of conjugate gradients from 0 on min_d ‖J d − J v‖² over
-    ``inputs`` (first axis the examples), v = θ_T − s, J the Jacobian of the outputs at the
-    ``start`` s, in the metric of the ``loss``: its second derivative in the outputs, at the start's
-    outputs. ``steps`` plays the part of the length of a training. ``chunks`` divides the number of
-    examples; so many parts are gone through one after the other, to save memory.
-    A step costs about as much as a training step on all of ``inputs``.
-    """
-    parts = inputs.reshape(chunks, -1, *inputs.shape[1:])
-
-    def product(d):
-        """Return F d, averaged over the parts, which are of one size."""
-
-        def add(total, x):
-            term = gauss_newton(apply, start, d, x, loss)
-            return jax.tree.map(jnp.add, total, term), None
-
-        total = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, start), parts)[0]
-        return jax.tree.map(lambda leaf: leaf / chunks, total)
-
-    d = conjugate_gradients(product, product(subtract(teacher, start)), steps)
-    return jax.tree.map(jnp.add, start, d)
-
-
 def gauss_newton(apply: Apply, start: Tree, direction: Tree, inputs: Array, loss: Loss) -> Tree:
     """Return F d = Jᵀ M J d averaged over examples: J and M at ``start``.
 
@@ -145,26 +109,3 @@ def missed(apply: Apply, start: Tree, teacher: Tree, inputs: Array, loss: Loss) 
     _, slope = jax.jvp(lambda s: loss(apply(s, inputs), targets), (start,), (delta,))
     along = inner(gauss_newton(apply, start, delta, inputs, loss), delta)
     return jnp.where(along > 0, jnp.abs(slope + along), jnp.nan) / along
-
-
-def conjugate_gradients(product: Callable[[Tree], Tree], b: Tree, steps: int) -> Tree:
-    """Return the ``steps``-th iterate of F d = b from d = 0.
-
-    It stays where it is from the step on at which the residual has become rounding (``SMALLEST``).
-    Source: Hestenes and Stiefel 1952.
-    """
-    first = inner(b, b)
-
-    def step(state, _):
-        d, residual, direction, square = state
-        moved = product(direction)
-        live = square > SMALLEST * first
-        alpha = jnp.where(live, ratio(square, inner(direction, moved)), 0)
-        d = add_multiple(alpha, direction, d)
-        residual = add_multiple(-alpha, moved, residual)
-        left = inner(residual, residual)
-        beta = jnp.where(live, ratio(left, square), 0)
-        return (d, residual, add_multiple(beta, direction, residual), left), None
-
-    begin = jax.tree.map(jnp.zeros_like, b), b, b, first
-    return jax.lax.scan(step, begin, length=steps)[0][0]

@@ -6,13 +6,24 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from subliminal_toy.classifier.arms import PUBLISHED, TEACHER, UNTRAINED
+from subliminal_toy.classifier.arms import (
+    CHAIN_N_AUX,
+    CHANGES,
+    GENERATIONS,
+    PUBLISHED,
+    SAME,
+    TEACHER,
+    UNTRAINED,
+)
 from subliminal_toy.classifier.claims import (
     CHANCE,
     additive,
     alone,
+    along_chains,
+    chain_r2,
     explained,
     final,
+    is_disputed,
     is_explained,
     is_published,
     rest_alone,
@@ -129,4 +140,57 @@ def line(data: xr.Dataset) -> Figure | None:
     return title(figure, finding, f"{setting(data)}, {students.sizes['arm']} kinds of students")
 
 
-FIGURES = {"accuracy": accuracy, "line": line}
+def matters(data: xr.Dataset) -> Figure | None:
+    """Accuracy of students that differ in one thing from one, less that one's, sorted: every
+    replicate, means and 95 % intervals.
+    """
+    if not is_disputed(data):
+        return None
+    at_end = final(data).accuracy.astype(float)
+    rows = [
+        (change, at_end.sel(arm=arm) - at_end.sel(arm=SAME), group)
+        for group, changes in CHANGES.items() for change, arm in changes.items()
+    ]  # fmt: skip
+    rows.sort(key=lambda row: float(row[1].mean()))
+    hues = dict(zip(CHANGES, (colours.OTHER_START, colours.KINDS[0], colours.CONTROL), strict=True))
+    figure = Figure(figsize=(6.4, 1.4 + 0.2 * len(rows)))
+    axes = figure.add_subplot()
+    axes.axvline(0, color="black", linewidth=0.8, linestyle=":")
+    for place, (_, differences, group) in enumerate(rows):
+        dots(axes, place, differences.values, hues[group])
+    axes.set_yticks(range(len(rows)), [change for change, *_ in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("test accuracy less that of the same start, 10 logits, Adam, 5,120 images")
+    for group, hue in hues.items():
+        axes.plot([], [], "o", color=hue, label=group)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    worst = rows[0]
+    finding = f"What matters: most of all {worst[0]} ({float(worst[1].mean()):.2f})"
+    return title(figure, finding.replace("-", "−"), setting(data))
+
+
+def chains(data: xr.Dataset) -> Figure | None:
+    """Accuracy by generation of a chain of students: every replicate, means and 95 % intervals;
+    line: the first teacher's line at the product of the generations' progress, mean.
+    """
+    if not is_disputed(data):
+        return None
+    students = along_chains(data)
+    figure = Figure(figsize=(5.2, 3.6))
+    axes = figure.add_subplot()
+    hues = dict(zip(CHAIN_N_AUX, (colours.STUDENT, *colours.KINDS[1:]), strict=False))
+    for place, (m, hue) in enumerate(hues.items()):
+        one = students.sel(m=m)
+        for number in GENERATIONS:
+            accuracy = one.accuracy.sel(generation=number).values
+            dots(axes, number + 0.15 * (place - 1), accuracy, hue, upright=True)
+        axes.plot(GENERATIONS, one.line.mean("replicate"), color=hue, label=f"{m} logits")
+    untrained = float(final(data).accuracy.sel(arm=UNTRAINED).mean())
+    axes.axhline(untrained, color=colours.UNTRAINED, linestyle=":", label="untrained network")
+    axes.set(xlabel="generation", ylabel="test accuracy", ylim=(0, 1))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    finding = f"Chains of students: the line has R² {chain_r2(data).value:.2f}, nothing fitted"
+    return title(figure, finding, setting(data))
+
+
+FIGURES = {"accuracy": accuracy, "line": line, "matters": matters, "chains": chains}
