@@ -66,12 +66,12 @@ class Student:
     """A network trained to imitate its teacher's logits on inputs without labels."""
 
     name: str
-    teacher: str = TEACHER
-    """Name of the network that it imitates: the teacher, or a student above it in the table."""
     imitates: Literal["auxiliary", "all"] = "auxiliary"
     """The logits that its loss sees, of teacher and student."""
     n_aux: int | None = None
     """How many of the auxiliary logits, the first ones; None: all that the teacher has."""
+    teacher: str = TEACHER
+    """Name of the network that it imitates: the teacher, or a student above it in the table."""
     start: str | tuple[str, ...] = OWN
     """Origin of the initial weights: ``OWN``, ``OTHER``, or one of the two for each hidden layer
     (of an MLP also ``RELABELLED``), then for the class head and for the auxiliary head."""
