@@ -445,34 +445,43 @@ def of_line(records: Records) -> Iterator[Finding]:
 
 def of_networks(records: Records) -> Iterator[Finding]:
     """Yield what a displacement's parts know in other networks, and how far Eq. (73) reaches."""
-    for folder, m in chosen(records, "sweep", "free").items():
-        if "teacher.hidden_sizes" not in m.data.dims:
-            continue
-        r2 = m.labelled("R² of the accuracy, nothing fitted")
-        rest, n = shares_of_rest(m), m.data.sizes["replicate"]
-        found = "; ".join(
+    swept = {
+        folder: m for folder, m in chosen(records, "sweep", "free").items()
+        if "teacher.hidden_sizes" in m.data.dims
+    }  # fmt: skip
+    if not swept:
+        return
+    parts, rho, progress = [], [], []
+    for m in swept.values():
+        r2, rest = m.labelled("R² of the accuracy, nothing fitted"), shares_of_rest(m)
+        parts += [
             f"{'CNN' if 'cnn' in point else 'MLP'} {point.rpartition(' ')[2].replace(',', '–')} "
             f"{measured(r2[f'sum, line, {point}'])}, {percent(rest[f'all, line, {point}'])}"
             for point, _ in points(m.data)
-        )
-        yield Finding(
-            "How much: the line in other networks",
-            f"The same on digits with {m.data.sizes['arm'] - 3} kinds of students, n = {n}: R² of "
-            f"the accuracy of the sum, and the share of the gain that the rest alone has: {found}.",
-            f"{folder}/swept.svg",
-        )
-        rho, progress = m.labelled("ρ of the teacher"), m.labelled("progress")
-        low, high = min(rho.values()), max(rho.values())
-        far = [progress[label].value for label in rho]
-        reached = "the theorem reaches them" if high.high < 1 else "for some the bound is empty"
-        yield Finding(
-            "A first step toward a trained teacher",
-            "A small step goes with a teacher that has gone far if ρ < 1, and keeps at least 1 − ρ "
-            "of what the derivative says (Eq. 73 of the proof). Of teachers trained to the end, by "
-            f"network and kind of student, ρ is {measured(low)} to {measured(high)} (means over "
-            f"{n} replicates): {reached}. Whole trainings of these students end at progress "
-            f"{number(min(far), 2)} to {number(max(far), 2)}.",
-        )
+        ]
+        rho += m.labelled("ρ of the teacher").values()
+        progress += [m("progress", label).value for label in m.labelled("ρ of the teacher")]
+    folder, first = max(swept.items(), key=lambda item: item[1].data.sizes["teacher.hidden_sizes"])
+    n = first.data.sizes["replicate"]
+    yield Finding(
+        "How much: the line in other networks",
+        f"The same on digits with {first.data.sizes['arm'] - 3} kinds of students, n = {n}: R² of "
+        "the accuracy of the sum, and the share of the gain that the rest alone has: "
+        f"{'; '.join(parts)}.",
+        f"{folder}/swept.svg",
+    )
+    low, high = min(rho), max(rho)
+    single = np.concatenate([m.data.rho.values.ravel() for m in swept.values()])
+    empty = np.count_nonzero(single >= 1) / np.count_nonzero(np.isfinite(single))
+    yield Finding(
+        "A first step toward a trained teacher",
+        "A small step goes with a teacher that has gone far if ρ < 1, and keeps at least 1 − ρ of "
+        "what the derivative says (Eq. 73 of the proof). Of teachers trained to the end, by "
+        f"network and kind of student, ρ is {measured(low)} to {measured(high)} (means over {n} "
+        f"replicates); for {number(100 * empty, 0)} % of single teachers and kinds of student the "
+        "bound is empty. Whole trainings of these students end at progress "
+        f"{number(min(progress), 2)} to {number(max(progress), 2)}.",
+    )
 
 
 def of_amount(records: Records) -> Iterator[Finding]:
