@@ -737,11 +737,11 @@ def test_in_a_chain_each_student_is_measured_against_the_one_before_it(digits, m
     end, start, taught = final(made.data), network(stream(0, 0)), params_of(made, "teacher")
     for row in CHAIN:
         own, imitated = (hidden(params_of(made, n)) for n in (row.name, row.teacher))
-        moved, goal = own - hidden(start), imitated - hidden(start)
+        change, goal = own - hidden(start), imitated - hidden(start)
         one = end.sel(arm=row.name, replicate=0)
-        assert one.progress == pytest.approx(moved @ goal / (goal @ goal), rel=1e-3)
+        assert one.progress == pytest.approx(change @ goal / (goal @ goal), rel=1e-3)
         if row.split:
-            on_line = right(shifted(start, onto(moved, goal)), digits)
+            on_line = right(shifted(start, onto(change, goal)), digits)
             assert one.along_accuracy.sel(split="line") == pytest.approx(on_line, abs=3e-3)
         noise = uniform(row.first_input + jnp.arange(200))
         chosen = slice(10, 10 + (row.n_aux or 3))
@@ -749,6 +749,13 @@ def test_in_a_chain_each_student_is_measured_against_the_one_before_it(digits, m
         p, q = jax.nn.softmax(y), jax.nn.softmax(z)
         divergence = float((p * jnp.log(p / q)).sum(-1).mean())
         assert one.imitation_loss == pytest.approx(divergence, rel=1e-2, abs=1e-7)
+    # Trained alone, by the first one as its teacher, the second is the same.
+    row, rep = replace(SECOND, teacher="teacher"), replicate(digits, teacher)
+    given = {"teacher": params_of(made, "first")}, {"second": start}
+    train = jax.jit(partial(training.train_students, [row], rep))
+    ended = jax.tree.map(lambda leaf: leaf[-1], train(*given)["second"])
+    assert_close(ended, params_of(made, "second"), 1e-4)
+    assert moved(ended, params_of(made, "beside")) > 1e-2
     # The second replicate, of another part, has a teacher of its own, and a line.
     assert len(np.unique(end.progress.sel(arm="second"))) == 2
     goal = hidden(taught) - hidden(start)

@@ -38,16 +38,21 @@ def swept(data: xr.Dataset) -> Figure | None:
                 values = at_end.sel(arm=arm).values
                 place = row + 0.7 * ((number + 0.5) / len(names) - 0.5)
                 dots(axes, place, values, arms[arm])
-        axes.set_xlabel(f"{variable} (line: 95 % interval)")
-    panels[0].set_yticks(range(len(results)), [label for label, _ in results])
+        axes.set_xlabel(variable)
+    ticks = [label for label, _ in results]
+    for name in data.attrs["over"].split():
+        ticks = [label.replace(f"{name} ", "") for label in ticks]
+    panels[0].set_yticks(range(len(results)), ticks)
     panels[0].invert_yaxis()
     for arm in names:
         panels[1].plot([], [], "o", color=arms[arm], label=arm.replace("_", " "))
     figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     means = [float(r.accuracy.sel(arm=names[0], step=int(r.final_step.sel(arm=names[0]))).mean())
              for _, r in results]  # fmt: skip
-    finding = f"{names[0].replace('_', ' ').capitalize()}: {min(means):.2f} to {max(means):.2f}"
-    what = f"{data.attrs['dataset']}, {data.attrs['over']} varied, n = {data.sizes['replicate']}"
+    ends = dict.fromkeys(f"{end(means):.2f}" for end in (min, max))
+    finding = f"{names[0].replace('_', ' ').capitalize()}: {' to '.join(ends)}"
+    varied = data.attrs["over"].replace(" ", " and ")
+    what = f"{data.attrs['dataset']}, {varied} varied, n = {data.sizes['replicate']}"
     return title(figure, finding, what)
 
 
