@@ -720,10 +720,10 @@ def test_results_are_found_by_label_and_nothing_is_invented(apart):
     assert (at_start.imitation_loss == at_start.first_loss).all()
 
 
-SECOND = replace(SMALL, name="second", teacher="first", first_input=200, epochs=4)
+SECOND = replace(SMALL, name="second", teacher="first", first_input=200, epochs=4, split=True)
 CHAIN = (
-    replace(SECOND, name="first", teacher="teacher", first_input=0),
-    replace(SECOND, split=True),
+    replace(SECOND, name="first", teacher="teacher", first_input=0, split=False),
+    SECOND,
     replace(SECOND, name="beside", teacher="teacher", n_aux=2),
 )
 
