@@ -749,13 +749,15 @@ def test_in_a_chain_each_student_is_measured_against_the_one_before_it(digits, m
         p, q = jax.nn.softmax(y), jax.nn.softmax(z)
         divergence = float((p * jnp.log(p / q)).sum(-1).mean())
         assert one.imitation_loss == pytest.approx(divergence, rel=1e-2, abs=1e-7)
-    # Trained alone, by the first one as its teacher, the second is the same.
-    row, rep = replace(SECOND, teacher="teacher"), replicate(digits, teacher)
-    given = {"teacher": params_of(made, "first")}, {"second": start}
-    train = jax.jit(partial(training.train_students, [row], rep))
-    ended = jax.tree.map(lambda leaf: leaf[-1], train(*given)["second"])
-    assert_close(ended, params_of(made, "second"), 1e-4)
-    assert moved(ended, params_of(made, "beside")) > 1e-2
+    # Each of the two that are trained together is the same if it is trained alone.
+    rep, ends = replicate(digits, teacher), []
+    for row in CHAIN[1:]:
+        alone = replace(row, teacher="teacher")
+        given = {"teacher": params_of(made, row.teacher)}, {row.name: start}
+        train = jax.jit(partial(training.train_students, [alone], rep))
+        ends.append(jax.tree.map(lambda leaf: leaf[-1], train(*given)[row.name]))
+        assert_close(ends[-1], params_of(made, row.name), 1e-4)
+    assert moved(*ends) > 1e-2
     # The second replicate, of another part, has a teacher of its own, and a line.
     assert len(np.unique(end.progress.sel(arm="second"))) == 2
     goal = hidden(taught) - hidden(start)
