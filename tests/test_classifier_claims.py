@@ -498,8 +498,12 @@ def chains():
     variables = {"accuracy": accuracy, "progress": progress, "teacher_head_accuracy": accuracy}
     variables = {name: (("replicate", "arm", "step"), array) for name, array in variables.items()}
     variables["line_accuracy"] = ("replicate", "q"), 0.1 + slope[:, None] * q
+    for part, off in (("along", 0.05), ("sum", 0.01)):
+        values = (accuracy + off)[..., None]
+        variables[f"{part}_accuracy"] = ("replicate", "arm", "step", "split"), values
     final_step = ("arm", [0, *[600] * (len(names) - 1)])
-    return xr.Dataset(variables, {"arm": names, "step": [0, 600], "q": q, "final_step": final_step})
+    coords = {"arm": names, "step": [0, 600], "q": q, "split": ["line"], "final_step": final_step}
+    return xr.Dataset(variables, coords)
 
 
 def test_a_chain_is_the_line_at_the_product_of_its_progress(chains):
@@ -508,6 +512,11 @@ def test_a_chain_is_the_line_at_the_product_of_its_progress(chains):
     mean = float(chains.accuracy.sel(arm="generation 3, m 10", step=600).mean())
     label = "accuracy of the line there", "generation 3, m 10"
     assert rows[label].value == pytest.approx(mean, abs=1e-3)
+    r_squared = "R² of the accuracy in chains, nothing fitted"
+    spread = chains.accuracy.sel(step=600, arm=chains.arm[2 + 3 :]).var()
+    for label, error in (("line of the own teacher", 0.05), ("sum, own teacher", 0.01)):
+        expected = 1 - error**2 / float(spread)
+        assert rows[r_squared, label].value == pytest.approx(expected, abs=1e-3)
     for m, each in ((3, 0.5), (10, 0.7), (30, 0.9)):
         for name in ("students", "line"):
             half = rows["generations in which the gain halves", f"{name}, m {m}"].value

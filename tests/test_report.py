@@ -278,6 +278,53 @@ def test_in_other_networks_the_rest_knows_little_and_the_theorem_reaches_teacher
     assert f"ρ is {min(means):.3f} [" in said and f"to {max(means):.2f} [" in said
 
 
+def test_what_others_disagree_about_is_said_as_measured(committed, said):
+    data = committed["disputes"].data
+    end = {arm: int(data.final_step.sel(arm=arm)) for arm in data.arm.values.tolist()}
+
+    def accuracy(arm, of="accuracy"):
+        return data[of].sel(arm=arm, step=end[arm]).values.astype(float)
+
+    same, untrained = accuracy("own own own own, m 10, kl"), accuracy("untrained")
+    for title, arm, name in [
+        ("How close a start must be", "distance 0.3", "0.3:"),
+        ("How close a start must be", "distance 2", "2:"),
+        ("How close a start must be", "second layer relabelled", "of the second"),
+        ("How many noise images", "2560 images", "2,560 images"),
+        ("How many noise images", "fresh images", "fresh images"),
+    ]:
+        left = (accuracy(arm) - untrained).mean() / (same - untrained).mean()
+        assert f"{name} {100 * left:.0f} % [" in said[title].text, arm
+    text = said["Shared start or shared heads"].text
+    for layer, name in enumerate(("first layer", "second layer", "class head", "auxiliary head")):
+        shared = [[], []]
+        for arm in end:
+            starts = arm.partition(",")[0].split()
+            if len(starts) == 4 and set(starts) <= {"own", "other"}:
+                shared[starts[layer] == "own"].append(accuracy(arm))
+        assert len(shared[0]) == len(shared[1]) == 48
+        effect = np.mean(shared[1]) - np.mean(shared[0])
+        assert f"{name} {effect:.3f} [" in text.partition("Through the teacher")[0]
+    heads = accuracy("other other own own, m 50, kl", "teacher_head_accuracy").mean()
+    assert f", {100 * heads:.0f} % [" in text.partition("alone the teacher’s class head reads")[2]
+    # In chains: R² of the accuracy at the start plus the product of progress times Δ_T.
+    error, every = [], []
+    for m in (3, 10, 30):
+        product = np.ones(16)
+        for g in range(1, 7):
+            arm = f"generation {g}, m {m}"
+            product = product * accuracy(arm, "progress")
+            line = [
+                np.interp(q, data.q, row)
+                for q, row in zip(product, data.line_accuracy.values, strict=True)
+            ]
+            if g > 1:
+                every.append(accuracy(arm))
+                error.append(accuracy(arm) - line)
+    r2 = 1 - np.mean(np.square(error)) / np.var(every)
+    assert f"does not: R² {r2:.2f} [" in said["Chains of students"].text
+
+
 def test_in_a_real_model_every_animal_moves_and_little(committed, said):
     data = committed["real"].data
     by_animal = of_record(committed["real"]).labelled("own − other teachers' students, over seeds")

@@ -713,11 +713,16 @@ def of_matched(data: xr.Dataset) -> Iterator[Row]:
 
 def of_chains(data: xr.Dataset) -> Iterator[Row]:
     """Yield R² of the line, and by number of logits accuracy by generation and its half-life."""
-    students = along_chains(data)
-    yield Row("R² of the accuracy in chains, nothing fitted", "line at the product", chain_r2(data))
+    students, r_squared = along_chains(data), "R² of the accuracy in chains, nothing fitted"
+    yield Row(r_squared, "line at the product", chain_r2(data))
+    arms = [generation(number, m) for m in CHAIN_N_AUX for number in GENERATIONS[1:]]
+    later = final(data).sel(arm=arms)
+    for part, label in (("along", "line of the own teacher"), ("sum", "sum, own teacher")):
+        yield Row(r_squared, label, r2(later.accuracy, alone(later, part)))
     untrained = final(data).accuracy.sel(arm=UNTRAINED)
     for m in CHAIN_N_AUX:
         one = students.sel(m=m)
+        yield Row("accuracy − accuracy of the line there", f"m {m}", chain_error(m)(data))
         for number in GENERATIONS:
             label = generation(number, m)
             for name in ("product", "line"):

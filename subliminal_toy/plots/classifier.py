@@ -159,14 +159,15 @@ def matters(data: xr.Dataset) -> Figure | None:
     for place, (_, differences, group) in enumerate(rows):
         dots(axes, place, differences.values, hues[group])
     axes.set_yticks(range(len(rows)), [change for change, *_ in rows])
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("test accuracy less that of the same start, 10 logits, Adam, 5,120 images")
     for group, hue in hues.items():
         axes.plot([], [], "o", color=hue, label=group)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    worst = rows[0]
-    finding = f"What matters: most of all {worst[0]} ({float(worst[1].mean()):.2f})"
-    return title(figure, finding.replace("-", "−"), setting(data))
+    gain = float((at_end.sel(arm=SAME) - at_end.sel(arm=UNTRAINED)).mean())
+    lost = sum(float(differences.mean()) < -gain / 2 for _, differences, _ in rows)
+    finding = f"What matters: {lost} of {len(rows)} changes lose more than half of the gain"
+    return title(figure, finding, setting(data))
 
 
 def chains(data: xr.Dataset) -> Figure | None:
