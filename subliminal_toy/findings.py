@@ -11,12 +11,8 @@ import xarray as xr
 from subliminal_toy.classifier.arms import (
     CHAIN_N_AUX,
     LAYERS,
-    N_AUX,
-    OTHER,
-    OWN,
     SAME,
     UNTRAINED,
-    origins,
 )
 from subliminal_toy.classifier.claims import HEADS
 from subliminal_toy.lm.claims import CALM
@@ -545,8 +541,7 @@ def of_disputes(records: Records) -> Iterator[Finding]:
             )
             for head in HEADS
         )
-        heads = [origins((OTHER, OTHER, OWN, OWN), n_aux, "kl") for n_aux in N_AUX]
-        alone = [m.percent("accuracy through the teacher's class head", arm) for arm in heads]
+        alone = m.labelled("both heads shared alone, teacher's class head").values()
         both = [
             m("interaction of starts", f"first layer and second layer, {head}") for head in HEADS
         ]
@@ -557,7 +552,7 @@ def of_disputes(records: Records) -> Iterator[Finding]:
             f"squared error: {effects}. Through the teacher’s class head: {through}. The two "
             f"hidden layers need each other (interaction {measured(both[0])} and "
             f"{measured(both[1])}). Of students that share the two heads alone the teacher’s class "
-            f"head reads {', '.join(alone)} (3, 10 and 50 logits; untrained "
+            f"head reads {', '.join(map(percent, alone))} (3, 10 and 50 logits; untrained "
             f"{m.percent('accuracy', UNTRAINED)}).",
             f"{folder}/matters.svg",
         )

@@ -305,8 +305,10 @@ def test_what_others_disagree_about_is_said_as_measured(committed, said):
         assert len(shared[0]) == len(shared[1]) == 48
         effect = np.mean(shared[1]) - np.mean(shared[0])
         assert f"{name} {effect:.3f} [" in text.partition("Through the teacher")[0]
-    heads = accuracy("other other own own, m 50, kl", "teacher_head_accuracy").mean()
-    assert f", {100 * heads:.0f} % [" in text.partition("alone the teacher’s class head reads")[2]
+    heads = [accuracy(f"other other own own, m 50, {loss}", "teacher_head_accuracy").mean()
+             for loss in ("kl", "squared error")]  # fmt: skip
+    read = text.partition("alone the teacher’s class head reads")[2]
+    assert f", {100 * np.mean(heads):.0f} % [" in read
     # In chains: R² of the accuracy at the start plus the product of progress times Δ_T.
     error, every = [], []
     for m in (3, 10, 30):

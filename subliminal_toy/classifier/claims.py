@@ -574,8 +574,13 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     if "split" in data.coords and not is_explained(data):  # of which E6 says more
         quantities["accuracy on the line"] = alone(at_end, "along")
         quantities["accuracy of the sum"] = alone(at_end, "sum")
+    arms = data.arm.values.tolist()
+    if is_disputed(data):  # of which the rows below say more
+        quantities = {name: quantities[name] for name in ("accuracy", "progress")}
+        chains = [generation(number, m) for m in CHAIN_N_AUX for number in GENERATIONS]
+        arms = [UNTRAINED, TEACHER, SAME, *chains]
     for quantity, variable in quantities.items():
-        for arm in data.arm.values.tolist():
+        for arm in arms:
             values = variable.sel(arm=arm)
             learned = quantity == "accuracy" or arm not in (UNTRAINED, TEACHER)
             if values.notnull().any() and learned:
@@ -684,9 +689,11 @@ def of_disputes(data: xr.Dataset) -> Iterator[Row]:
             quantity = "effect of a shared start" if len(layers) == 1 else "interaction of starts"
             label = f"{' and '.join(layers)}, {head}"
             yield Row(quantity, label, stats.estimate(effect(read, *layers)))
-            for m, loss in itertools.product(N_AUX, LOSSES):
+            for m, loss in itertools.product(N_AUX, LOSSES) if len(layers) == 1 else ():
                 some = effect(read.sel(m=m, loss=loss), *layers)
                 yield Row(quantity, f"{label}, m {m}, {loss}", stats.estimate(some))
+    for m in N_AUX:
+        yield Row("both heads shared alone, teacher's class head", f"m {m}", heads_alone(m)(data))
     for student in OTHERWISE:
         yield Row("share of the gain of the same start", student.name, kept(student.name)(data))
     for changes in CHANGES.values():
