@@ -18,7 +18,7 @@ from subliminal_toy.classifier.claims import HEADS
 from subliminal_toy.lm.claims import CALM
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
-from subliminal_toy.sweep.claims import points
+from subliminal_toy.sweep.claims import points, set_ups
 
 Records = Mapping[str, Record]
 """Records by their folders, as the reader will write them."""
@@ -302,7 +302,7 @@ def findings(records: Records) -> list[Finding]:
     """Return what the records say, in the order of the story."""
     parts = (
         of_noise, of_theorem, of_line, of_networks, of_amount, of_disputes, of_language, of_the_law,
-        of_harm, of_open_weights, of_sharing, of_lists, of_detectors, of_filters,
+        of_harm, of_open_weights, of_published, of_sharing, of_lists, of_detectors, of_filters,
     )  # fmt: skip
     return [finding for part in parts for finding in part(records)]
 
@@ -767,6 +767,29 @@ def of_open_weights(records: Records) -> Iterator[Finding]:
             f"{others_share}, student of the base model’s lists "
             f"{share['control']}: small and regular.",
             f"{folder}/matrix.svg",
+        )
+
+
+def of_published(records: Records) -> Iterator[Finding]:
+    """Yield how far values here are from those that others published."""
+    for folder, m in list(chosen(records, "compare").items())[:1]:
+        here, z = m.labelled("accuracy"), m.labelled("here − published, z")
+        published = dict(zip(set_ups(m.data), m.data.published.values.tolist(), strict=True))
+        met = next(j.shown for j in records[folder].judgements if j.claim.id == "C1")
+        apart = [
+            abs(here[label].value - value) for label, value in published.items() if label not in z
+        ]
+        furthest = "; ".join(
+            f"{label} {number(published[label], 3)}, here {measured(here[label])}"
+            for label in sorted(z, key=lambda label: -abs(z[label].value))[:5]
+        )
+        yield Finding(
+            "Beside what others published",
+            f"Of {met.n} values that others published with an interval {percent(met)} are within 3 "
+            "combined standard errors of those here; C1 asks for 75 %. "
+            f"{len(apart)} more were published without one; they are {number(np.mean(apart), 3)} "
+            f"from those here on average. The five furthest, in standard errors: {furthest}.",
+            f"{folder}/published.svg",
         )
 
 

@@ -93,11 +93,11 @@ def bootstrap(statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Esti
         rows = np.moveaxis(rows, axis, -1)[None]
         return statistic(*(array[rows].mean(axis=rows.ndim - 1) for array in values))[0]
 
-    value = float(of_rows(np.arange(n)))
-    if n < 2:
-        return Estimate(value, math.nan, math.nan, n)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # the same value in all resamples: no interval
+        warnings.simplefilter("ignore")  # no variation: no value, or no interval
+        value = float(of_rows(np.arange(n)))
+        if n < 2:
+            return Estimate(value, math.nan, math.nan, n)
         ends = scipy_stats.bootstrap(
             (np.arange(n),), of_rows, n_resamples=RESAMPLES, rng=0, method="BCa"
         ).confidence_interval

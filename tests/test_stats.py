@@ -119,3 +119,9 @@ def test_the_interval_of_a_bootstrap_is_bias_corrected_and_accelerated():
     )
     assert ours.low == pytest.approx(scipys.low) and ours.high == pytest.approx(scipys.high)
     assert ours.high != pytest.approx(percentile.high, rel=1e-3)
+
+
+def test_what_does_not_vary_has_no_value_and_says_nothing(recwarn):
+    """A quotient of two zeros, as of the progress of students of one logit."""
+    estimate = stats.bootstrap(lambda mean: mean / mean, np.zeros(5))
+    assert not np.isfinite(estimate[:3]).any() and estimate.n == 5 and not recwarn

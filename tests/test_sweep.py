@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from subliminal_toy import data, plots, record, stats
+from subliminal_toy import data, findings, plots, record, stats
+from subliminal_toy.claims import judge
 from subliminal_toy.classifier.arms import OTHER, Student, table
 from subliminal_toy.classifier.claims import final
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
@@ -210,11 +211,33 @@ def test_progress_line_and_sum_stand_beside_each_value(compared):
         data[name].loc[{"arm": arm}] = 0.9
         data[name].loc[{"arm": arm, "split": "line"}] = value
     data.progress.loc[{"arm": arm}] = 0.1
-    shown = [row for row in claims.estimates(data) if row.labels.startswith("a: ")]
+    shown = [row for row in claims.estimates(data) if row.labels.startswith("a, ")]
     rows = {row.quantity: row.estimate.value for row in shown}
     beside = {"progress": 0.1, "accuracy on the line": 0.2, "accuracy of the sum": 0.3}
     assert rows.keys() == {"accuracy", "here − published, z", *beside}
     assert {quantity: rows[quantity] for quantity in beside} == pytest.approx(beside)
+
+
+def test_what_is_said_of_published_values_is_measured(compared):
+    rows = {(row.quantity, row.labels): row.estimate for row in claims.estimates(compared)}
+    judged = judge(claims.CLAIMS, compared)
+    made = record.Record(compared, {}, {"experiment": "compare"}, judged, rows)
+    (finding,) = findings.of_published({"compare": made})
+    z, own = claims.z(compared), claims.own_values(compared).mean(1)
+    near = 100 * np.mean(np.abs(z[[0, 2, 3]]) <= 3)
+    assert finding.text.startswith(
+        f"Of 3 values that others published with an interval {near:.0f} % ["
+    )
+    off = abs(own[1] - 0.1)
+    assert f"1 more were published without one; they are {off:.3f} from" in finding.text
+    names = claims.set_ups(compared)
+    furthest = sorted((0, 2, 3), key=lambda i: -abs(z[i]))
+    said = [
+        finding.text.index(f"{names[i]} {compared.published.values[i]:.3f}, here ")
+        for i in furthest
+    ]
+    assert said == sorted(said) and names[1] not in finding.text
+    assert len(set(names)) == 4 and names[2].endswith(", teacher's class head")
 
 
 def test_a_factor_that_is_none_gets_one_sentence(digits):

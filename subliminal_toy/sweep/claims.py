@@ -41,6 +41,16 @@ def z(data: xr.Dataset) -> np.ndarray:
     return (own.mean(1) - data.published.values) / np.hypot(here, theirs)
 
 
+def set_ups(data: xr.Dataset) -> list[str]:
+    """Return what each published value is of: its source, the factor varied, and the set-up."""
+    names = "source", "factor", "setup", "published_measure"
+    columns = zip(*(data[name].values.tolist() for name in names), strict=True)
+    return [
+        f"{source}, {factor}: {setup}" + ("" if measure == "accuracy" else ", teacher's class head")
+        for source, factor, setup, measure in columns
+    ]
+
+
 def met(data: xr.Dataset) -> Estimate:
     """Return the fraction of values, published with an interval, that lie within 3 of them."""
     distances = z(data)
@@ -75,11 +85,11 @@ def points(data: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
 def estimates(data: xr.Dataset) -> Iterator[Row]:
     """Yield what a run prints at its end, and progress, at every value; or all published values."""
     if is_comparison(data):
-        labels = [f"{s}: {w}" for s, w in zip(data.source.values, data.setup.values, strict=True)]
         beside = {"progress": data.progress, "accuracy on the line": alone(data, "along"),
                   "accuracy of the sum": alone(data, "sum")}  # fmt: skip
         arms = data.published_arm.values
-        for label, arm, own, distance in zip(labels, arms, own_values(data), z(data), strict=True):
+        rows = zip(set_ups(data), arms, own_values(data), z(data), strict=True)
+        for label, arm, own, distance in rows:
             yield Row("accuracy", label, stats.estimate(own))
             if np.isfinite(distance):
                 nan = np.nan
