@@ -236,9 +236,11 @@ def beyond(records: Records) -> str:
         worst = ", ".join(
             percent(max(by_level(m).values(), key=lambda e: e.value), False) for m in split
         )
-        r2 = ", ".join(
-            measured(m("R² of the accuracy, nothing fitted", "sum, line")) for m in split
-        )
+        fit = "R² of the accuracy, nothing fitted"
+        r2 = ", ".join(measured(m(fit, "sum, line")) for m in split)
+        for m in chosen(records, "sweep", "free", architecture="cnn").values():
+            of_cnn = [e for label, e in m.labelled(fit).items() if label.startswith("sum, line")]
+            r2 += f"; CNN {measured(of_cnn[0])}"
         lines.append(
             "**The amount.** Nothing fitted, a student knows what the point knows that it has "
             "reached on the line from start to teacher; of the gain the rest of its movement "
@@ -599,8 +601,8 @@ def of_disputes(records: Records) -> Iterator[Finding]:
         yield Finding(
             "Chains of students",
             "A student is the next one’s teacher, from one start, six times. The first teacher’s "
-            "line at the product of their progress was to say what each knows (D6), and does not: "
-            f"R² {measured(r2['line at the product'])}; generations 2 to 6 are off it by "
+            "line at the product of their progress was to say what each knows (D6): R² "
+            f"{measured(r2['line at the product'])}; generations 2 to 6 are off it by "
             f"{'; '.join(f'{measured(e)} ({label[2:]} logits)' for label, e in off.items())}. "
             "Looked at afterwards, each generation is on the line to its own teacher: R² "
             f"{measured(r2['line of the own teacher'])}, of the sum "
@@ -787,8 +789,8 @@ def of_published(records: Records) -> Iterator[Finding]:
             "Beside what others published",
             f"Of {met.n} values that others published with an interval {percent(met)} are within 3 "
             "combined standard errors of those here; C1 asks for 75 %. "
-            f"{len(apart)} more were published without one; they are {number(np.mean(apart), 3)} "
-            f"from those here on average. The five furthest, in standard errors: {furthest}.",
+            f"{len(apart)} more were published without one; on average they are "
+            f"{number(float(np.mean(apart)), 3)} from those here. The five furthest, in standard errors: {furthest}.",
             f"{folder}/published.svg",
         )
 

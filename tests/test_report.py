@@ -324,7 +324,7 @@ def test_what_others_disagree_about_is_said_as_measured(committed, said):
                 every.append(accuracy(arm))
                 error.append(accuracy(arm) - line)
     r2 = 1 - np.mean(np.square(error)) / np.var(every)
-    assert f"does not: R² {r2:.2f} [" in said["Chains of students"].text
+    assert f"(D6): R² {r2:.2f} [" in said["Chains of students"].text
 
 
 def test_in_a_real_model_every_animal_moves_and_little(committed, said):

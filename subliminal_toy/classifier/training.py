@@ -269,7 +269,7 @@ def train_students(
     ``taught`` has the networks that they imitate, by name.
     """
     like = group[0]
-    imitated = {s.teacher for s in group}
+    imitated = sorted({s.teacher for s in group})
     order = batches(rep.keys.student_order, like.epochs, like.n_inputs, like.batch_size)
 
     def make(index):
