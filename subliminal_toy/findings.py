@@ -790,7 +790,8 @@ def of_published(records: Records) -> Iterator[Finding]:
             f"Of {met.n} values that others published with an interval {percent(met)} are within 3 "
             "combined standard errors of those here; C1 asks for 75 %. "
             f"{len(apart)} more were published without one; on average they are "
-            f"{number(float(np.mean(apart)), 3)} from those here. The five furthest, in standard errors: {furthest}.",
+            f"{number(float(np.mean(apart)), 3)} from those here. The five furthest, in standard "
+            f"errors: {furthest}.",
             f"{folder}/published.svg",
         )
 
