@@ -116,5 +116,5 @@ ABOUT = {
     "explain-quick": "8 such students on fewer inputs, 4 replicates on digits; half a minute on 2 "
     "cores",
     "disputes": "163 students of other starts, distances, inputs, optimisers and losses, and of "
-    "chains, 16 replicates on digits: what others disagree about; an hour of one core, estimated",
+    "chains, 16 replicates on digits: what others disagree about; 45 minutes of one core",
 }
