@@ -533,3 +533,43 @@ def test_a_chain_is_the_line_at_the_product_of_its_progress(chains):
     scattered = chains.copy(deep=True)
     scattered.line_accuracy[:] += np.linspace(-0.3, 0.3, 16)[:, None]
     assert verdicts(scattered, "D6") == {"D6": Verdict.NOT_HELD}
+
+
+def test_the_figures_of_the_disputes_draw_what_they_say():
+    data = load("disputes")
+    same = column(data, "accuracy", "own own own own, m 10, kl")
+    axes = plots.matters(data).axes[0]
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    means = {line.get_ydata()[0]: line.get_xdata()[0] for line in axes.lines
+             if line.get_marker() == "o" and len(line.get_xdata())}  # fmt: skip
+    hues = {line.get_ydata()[0]: line.get_color() for line in axes.lines
+            if line.get_marker() == "." and len(line.get_xdata())}  # fmt: skip
+    assert len(labels) == len(means) == 38 and list(means.values()) == sorted(means.values())
+    legend = {
+        line.get_label(): line.get_color() for line in axes.lines if not len(line.get_xdata())
+    }
+    for label, arm, group in [
+        ("another start", "other other other other, m 10, kl", "start"),
+        ("another class head", "own own other own, m 10, kl", "start"),
+        ("distance 0.5", "distance 0.5", "start"), ("lion 3e-05", "lion 3e-05, m 10", "training"),
+        ("3 logits", "own own own own, m 3, kl", "outputs and images"),
+        ("sixth generation", "generation 6, m 10", "outputs and images"),
+    ]:  # fmt: skip
+        row = labels.index(label)
+        assert means[row] == pytest.approx((column(data, "accuracy", arm) - same).mean())
+        assert hues[row] == legend[group]
+    axes = plots.chains(data).axes[0]
+    drawn = {line.get_label(): line for line in axes.lines}
+    for m in (3, 10, 30):
+        curve = drawn[f"{m} logits"]
+        product, expected = np.ones(16), []
+        for number in range(1, 7):
+            product = product * column(data, "progress", f"generation {number}, m {m}")
+            rows = zip(product, data.line_accuracy.values, strict=True)
+            expected.append(np.mean([np.interp(q, data.q, row) for q, row in rows]))
+        np.testing.assert_allclose(curve.get_ydata(), expected, rtol=1e-5)
+        points = [line.get_ydata()[0] for line in axes.lines
+                  if line.get_marker() == "o" and line.get_color() == curve.get_color()]  # fmt: skip
+        accuracy = [column(data, "accuracy", f"generation {g}, m {m}").mean() for g in range(1, 7)]
+        np.testing.assert_allclose(points, accuracy, rtol=1e-5)
+    assert plots.matters(load("digits")) is None and plots.chains(load("digits")) is None

@@ -270,6 +270,7 @@ def test_in_other_networks_the_rest_knows_little_and_the_theorem_reaches_teacher
         r2[widths] = 1 - float(error.mean()) / float(((y - y.mean()) ** 2).mean())
         assert f"{network} {widths.replace(',', '–')} {r2[widths]:.3f}"[:-1] in text
     assert r2["16,32,128"] < 0.9 < r2["32,32"]  # the sum is worse in a CNN
+    assert f"; CNN {r2['16,32,128']:.2f} [" in findings.beyond(committed)
     said = said["A first step toward a trained teacher"].text
     rho = [committed[name].data.rho.values.ravel() for name in ("line_networks", "line_cnn")]
     rho = np.concatenate(rho)

@@ -412,4 +412,4 @@ CHANGES: dict[str, dict[str, str]] = {
     },
     "training": {kind: f"{kind}, m 10" for kind in KINDS if kind != REFERENCE},
 }
-"""The students that differ from ``SAME`` in one thing, by what it is and by its group."""
+"""The students that are compared with ``SAME``, in groups, by what is changed about them."""

@@ -13,6 +13,7 @@ from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within
 from subliminal_toy.classifier.arms import (
     CHAIN_N_AUX,
+    CHAINS,
     CHANGES,
     FREE,
     GENERATIONS,
@@ -300,22 +301,20 @@ def apart(data: xr.Dataset, match: str) -> Estimate:
 def along_chains(data: xr.Dataset) -> xr.Dataset:
     """Return accuracy of every generation, and of the line at the product of progress so far.
 
-    Axes: replicate, m and generation. A generation's progress is along its own teacher's line, the
+    Axes: replicate, generation and m. A generation's progress is along its own teacher's line, the
     line that of the first teacher.
     """
-    arms = [generation(g, m) for m in CHAIN_N_AUX for g in GENERATIONS]
-    axes = {"replicate": data.sizes["replicate"], "m": CHAIN_N_AUX, "generation": GENERATIONS}
-    shape = [len(axis) if isinstance(axis, tuple | range) else axis for axis in axes.values()]
-    students = final(data).sel(arm=arms).transpose("replicate", "arm", ...)
+    axes = {"generation": list(GENERATIONS), "m": list(CHAIN_N_AUX)}
+    students = final(data).sel(arm=[row.name for row in CHAINS]).transpose("replicate", "arm", ...)
     accuracy, progress = (
-        students[name].values.astype(float).reshape(shape) for name in ("accuracy", "progress")
+        students[name].values.astype(float).reshape(-1, *map(len, axes.values()))
+        for name in ("accuracy", "progress")
     )
-    product = np.cumprod(progress, -1)
+    product = np.cumprod(progress, 1)
     lines = data.line_accuracy.transpose("replicate", "q").values
     guess = [np.interp(q, data.q.values, line) for q, line in zip(product, lines, strict=True)]
     made = {"accuracy": accuracy, "product": product, "line": np.stack(guess)}
-    coordinates = {"m": list(CHAIN_N_AUX), "generation": list(GENERATIONS)}
-    return xr.Dataset({name: (list(axes), values) for name, values in made.items()}, coordinates)
+    return xr.Dataset({name: (("replicate", *axes), a) for name, a in made.items()}, axes)
 
 
 def chain_r2(data: xr.Dataset) -> Estimate:
@@ -577,8 +576,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     arms = data.arm.values.tolist()
     if is_disputed(data):  # of which the rows below say more
         quantities = {name: quantities[name] for name in ("accuracy", "progress")}
-        chains = [generation(number, m) for m in CHAIN_N_AUX for number in GENERATIONS]
-        arms = [UNTRAINED, TEACHER, SAME, *chains]
+        arms = [UNTRAINED, TEACHER, SAME, *(row.name for row in CHAINS)]
     for quantity, variable in quantities.items():
         for arm in arms:
             values = variable.sel(arm=arm)
@@ -703,27 +701,22 @@ def of_disputes(data: xr.Dataset) -> Iterator[Row]:
 
 def of_matched(data: xr.Dataset) -> Iterator[Row]:
     """Yield how far students are from the reference at equal steps, progress and loss."""
-    for match in MATCHES:
-        if match != "step":
-            label = f"at equal {match}"
-            yield Row(
-                "difference from Adam as a share of that at equal steps", label, apart(data, match)
-            )
-        for kind in KINDS:
-            if kind != REFERENCE:
-                logits = [beyond(data, kind, m, match) for m in MATCHED_N_AUX]
-                differences = np.concatenate(logits, 1)
-                if np.isfinite(differences).any(1).all():
-                    mean = np.nanmean(differences, 1)
-                    yield Row(f"accuracy − Adam's at equal {match}", kind, stats.estimate(mean))
+    share = "difference from Adam as a share of that at equal steps"
+    for match in MATCHES[1:]:
+        yield Row(share, f"at equal {match}", apart(data, match))
+    for match, kind in itertools.product(MATCHES, KINDS):
+        logits = [beyond(data, kind, m, match) for m in MATCHED_N_AUX]
+        differences = np.concatenate(logits, 1)
+        if kind != REFERENCE and np.isfinite(differences).any(1).all():
+            mean = np.nanmean(differences, 1)
+            yield Row(f"accuracy − Adam's at equal {match}", kind, stats.estimate(mean))
 
 
 def of_chains(data: xr.Dataset) -> Iterator[Row]:
     """Yield R² of the line, and by number of logits accuracy by generation and its half-life."""
     students, r_squared = along_chains(data), "R² of the accuracy in chains, nothing fitted"
     yield Row(r_squared, "line at the product", chain_r2(data))
-    arms = [generation(number, m) for m in CHAIN_N_AUX for number in GENERATIONS[1:]]
-    later = final(data).sel(arm=arms)
+    later = final(data).sel(arm=[row.name for row in CHAINS if row.teacher != TEACHER])
     for part, label in (("along", "line of the own teacher"), ("sum", "sum, own teacher")):
         yield Row(r_squared, label, r2(later.accuracy, alone(later, part)))
     untrained = final(data).accuracy.sel(arm=UNTRAINED)
@@ -731,11 +724,9 @@ def of_chains(data: xr.Dataset) -> Iterator[Row]:
         one = students.sel(m=m)
         yield Row("accuracy − accuracy of the line there", f"m {m}", chain_error(m)(data))
         for number in GENERATIONS:
-            label = generation(number, m)
-            for name in ("product", "line"):
-                estimate = stats.estimate(one[name].sel(generation=number))
-                quantity = {"product": "product of progress", "line": "accuracy of the line there"}
-                yield Row(quantity[name], label, estimate)
+            label, there = generation(number, m), one.sel(generation=number)
+            yield Row("product of progress", label, stats.estimate(there["product"]))
+            yield Row("accuracy of the line there", label, stats.estimate(there.line))
         for name, gained in (("students", one.accuracy), ("line", one.line)):
             gains = (gained - untrained).transpose("replicate", "generation").values
             yield Row("generations in which the gain halves", f"{name}, m {m}", half_life(gains))

@@ -141,8 +141,8 @@ def line(data: xr.Dataset) -> Figure | None:
 
 
 def matters(data: xr.Dataset) -> Figure | None:
-    """Accuracy of students that differ in one thing from one, less that one's, sorted: every
-    replicate, means and 95 % intervals.
+    """Accuracy of students about which something is changed, less that of the student about which
+    nothing is, sorted: every replicate, means and 95 % intervals.
     """
     if not is_disputed(data):
         return None
