@@ -540,14 +540,14 @@ def test_the_figures_of_the_disputes_draw_what_they_say():
     same = column(data, "accuracy", "own own own own, m 10, kl")
     axes = plots.matters(data).axes[0]
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
-    means = {line.get_ydata()[0]: line.get_xdata()[0] for line in axes.lines
-             if line.get_marker() == "o" and len(line.get_xdata())}  # fmt: skip
-    hues = {line.get_ydata()[0]: line.get_color() for line in axes.lines
-            if line.get_marker() == "." and len(line.get_xdata())}  # fmt: skip
+    drawn = [line for line in axes.lines if len(line.get_xdata())]
+    legend = {line.get_label(): line.get_color() for line in axes.lines if line not in drawn}
+    means, hues = {}, {}
+    for line in drawn:
+        if line.get_marker() == "o":
+            means[line.get_ydata()[0]] = line.get_xdata()[0]
+            hues[line.get_ydata()[0]] = line.get_color()
     assert len(labels) == len(means) == 38 and list(means.values()) == sorted(means.values())
-    legend = {
-        line.get_label(): line.get_color() for line in axes.lines if not len(line.get_xdata())
-    }
     for label, arm, group in [
         ("another start", "other other other other, m 10, kl", "start"),
         ("another class head", "own own other own, m 10, kl", "start"),
@@ -568,8 +568,8 @@ def test_the_figures_of_the_disputes_draw_what_they_say():
             rows = zip(product, data.line_accuracy.values, strict=True)
             expected.append(np.mean([np.interp(q, data.q, row) for q, row in rows]))
         np.testing.assert_allclose(curve.get_ydata(), expected, rtol=1e-5)
-        points = [line.get_ydata()[0] for line in axes.lines
-                  if line.get_marker() == "o" and line.get_color() == curve.get_color()]  # fmt: skip
+        alike = [line for line in axes.lines if line.get_color() == curve.get_color()]
+        points = [line.get_ydata()[0] for line in alike if line.get_marker() == "o"]
         accuracy = [column(data, "accuracy", f"generation {g}, m {m}").mean() for g in range(1, 7)]
         np.testing.assert_allclose(points, accuracy, rtol=1e-5)
     assert plots.matters(load("digits")) is None and plots.chains(load("digits")) is None
