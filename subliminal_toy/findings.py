@@ -589,7 +589,7 @@ def of_disputes(records: Records) -> Iterator[Finding]:
             f"progress by {percent(shares['at equal progress'])} of what they differ by at equal "
             f"steps, at an equal share of the first loss by {percent(shares['at equal loss'])} "
             "(root mean squares over kinds, 3 and 10 logits and eight steps). The largest at equal "
-            f"progress: {'; '.join(f'{kind} {measured(matched[kind])}' for kind in largest)}.",
+            f"progress: {'; '.join(f'{kind}: {measured(matched[kind])}' for kind in largest)}.",
         )
         half = m.labelled("generations in which the gain halves")
         halves = "; ".join(
@@ -606,8 +606,8 @@ def of_disputes(records: Records) -> Iterator[Finding]:
             f"{'; '.join(f'{measured(e)} ({label[2:]} logits)' for label, e in off.items())}. "
             "Looked at afterwards, each generation is on the line to its own teacher: R² "
             f"{measured(r2['line of the own teacher'])}, of the sum "
-            f"{measured(r2['sum, own teacher'])}. So what the first student adds beside the line "
-            "is handed on with what it learned. Generations in which the gain halves, from the "
+            f"{measured(r2['sum, own teacher'])}; so it seems that what a student adds beside its "
+            "line is handed on with what it learned. Generations in which the gain halves, from the "
             f"first to the sixth: {halves}; published, of other settings, .96 to 2.4.",
             f"{folder}/chains.svg",
         )

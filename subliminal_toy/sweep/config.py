@@ -38,7 +38,7 @@ class CompareConfig:
 
     factors: tuple[str, ...] = ()
     """Factors whose set-ups are run, such as "weight decay"; all if not given."""
-    n_replicates: Annotated[int, Meta(ge=2, le=1_000)] = 16
+    n_replicates: Annotated[int, Meta(ge=2, le=1_000)] = 8
     """Replicates of every set-up."""
     data: Data = "mnist"
     """Data set; all values were published for mnist."""
@@ -56,5 +56,5 @@ COMPARE_PRESETS = {
 }
 COMPARE_ABOUT = {
     "quick": "the paper's protocol, 4 replicates; minutes on 2 cores",
-    "full": "140 published values, 16 replicates; hours on 2 cores",
+    "full": "140 published values, 8 replicates; 4 hours of one core",
 }
