@@ -11,5 +11,5 @@ style:
 
 # Figures, the pages, and the blocks of README and documents, from the records.
 figures:
-	subliminal-toy report figures --out figures --readme README.md docs/claims.md docs/findings.md
+	subliminal-toy report figures --out figures --readme README.md docs/claims.md docs/findings.md docs/published.md
 	cp figures/index.html figures/evidence.html docs/

@@ -14,7 +14,7 @@ from subliminal_toy.classifier.arms import (
     SAME,
     UNTRAINED,
 )
-from subliminal_toy.classifier.claims import HEADS
+from subliminal_toy.classifier.claims import HEADS, alone
 from subliminal_toy.lm.claims import CALM
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
@@ -606,9 +606,9 @@ def of_disputes(records: Records) -> Iterator[Finding]:
             f"{'; '.join(f'{measured(e)} ({label[2:]} logits)' for label, e in off.items())}. "
             "Looked at afterwards, each generation is on the line to its own teacher: R² "
             f"{measured(r2['line of the own teacher'])}, of the sum "
-            f"{measured(r2['sum, own teacher'])}; so it seems that what a student adds beside its "
-            "line is handed on with what it learned. Generations in which the gain halves, from the "
-            f"first to the sixth: {halves}; published, of other settings, .96 to 2.4.",
+            f"{measured(r2['sum, own teacher'])}; so it seems that what a student adds beside "
+            "its line is handed on with what it learned. Generations in which the gain halves, from "
+            f"the first to the sixth: {halves}; published, of other settings, .96 to 2.4.",
             f"{folder}/chains.svg",
         )
 
@@ -939,6 +939,34 @@ def _as_counted(m: Measured) -> str:
         f"leave fewer lists: without one {every}, without the half with the largest score {half}, "
         f"without nine tenths {tenth}."
     )
+
+
+def compared(records: Records) -> str:
+    """Return the published values, each beside the one here and what explains that one."""
+    m = first(records, "compare")
+    if m is None:
+        return ""
+    data = m.data
+    here, z = m.labelled("accuracy"), m.labelled("here − published, z")
+    beside = (data.progress, alone(data, "along"), alone(data, "sum"))
+    lines = [
+        "| set-up | published | here [95 %] | difference | z | progress | line | sum |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    rows = zip(set_ups(data), data.published_arm.values, data.published.values,
+               data.half_width.values, strict=True)  # fmt: skip
+    for label, arm, value, half in rows:
+        theirs = number(value, 3)
+        if np.isfinite(half):
+            theirs = measured(Estimate(value, value - half, value + half, 0))
+        explained = (float(values.sel(arm=arm).mean()) for values in beside)
+        cells = (
+            label, theirs, measured(here[label]), number(here[label].value - value, 3),
+            number(z[label].value, 1) if label in z else "",
+            *(number(e, 2) if np.isfinite(e) else "" for e in explained),
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def published(records: Records) -> str:

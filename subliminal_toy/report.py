@@ -5,6 +5,7 @@ Every number comes from the estimates of a record, those of its ``summary.json``
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from subliminal_toy import findings as sentences
@@ -172,6 +173,18 @@ def findings_block(records: Records) -> str:
     return "\n\n".join(parts)
 
 
+def records_block(records: Records) -> str:
+    """Return the command and the seed of every record, and the commits that it was computed at."""
+    lines = ["| record | made by | at |", "|---|---|---|"]
+    for folder, record in records.items():
+        command = record.manifest["command"].replace(" --out DIR", "").replace(" --resume", "")
+        commits = dict.fromkeys((o["commit"] or "")[:7] for o in record.manifest.get("origins", []))
+        made = f"<code>subliminal-toy {markdown(command)}</code>"
+        cells = (f"[{markdown(Path(folder).name)}]({folder}/)", made, ", ".join(commits))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 BLOCKS: Mapping[str, Callable[[Records], str]] = {
     "opening": sentences.opening,
     "claims": claims_block,
@@ -181,6 +194,8 @@ BLOCKS: Mapping[str, Callable[[Records], str]] = {
     "findings": findings_block,
     "predictions": predictions_block,
     "published": sentences.published,
+    "compared": sentences.compared,
+    "records": records_block,
     "criteria": criteria_block,
     "judged": judged_block,
 }

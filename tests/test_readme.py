@@ -41,7 +41,9 @@ def test_the_effect_in_thirty_lines_is_there(tmp_path):
     assert shown == pytest.approx(accuracy, abs=0.06)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/claims.md", "docs/findings.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/claims.md", "docs/findings.md", "docs/published.md"]
+)
 def test_the_blocks_are_those_of_the_committed_records(name, committed):
     path = ROOT / name
     up = "../" * (len(path.relative_to(ROOT).parts) - 1)

@@ -87,6 +87,14 @@ def test_only_the_blocks_of_a_text_are_replaced(committed):
             report.update_blocks(broken, committed)
 
 
+def test_every_record_stands_with_its_command_and_commits(committed):
+    lines = report.records_block(committed).splitlines()[2:]
+    rows = {line.split("]")[0].removeprefix("| ["): line for line in lines}
+    assert {name.replace("\\", "") for name in rows} == committed.keys()
+    assert "classifier --preset disputes --seed 3000</code> | e0efd52 |" in rows["disputes"]
+    assert rows["explain_digits"].endswith("--seed 1000</code> |  |")
+
+
 def test_what_comes_from_a_record_is_text_in_markdown():
     assert report.markdown("a|b *c* <d> [e](f) `g`") == "a\\|b \\*c\\* &lt;d> [e](f) \\`g\\`"
 

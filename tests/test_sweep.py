@@ -211,18 +211,26 @@ def test_progress_line_and_sum_stand_beside_each_value(compared):
         data[name].loc[{"arm": arm}] = 0.9
         data[name].loc[{"arm": arm, "split": "line"}] = value
     data.progress.loc[{"arm": arm}] = 0.1
-    shown = [row for row in claims.estimates(data) if row.labels.startswith("a, ")]
-    rows = {row.quantity: row.estimate.value for row in shown}
-    beside = {"progress": 0.1, "accuracy on the line": 0.2, "accuracy of the sum": 0.3}
-    assert rows.keys() == {"accuracy", "here − published, z", *beside}
-    assert {quantity: rows[quantity] for quantity in beside} == pytest.approx(beside)
+    table = [row.split(" | ") for row in findings.compared({"c": record_of(data)}).splitlines()]
+    first, second, _, teacher = table[2:]
+    own, z = claims.own_values(data).mean(1), claims.z(data)
+    assert first[0] == "| " + claims.set_ups(data)[0]
+    assert first[1] == "0.30 [0.20, 0.40]" and first[2].startswith(f"{own[0]:.2f}")
+    assert first[3:] == [
+        f"{own[0] - 0.3:.3f}".replace("-", "−"), f"{z[0]:.1f}".replace("-", "−"),
+        "0.10", "0.20", "0.30 |",
+    ]  # fmt: skip
+    assert second[1] == "0.100" and second[4] == "" and teacher[5:] == ["1.00", "", " |"]
+
+
+def record_of(data):
+    rows = {(row.quantity, row.labels): row.estimate for row in claims.estimates(data)}
+    judged = judge(claims.CLAIMS, data)
+    return record.Record(data, {}, {"experiment": "compare"}, judged, rows)
 
 
 def test_what_is_said_of_published_values_is_measured(compared):
-    rows = {(row.quantity, row.labels): row.estimate for row in claims.estimates(compared)}
-    judged = judge(claims.CLAIMS, compared)
-    made = record.Record(compared, {}, {"experiment": "compare"}, judged, rows)
-    (finding,) = findings.of_published({"compare": made})
+    (finding,) = findings.of_published({"compare": record_of(compared)})
     z, own = claims.z(compared), claims.own_values(compared).mean(1)
     near = 100 * np.mean(np.abs(z[[0, 2, 3]]) <= 3)
     assert finding.text.startswith(

@@ -8,7 +8,6 @@ import xarray as xr
 
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Mean, Row
-from subliminal_toy.classifier.claims import alone
 from subliminal_toy.experiments import EXPERIMENTS
 from subliminal_toy.stats import Estimate
 
@@ -83,20 +82,13 @@ def points(data: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
 
 
 def estimates(data: xr.Dataset) -> Iterator[Row]:
-    """Yield what a run prints at its end, and progress, at every value; or all published values."""
+    """Yield what a run prints at its end, and progress, at every value; or what was published."""
     if is_comparison(data):
-        beside = {"progress": data.progress, "accuracy on the line": alone(data, "along"),
-                  "accuracy of the sum": alone(data, "sum")}  # fmt: skip
-        arms = data.published_arm.values
-        rows = zip(set_ups(data), arms, own_values(data), z(data), strict=True)
-        for label, arm, own, distance in rows:
+        for label, own, distance in zip(set_ups(data), own_values(data), z(data), strict=True):
             yield Row("accuracy", label, stats.estimate(own))
             if np.isfinite(distance):
                 nan = np.nan
                 yield Row("here − published, z", label, Estimate(distance, nan, nan, len(own)))
-            for quantity, values in beside.items():
-                if values.sel(arm=arm).notnull().any():
-                    yield Row(quantity, label, stats.estimate(values.sel(arm=arm)))
         return
     entry = EXPERIMENTS[data.attrs["experiment"]]
     for label, result in points(data):
