@@ -607,8 +607,8 @@ def of_disputes(records: Records) -> Iterator[Finding]:
             "Looked at afterwards, each generation is on the line to its own teacher: R² "
             f"{measured(r2['line of the own teacher'])}, of the sum "
             f"{measured(r2['sum, own teacher'])}; so it seems that what a student adds beside "
-            "its line is handed on with what it learned. Generations in which the gain halves, from "
-            f"the first to the sixth: {halves}; published, of other settings, .96 to 2.4.",
+            "its line is handed on with what it learned. Generations in which the gain halves, "
+            f"from the first to the sixth: {halves}; published, of other settings, .96 to 2.4.",
             f"{folder}/chains.svg",
         )
 
