@@ -86,10 +86,10 @@ class RealConfig:
 PRESETS = {
     "quick": RealConfig(),
     "full": RealConfig(n_animals=6, n_seeds=3, groups=("long", "word")),
-    "arms": RealConfig(n_animals=3, groups=("losses", "noise", "stopped", "context")),
+    "arms": RealConfig(n_animals=3, groups=("losses", "noise", "context")),
 }
 ABOUT = {
     "quick": "4 animals, one seed, sampled digits and their control; 25 minutes of one core, 5 GB",
     "full": "what the criteria need, 6 animals, 3 seeds; 3 hours of one core",
-    "arms": "every other arm, 3 animals, one seed; 2.5 hours of one core",
+    "arms": "other losses, starts with noise, lists in context, 3 animals, one seed; 2 hours of one core",
 }
