@@ -91,5 +91,5 @@ PRESETS = {
 ABOUT = {
     "quick": "4 animals, one seed, sampled digits and their control; 25 minutes of one core, 5 GB",
     "full": "what the criteria need, 6 animals, 3 seeds; 3 hours of one core",
-    "arms": "other losses, noise on the start, in context; 3 animals, one seed; 2 hours of one core",
+    "arms": "other losses, noisy starts, lists in context; 3 animals; 2 hours of one core",
 }
