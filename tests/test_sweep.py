@@ -48,21 +48,22 @@ def alone(digits, teacher, students):
 
 
 def test_a_sweep_is_the_experiment_at_every_value_and_pair(digits):
-    result = swept(digits, ("n_aux", "2", "3"), ("student.learning_rate", "1e-3", "1e-2"))
-    assert dict(result.sizes) | {"n_aux": 2, "student.learning_rate": 2} == dict(result.sizes)
-    for n_aux in (2, 3):
-        teacher, students = table(replace(TINY, n_aux=n_aux))
+    axes = {"teacher.weight_decay": (0.1, 0.2), "student.learning_rate": (1e-3, 1e-2)}
+    result = swept(digits, *((name, *map(str, values)) for name, values in axes.items()))
+    assert dict(result.sizes) | dict.fromkeys(axes, 2) == dict(result.sizes)
+    teacher, students = table(TINY)
+    for decay in (0.1, 0.2):
         for rate in (1e-3, 1e-2):
             varied = tuple(
                 replace(row, learning_rate=rate, split=row.imitates == "auxiliary")
                 for row in students
             )
-            expected = alone(digits, teacher, varied)
-            at = result.sel({"n_aux": n_aux, "student.learning_rate": rate})
+            expected = alone(digits, replace(teacher, weight_decay=decay), varied)
+            at = result.sel({"teacher.weight_decay": decay, "student.learning_rate": rate})
             for name in ("accuracy", "progress", "imitation_loss"):
                 np.testing.assert_array_equal(at[name].sel(step=expected.step), expected[name])
             accuracy = stats.estimate(final(expected).accuracy.sel(arm="cross_all"))
-            label = f"cross_all, n_aux {n_aux}, student.learning_rate {rate}"
+            label = f"cross_all, teacher.weight_decay {decay}, student.learning_rate {rate}"
             shown = [r for r in claims.estimates(result) if r.labels == label]
             assert shown[0].quantity == "accuracy"
             np.testing.assert_allclose(shown[0].estimate, accuracy, rtol=1e-5)
@@ -80,6 +81,10 @@ def test_a_sweep_is_the_experiment_at_every_value_and_pair(digits):
 
 def test_one_auxiliary_logit_is_a_null_and_the_figure_is_drawn(digits):
     result = swept(digits, ("n_aux", "1", "3"))
+    students = tuple(replace(s, split=s.imitates == "auxiliary") for s in table(TINY)[1])
+    expected = alone(digits, table(TINY)[0], students)
+    at = result.accuracy.sel(n_aux=3, step=expected.step)
+    np.testing.assert_array_equal(at, expected.accuracy)
     moved = result.progress.sel(arm="student_aux").max("step")
     np.testing.assert_array_equal(moved.sel(n_aux=1), 0)
     assert (np.abs(moved.sel(n_aux=3)) > 0).all()

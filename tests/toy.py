@@ -101,5 +101,7 @@ def register(patch):
 
 
 if __name__ == "__main__":
+    # A process in the background of a script ignores Ctrl-C, and so do those that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     register(pytest.MonkeyPatch())
     cli.main()
