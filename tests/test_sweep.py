@@ -26,6 +26,7 @@ TINY = ClassifierConfig(
     hidden_sizes=(8,), teacher_epochs=1, student_epochs=1, n_inputs=64, n_replicates=2
 )
 KEY = jax.random.key(3)
+SLOW = {"learning_rate": 1e-5, "hidden_sizes": (6, 6)}  # one layer more
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_set_ups_are_what_they_say():
 def compared(digits):
     with pytest.MonkeyPatch.context() as patch:
         teacher, students = table(TINY)
-        slow = replace(teacher, learning_rate=1e-5)
+        slow = replace(teacher, **SLOW)
         rows = [
             experiment.Published("a", "rate", "aux", teacher, students[0], 0.3, 0.1, 9),
             experiment.Published("b", "rate", "aux", slow, students[0], 0.1, np.nan, 9),
@@ -191,7 +192,7 @@ def compared(digits):
 def test_values_stand_beside_the_published_ones_of_their_set_up(compared, digits):
     teacher, students = table(TINY)
     fast = final(alone(digits, teacher, (students[0],)))
-    slow = final(alone(digits, replace(teacher, learning_rate=1e-5), (students[0], students[2])))
+    slow = final(alone(digits, replace(teacher, **SLOW), (students[0], students[2])))
     expected = [
         fast.accuracy.sel(arm="student_aux"), slow.accuracy.sel(arm="student_aux"),
         slow.teacher_head_accuracy.sel(arm="cross_aux"), fast.accuracy.sel(arm="teacher"),
@@ -241,6 +242,9 @@ def test_what_is_said_of_published_values_is_measured(compared):
     assert finding.text.startswith(
         f"Of 3 values that others published with an interval {near:.0f} % ["
     )
+    own_error = claims.own_values(compared).std(1, ddof=1) / np.sqrt(2)
+    errors = np.hypot(own_error, compared.half_width.values / 1.96)[[0, 2, 3]]
+    assert f"{np.median(errors):.3f} (median), above .03 in {sum(errors > 0.03)}." in finding.text
     off = abs(own[1] - 0.1)
     said = f"1 more were published without one; on average they are {off:.3f} from"
     assert said in finding.text

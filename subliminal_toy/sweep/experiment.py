@@ -284,13 +284,13 @@ def comparison(
     }
 
     def join(results: dict[str, xr.Dataset]) -> xr.Dataset:
+        # What differs in shape goes: test images of each record, layers of each network.
         by_teacher = [
-            final(result).assign_coords(arm=[f"{name} | {arm}" for arm in result.arm.values])
+            final(result).drop_vars("test_images").drop_dims("layer", errors="ignore")
+            .assign_coords(arm=[f"{name} | {arm}" for arm in result.arm.values])
             for name, result in results.items()
-        ]
-        joined: Any = xr.concat(
-            [r.drop_vars("test_images") for r in by_teacher], "arm", combine_attrs="drop_conflicts"
-        )
+        ]  # fmt: skip
+        joined: Any = xr.concat(by_teacher, "arm", combine_attrs="drop_conflicts")
         network = {"untrained": UNTRAINED, "teacher_itself": TEACHER}
         arms = [
             f"{names[v.teacher]} | {v.student.name if v.student else network[v.of]}" for v in chosen
