@@ -783,6 +783,15 @@ def of_published(records: Records) -> Iterator[Finding]:
         apart = [
             abs(here[label].value - value) for label, value in published.items() if label not in z
         ]
+        many, together = first(records, "classifier", "student_aux", dataset="mnist"), ""
+        if many:
+            label = next(label for label in here if label.endswith("protocol: reference"))
+            together = (
+                f"Set-ups of one network share their {own.shape[1]} teachers, so differences go "
+                f"together: the paper’s student is at {measured(here[label])} here, of "
+                f"{many.data.sizes['replicate']} teachers at "
+                f"{measured(many('accuracy', 'student_aux'))}. "
+            )
         furthest = "; ".join(
             f"{label} {number(published[label], 3)}, here {measured(here[label])}"
             for label in sorted(z, key=lambda label: -abs(z[label].value))[:5]
@@ -793,7 +802,7 @@ def of_published(records: Records) -> Iterator[Finding]:
             "3 combined standard errors of those here; C1 asks for 75 %. This error is "
             f"{number(float(np.median(errors)), 3)} (median), above .03 in {sum(errors > 0.03)}. "
             f"{len(apart)} more were published without one; on average they are "
-            f"{number(float(np.mean(apart)), 3)} from those here. The five furthest, in standard "
+            f"{number(float(np.mean(apart)), 3)} from those here. {together}The five furthest, in standard "
             f"errors: {furthest}.",
             f"{folder}/published.svg",
         )

@@ -81,7 +81,7 @@ def setting(record: Record) -> str:
     attrs, sizes = record.data.attrs, record.data.sizes
     name: str = attrs["dataset"]
     words = [DATA.get(name, name)]
-    if "architecture" in attrs:
+    if "hidden_sizes" in attrs:
         words.append(network(attrs))
     if "replicate" in sizes:
         words.append(f"n = {sizes['replicate']}")

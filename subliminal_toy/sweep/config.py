@@ -56,5 +56,5 @@ COMPARE_PRESETS = {
 }
 COMPARE_ABOUT = {
     "quick": "the paper's protocol, 4 replicates; minutes on 2 cores",
-    "full": "140 published values, 8 replicates; 4 hours of one core",
+    "full": "140 published values, 8 replicates; 6 hours of one core",
 }
