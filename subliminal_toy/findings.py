@@ -787,7 +787,7 @@ def of_published(records: Records) -> Iterator[Finding]:
         if many:
             label = next(label for label in here if label.endswith("protocol: reference"))
             together = (
-                f"Set-ups of one network share their {own.shape[1]} teachers, so differences go "
+                f"All set-ups share {own.shape[1]} replicates’ starts, so their differences go "
                 f"together: the paper’s student is at {measured(here[label])} here, of "
                 f"{many.data.sizes['replicate']} teachers at "
                 f"{measured(many('accuracy', 'student_aux'))}. "
@@ -802,8 +802,8 @@ def of_published(records: Records) -> Iterator[Finding]:
             "3 combined standard errors of those here; C1 asks for 75 %. This error is "
             f"{number(float(np.median(errors)), 3)} (median), above .03 in {sum(errors > 0.03)}. "
             f"{len(apart)} more were published without one; on average they are "
-            f"{number(float(np.mean(apart)), 3)} from those here. {together}The five furthest, in standard "
-            f"errors: {furthest}.",
+            f"{number(float(np.mean(apart)), 3)} from those here. {together}The five furthest, "
+            f"in standard errors: {furthest}.",
             f"{folder}/published.svg",
         )
 
