@@ -95,6 +95,30 @@ def test_every_record_stands_with_its_command_and_commits(committed):
     assert rows["explain_digits"].endswith("--seed 1000</code> |  |")
 
 
+def test_published_values_and_those_here_are_compared_as_it_is_said(committed, said):
+    data, text = committed["compare"].data, said["Beside what others published"].text
+    rows = zip(data.published_measure.values, data.published_arm.values, strict=True)
+    own = np.array([data[measure].sel(arm=arm).values for measure, arm in rows], float)
+    n = own.shape[1]
+    errors = np.hypot(own.std(1, ddof=1) / n**0.5, data.half_width.values / 1.96)
+    z = (own.mean(1) - data.published.values) / errors
+    z, errors = z[np.isfinite(z)], errors[np.isfinite(errors)]
+    near = f"{100 * np.mean(np.abs(z) <= 3):.0f} % ["
+    assert text.startswith(f"Of {len(z)} values that others published with an interval {near}")
+    assert f"Of {len(z)} that others published with an interval {near}" in findings.beyond(
+        committed
+    )
+    assert f"above .03 in {np.count_nonzero(errors > 0.03)}." in text
+    # The paper's student: the same start as all others here, and in a record of its own.
+    paper = data.accuracy.sel(arm="reference | reference")
+    many = committed["mnist"].data
+    many = many.accuracy.sel(arm="student_aux", step=int(many.final_step.sel(arm="student_aux")))
+    assert (
+        f"at {measured(estimate(paper))} here, of 100 teachers at {measured(estimate(many))}."
+        in text
+    )
+
+
 def test_what_comes_from_a_record_is_text_in_markdown():
     assert report.markdown("a|b *c* <d> [e](f) `g`") == "a\\|b \\*c\\* &lt;d> [e](f) \\`g\\`"
 
