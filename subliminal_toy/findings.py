@@ -788,7 +788,8 @@ def of_published(records: Records) -> Iterator[Finding]:
             label = next(label for label in here if label.endswith("protocol: reference"))
             together = (
                 f"All set-ups share {own.shape[1]} replicates’ starts, so their differences go "
-                f"together: the paper’s student is at {measured(here[label])} here, of "
+                "together, though the interval takes them as independent: the paper’s student is "
+                f"at {measured(here[label])} here, of "
                 f"{many.data.sizes['replicate']} teachers at "
                 f"{measured(many('accuracy', 'student_aux'))}. "
             )
