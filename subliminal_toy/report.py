@@ -16,7 +16,7 @@ from subliminal_toy.findings import DATA, LIMITS, Finding, Records, measured, ne
 from subliminal_toy.record import Record
 
 limits = LIMITS
-ORDER = "TMGLREDP"
+ORDER = "TMGLREDPC"
 """First letters of the claims' ids, as tables are sorted."""
 
 
