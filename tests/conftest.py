@@ -8,9 +8,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import jax
-import pytest
-from jaxtyping import install_import_hook
+# XLA compiles for half as long without its newer way to emit fusions; processes that tests start
+# inherit it. It must be set before JAX is imported.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 # What one test or process has compiled, the others read: the first to come here makes the folder,
 # and those it starts inherit the variables.
