@@ -12,9 +12,9 @@ from pathlib import Path
 # inherit it. It must be set before JAX is imported.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
-from jaxtyping import install_import_hook  # noqa: E402
+import jax
+import pytest
+from jaxtyping import install_import_hook
 
 # What one test or process has compiled, the others read: the first to come here makes the folder,
 # and those it starts inherit the variables.
