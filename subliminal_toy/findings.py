@@ -1,4 +1,4 @@
-"""What records say, in sentences: every number is an estimate of a record's ``summary.json``."""
+"""What records say, in sentences: every number is made from a record."""
 
 import math
 import re
@@ -14,11 +14,11 @@ from subliminal_toy.classifier.arms import (
     SAME,
     UNTRAINED,
 )
-from subliminal_toy.classifier.claims import HEADS, alone
+from subliminal_toy.classifier.claims import HEADS
 from subliminal_toy.lm.claims import CALM
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
-from subliminal_toy.sweep.claims import met, own_values, points, set_ups
+from subliminal_toy.sweep.claims import combined_errors, met, points, set_ups
 
 Records = Mapping[str, Record]
 """Records by their folders, as the reader will write them."""
@@ -281,8 +281,8 @@ def beyond(records: Records) -> str:
         share = met(compared.data)
         lines.append(
             f"**Published numbers.** Of {share.n} that others published with an interval "
-            f"{percent(share)} lie within three combined standard errors of ours "
-            "([each](docs/published.md))."
+            f"{percent(share)} lie within three combined standard errors of ours, which "
+            "share starts ([each](docs/published.md))."
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -777,20 +777,18 @@ def of_published(records: Records) -> Iterator[Finding]:
     for folder, m in list(chosen(records, "compare").items())[:1]:
         here, z = m.labelled("accuracy"), m.labelled("here − published, z")
         published = dict(zip(set_ups(m.data), m.data.published.values.tolist(), strict=True))
-        near, own = met(m.data), own_values(m.data)
-        errors = np.hypot(own.std(1, ddof=1) / own.shape[1] ** 0.5, m.data.half_width / 1.96)
-        errors = errors.values[np.isfinite(errors.values)]
+        near, errors = met(m.data), combined_errors(m.data)
+        errors = errors[np.isfinite(errors)]
         apart = [
             abs(here[label].value - value) for label, value in published.items() if label not in z
         ]
         many, together = first(records, "classifier", "student_aux", dataset="mnist"), ""
         if many:
-            label = next(label for label in here if label.endswith("protocol: reference"))
+            paper = here["Cloud et al., figure 10b, protocol: reference"]
             together = (
-                f"All set-ups share {own.shape[1]} replicates’ starts, so their differences go "
+                f"All set-ups share {paper.n} replicates’ starts, so their differences go "
                 "together, though the interval takes them as independent: the paper’s student is "
-                f"at {measured(here[label])} here, of "
-                f"{many.data.sizes['replicate']} teachers at "
+                f"at {measured(paper)} here, of {many.data.sizes['replicate']} teachers at "
                 f"{measured(many('accuracy', 'student_aux'))}. "
             )
         furthest = "; ".join(
@@ -952,34 +950,6 @@ def _as_counted(m: Measured) -> str:
         f"leave fewer lists: without one {every}, without the half with the largest score {half}, "
         f"without nine tenths {tenth}."
     )
-
-
-def compared(records: Records) -> str:
-    """Return the published values, each beside the one here and what explains that one."""
-    m = first(records, "compare")
-    if m is None:
-        return ""
-    data = m.data
-    here, z = m.labelled("accuracy"), m.labelled("here − published, z")
-    beside = (data.progress, alone(data, "along"), alone(data, "sum"))
-    lines = [
-        "| set-up | published | here [95 %] | difference | z | progress | line | sum |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    rows = zip(set_ups(data), data.published_arm.values, data.published.values,
-               data.half_width.values, strict=True)  # fmt: skip
-    for label, arm, value, half in rows:
-        theirs = number(value, 3)
-        if np.isfinite(half):
-            theirs = measured(Estimate(value, value - half, value + half, 0))
-        explained = (float(values.sel(arm=arm).mean()) for values in beside)
-        cells = (
-            label, theirs, measured(here[label]), number(here[label].value - value, 3),
-            number(z[label].value, 1) if label in z else "",
-            *(number(e, 2) if np.isfinite(e) else "" for e in explained),
-        )  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def published(records: Records) -> str:

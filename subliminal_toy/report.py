@@ -1,6 +1,6 @@
 """Records in words: claims, findings and the blocks of README and documents that are made of them.
 
-Every number comes from the estimates of a record, those of its ``summary.json``.
+Every number is made from a record: its estimates, its data, or its manifest.
 """
 
 import re
@@ -8,12 +8,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from subliminal_toy import findings as sentences
 from subliminal_toy.claims import Claim, Judgement
+from subliminal_toy.classifier.claims import alone
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.experiments import EXPERIMENTS
-from subliminal_toy.findings import DATA, LIMITS, Finding, Records, measured, network, of_record
+from subliminal_toy.findings import (
+    DATA,
+    LIMITS,
+    Finding,
+    Records,
+    first,
+    measured,
+    network,
+    number,
+    of_record,
+)
 from subliminal_toy.record import Record
+from subliminal_toy.stats import Estimate
+from subliminal_toy.sweep.claims import set_ups
 
 limits = LIMITS
 ORDER = "TMGLREDPC"
@@ -173,8 +188,36 @@ def findings_block(records: Records) -> str:
     return "\n\n".join(parts)
 
 
+def compared_block(records: Records) -> str:
+    """Return the published values, a row each: the one here, and what explains that one."""
+    m = first(records, "compare")
+    if m is None:
+        return ""
+    data = m.data
+    here, z = m.labelled("accuracy"), m.labelled("here − published, z")
+    beside = (data.progress, alone(data, "along"), alone(data, "sum"))
+    lines = [
+        "| set-up | published | here [95 %] | difference | z | progress | line | sum |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    rows = zip(set_ups(data), data.published_arm.values, data.published.values,
+               data.half_width.values, strict=True)  # fmt: skip
+    for label, arm, value, half in rows:
+        theirs = number(value, 3)
+        if np.isfinite(half):
+            theirs = measured(Estimate(value, value - half, value + half, 0))
+        explained = (float(values.sel(arm=arm).mean()) for values in beside)
+        cells = (
+            markdown(label), theirs, measured(here[label]), number(here[label].value - value, 3),
+            number(z[label].value, 1) if label in z else "",
+            *(number(e, 2) if np.isfinite(e) else "" for e in explained),
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def records_block(records: Records) -> str:
-    """Return the command and the seed of every record, and the commits that it was computed at."""
+    """Return the command of every record and the commits that it was computed at, a row each."""
     lines = ["| record | made by | at |", "|---|---|---|"]
     for folder, record in records.items():
         command = record.manifest["command"].replace(" --out DIR", "").replace(" --resume", "")
@@ -194,7 +237,7 @@ BLOCKS: Mapping[str, Callable[[Records], str]] = {
     "findings": findings_block,
     "predictions": predictions_block,
     "published": sentences.published,
-    "compared": sentences.compared,
+    "compared": compared_block,
     "records": records_block,
     "criteria": criteria_block,
     "judged": judged_block,

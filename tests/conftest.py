@@ -8,8 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# XLA compiles for half as long without its newer way to emit fusions; processes that tests start
-# inherit it. It must be set before JAX is imported.
+# XLA compiles faster without its newer way to emit fusions, the suite by a quarter of its processor
+# time. The processes that tests start inherit it; it must be set before JAX is imported.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 
 import jax

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from subliminal_toy import data, findings, plots, record, stats
+from subliminal_toy import data, findings, plots, record, report, stats
 from subliminal_toy.claims import judge
 from subliminal_toy.classifier.arms import OTHER, Student, table
 from subliminal_toy.classifier.claims import final
@@ -207,7 +207,17 @@ def test_values_stand_beside_the_published_ones_of_their_set_up(compared, digits
     assert claims.met(compared).n == 3 and claims.met(compared).value == np.mean(
         np.abs(z[[0, 2, 3]]) <= 3
     )
-    assert list(plots.draw("compare", compared)) == ["published"]
+    drawn = plots.draw("compare", compared)
+    assert list(drawn) == ["published"]
+    factors = drawn["published"].axes[0].containers
+    points = np.concatenate([factor.lines[0].get_xydata() for factor in factors])
+    np.testing.assert_allclose(points, np.stack([[0.3, 0.1, 0.2, 0.2], own.mean(1)], 1))
+    for axis, half in (
+        (0, [0.1, 0, 0.01, 0.01]),
+        (1, [(e.high - e.low) / 2 for e in map(stats.estimate, own)]),
+    ):
+        bars = [bar for factor in factors for bar in factor.lines[2][axis].get_segments()]
+        np.testing.assert_allclose([np.ptp(bar[:, axis]) / 2 for bar in bars], half, atol=1e-12)
 
 
 def test_progress_line_and_sum_stand_beside_each_value(compared):
@@ -217,7 +227,7 @@ def test_progress_line_and_sum_stand_beside_each_value(compared):
         data[name].loc[{"arm": arm}] = 0.9
         data[name].loc[{"arm": arm, "split": "line"}] = value
     data.progress.loc[{"arm": arm}] = 0.1
-    table = [row.split(" | ") for row in findings.compared({"c": record_of(data)}).splitlines()]
+    table = [row.split(" | ") for row in report.compared_block({"c": record_of(data)}).splitlines()]
     first, second, _, teacher = table[2:]
     own, z = claims.own_values(data).mean(1), claims.z(data)
     assert first[0] == "| " + claims.set_ups(data)[0]

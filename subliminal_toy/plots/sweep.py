@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from subliminal_toy import stats
 from subliminal_toy.plots import colours
 from subliminal_toy.plots.panels import dots, grid, title
 from subliminal_toy.sweep.claims import is_comparison, met, own_values, points
@@ -64,7 +65,7 @@ def published(data: xr.Dataset) -> Figure | None:
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
     own = own_values(data)
-    half = 1.96 * own.std(1, ddof=1) / own.shape[1] ** 0.5
+    half = np.array([e.high - e.value for e in map(stats.estimate, own)])
     factors = list(dict.fromkeys(data.factor.values.tolist()))
     for number, factor in enumerate(factors):
         rows = data.factor.values == factor

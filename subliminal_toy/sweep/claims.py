@@ -32,12 +32,15 @@ def own_values(data: xr.Dataset) -> np.ndarray:
     )
 
 
+def combined_errors(data: xr.Dataset) -> np.ndarray:
+    """Return standard errors of here minus published; not a number where none was published."""
+    here = [stats.standard_error(values) for values in own_values(data)]
+    return np.hypot(here, data.half_width.values / 1.96)
+
+
 def z(data: xr.Dataset) -> np.ndarray:
     """Return here minus published in combined standard errors; not a number where none was."""
-    own = own_values(data)
-    theirs = data.half_width.values / 1.96
-    here = own.std(1, ddof=1) / own.shape[1] ** 0.5
-    return (own.mean(1) - data.published.values) / np.hypot(here, theirs)
+    return (own_values(data).mean(1) - data.published.values) / combined_errors(data)
 
 
 def set_ups(data: xr.Dataset) -> list[str]:
