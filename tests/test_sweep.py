@@ -118,6 +118,7 @@ def test_a_field_that_is_a_number_compiles_nothing_more(digits):
         ((("weight_decay", "-1"),), "at least 0, not -1"),
         ((("n_aux", "10..x"),), "no range"),
         ((("hidden_sizes", "a,b"),), "takes tuple"),
+        ((("student.n_aux", "3", "5"),), "student_aux: n_aux 5, its teacher has 3"),
     ],
 )
 def test_what_cannot_be_varied_gets_one_sentence(over, sentence, digits):

@@ -14,6 +14,7 @@ from subliminal_toy.classifier.arms import TEACHER, UNTRAINED, Student, Teacher,
 from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.data import Dataset
 from subliminal_toy.distill import ensemble
+from subliminal_toy.errors import UserError
 from subliminal_toy.models import from_named_leaves, named_leaves
 from subliminal_toy.record import Arrays, Experiment, Part, Result
 
@@ -102,8 +103,12 @@ def of_table(
     untrained network, the teacher and the students, by name; the fields of their rows are
     coordinates. What splits call another replicate is the next one of the same part. Replicate i
     does not depend on ``n_replicates``, but for that and for the last one's other initialisation,
-    which is the first one's.
+    which is the first one's. Raises UserError if a student imitates more auxiliary logits than its
+    teacher has.
     """
+    for student in students:
+        if (student.n_aux or 0) > teacher.n_aux:
+            raise UserError(f"{student.name}: n_aux {student.n_aux}, its teacher has {teacher.n_aux}.")
     run = training.Run(teacher, key, n_replicates, tuple(data[1:]))
     like = jax.eval_shape(training.network(teacher, data.image_shape).init, key)
     groups = training.together(students)
