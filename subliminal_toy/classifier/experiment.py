@@ -108,7 +108,8 @@ def of_table(
     """
     for student in students:
         if (student.n_aux or 0) > teacher.n_aux:
-            raise UserError(f"{student.name}: n_aux {student.n_aux}, its teacher has {teacher.n_aux}.")
+            name, asked = student.name, student.n_aux
+            raise UserError(f"{name}: n_aux {asked}, its teacher has {teacher.n_aux}.")
     run = training.Run(teacher, key, n_replicates, tuple(data[1:]))
     like = jax.eval_shape(training.network(teacher, data.image_shape).init, key)
     groups = training.together(students)
