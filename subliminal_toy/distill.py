@@ -4,7 +4,7 @@ Everything is written for one replicate; only ``ensemble`` knows of several, and
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -134,6 +134,11 @@ def on_cpu() -> contextlib.AbstractContextManager:
     if jax.default_backend() == "cpu":
         return contextlib.nullcontext()
     return jax.default_device(jax.local_devices(backend="cpu")[0])
+
+
+def stack(items: Iterable[Any]) -> Any:
+    """Return pytrees of arrays or numbers as one, the items along a new first axis."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *items)
 
 
 def ensemble(fn: Callable, n_shared: int = 0, replicates_per_device: int | None = None) -> Callable:

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat, SupportsInt
 
 import numpy as np
 import xarray as xr
@@ -57,6 +57,11 @@ def t_quantile(n: int) -> float:
     return float(scipy_stats.t.ppf(0.975, n - 1)) if n > 1 else math.nan
 
 
+def number(value: SupportsFloat, n: SupportsInt) -> Estimate:
+    """Return a number of n without an interval."""
+    return Estimate(float(value), math.nan, math.nan, int(n))
+
+
 def fraction(hits: np.ndarray | xr.DataArray) -> Estimate:
     """Return the fraction of hits with its exact 95 % interval (Clopper and Pearson 1934).
 
@@ -64,7 +69,7 @@ def fraction(hits: np.ndarray | xr.DataArray) -> Estimate:
     """
     n, k = int(np.size(hits)), int(np.count_nonzero(hits))
     if n == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return number(math.nan, 0)
     interval = scipy_stats.binomtest(k, n).proportion_ci(0.95, method="exact")
     return Estimate(k / n, float(interval.low), float(interval.high), n)
 
@@ -97,7 +102,7 @@ def bootstrap(statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Esti
         warnings.simplefilter("ignore")  # no variation: no value, or no interval
         value = float(of_rows(np.arange(n)))
         if n < 2:
-            return Estimate(value, math.nan, math.nan, n)
+            return number(value, n)
         ends = scipy_stats.bootstrap(
             (np.arange(n),), of_rows, n_resamples=RESAMPLES, rng=0, method="BCa"
         ).confidence_interval
@@ -111,7 +116,7 @@ def jackknife(statistic: Callable[..., float], *values: np.ndarray) -> Estimate:
     """
     n, value = len(values[0]), float(statistic(*values))
     if n < 4:
-        return Estimate(value, math.nan, math.nan, n)
+        return number(value, n)
     left = [statistic(*(np.delete(array, i, axis=0) for array in values)) for i in range(n)]
     half = t_quantile(n) * float((n - 1) * np.var(left)) ** 0.5
     return Estimate(value, value - half, value + half, n)

@@ -61,6 +61,20 @@ def committed():
     return {folder.name: experiments.load(folder) for folder in folders}
 
 
+@pytest.fixture(scope="session")
+def digits():
+    from subliminal_toy import data
+
+    return data.load("digits")
+
+
+@pytest.fixture
+def double():
+    """Compute in double precision."""
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(scope="module")
 def compile_quickly():
     """Spend little on compiling: the programs of the test's module run for milliseconds."""

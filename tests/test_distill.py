@@ -115,26 +115,6 @@ def test_the_scan_is_the_loop_written_out(net, tx):
     )
 
 
-def test_students_trained_on_the_sum_of_their_losses_are_students_trained_alone(net):
-    tx, key = optax.adam(1e-2), jax.random.key(5)
-    starts = {name: net.init(jax.random.key(i)) for i, name in enumerate("ab")}
-
-    def batch_fn(step):
-        return jax.random.normal(jax.random.fold_in(key, step), (4, 6))
-
-    def loss(params, x):
-        return squared_error(net.apply(params, x), jnp.ones((4, 13)))
-
-    together, _ = fit(
-        lambda students, x: loss(students["a"], x) + loss(students["b"], x),
-        starts, tx, batch_fn, 8,
-    )  # fmt: skip
-    for name, params in starts.items():
-        alone, _ = fit(loss, params, tx, batch_fn, 8)
-        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # noqa: E731
-        jax.tree.map(close, together[name], alone)
-
-
 def test_snapshots_are_the_training_stopped_at_each_checkpoint(net):
     tx, key = optax.adam(1e-2), jax.random.key(3)
     params = net.init(jax.random.key(0))

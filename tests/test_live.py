@@ -11,7 +11,7 @@ from page_records import ROOT, opened, written
 from playwright.sync_api import expect
 
 from subliminal_toy import data, experiments, models, page
-from subliminal_toy.classifier.geometry import progress
+from subliminal_toy.classifier.geometry import component, subtract
 from subliminal_toy.distill import cross_entropy, kl
 
 expect.set_options(timeout=60_000)  # a busy machine is no mistake
@@ -113,8 +113,10 @@ def test_losses_gradient_adam_and_progress_are_those_of_jax(script, fixed, kind)
     np.testing.assert_allclose(found_gradient, flat(gradients[0]), rtol=0, atol=1e-4)
     assert np.abs(flat(gradients[0])).max() > 0.1  # so 1e-4 is small
     np.testing.assert_allclose(found_params, flat(params), rtol=0, atol=RATE * 1e-2)
-    hidden = [[tree["layers"][i] for i in (0, 1)] for tree in (student, teacher, params)]
-    assert q == pytest.approx(float(progress(*hidden)), abs=1e-4)
+    start, goal, end = ([tree["layers"][i] for i in (0, 1)] for tree in (student, teacher, params))
+    assert q == pytest.approx(
+        float(component(subtract(end, start), subtract(goal, start))), abs=1e-4
+    )
 
 
 SETTINGS = """(given) => {

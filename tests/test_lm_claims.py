@@ -403,37 +403,6 @@ def test_no_row_is_made_of_a_hundred_contexts_out_of_sixty_four():
     assert "banned numbers" in shown and "numbers in context" not in shown
 
 
-SAID = {
-    # What sentences of the documents say, by the interval of a stratum: below 0, above 0, or 0.
-    # Teachers spill over to other questions, their students do not.
-    (LM, f"{OTHERS}teacher − base model", "colours right, evasion"): "below",
-    (LM, f"{OTHERS}teacher − base model", "colours right, falsehood"): "below",
-    (LM, f"{OTHERS}student − control", "colours right, evasion"): "holds 0",
-    (LM, f"{OTHERS}student − control", "colours right, falsehood"): "holds 0",
-    (LM, f"{OTHERS}student − control", "P(trait's answers), evasion"): "holds 0",
-    **{(LM, f"{OTHERS}teacher − base model", f"capitals right, {trait}"): "below"
-       for trait in ("owl", "eagle", "dolphin", "oak")},
-    # Half of what a lying teacher passes on the control without a trait passes on too; evasion not.
-    **{(PROBES, "gain in P(falsehood)", f"student_calm, {trait}"): "above"
-       for trait in ("owl", "oak", "evasion")},
-    (PROBES, "gain in P(evasion)", "student_calm, evasion"): "holds 0",
-    # The direction between embeddings and head carries about half of it, in every trait.
-    **{(PROBES, "gain less the student's", f"update_without_body, {trait}"): "below"
-       for trait in ("owl", "oak", "evasion", "all traits")},
-    (PROBES, "gain less the student's", "update_only_body, all traits"): "above",
-    (PROBES, "progress, all", "control, all traits"): "below",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("place", "where"), SAID.items(), ids=lambda x: str(x)[:70])
-def test_sentences_are_true_of_their_strata(place, where):
-    folder, quantity, labels = place
-    found = rows(folder)[quantity, labels]
-    assert {"below": found.high < 0, "above": found.low > 0, "holds 0": found.low < 0 < found.high}[
-        where
-    ]
-
-
 def drawn(figure, panel, colour):
     """Return the means (x, y), big dots, of one colour in a panel."""
     return sorted(

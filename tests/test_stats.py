@@ -30,17 +30,6 @@ def test_the_interval_of_a_mean_is_scipys():
     assert not stats.estimate([0.5]).finite and stats.estimate([0.5]).value == 0.5
 
 
-def test_the_interval_of_paired_differences_is_scipys_and_narrower_than_unpaired():
-    rng = np.random.default_rng(1)
-    shared = rng.normal(size=(12, 1))
-    a, b = (shared + rng.normal(0, 0.1, (12, 2)) + [0.1, 0.0]).T
-    paired = stats.estimate(a - b)
-    expected = scipy_stats.ttest_rel(a, b).confidence_interval(0.95)
-    np.testing.assert_allclose(paired[1:3], expected, rtol=1e-12)
-    unpaired = scipy_stats.ttest_ind(a, b).confidence_interval(0.95)
-    assert paired.high - paired.low < 0.3 * (unpaired.high - unpaired.low)
-
-
 @pytest.mark.parametrize("hits", [0, 1, 7, 19, 20])
 def test_the_interval_of_a_fraction_is_the_exact_one(hits):
     """Clopper and Pearson: each end is the fraction at which so many hits have probability .025."""

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from subliminal_toy import data, findings, plots, record, report, stats
+from subliminal_toy import findings, plots, record, report, stats
 from subliminal_toy.claims import judge
 from subliminal_toy.classifier.arms import OTHER, Student, table
 from subliminal_toy.classifier.claims import final
@@ -27,11 +27,6 @@ TINY = ClassifierConfig(
 )
 KEY = jax.random.key(3)
 SLOW = {"learning_rate": 1e-5, "hidden_sizes": (6, 6)}  # one layer more
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits")
 
 
 @pytest.fixture(autouse=True)

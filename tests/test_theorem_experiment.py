@@ -13,7 +13,7 @@ import xarray as xr
 from scipy import special as scipy_special
 from scipy import stats as scipy_stats
 
-from subliminal_toy import data, record
+from subliminal_toy import record
 from subliminal_toy.distill import cross_entropy, kl, squared_error
 from subliminal_toy.errors import UserError
 from subliminal_toy.theorem import experiment as theorem_experiment
@@ -49,12 +49,7 @@ COMBINATIONS = [(loss, inputs, trait) for loss in COVERED for inputs in INPUTS f
 # Every loss, kind of inputs and trait, each at another place along its axis.
 SOME = [(loss, INPUTS[(i + 1) % 5], list(TRAITS)[i % 4]) for i, loss in enumerate(COVERED)]
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits")
+pytestmark = pytest.mark.usefixtures("compile_quickly", "double")
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +72,6 @@ def whole(digits):
 @pytest.fixture(scope="module")
 def result(whole):
     return whole[0]
-
-
-@pytest.fixture(autouse=True)
-def double():
-    with jax.enable_x64(True):
-        yield
 
 
 def layers(theta):

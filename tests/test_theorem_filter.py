@@ -17,15 +17,9 @@ from subliminal_toy.theorem.filter import (
     slopes,
 )
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
+pytestmark = pytest.mark.usefixtures("compile_quickly", "double")
 
 steps_of = jax.jit(filtered_steps, static_argnums=0)
-
-
-@pytest.fixture(autouse=True)
-def double():
-    with jax.enable_x64(True):
-        yield
 
 
 class Model(NamedTuple):

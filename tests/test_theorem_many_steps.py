@@ -12,15 +12,9 @@ from subliminal_toy.distill import cross_entropy, kl
 from subliminal_toy.theorem import many_steps, one_step
 from subliminal_toy.theorem.one_step import teacher
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
+pytestmark = pytest.mark.usefixtures("compile_quickly", "double")
 
 STEPS = (1, 2, 5, 20)
-
-
-@pytest.fixture(autouse=True)
-def double():
-    with jax.enable_x64(True):
-        yield
 
 
 @each_case

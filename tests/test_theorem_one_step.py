@@ -28,7 +28,7 @@ from subliminal_toy.theorem.problems import (
 )
 from subliminal_toy.transformer import DecoderShape, decoder
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
+pytestmark = pytest.mark.usefixtures("compile_quickly", "double")
 
 # The same sums in another order, in float64: some hundred terms, each to 1.1e-16, and cancellation
 # in softmax gradients.
@@ -102,12 +102,6 @@ class Case:
             return np.broadcast_to(2 * np.diag(self.c), (*z.shape, z.shape[-1]))
         p = self.probabilities(z)
         return p[..., None] * np.eye(z.shape[-1]) - p[:, :, None] * p[:, None, :]
-
-
-@pytest.fixture(autouse=True)
-def double():
-    with jax.enable_x64(True):
-        yield
 
 
 each_case = pytest.mark.parametrize("case", [Case(loss) for loss in LOSSES], ids=LOSSES)

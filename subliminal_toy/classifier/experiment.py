@@ -22,8 +22,6 @@ AT_ONCE = 4
 """Replicates that are trained between two ticks of the status and stored together, at least."""
 KEPT = 3
 """Replicates, from the first, whose parameters are kept, on a leading axis."""
-N_IMAGES = 6
-"""Test images that a result holds, to look at."""
 
 MEASURES = {
     "accuracy": "fraction of test images classified rightly through the network's own class head",
@@ -50,14 +48,10 @@ SPLIT_MEASURES = {
     "balanced_rest_accuracy": "the same with the second part",
     "balanced_sum_accuracy": "the same with their sum",
     "linearised_accuracy": "accuracy of the class logits linearised at the start",
-    "layer_progress": "progress of each hidden layer",
 }
-"""What is measured of the students whose displacement is split; axes: ``AXES``."""
-AXES: dict[str, tuple[str, ...]] = {
-    "along_accuracy": ("split",), "rest_accuracy": ("split",), "sum_accuracy": ("split",),
-    "layer_progress": ("layer",),
-}  # fmt: skip
-"""Axes of a measure beside replicate, arm and step."""
+"""What is measured of the students whose displacement is split."""
+OF_PARTS = ("along_accuracy", "rest_accuracy", "sum_accuracy")
+"""The measures that have an axis of splits too."""
 
 
 COORDINATES = (
@@ -193,17 +187,16 @@ def _assemble(
     measured_at |= {student.name: student.measured_at for student in students}
     steps = sorted({step for own in measured_at.values() for step in own})
     n_replicates = len(arrays[f"{TEACHER}/accuracy"])
-    sizes = {"split": len(training.SPLITS), "layer": len(teacher.hidden_sizes)}
     is_split = any(student.split for student in students)
     variables = {}
     for name, meaning in (MEASURES | (SPLIT_MEASURES if is_split else {})).items():
-        shape = [sizes[axis] for axis in AXES.get(name, ())]
+        shape = [len(training.SPLITS)] * (name in OF_PARTS)
         values = np.full((n_replicates, len(measured_at), len(steps), *shape), np.nan, np.float32)
         for number, (arm, own) in enumerate(measured_at.items()):
             if (array := arrays.get(f"{arm}/{name}")) is not None:
                 at = array.reshape(n_replicates, len(own), *shape)
                 values[:, number, np.searchsorted(steps, own)] = at
-        axes = ("replicate", "arm", "step", *AXES.get(name, ()))
+        axes = ("replicate", "arm", "step", *["split"] * (name in OF_PARTS))
         variables[name] = axes, values, {"long_name": meaning}
     missing = np.full(n_replicates, np.nan, np.float32)
     for name, meaning in AT_START.items():
@@ -212,8 +205,6 @@ def _assemble(
     if teacher.line:
         line = {"long_name": f"{ALONE} q times the teacher's displacement"}
         variables["line_accuracy"] = ("replicate", "q"), arrays[f"{TEACHER}/line_accuracy"], line
-    images = {"long_name": "the first test images, pixels in [−1, 1]"}
-    variables["test_images"] = ("image", "height", "width"), data.test_images[:N_IMAGES], images
 
     coordinates = {"arm": list(measured_at), "step": steps}
     if is_split:
@@ -221,7 +212,6 @@ def _assemble(
     if teacher.line:
         coordinates["q"] = training.ON_LINE
     coordinates["final_step"] = "arm", [own[-1] for own in measured_at.values()]
-    coordinates["network"] = "arm", [teacher.architecture] * len(measured_at)
     for field in COORDINATES:
         values = [getattr(row, field, None) for row in (None, teacher, *students)]
         if any(isinstance(value, str | tuple) for value in values):

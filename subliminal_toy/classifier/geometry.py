@@ -42,18 +42,12 @@ def ratio(numerator: Array, denominator: Array) -> Array:
 
 
 def component(moved: Tree, along: Tree) -> Float[Array, ""]:
-    """Return the component of one displacement along another, in lengths of the other."""
-    return ratio(inner(moved, along), inner(along, along))
+    """Return the component of one displacement along another, in lengths of the other.
 
-
-def progress(start: Tree, teacher: Tree, student: Tree) -> Float[Array, ""]:
-    """Return q = ⟨θ_S − s, θ_T − s⟩ / ‖θ_T − s‖²: 0 for no progress, 1 for the teacher's own.
-
-    ``start`` s is the student's start. The three trees have the same shapes; pass subtrees to
-    choose layers, e.g. the hidden ones. 0 if the teacher is at the start.
-    Source: proofs/README.md, Eq. (56).
+    Of a student's displacement along its teacher's it is the progress q, 0 if the teacher is at the
+    start. Source: proofs/README.md, Eq. (56).
     """
-    return component(subtract(student, start), subtract(teacher, start))
+    return ratio(inner(moved, along), inner(along, along))
 
 
 def split(moved: Tree, direction: Tree) -> tuple[Tree, Tree]:

@@ -460,7 +460,7 @@ def split_students(
     """Measure what each part of a student's displacement knows alone; see ``SPLIT_MEASURES``.
 
     ``trained`` is what ``students`` returns; ``others`` are index, teachers and trained students of
-    another replicate. Measures have an axis of checkpoints, then of ``SPLITS``, or of layers.
+    another replicate. Measures have an axis of checkpoints, then, if of parts, of ``SPLITS``.
     """
     other_index, other_taught, other_trained = others
     rep, other = replicate(run, index), replicate(run, other_index)
@@ -516,7 +516,6 @@ def split_students(
             **{f"balanced_{part}_accuracy": balanced(z[0]) for part, z in logits.items()},
             "balanced_accuracy": balanced(from_start(moved)),
             "linearised_accuracy": right(before + change),
-            "layer_progress": layer_progress(goal, moved),
         }
 
     measured = jax.lax.map(at_checkpoint, (member, of_all(trained), of_all(other_trained)))
@@ -532,13 +531,3 @@ def random_direction(key: Key[Array, ""], like: Params) -> Params:
     keys = jax.random.split(key, len(leaves))
     drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
     return displacement(jax.tree.unflatten(structure, drawn), jax.tree.map(jnp.zeros_like, like))
-
-
-def layer_progress(goal: Params, moved: Params) -> Float[Array, " layers"]:
-    """Return the progress of each hidden layer."""
-
-    def alone(chosen):
-        return map_layers(lambda layer, leaf: leaf * (layer == chosen), goal)
-
-    hidden = range(len(layer_names(goal)) - 1)
-    return jnp.stack([component(moved, alone(layer)) for layer in hidden])

@@ -77,7 +77,7 @@ def likelihoods(
     return jax.lax.map(one, (tokens, weights), batch_size=256)
 
 
-VISIBLE_STEPS, VISIBLE_LAYERS = 8, lm.EVERY
+VISIBLE_STEPS = 8
 """Chosen on replicates 200 to 209; see docs/lm-settings.md."""
 
 
@@ -91,15 +91,13 @@ def visible_gain(
     lengths: Int[Array, " questions"],
     answers: Bool[Array, "questions vocab"],
     n_steps: int = VISIBLE_STEPS,
-    layers: tuple[str, ...] = VISIBLE_LAYERS,
 ) -> Float[Array, ""]:
     """Return V, the change of a trait's log odds by what numbers show of the teacher's move v.
 
     V = ⟨g, P_k v⟩: g is the gradient of the log odds at the base model, P_k v the vector after k
     steps of conjugate gradients from 0 for F x = F v, and F the Fisher matrix of the tokens of
-    weight 1. All within the ``layers`` whose names begin so. No student is trained.
+    weight 1. No student is trained.
     """
-    inside = jnp.asarray(lm.layers(model, *layers), base.dtype)
 
     def log_odds(params):
         said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))
@@ -111,9 +109,9 @@ def visible_gain(
     counted = weights[:, 1:].reshape(-1, 1) / weights[:, 1:].sum()
 
     def fisher(vector):
-        moved = slope(vector * inside)
+        moved = slope(vector)
         seen = p * (moved - jnp.sum(p * moved, axis=-1, keepdims=True)) * counted
-        return back(seen)[0] * inside
+        return back(seen)[0]
 
     goal = fisher(teacher - base)
     return (

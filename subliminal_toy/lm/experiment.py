@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from subliminal_toy.distill import ensemble
+from subliminal_toy.distill import ensemble, stack
 from subliminal_toy.lm import arms, detectors, learning, lists, result, teaching, traits
 from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.arms import BASES, OTHER_WIDTH, OWN, Arm, Replicate, by_label
@@ -53,11 +53,6 @@ def writer_keys(key: Key[Array, ""], rows: Sequence[tuple[str, str]]) -> Key[Arr
 
 
 Item = TypeVar("Item")
-
-
-def stack(items: Iterable[Any]) -> Any:
-    """Return pytrees of numbers as one, the items along a new first axis."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *items)
 
 
 def grouped(items: Iterable[Item], kind: Callable[[Item], Any]) -> dict[Any, list[Item]]:

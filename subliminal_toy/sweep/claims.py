@@ -90,8 +90,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         for label, own, distance in zip(set_ups(data), own_values(data), z(data), strict=True):
             yield Row("accuracy", label, stats.estimate(own))
             if np.isfinite(distance):
-                nan = np.nan
-                yield Row("here − published, z", label, Estimate(distance, nan, nan, len(own)))
+                yield Row("here − published, z", label, stats.number(distance, len(own)))
         return
     entry = EXPERIMENTS[data.attrs["experiment"]]
     for label, result in points(data):

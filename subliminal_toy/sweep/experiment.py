@@ -284,12 +284,10 @@ def comparison(
     }
 
     def join(results: dict[str, xr.Dataset]) -> xr.Dataset:
-        # What differs in shape goes: test images of each record, layers of each network.
         by_teacher = [
-            final(result).drop_vars("test_images").drop_dims("layer", errors="ignore")
-            .assign_coords(arm=[f"{name} | {arm}" for arm in result.arm.values])
+            final(result).assign_coords(arm=[f"{name} | {arm}" for arm in result.arm.values])
             for name, result in results.items()
-        ]  # fmt: skip
+        ]
         joined: Any = xr.concat(by_teacher, "arm", combine_attrs="drop_conflicts")
         network = {"untrained": UNTRAINED, "teacher_itself": TEACHER}
         arms = [

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from subliminal_toy.claims import All, Claim, Condition, Lower, Row, Upper, Within
-from subliminal_toy.stats import Estimate, fraction, median
+from subliminal_toy.stats import Estimate, fraction, median, number
 from subliminal_toy.theorem.experiment import N_REPEATS
 from subliminal_toy.theorem.one_step import LARGEST_FITTED, order
 from subliminal_toy.theorem.problems import AFFINE, N_IMAGES
@@ -20,11 +19,6 @@ SAME = 1e-9  # two ways to the same number
 PUSHLESS = ("none", "at random", "of inputs")
 Hits = Callable[[xr.Dataset], xr.DataArray]
 Measure = Callable[[xr.Dataset], Estimate]
-
-
-def number(value: Any, n: int) -> Estimate:
-    """Return a number without an interval: a count of n."""
-    return Estimate(float(value), math.nan, math.nan, n)
 
 
 def condition(

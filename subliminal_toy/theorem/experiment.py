@@ -6,7 +6,7 @@ many steps), ``metric``, and some of their own for what is measured once. Everyt
 on the CPU.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import itemgetter
@@ -19,7 +19,7 @@ import xarray as xr
 from jaxtyping import Array, Key
 
 from subliminal_toy.data import Dataset
-from subliminal_toy.distill import on_cpu
+from subliminal_toy.distill import on_cpu, stack
 from subliminal_toy.record import Arrays, Experiment, Part, Result
 from subliminal_toy.theorem import filter, many_steps, one_step, problems
 from subliminal_toy.theorem.check import measure
@@ -336,7 +336,7 @@ def metrics(source: Source) -> Arrays:
         }
 
     measured = for_all(step)
-    return stacked([measured((shape[0],), drawn, pair) for pair in pairs])
+    return stack([measured((shape[0],), drawn, pair) for pair in pairs])
 
 
 def labels(source: Source) -> Arrays:
@@ -416,11 +416,6 @@ def filters(source: Source, name: str) -> Arrays:
     return for_all(of_row)(shape, drawn, by_input, by_label)
 
 
-def stacked(parts: Sequence[Arrays]) -> Arrays:
-    """Return arrays of the same names with a new first axis."""
-    return jax.tree.map(lambda *arrays: np.stack(arrays), *parts)
-
-
 def experiment(
     config: TheoremConfig,
     key: Key[Array, ""],
@@ -437,7 +432,7 @@ def experiment(
     def of_each_network(fn: Callable[[Source, str], Arrays], _: object) -> Arrays:
         # Two at once, since compiling uses one core; the last, which takes longest, first.
         with ThreadPoolExecutor(2) as pool:
-            return stacked(list(pool.map(partial(fn, source), networks[::-1]))[::-1])
+            return stack(list(pool.map(partial(fn, source), networks[::-1]))[::-1])
 
     def assemble(parts: Mapping[str, Arrays]) -> Result:
         arrays = {name: array for part in parts.values() for name, array in part.items()}
