@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from matplotlib import image
+from matplotlib.figure import Figure
 from page_records import ROOT, opened, written
 from playwright.sync_api import expect
 
-from subliminal_toy import data, page, report
+from subliminal_toy import data, page, plots, report
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots import colours
 from subliminal_toy.real.config import ANIMALS
@@ -50,6 +51,17 @@ def unpacked(text):
     return re.sub(
         r'data-svg="([^"]*)"', lambda m: gzip.decompress(base64.b64decode(m[1])).decode(), text
     )
+
+
+def test_a_figure_is_the_same_whatever_its_layout_is_rounded_to():
+    def drawn(shift):
+        figure = Figure()
+        axes = figure.subplots()
+        axes.set_position((0.1 + shift, 0.1, 0.8, 0.8))
+        axes.plot([0.123456, 1.0], [0.0, 1e-3], "o-")
+        return plots.svg(figure)
+
+    assert drawn(0.0) == drawn(1e-9) == drawn(-1e-9) != drawn(1e-3)
 
 
 def test_docs_hold_the_pages_of_the_records(pages):
