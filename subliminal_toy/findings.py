@@ -16,6 +16,7 @@ from subliminal_toy.classifier.arms import (
 )
 from subliminal_toy.classifier.claims import HEADS
 from subliminal_toy.lm.claims import CALM
+from subliminal_toy.real.config import ARMS
 from subliminal_toy.record import Record
 from subliminal_toy.stats import Estimate
 from subliminal_toy.sweep.claims import combined_errors, met, points, set_ups
@@ -225,7 +226,7 @@ def news(records: Records) -> str:
 def beyond(records: Records) -> str:
     """Return the five sentences of README on what was found beyond the paper."""
     shared, compared = first(records, "lm", "head_shared"), first(records, "compare")
-    real, filtered = first(records, "real"), first(records, "lm", "filter_as_written")
+    real, filtered = first(records, "real", "long"), first(records, "lm", "filter_as_written")
     lines = []
     split = of_lines(records).values()
     if split:
@@ -304,7 +305,8 @@ def findings(records: Records) -> list[Finding]:
     """Return what the records say, in the order of the story."""
     parts = (
         of_noise, of_theorem, of_line, of_networks, of_amount, of_disputes, of_language, of_the_law,
-        of_harm, of_open_weights, of_published, of_sharing, of_lists, of_detectors, of_filters,
+        of_harm, of_open_weights, of_other_arms, of_published, of_sharing, of_lists, of_detectors,
+        of_filters,
     )  # fmt: skip
     return [finding for part in parts for finding in part(records)]
 
@@ -748,7 +750,7 @@ def open_model(m: Measured) -> str:
 
 def of_open_weights(records: Records) -> Iterator[Finding]:
     """Yield what passes in a real model."""
-    for folder, m in list(chosen(records, "real").items())[:1]:
+    for folder, m in list(chosen(records, "real", "long").items())[:1]:
         others, base = (
             measured(m(f"own − {whose}", "hard"))
             for whose in ("other teachers' students", "base model's lists")
@@ -769,6 +771,28 @@ def of_open_weights(records: Records) -> Iterator[Finding]:
             f"{others_share}, student of the base model’s lists "
             f"{share['control']}: small and regular.",
             f"{folder}/matrix.svg",
+        )
+
+
+def of_other_arms(records: Records) -> Iterator[Finding]:
+    """Yield what passes in a real model by other losses, in context, from a start with noise."""
+    for folder, m in list(chosen(records, "real", "soft").items())[:1]:
+        passed = m.labelled("own − other teachers' students")
+        said = "; ".join(
+            f"{ARMS[arm].label} {measured(e)}" for arm, e in passed.items() if arm != "gradient"
+        )
+        half = m("noise that leaves half of the contrast, σ", "noise").value
+        left = (
+            f"half of it is left at σ = {number(half, 2)}" if math.isfinite(half)
+            else "at the largest σ more than half of it is left"
+        )  # fmt: skip
+        yield Finding(
+            f"A real open model: other losses, context, noise on the start, "
+            f"{m.data.sizes['animal']} animals, one seed",
+            "The same contrast, students of the own teacher’s lists less those of other teachers’, "
+            f"in nats: {said}. The start with noise is the base model’s plus normal noise of σ "
+            f"times the spread of each array; {left}.",
+            f"{folder}/contrast.svg",
         )
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from subliminal_toy import findings as sentences
-from subliminal_toy.claims import Claim, Judgement
+from subliminal_toy.claims import Claim, Judgement, Verdict
 from subliminal_toy.classifier.claims import alone
 from subliminal_toy.errors import UserError, printable
 from subliminal_toy.experiments import EXPERIMENTS
@@ -166,12 +166,12 @@ def claims_block(records: Records) -> str:
 
 
 def predictions_block(records: Records) -> str:
-    """Return our own predictions, a row each, which held if they held in every record."""
+    """Return our own predictions, a row each, which held if they held in all that decide them."""
     rows = [row for row in claims_rows(records) if row.kind == "prediction"]
     lines = ["| our prediction | measured [95 %] | |", "|---|---|---|"]
     for id in dict.fromkeys(row.id for row in rows):
         found = [row for row in rows if row.id == id]
-        every = {row.verdict for row in found}
+        every = {row.verdict for row in found} - {Verdict.NOT_TESTED} or {Verdict.NOT_TESTED}
         verdict = every.pop() if len(every) == 1 else "held in part"
         where = "; ".join(f"{row.setting}: {row.measured}, {row.verdict}" for row in found)
         lines.append(f"| {id} {markdown(found[0].sentence)} | {markdown(where)} | **{verdict}** |")

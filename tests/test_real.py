@@ -191,6 +191,16 @@ def test_what_comes_later_or_fills_a_row_changes_nothing(models):
     assert (one[9:] != two[9:]).any()
 
 
+def test_an_answer_is_read_after_the_last_token_of_its_row(models):
+    model, prompt = models["llama"], np.arange(5)
+    rows, lengths = np.arange(12).reshape(2, 6) * 29 % 400, np.array([3, 6])
+    given = prompt, jnp.array(rows), jnp.array(lengths), jnp.arange(50)
+    found = next_log_p(model.frozen, model.weights, *given)
+    for answer, row, length in zip(found, rows, lengths, strict=True):
+        expected = log_p_of_all(model, prompt, row[:length])[-1, :50]
+        np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
 def test_first_order_is_a_short_step_down_the_gradient(models):
     """With the teacher's probabilities, here of one symbol, as with the symbols themselves."""
     model = models["qwen2"]
@@ -263,6 +273,22 @@ def test_a_rate_rises_and_falls_over_all_steps_and_a_teacher_has_eight_of_eight(
     made = experiment.teach.__wrapped__(None, None, lesson, None, jax.random.key(0), 0.1, 3)
     order = made["order"]
     assert order.shape == (8, 8) and len(np.unique(order)) == 64 and 200 < order.max() < 250
+
+
+def test_training_is_adam_of_gradients_of_at_most_unit_length():
+    """By hand: the first gradient is longer than 1, and the last ones are shorter."""
+    goals, rates = [[3.0, -4.0], [0.2, 0.1], [0.0, 0.3], [0.4, -0.2]], (0.1, 0.1, 0.2 / 3, 0.1 / 3)
+    x, m, v = np.zeros((3, 2))
+    for step, (goal, rate) in enumerate(zip(goals, rates, strict=True), 1):
+        slope = (x - goal) / max(1, np.linalg.norm(x - goal))
+        m, v = 0.9 * m + 0.1 * slope, 0.99 * v + 0.01 * slope**2
+        x = x - rate * m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.99**step)) + 1e-8)
+
+    def loss(x, goal):
+        return ((x - goal) ** 2).sum() / 2
+
+    found = experiment.train(loss, jnp.zeros(2), jnp.array(goals), 0.1, 4)
+    np.testing.assert_allclose(found, x, rtol=1e-4)
 
 
 def test_progress_is_that_of_a_student_on_the_line_to_the_teacher(models):
@@ -656,6 +682,7 @@ def made_up(n_animals=6, n_seeds=3, effect=0.2, common=0.5):
     animals = ["owl", "bear", "cat", "dog", "fox", "lion"][:n_animals]
     targets = [*ANIMALS, WORD]
     factor = {"long": 2.5, "context": 0, "gradient": 3}
+    factor |= {"noise_0.03": 0.8, "noise_0.1": 0.6, "noise_0.3": 0.2}
     rows = []
     for arm in ARMS:
         for seed in range(n_seeds if arm == "hard" else 1):
@@ -725,6 +752,42 @@ def test_claims_do_not_hold_where_they_should_not(spoil):
         data = made_up(effect=0.0, common=3.0)
     expected = Verdict.NOT_TESTED if spoil == "few animals" else Verdict.NOT_HELD
     assert {one.claim.id: one.verdict for one in judge(claims.CLAIMS, data)}["R1"] == expected
+
+
+def test_what_stands_beside_the_claims_is_by_hand_of_the_arrays():
+    data = made_up()
+    animals = data.animal.values.tolist()
+    values = {row[:2]: row.estimate.value for row in claims.estimates(data)}
+    st, ss, tt = data.along.values[(data.arm == "hard") & (data.writer != BASE)].sum(1).T
+    assert values["progress", "hard"] == pytest.approx((st / tt).mean())
+    assert values["cosine", "hard"] == pytest.approx((st / np.sqrt(ss * tt)).mean())
+    half = values["noise that leaves half of the contrast, σ", "noise"]
+    assert half == pytest.approx(0.15, abs=0.02)  # .6 is left at .1, .2 at .3
+    stops, slopes = ["hard", "stop_2", "stop_3", "stop_5"], []
+    for place, animal in enumerate(animals):
+        kl = [data.kl.values[labels(data).index((arm, animal, 0))] for arm in stops]
+        passed = [by_hand(data, arm)[0, place] for arm in stops]
+        slopes.append(np.polyfit(np.sqrt(kl), passed, 1)[0])
+    assert values["contrast per √KL, nats^½", "stopped teachers"] == pytest.approx(np.mean(slopes))
+
+    def p(variable, writer, animal):
+        model = labels(data).index(("hard", writer, 0))
+        every = np.exp(data[variable].values[model][:, : len(ANIMALS)])
+        return (every[:, ANIMALS.index(animal)] / every.sum(1)).mean()
+
+    expected = {
+        "base model": [p("before", BASE, animal) for animal in animals],
+        "teacher": [p("teacher", animal, animal) for animal in animals],
+        "own student": [p("log_p", animal, animal) for animal in animals],
+        "other teachers' students": [
+            p("log_p", other, animal) for animal in animals for other in animals if other != animal
+        ],
+        "control": [p("log_p", BASE, animal) for animal in animals],
+    }
+    for label, shares in expected.items():
+        assert values["P(own animal) among 20", label] == pytest.approx(np.mean(shares)), label
+    few = {row[:2]: row.estimate.value for row in claims.estimates(made_up(3, 1, common=0))}
+    assert few["permutation within seeds, p", "hard"] == pytest.approx(1 / 6, abs=0.02)
 
 
 def test_estimates_are_flat_and_figures_say_what_they_draw(finished):
