@@ -11,7 +11,7 @@ from subliminal_toy import findings, report
 from subliminal_toy.errors import UserError
 from subliminal_toy.findings import measured, of_record, percent
 from subliminal_toy.lm.config import TEACHINGS
-from subliminal_toy.real.config import ANIMALS
+from subliminal_toy.real.config import ANIMALS, ARMS
 from subliminal_toy.stats import Estimate, estimate
 
 ROOT = Path(__file__).parents[1]
@@ -378,6 +378,24 @@ def test_in_a_real_model_every_animal_moves_and_little(committed, said):
     assert words in findings.beyond(committed)
     title = next(title for title in said if title.startswith("A real open model"))
     assert f"own student {100 * own:.1f} % [" in said[title].text
+
+
+def test_the_other_arms_of_a_real_model_are_those_of_the_arrays(committed, said):
+    data = committed["real_arms"].data
+    text = next(said[title].text for title in said if "other losses" in title)
+    animals = data.animal.values.tolist()
+    moved = (data.log_p - data.before).sel(target=list(ANIMALS)).mean("question")
+    moved = (moved - moved.mean("target")).sel(target=animals)
+    arms = dict.fromkeys(data.arm.values.tolist())
+    assert {"hard", "soft", "full", "lora", "context", "noise_0.03", "noise_0.3"} < {*arms}
+    for arm in arms:
+        models = moved.isel(model=np.flatnonzero(data.arm == arm))
+        order = [models.writer.values.tolist().index(animal) for animal in animals]
+        matrix = models.transpose("model", "target").values[order]
+        others = (matrix.sum() - np.trace(matrix)) / (matrix.size - len(animals))
+        if arm != "gradient":
+            contrast = np.diag(matrix).mean() - others
+            assert shown(text, ARMS[arm].label) == pytest.approx(contrast, abs=6e-3)
 
 
 def test_of_one_list_a_step_may_point_away_of_a_hundred_none(committed, said):

@@ -4,7 +4,7 @@ All sides train and sample the same decoder (two blocks, width 32) on the same r
 a cache of keys and values, on all cores of the machine, after one run that compiles. Ours trains
 one model for each core, as the experiment does. PyTorch once has its threads, as people run it,
 and once a process with one thread for each core, which suits a small model better. The sides
-alternate; prints tokens per second and the medians' ratios. Needs the extra ``bench``.
+alternate; prints tokens per second and the medians' ratios. Needs the extra ``torch``.
 """
 
 import json
