@@ -114,10 +114,10 @@ def visible_gain(
         return back(seen)[0]
 
     goal = fisher(teacher - base)
-    return (
-        jax.grad(log_odds)(base)
-        @ jax.scipy.sparse.linalg.cg(fisher, goal, tol=0.0, maxiter=n_steps)[0]
-    )
+    # Of a start that is a constant, XLA's program for several cores read memory never written to.
+    start = 0 * goal
+    seen = jax.scipy.sparse.linalg.cg(fisher, goal, start, tol=0.0, maxiter=n_steps)[0]
+    return jax.grad(log_odds)(base) @ seen
 
 
 class Evidence(NamedTuple):
