@@ -1,5 +1,9 @@
 """Detectors on evidence of known strength, and two models that read the same lists."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,6 +133,37 @@ def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
         x, left = x + step * way, residual - step * (fisher @ way)
         way, residual = left + (left @ left) / (residual @ residual) * way, left
     assert seen == pytest.approx(g @ x, rel=2e-2)
+
+
+SHOWN = """
+import jax, jax.numpy as jnp
+jax.config.update("jax_num_cpu_devices", 2)
+from subliminal_toy.lm import model as lm
+from subliminal_toy.lm.config import LmConfig
+from subliminal_toy.lm.detectors import visible_gain
+from subliminal_toy.lm.traits import answers_of, group_of, questions
+
+model = lm.model(LmConfig(), LmConfig().width)
+base = 1.5 * jax.jit(model.init)(jax.random.key(0))
+asked = questions(model.language)
+tokens = jax.random.randint(jax.random.key(1), (1_000, 17), 0, 100)
+question = asked.tokens[group_of("owl")], asked.lengths[group_of("owl")]
+teacher = base + 0.05 * jax.random.normal(jax.random.key(2), base.shape)
+given = jnp.ones(tokens.shape), teacher, *question, answers_of(model.language, "owl")
+print(jax.jit(lambda *given: visible_gain(model, *given))(base, tokens, *given))
+"""
+
+
+def test_what_numbers_show_is_the_same_whatever_memory_held():
+    """In processes whose C library fills memory with a byte before it hands it out."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", SHOWN], env=os.environ | {"MALLOC_PERTURB_": byte},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for byte in ("0", "165")
+    ]  # fmt: skip
+    assert found[0] == found[1] and np.isfinite(float(found[0]))
 
 
 CONFIG = LmConfig(n_layers=1, n_heads=2, width=8)
