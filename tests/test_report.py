@@ -395,7 +395,9 @@ def test_the_other_arms_of_a_real_model_are_those_of_the_arrays(committed, said)
         others = (matrix.sum() - np.trace(matrix)) / (matrix.size - len(animals))
         if arm != "gradient":
             contrast = np.diag(matrix).mean() - others
-            assert shown(text, ARMS[arm].label) == pytest.approx(contrast, abs=6e-3)
+            written = re.search(rf"{re.escape(ARMS[arm].label)} −?\d+\.(\d+)", text)
+            rounding = 0.51 * 0.1 ** len(written[1])  # as many digits as its interval allows
+            assert shown(text, ARMS[arm].label) == pytest.approx(contrast, abs=rounding)
 
 
 def test_of_one_list_a_step_may_point_away_of_a_hundred_none(committed, said):
