@@ -695,7 +695,8 @@ def of_the_law(records: Records) -> Iterator[Finding]:
             "How much: seen beforehand",
             "What numbers show of the teacher’s displacement to the base model, computed before "
             "any student is trained, was to rank the base models by how much passes. Spearman’s "
-            f"correlation, mean over traits, is {measured(judged['P2'][0])}; P2 asks for .6.",
+            f"correlation, mean over traits, is {measured(judged['P2'][0])}; P2 asks for .6, and "
+            "for an interval above .3.",
         )
 
 
