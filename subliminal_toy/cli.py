@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, TypeVar
@@ -224,31 +224,20 @@ class Lessons:
 
 
 def execute(jobs: Mapping[str, Job], out: Path, options: Options) -> "dict[str, Record]":
-    """Run the jobs, the longest first, and return their records; none but on the first process.
+    """Run the jobs one after the other, and return their records; none but on the first process.
 
-    In threads, so that the main thread can answer Ctrl-C at once: two, since compiling uses one
-    core, but of several processes one, for they must do the same at the same time.
+    In a thread, so that the main thread can answer Ctrl-C at once.
     """
     start_jax(options)
     import jax
 
-    from subliminal_toy.record import UNFINISHED
-
     shares = {name: job.share for name, job in jobs.items()}
-    workers = ThreadPoolExecutor(2 if jax.process_count() == 1 else 1)
+    worker = ThreadPoolExecutor(1)
     try:
         with console.progress(shares, options.quiet or jax.process_index() > 0) as statuses:
-            runs = {
-                name: workers.submit(run, jobs[name], options, statuses[name])
-                for name in sorted(jobs, key=lambda name: -shares[name])
-            }
-            for finished in as_completed(runs.values()):
-                finished.result()  # raises at once what one of them raised
-        records = {name: record for name in jobs if (record := runs[name].result()) is not None}
-        for name, record in records.items():  # not in the threads: the style of figures is global
-            if (unfinished := jobs[name].out / UNFINISHED).exists():
-                write_figures(record, jobs[name].out)
-                shutil.rmtree(unfinished)
+            records = worker.submit(
+                lambda: {name: run(job, options, statuses[name]) for name, job in jobs.items()}
+            ).result()
     except KeyboardInterrupt:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
         arguments += ["--out", str(out)] * (options.out is None) + ["--resume"]
@@ -262,7 +251,7 @@ def execute(jobs: Mapping[str, Job], out: Path, options: Options) -> "dict[str, 
         if "RESOURCE_EXHAUSTED" in str(error):
             raise UserError("The memory is too small: lower --replicates-per-device.") from error
         raise
-    return records
+    return {name: record for name, record in records.items() if record is not None}
 
 
 def start_jax(options: Options) -> None:
@@ -329,6 +318,9 @@ def run(job: Job, options: Options, status: "Status") -> "Record | None":
         return None
     loaded = experiments.load(out)
     record.check_identity(out, loaded.manifest, identity)
+    if (out / record.UNFINISHED).exists():
+        write_figures(loaded, out)
+        shutil.rmtree(out / record.UNFINISHED)
     return loaded
 
 

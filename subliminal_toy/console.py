@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING, NoReturn
 
 from subliminal_toy.errors import printable
@@ -103,12 +104,11 @@ def progress(
     )
     total = sum(shares.values())
     bar.add_task("starting", total=total)
-    task, last, finished = bar.tasks[0], [-1], dict.fromkeys(shares, 0.0)
+    task, last = bar.tasks[0], [-1]
 
-    def status_of(name: str) -> Callable[[float, str], None]:
+    def status_of(name: str, before: float) -> Callable[[float, str], None]:
         def status(fraction: float, part: str) -> None:
-            finished[name] = shares[name] * fraction
-            done, what = sum(finished.values()), f"{name}: {printable(part)}"
+            done, what = before + shares[name] * fraction, f"{name}: {printable(part)}"
             bar.update(task.id, completed=done, description=what)
             twentieth = int(20 * done / total)
             if bar.disable and not quiet and twentieth > last[0]:
@@ -119,5 +119,6 @@ def progress(
 
         return status
 
+    starts = accumulate(shares.values(), initial=0.0)
     with bar:
-        yield {name: status_of(name) for name in shares}
+        yield {name: status_of(name, start) for name, start in zip(shares, starts, strict=False)}

@@ -5,14 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 import toy
 
 from subliminal_toy import cli, experiments, report
-from subliminal_toy.errors import UserError
 
 TOY = [sys.executable, str(Path(toy.__file__)), "toy"]
 
@@ -180,24 +178,6 @@ def test_a_command_is_shown_without_the_folders_of_its_machine():
 
 
 # ---------- processes ----------
-
-
-def test_what_stops_one_run_of_two_is_said_while_the_other_goes_on(monkeypatch, tmp_path):
-    go_on, ended = threading.Event(), []
-
-    def run(job, options, status):
-        if job.experiment == "refused":
-            raise UserError("No.")
-        ended.append(go_on.wait(60))
-
-    monkeypatch.setattr(cli, "start_jax", lambda options: None)
-    monkeypatch.setattr(cli, "run", run)
-    shares = {"long": 9.0, "refused": 1.0}
-    jobs = {name: cli.Job(name, None, tmp_path / name, share) for name, share in shares.items()}
-    with pytest.raises(UserError, match="No"):
-        cli.execute(jobs, tmp_path, cli.Options(quiet=True))
-    assert not ended
-    go_on.set()
 
 
 def test_an_interrupted_run_says_at_once_how_to_go_on_and_a_killed_one_does(tmp_path):
