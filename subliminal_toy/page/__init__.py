@@ -257,7 +257,7 @@ def _real(records: Mapping[str, Record]) -> dict[str, Any] | None:
 
     Less the mean over teachers: what all have in common is taken off.
     """
-    m = first(records, "real", "long")
+    m = first(records, "real")
     if m is None:
         return None
     animals = m.data.animal.values.tolist()
