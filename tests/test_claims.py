@@ -159,5 +159,24 @@ def test_a_summary_is_what_the_data_say(folder, committed):
     assert len(summary.splitlines()) <= 300
 
 
+@pytest.mark.parametrize("folder", sorted({*RECORDS} - EARLIER))
+def test_one_replicate_or_a_diverged_one_is_judged_and_decides_nothing(folder, committed):
+    record = committed[folder]
+    entry = EXPERIMENTS[record.manifest["experiment"]].module("claims")
+    if "replicate" not in record.data.dims:
+        pytest.skip("its unit is another")
+    one = record.data.isel(replicate=[0])
+    lost = record.data.copy(deep=True)
+    for variable in lost.data_vars.values():
+        if variable.dtype.kind == "f" and "replicate" in variable.dims:
+            variable[{"replicate": 0}] = np.nan
+    lost["diverged"] = lost.diverged.astype(float).fillna(0)
+    lost["diverged"][{"replicate": 0}] = 1
+    for data in (one, lost):
+        assert len(list(entry.estimates(data))) > 3
+        verdicts = {one.verdict for one in claims.judge(entry.CLAIMS, data)}
+        assert verdicts <= {Verdict.NOT_TESTED}
+
+
 def test_a_condition_counts_replicates_unless_it_says_otherwise():
     assert Condition("x", lambda data: Estimate(0.0, 0.0, 0.0, 1), Lower(0.0)).fewest == 2

@@ -189,9 +189,10 @@ def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray, rising: bool) ->
     for r in range(len(y)):
         seen = known.copy()
         seen[r] = False
-        curve = IsotonicRegression(increasing=rising, out_of_bounds="clip")
-        curve.fit(x[seen], y[seen])
-        guess[r][known[r]] = curve.predict(x[r][known[r]])
+        if seen.any() and known[r].any():  # of one replicate nothing is left
+            curve = IsotonicRegression(increasing=rising, out_of_bounds="clip")
+            curve.fit(x[seen], y[seen])
+            guess[r][known[r]] = curve.predict(x[r][known[r]])
     return r2(measured, measured.copy(data=guess))
 
 

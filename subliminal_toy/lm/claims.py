@@ -108,12 +108,13 @@ def explained(data: xr.Dataset) -> Estimate:
     from sklearn.isotonic import IsotonicRegression
 
     x, y = pushed(data)
-    guess = np.full_like(y, np.nan)
+    known, guess = np.isfinite(x) & np.isfinite(y), np.full_like(y, np.nan)
     for arm, replicate in np.ndindex(y.shape[:2]):
-        seen = np.ones(y.shape, bool)
+        seen, asked = known.copy(), known[arm, replicate]
         seen[arm], seen[:, replicate] = False, False
-        curve = IsotonicRegression(out_of_bounds="clip").fit(x[seen], y[seen])
-        guess[arm, replicate] = curve.predict(x[arm, replicate])
+        if seen.any() and asked.any():  # of one replicate nothing is left
+            curve = IsotonicRegression(out_of_bounds="clip").fit(x[seen], y[seen])
+            guess[arm, replicate][asked] = curve.predict(x[arm, replicate][asked])
     return _r2(y, guess)
 
 
