@@ -788,8 +788,8 @@ def of_other_arms(records: Records) -> Iterator[Finding]:
             else "at the largest σ more than half of it is left"
         )  # fmt: skip
         yield Finding(
-            f"A real open model: other losses, context, noise on the start, "
-            f"{m.data.sizes['animal']} animals, one seed",
+            "A real open model: other losses, context, noise on the start, "
+            + m.data.attrs["dataset"].partition(", ")[2],
             "The same contrast, students of the own teacher’s lists less those of other teachers’, "
             f"in nats: {said}. The start with noise is the base model’s plus normal noise of σ "
             f"times the spread of each array; {left}.",

@@ -57,7 +57,7 @@ def t_quantile(n: int) -> float:
     return float(scipy_stats.t.ppf(0.975, n - 1)) if n > 1 else math.nan
 
 
-def number(value: SupportsFloat, n: SupportsInt) -> Estimate:
+def without_interval(value: SupportsFloat, n: SupportsInt) -> Estimate:
     """Return a number of n without an interval."""
     return Estimate(float(value), math.nan, math.nan, int(n))
 
@@ -69,7 +69,7 @@ def fraction(hits: np.ndarray | xr.DataArray) -> Estimate:
     """
     n, k = int(np.size(hits)), int(np.count_nonzero(hits))
     if n == 0:
-        return number(math.nan, 0)
+        return without_interval(math.nan, 0)
     interval = scipy_stats.binomtest(k, n).proportion_ci(0.95, method="exact")
     return Estimate(k / n, float(interval.low), float(interval.high), n)
 
@@ -102,7 +102,7 @@ def bootstrap(statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Esti
         warnings.simplefilter("ignore")  # no variation: no value, or no interval
         value = float(of_rows(np.arange(n)))
         if n < 2:
-            return number(value, n)
+            return without_interval(value, n)
         ends = scipy_stats.bootstrap(
             (np.arange(n),), of_rows, n_resamples=RESAMPLES, rng=0, method="BCa"
         ).confidence_interval
@@ -116,10 +116,26 @@ def jackknife(statistic: Callable[..., float], *values: np.ndarray) -> Estimate:
     """
     n, value = len(values[0]), float(statistic(*values))
     if n < 4:
-        return number(value, n)
+        return without_interval(value, n)
     left = [statistic(*(np.delete(array, i, axis=0) for array in values)) for i in range(n)]
     half = t_quantile(n) * float((n - 1) * np.var(left)) ** 0.5
     return Estimate(value, value - half, value + half, n)
+
+
+def curve(x: np.ndarray, y: np.ndarray, at: np.ndarray, rising: bool = True) -> np.ndarray:
+    """Return a monotone curve fitted to points, at other places; not a number without points.
+
+    Points and places that are not finite are left out. Source: ``IsotonicRegression``.
+    """
+    # scikit-learn takes a second to import.
+    from sklearn.isotonic import IsotonicRegression
+
+    known, asked = np.isfinite(x) & np.isfinite(y), np.isfinite(at)
+    fitted = np.full(at.shape, np.nan)
+    if known.any() and asked.any():
+        isotonic = IsotonicRegression(increasing=rising, out_of_bounds="clip")
+        fitted[asked] = isotonic.fit(x[known], y[known]).predict(at[asked])
+    return fitted
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> Estimate:

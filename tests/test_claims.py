@@ -159,12 +159,10 @@ def test_a_summary_is_what_the_data_say(folder, committed):
     assert len(summary.splitlines()) <= 300
 
 
-@pytest.mark.parametrize("folder", sorted({*RECORDS} - EARLIER))
+@pytest.mark.parametrize("folder", sorted({*RECORDS} - EARLIER - {"theorem", "real", "real_arms"}))
 def test_one_replicate_or_a_diverged_one_is_judged_and_decides_nothing(folder, committed):
     record = committed[folder]
     entry = EXPERIMENTS[record.manifest["experiment"]].module("claims")
-    if "replicate" not in record.data.dims:
-        pytest.skip("its unit is another")
     one = record.data.isel(replicate=[0])
     lost = record.data.copy(deep=True)
     for variable in lost.data_vars.values():

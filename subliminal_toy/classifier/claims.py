@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from sklearn.isotonic import IsotonicRegression
 
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within
@@ -136,7 +135,7 @@ def additive(data: xr.Dataset) -> Estimate:
 def largest_error(data: xr.Dataset) -> Estimate:
     """Return the largest root mean square error of a level; n counts the students."""
     students = explained(data)
-    return stats.number(max(errors(students).values()), students.sizes["arm"])
+    return stats.without_interval(max(errors(students).values()), students.sizes["arm"])
 
 
 def gains(data: xr.Dataset, part: xr.DataArray) -> np.ndarray:
@@ -151,7 +150,7 @@ def share(rest: np.ndarray, whole: np.ndarray, chosen: np.ndarray) -> Estimate:
     Not a number if there are none.
     """
     if not chosen.any():
-        return stats.number(np.nan, len(whole))
+        return stats.without_interval(np.nan, len(whole))
     return stats.ratio(rest[:, chosen].mean(1), whole[:, chosen].mean(1))
 
 
@@ -185,14 +184,9 @@ def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray, rising: bool) ->
     """Return R² of one monotone curve of a predictor, fitted to the other replicates."""
     x = predictor.transpose(*measured.dims).values.astype(float)
     y = measured.values.astype(float)
-    known, guess = np.isfinite(x) & np.isfinite(y), np.full(y.shape, np.nan)
-    for r in range(len(y)):
-        seen = known.copy()
-        seen[r] = False
-        if seen.any() and known[r].any():  # of one replicate nothing is left
-            curve = IsotonicRegression(increasing=rising, out_of_bounds="clip")
-            curve.fit(x[seen], y[seen])
-            guess[r][known[r]] = curve.predict(x[r][known[r]])
+    guess = np.stack([
+        stats.curve(np.delete(x, r, 0), np.delete(y, r, 0), x[r], rising) for r in range(len(y))
+    ])  # fmt: skip
     return r2(measured, measured.copy(data=guess))
 
 
@@ -503,7 +497,7 @@ CLAIMS = (
 
 def unmeasured(data: xr.Dataset) -> Estimate:
     """Return no estimate: runs are not judged by this condition any more."""
-    return stats.number(np.nan, 0)
+    return stats.without_interval(np.nan, 0)
 
 
 EARLIER = (
@@ -607,7 +601,7 @@ def of_the_paper(data: xr.Dataset) -> Iterator[Row]:
     for arm, (mean, half_width) in PUBLISHED.items() if data.attrs["published"] else ():
         values = at_end.accuracy.sel(arm=arm)
         error = np.hypot(stats.standard_error(values), half_width / 1.96)
-        z = stats.number((stats.estimate(values).value - mean) / error, values.size)
+        z = stats.without_interval((stats.estimate(values).value - mean) / error, values.size)
         paper = Estimate(mean, mean - half_width, mean + half_width, 100)
         yield Row("published accuracy", arm, paper)
         yield Row("accuracy − published, in combined standard errors", arm, z)
@@ -628,7 +622,7 @@ def of_the_line(data: xr.Dataset) -> Iterator[Row]:
         guess = students[f"balanced_{part}_accuracy"]
         yield Row("R² of the balanced accuracy, nothing fitted", label, r2(balanced, guess))
     for level, error in errors(students).items():
-        estimate = stats.number(error, students.sizes["replicate"])
+        estimate = stats.without_interval(error, students.sizes["replicate"])
         yield Row("root mean square error of the accuracy of the sum", level, estimate)
 
     on_curve = "R² of the accuracy on a curve, replicate left out"

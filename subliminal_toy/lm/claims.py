@@ -15,7 +15,15 @@ from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Wit
 from subliminal_toy.lm.config import TEACHINGS
 from subliminal_toy.lm.lists import MASKS, ORDERS, ROOM
 from subliminal_toy.lm.traits import COLOURS_RIGHT, EVASION, FACTS, FALSEHOOD, LIE
-from subliminal_toy.stats import Estimate, bootstrap, estimate, jackknife, rank_correlation, ratio
+from subliminal_toy.stats import (
+    Estimate,
+    bootstrap,
+    curve,
+    estimate,
+    jackknife,
+    rank_correlation,
+    ratio,
+)
 
 Measure = Callable[[xr.Dataset], Estimate]
 Fixed = Literal["yes", "in part", "no"]
@@ -104,17 +112,11 @@ def pushed(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def explained(data: xr.Dataset) -> Estimate:
     """Return R² of one rising curve of transfer, arm and replicate left out; see ``pushed``."""
-    # scikit-learn takes a second to import.
-    from sklearn.isotonic import IsotonicRegression
-
     x, y = pushed(data)
-    known, guess = np.isfinite(x) & np.isfinite(y), np.full_like(y, np.nan)
+    guess = np.empty_like(y)
     for arm, replicate in np.ndindex(y.shape[:2]):
-        seen, asked = known.copy(), known[arm, replicate]
-        seen[arm], seen[:, replicate] = False, False
-        if seen.any() and asked.any():  # of one replicate nothing is left
-            curve = IsotonicRegression(out_of_bounds="clip").fit(x[seen], y[seen])
-            guess[arm, replicate][asked] = curve.predict(x[arm, replicate][asked])
+        seen, passed = (np.delete(np.delete(a, arm, 0), replicate, 1) for a in (x, y))
+        guess[arm, replicate] = curve(seen, passed, x[arm, replicate])
     return _r2(y, guess)
 
 

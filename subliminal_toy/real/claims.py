@@ -12,7 +12,7 @@ import xarray as xr
 from subliminal_toy import stats
 from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row
 from subliminal_toy.real.config import ANIMALS, ARMS, BASE
-from subliminal_toy.stats import Estimate, number
+from subliminal_toy.stats import Estimate, without_interval
 
 
 def table(data: xr.Dataset, arm: str) -> xr.Dataset:
@@ -67,7 +67,7 @@ def over_animals(values: xr.DataArray) -> Estimate:
 
 def _cells_above(data: xr.Dataset) -> Estimate:
     values = contrasts(data, "hard").mean("question", skipna=False).values
-    return number((values > 0).sum(), np.isfinite(values).sum())
+    return without_interval((values > 0).sum(), np.isfinite(values).sum())
 
 
 def _long_and_short(data: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
@@ -143,7 +143,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
             yield Row("own − base model's lists", arm, over_animals(above_control(data, arm)))
     cells = changes(data, "hard").mean("question").sel(writer=animals, animal=animals)
     p = permutation_p(cells.transpose("seed", "writer", "animal").values)
-    yield Row("permutation within seeds, p", "hard", number(p, n))
+    yield Row("permutation within seeds, p", "hard", without_interval(p, n))
     yield Row("lists that pass the paper's filter", BASE, stats.fraction(data.passed))
 
     hard = models["hard"].sel(seed=0)
@@ -158,7 +158,11 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     for label, values in shares.items():
         yield Row("P(own animal) among 20", label, stats.estimate(values))
     for writer, moved in (hard.log_p - hard.before).groupby("writer"):
-        yield Row("all animals' log-probability", str(writer), number(moved.mean(), len(ANIMALS)))
+        yield Row(
+            "all animals' log-probability",
+            str(writer),
+            without_interval(moved.mean(), len(ANIMALS)),
+        )
     for animal in animals:
         values = contrast["hard"].sel(animal=animal)
         over_seeds, above = stats.estimate(values.mean("question")), values.sel(seed=0) > 0
@@ -178,7 +182,11 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     if len(noises) > 1:
         left = np.minimum.accumulate([first[arm].mean() / first["hard"].mean() for arm in noises])
         half = np.interp(-0.5, -left, [ARMS[arm].sigma for arm in noises], right=np.nan)
-        yield Row("noise that leaves half of the contrast, σ", "noise", number(half, len(noises)))
+        yield Row(
+            "noise that leaves half of the contrast, σ",
+            "noise",
+            without_interval(half, len(noises)),
+        )
     stops = [arm for arm in models if arm == "hard" or ARMS[arm].stop]
     if len(stops) > 1:
         x = [np.sqrt(models[arm].kl.sel(seed=0, writer=animals)) for arm in stops]

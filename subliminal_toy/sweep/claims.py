@@ -90,7 +90,7 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         for label, own, distance in zip(set_ups(data), own_values(data), z(data), strict=True):
             yield Row("accuracy", label, stats.estimate(own))
             if np.isfinite(distance):
-                yield Row("here − published, z", label, stats.number(distance, len(own)))
+                yield Row("here − published, z", label, stats.without_interval(distance, len(own)))
         return
     entry = EXPERIMENTS[data.attrs["experiment"]]
     for label, result in points(data):

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from subliminal_toy.claims import All, Claim, Condition, Lower, Row, Upper, Within
-from subliminal_toy.stats import Estimate, fraction, median, number
+from subliminal_toy.stats import Estimate, fraction, median, without_interval
 from subliminal_toy.theorem.experiment import N_REPEATS
 from subliminal_toy.theorem.one_step import LARGEST_FITTED, order
 from subliminal_toy.theorem.problems import AFFINE, N_IMAGES
@@ -29,7 +29,7 @@ def condition(
     def checked(data):
         found = estimate(data)
         finite = all(bool(np.isfinite(variable).all()) for variable in data.data_vars.values())
-        return found if finite else number(math.nan, found.n)
+        return found if finite else without_interval(math.nan, found.n)
 
     return Condition(what, checked, bound, fewest)
 
@@ -149,7 +149,7 @@ def worst_network(
         nonlinear = data.sel(start="independent", architecture=data.architecture != "linear")
         found = [statistic(*pulls(part)) for _, part in each(nonlinear, "architecture")]
         if not found:
-            return number(math.nan, 0)
+            return without_interval(math.nan, 0)
         return max(found, key=worst)._replace(n=min(estimate.n for estimate in found))
 
     return estimate
@@ -427,7 +427,7 @@ def each(data: xr.Dataset, *axes: str) -> Iterator[tuple[str, xr.Dataset]]:
 def estimates(data: xr.Dataset) -> Iterator[Row]:
     """Yield every number of a record that is shown."""
     for name, hits in (("A > 0", data.trial_slope > 0), ("violations", violations(data))):
-        yield Row(f"random problems: {name}", "all", number(hits.sum(), hits.size))
+        yield Row(f"random problems: {name}", "all", without_interval(hits.sum(), hits.size))
     other = data.sel(start="independent")
     for stratum, axis in ((data, "start"), (other, "loss"), (other, "trait")):
         for labels, part in each(stratum, "architecture", axis):
