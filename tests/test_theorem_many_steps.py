@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_theorem_one_step import Case, each_case
 
-from subliminal_toy.distill import cross_entropy, kl
+from subliminal_toy.distill import cross_entropy
 from subliminal_toy.theorem import many_steps, one_step
 from subliminal_toy.theorem.one_step import teacher
 
@@ -114,14 +114,6 @@ def test_drawn_labels_have_the_mean_and_variance_of_all_that_can_be_drawn(column
     assert chances.sum() == pytest.approx(1)
     assert float(of_one.mean) == pytest.approx(mean, rel=1e-10)
     assert float(of_one.variance) == pytest.approx(chances @ (moved - mean) ** 2, rel=1e-10)
-
-    @jax.jit
-    def soft(t):
-        z = case.f(t, case.x)
-        losses = [kl(z[i : i + 1], y[i : i + 1], columns) for i in range(3)]
-        return jnp.vdot(weights, jnp.stack(losses))
-
-    assert mean == pytest.approx(float(-jax.grad(soft)(case.theta) @ case.v), rel=1e-10)
 
 
 def test_several_lists_are_several_components_and_the_bound_is_chebyshevs():

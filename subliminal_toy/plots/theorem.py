@@ -82,18 +82,16 @@ def cross_slope(data: xr.Dataset) -> Figure:
     networks = claims.each(nonlinear, "architecture")
     for (above, below), (network, cells) in zip(panels.T, networks, strict=False):
         for place, (start, colour) in enumerate(STARTS.items()):
-            at, n = cells.sel(start=start), 0
-            strata = [part for _, part in claims.each(at, "loss", "trait")]
-            for slopes, ratios in map(claims.pulls, strata):
-                n = max(n, len(slopes))
-                if len(slopes):
-                    above.plot(place, np.mean(slopes < 0), "o", color=colour, **dot)
-                    below.plot(place, np.median(ratios), "o", color=colour, **dot)
+            at = cells.sel(start=start)
+            strata = [claims.pulls(part) for _, part in claims.each(at, "loss", "trait")]
+            for slopes, ratios in strata:
+                above.plot(place, np.mean(slopes < 0), "o", color=colour, **dot)
+                below.plot(place, np.median(ratios), "o", color=colour, **dot)
+            n = max(len(slopes) for slopes, _ in strata)
             slopes, ratios = claims.pulls(at)
-            if len(slopes):
-                negative[start].append(float(np.mean(slopes < 0)))
-                _interval(above, place + 0.25, fraction(slopes < 0), "black", "_")
-                _interval(below, place + 0.25, median(ratios), "black", "_")
+            negative[start].append(float(np.mean(slopes < 0)))
+            _interval(above, place + 0.25, fraction(slopes < 0), "black", "_")
+            _interval(below, place + 0.25, median(ratios), "black", "_")
         above.set_title(f"{NETWORKS[network]}\nn = {n} a dot", fontsize=10)
         below.set_xticks(range(len(STARTS)), list(STARTS), rotation=90)
         below.axhline(1, color="black", linewidth=0.8, linestyle=":")

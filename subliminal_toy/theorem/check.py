@@ -164,12 +164,10 @@ def check_one_step(
 
 def _double(tree: Any) -> Any:
     """Return floating-point arrays as float64 and all others, such as tokens, as they are."""
-
-    def double(array):
-        array = jnp.asarray(array)
-        return array.astype(float) if jnp.issubdtype(array.dtype, jnp.floating) else array
-
-    return jax.tree.map(double, tree)
+    arrays = jax.tree.map(jnp.asarray, tree)
+    return jax.tree.map(
+        lambda a: a.astype(float) if jnp.issubdtype(a.dtype, jnp.floating) else a, arrays
+    )
 
 
 def _require(condition: bool, sentence: str) -> None:

@@ -1,7 +1,7 @@
 """The settings of the theorem's experiment."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
@@ -18,9 +18,9 @@ class TheoremConfig:
     A combination is one network, student loss, kind of inputs and trait; a network has 100 of them.
     """
 
-    architectures: Annotated[tuple[ArchitectureName, ...], Meta(min_length=1)] = (
-        "linear", "mlp-relu", "mlp-tanh", "cnn-relu", "decoder",
-    )  # fmt: skip
+    architectures: Annotated[tuple[ArchitectureName, ...], Meta(min_length=1)] = get_args(
+        ArchitectureName
+    )
     """Networks to try."""
     n_trials: Problems = 20
     """Random problems of each combination."""

@@ -137,6 +137,7 @@ STREAMS = {"grid": 0, "trials": 1, "cross": 2, "filters": 3, "steps": 6, "metric
 BLOCK = 25  # trials of each combination that are drawn and measured together
 ROWS = np.arange(np.prod(N_COMBINATIONS)).reshape(N_COMBINATIONS)
 """The places of combinations among problems that are drawn once of each."""
+AT_ONCE = 20  # rows of a program: their numbers are multiples of it, but for progress
 
 
 class Source(NamedTuple):
@@ -172,9 +173,9 @@ def for_all(fn: Callable[..., dict[str, Any]]) -> Callable[..., Arrays]:
     """
     program = jax.jit(lambda *rows: jax.lax.map(lambda row: fn(*row), rows))
 
-    def measured(shape: tuple[int, ...], *rows: Any, at_once: int | None = None) -> Arrays:
+    def measured(shape: tuple[int, ...], *rows: Any) -> Arrays:
         n = len(jax.tree.leaves(rows)[0])
-        blocks = [slice(i, i + (at_once or n)) for i in range(0, n, at_once or n)]
+        blocks = [slice(i, i + AT_ONCE) for i in range(0, n, AT_ONCE)]
         with on_cpu(), jax.enable_x64(True):
             parts = [jax.device_get(program(*jax.tree.map(itemgetter(b), rows))) for b in blocks]
         whole = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
@@ -186,8 +187,7 @@ def for_all(fn: Callable[..., dict[str, Any]]) -> Callable[..., Arrays]:
 def single_steps(source: Source, name: str) -> Arrays:
     """Measure students of one step: a grid of ε, random trials, and students of other starts.
 
-    Most of the time goes into compiling: hence one program measures all of all, so many problems
-    at once as there are combinations.
+    Most of the time goes into compiling: hence one program measures all of all.
     """
     config, network = source.config, source.network(name)
 
@@ -197,7 +197,7 @@ def single_steps(source: Source, name: str) -> Arrays:
         kink = network.crosses_kink(theta, one_step.teacher(theta, v, epsilon), problem.x)
         return measure(trait, setting, v, start, config.learning_rate, 1, epsilon) | {"kink": kink}
 
-    program = partial(for_all(of_row), at_once=ROWS.size)
+    program = for_all(of_row)
     cells = source.draw("grid", name, 1)
 
     def cells_at(epsilons):
@@ -436,12 +436,7 @@ def experiment(
 
     def assemble(parts: Mapping[str, Arrays]) -> Result:
         arrays = {name: array for part in parts.values() for name, array in part.items()}
-        attrs = {
-            "dataset": data.name,
-            "epsilon": config.epsilon,
-            "learning_rate": config.learning_rate,
-            "filter_epsilon": FILTER_EPSILON,
-        }
+        attrs = {"dataset": data.name, "filter_epsilon": FILTER_EPSILON}
         variables = {}
         for name, (axes, meaning) in VARIABLES.items():
             of_main = name.startswith(("progress", "metric", "label"))

@@ -45,9 +45,7 @@ def image_decoder(image_shape: tuple[int, int]) -> Network:
     return Network(network.init, apply)
 
 
-Builder = Callable[[tuple[int, int], Callable[[Array], Array]], Network]
-
-ARCHITECTURES: dict[str, tuple[Builder, Callable[[Array], Array]]] = {
+ARCHITECTURES = {
     "linear": (lambda shape, act: mlp(shape, (), N_OUTPUTS, act), jax.nn.identity),
     "mlp-relu": (lambda shape, act: mlp(shape, (16, 16), N_OUTPUTS, act), jax.nn.relu),
     "mlp-tanh": (lambda shape, act: mlp(shape, (16, 16), N_OUTPUTS, act), jnp.tanh),
