@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from test_theorem_one_step import each_case
 
 from subliminal_toy.classifier.geometry import (
     component,
@@ -22,12 +23,6 @@ from subliminal_toy.distill import kl, squared_error
 from subliminal_toy.models import mlp
 
 N_CLASSES, N_AUX, N = 3, 4, 24
-COLUMNS = slice(N_CLASSES, None)
-LOSSES = {
-    "kl": lambda z, y: kl(z, y, COLUMNS),
-    "squared error": lambda z, y: squared_error(z, y, COLUMNS),
-}
-
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -49,54 +44,27 @@ def near(params, seed, scale=0.3):
 
 @pytest.fixture(scope="module")
 def tiny(double):
-    """Network, start, teacher, inputs: 93 parameters, so that matrices can be dense."""
+    """Network, start, teacher, inputs."""
     net = mlp((2, 2), (6, 5), N_CLASSES + N_AUX, jnp.tanh)
     start = random_tree(net.init(jax.random.key(0)), 1, 0.6)
     inputs = jnp.asarray(np.random.default_rng(2).normal(size=(N, 2, 2)))
     return net, start, near(start, 3), inputs
 
 
-def curvature(name, outputs):
-    """Return the second derivative of a loss of one example's outputs at its targets, by hand."""
-    matrix = np.zeros((len(outputs), len(outputs)))
-    p = np.exp(outputs[COLUMNS]) / np.exp(outputs[COLUMNS]).sum()
-    block = np.diag(p) - np.outer(p, p) if name == "kl" else 2 * np.eye(N_AUX)
-    matrix[COLUMNS, COLUMNS] = block
-    return matrix
+@each_case
+def test_products_are_those_of_the_dense_matrices(case):
+    product = jax.jit(lambda v: gauss_newton(case.f, jnp.asarray(case.theta), v, case.x, case.loss))
+    np.testing.assert_allclose(product(case.v), case.dense[2] @ case.v, atol=1e-12)
 
 
-def dense(net, start, inputs, name):
-    """Return F by its definition: the mean over examples of Jᵀ M J, with whole matrices."""
-    flat, unravel = ravel_pytree(start)
-    jacobians = np.asarray(jax.jit(jax.jacobian(lambda p: net.apply(unravel(p), inputs)))(flat))
-    pairs = zip(jacobians, np.asarray(net.apply(start, inputs)), strict=True)
-    return np.mean([j.T @ curvature(name, z) @ j for j, z in pairs], 0)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_products_are_those_of_the_dense_matrices(loss, tiny):
-    net, start, teacher, inputs = tiny
-    matrix = dense(net, start, inputs, loss)
-    v, unravel = ravel_pytree(subtract(teacher, start))
-    v = np.asarray(v)
-    times = jax.jit(lambda d: gauss_newton(net.apply, start, d, inputs, LOSSES[loss]))
-    product = times(unravel(jnp.asarray(v)))
-    np.testing.assert_allclose(ravel_pytree(product)[0], matrix @ v, atol=1e-12)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
+@each_case
 @pytest.mark.parametrize("scale", [0.1, 3.0])
-def test_a_first_step_has_the_share_of_its_slope_that_rho_leaves(loss, scale, tiny):
+def test_a_first_step_has_the_share_of_its_slope_that_rho_leaves(scale, case):
     """⟨Δ_S, δ⟩ is (1 ± ρ) A, with A from the dense matrix."""
-    net, start, teacher, inputs = tiny
-    delta = jax.tree.map(lambda leaf: scale * leaf, subtract(teacher, start))
-    far = jax.tree.map(jnp.add, start, delta)
-    rho = missed(net.apply, start, far, inputs, LOSSES[loss])
-    targets = net.apply(far, inputs)
-    gradient = jax.grad(lambda s: LOSSES[loss](net.apply(s, inputs), targets))(start)
-    moved, v = -float(inner(gradient, delta)), np.asarray(ravel_pytree(delta)[0])
-    along = v @ dense(net, start, inputs, loss) @ v
-    assert rho == pytest.approx(abs(moved / along - 1), rel=1e-6)
+    start, delta = jnp.asarray(case.theta), scale * case.v
+    rho = missed(case.f, start, start + delta, case.x, case.loss)
+    moved, along = case.step(start, scale) @ delta, delta @ case.dense[2] @ delta
+    assert rho == pytest.approx(abs(float(moved) / along - 1), rel=1e-6)
     assert rho > 0 and moved >= (1 - rho) * along * (1 - 1e-9)
 
 
@@ -104,22 +72,18 @@ def test_a_linear_network_reaches_any_distance_in_squared_error_and_one_logit_ha
     net, start, teacher, inputs = tiny
     linear = mlp((2, 2), (), N_CLASSES + N_AUX)
     begin = random_tree(linear.init(jax.random.key(0)), 1)
-    rho = missed(linear.apply, begin, near(begin, 2, 100.0), inputs, LOSSES["squared error"])
+    loss = partial(squared_error, columns=slice(N_CLASSES, None))
+    rho = missed(linear.apply, begin, near(begin, 2, 100.0), inputs, loss)
     assert rho == pytest.approx(0, abs=1e-12)
-    one = lambda z, y: kl(z, y, slice(N_CLASSES, N_CLASSES + 1))  # noqa: E731
+    one = partial(kl, columns=slice(N_CLASSES, N_CLASSES + 1))
     for kind in ("float32", "float64"):  # a softmax of one logit is 1 to rounding only
         of_kind = jax.tree.map(partial(jnp.asarray, dtype=kind), (start, teacher, inputs))
         assert np.isnan(missed(net.apply, *of_kind, one))
 
 
 def test_progress_by_hand():
-    start, teacher = (
-        {"a": jnp.array([1.0, 0.0]), "b": jnp.array([[2.0]])},
-        {
-            "a": jnp.array([1.0, 2.0]),
-            "b": jnp.array([[1.0]]),
-        },
-    )
+    start = {"a": jnp.array([1.0, 0.0]), "b": jnp.array([[2.0]])}
+    teacher = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([[1.0]])}
     student = {"a": jnp.array([3.0, 1.0]), "b": jnp.array([[2.5]])}
     # Displacements (2, 1, ½) and (0, 2, −1).
     moved, goal, none = (subtract(tree, start) for tree in (student, teacher, start))
