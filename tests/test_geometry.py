@@ -24,13 +24,7 @@ from subliminal_toy.models import mlp
 
 N_CLASSES, N_AUX, N = 3, 4, 24
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def double():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("compile_quickly", "double")
 
 
 def random_tree(like, seed, scale=1.0):
@@ -42,7 +36,7 @@ def near(params, seed, scale=0.3):
     return jax.tree.map(jnp.add, params, random_tree(params, seed, scale))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tiny(double):
     """Network, start, teacher, inputs."""
     net = mlp((2, 2), (6, 5), N_CLASSES + N_AUX, jnp.tanh)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from jax.flatten_util import ravel_pytree
 from scipy import special as scipy_special
 from scipy import stats as scipy_stats
 
@@ -44,7 +45,6 @@ CONFIG = TheoremConfig(
     n_metrics=1,
     n_filters=1,
 )
-WIDTHS = (64, 16, 16, 13)
 COMBINATIONS = [(loss, inputs, trait) for loss in COVERED for inputs in INPUTS for trait in TRAITS]
 # Every loss, kind of inputs and trait, each at another place along its axis.
 SOME = [(loss, INPUTS[(i + 1) % 5], list(TRAITS)[i % 4]) for i, loss in enumerate(COVERED)]
@@ -74,22 +74,12 @@ def result(whole):
     return whole[0]
 
 
-def layers(theta):
-    """Split parameters into (bias, weight) of each layer."""
-    found, at = [], 0
-    for n_in, n_out in pairwise(WIDTHS):
-        bias, weight = theta[at : at + n_out], theta[at + n_out : at + n_out * (n_in + 1)]
-        found.append((bias, weight.reshape(n_out, n_in)))
-        at += n_out * (n_in + 1)
-    assert at == len(theta)
-    return found
-
-
 def hidden(theta, x):
     """Return the inputs of all units of the ReLU network."""
     h, seen = x.reshape(len(x), -1), []
-    for bias, weight in layers(theta)[:-1]:
-        seen.append(h @ weight.T + bias)
+    for n_in, n_out in pairwise((64, 16, 16)):
+        bias, weight, theta = np.split(theta, np.cumsum([n_out, n_in * n_out]))
+        seen.append(h @ weight.reshape(n_out, n_in).T + bias)
         h = np.maximum(seen[-1], 0)
     return np.concatenate([inputs.ravel() for inputs in seen])
 
@@ -206,19 +196,16 @@ def test_a_cell_of_the_grid_moves_its_teacher_by_epsilon(result, source):
 
 
 def starts_by_hand(problem):
-    """Return the student's start by every name, put together layer by layer."""
-    n_head = sum(part.size for part in layers(problem.theta)[-1])
+    """Return the student's start by every name."""
+    n_head = 13 * (16 + 1)
     theta, other = problem.theta, problem.other
-    made = {
+    return {
         "shared": theta,
         "independent": other,
         "heads shared": np.concatenate([other[:-n_head], theta[-n_head:]]),
         "hidden shared": np.concatenate([theta[:-n_head], other[-n_head:]]),
+        **{f"distance {s:g}": (theta + s * other) / (1 + s**2) ** 0.5 for s in (0.1, 0.3, 1.0)},
     }
-    for sigma in (0.1, 0.3, 1.0):
-        made[f"distance {sigma:g}"] = (theta + sigma * other) / np.sqrt(1 + sigma**2)
-    assert set(made) == set(STARTS)
-    return made
 
 
 def test_a_cross_slope_is_that_of_a_student_with_the_start_of_its_name(result, source):
@@ -229,6 +216,7 @@ def test_a_cross_slope_is_that_of_a_student_with_the_start_of_its_name(result, s
         for start, at in starts_by_hand(p).items():
             found, expected = stratum.cross_slope.sel(start=start), float(student.slope(p, at))
             assert float(found) == pytest.approx(expected, rel=1e-8, abs=1e-12 * slope), start
+        assert set(starts_by_hand(p)) == set(STARTS)
 
 
 @pytest.mark.parametrize(
@@ -454,12 +442,9 @@ def test_problems_are_drawn_as_their_names_say(source, digits):
 def test_a_start_has_the_spread_of_the_networks_own_and_the_output_layer_is_found(architecture):
     build, activation = ARCHITECTURES[architecture]
     with jax.enable_x64(False):
-        net = build((8, 8), activation)
-        params = jax.jit(net.init)(jax.random.key(0))
+        params = jax.jit(build((8, 8), activation).init)(jax.random.key(0))
     mean, sd, of_head = start_distribution(params)
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(3, 8, 8)), "float32")
-    at, moved = 0, []
+    at = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         here = slice(at, at + leaf.size)
         at += leaf.size
@@ -471,17 +456,13 @@ def test_a_start_has_the_spread_of_the_networks_own_and_the_output_layer_is_foun
         else:
             np.testing.assert_array_equal(flat, mean[here])
             assert (sd[here] == 0.1).all()
-        # By numbers that differ: the decoder's last LayerNorm gives outputs whose sum is 0.
-        moved.append(flat + of_head[here] * rng.normal(size=leaf.size))
     assert at == len(mean)
-    # Moving them moves all outputs.
-    leaves = [jnp.asarray(m.reshape(leaf.shape), "float32")
-              for m, leaf in zip(moved, jax.tree.leaves(params), strict=True)]  # fmt: skip
-    after = jax.tree.unflatten(jax.tree.structure(params), leaves)
-    with jax.enable_x64(False):
-        apply = jax.jit(net.apply)
-        difference = np.abs(np.asarray(apply(after, x) - apply(params, x)))
-    assert (difference > 1e-3).all()
+    # Moving those of the output layer moves all outputs: by numbers that differ, since the
+    # decoder's last LayerNorm gives outputs whose sum is 0.
+    rng, f = np.random.default_rng(0), jax.jit(flat_network(architecture, (8, 8)).f)
+    x, theta = rng.normal(size=(3, 8, 8)), np.asarray(ravel_pytree(params)[0], float)
+    moved = theta + of_head * rng.normal(size=at)
+    assert (np.abs(f(moved, x) - f(theta, x)) > 1e-3).all()
     n_outputs = {"linear": 64, "decoder": 8}.get(architecture, 16)
     assert of_head.sum() == 13 * n_outputs + 13 * (architecture != "decoder")
 
