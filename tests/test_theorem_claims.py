@@ -15,16 +15,14 @@ CLAIM = {claim.id: claim for claim in CLAIMS}
 UPHELD = {claim.id: Verdict.HELD for claim in CLAIMS} | {"T1": Verdict.REPRODUCED}
 
 
-@pytest.fixture(scope="module")
-def record():
-    path = Path(__file__).parents[1] / "figures" / "theorem" / "record.nc"
-    return xr.load_dataset(path, engine="scipy")
+FIGURES = Path(__file__).parents[1] / "figures"
+RECORD = xr.load_dataset(FIGURES / "theorem" / "record.nc", engine="scipy")
 
 
 @pytest.fixture
-def data(record):
+def data():
     # Not drawn into a deep copy: some variables have no memory that can be written.
-    return record.map(lambda variable: variable.copy(data=np.array(variable.values)))
+    return RECORD.map(lambda variable: variable.copy(data=np.array(variable.values)))
 
 
 def broken(claim, data):
@@ -46,10 +44,10 @@ def exact(k, n):
     return fraction(np.arange(n) < k)
 
 
-def test_the_verdicts_and_their_numbers_are_those_of_formulas_by_hand(record):
-    found = {judgement.claim.id: judgement for judgement in judge(CLAIMS, record)}
+def test_the_verdicts_and_their_numbers_are_those_of_formulas_by_hand():
+    found = {judgement.claim.id: judgement for judgement in judge(CLAIMS, RECORD)}
     assert {name: judgement.verdict for name, judgement in found.items()} == UPHELD
-    v = {name: record[name].values for name in record.data_vars}
+    v = {name: RECORD[name].values for name in RECORD.data_vars}
 
     def close(claim, condition, expected):
         np.testing.assert_allclose(found[claim].estimates[condition], expected, rtol=1e-9)
@@ -91,10 +89,10 @@ def test_the_verdicts_and_their_numbers_are_those_of_formulas_by_hand(record):
         close("T6", condition, exact(2000, 2000))
 
 
-def test_the_orders_are_slopes_of_the_remainder_in_the_middle_of_its_range(record):
-    cells, orders = record.sel(architecture="mlp-tanh"), order_by_integral(record)
+def test_the_orders_are_slopes_of_the_remainder_in_the_middle_of_its_range():
+    cells, orders = RECORD.sel(architecture="mlp-tanh"), order_by_integral(RECORD)
     by_integral = np.abs(cells.near_slope.values.mean(-1) - cells.grid_slope.values[..., None])
-    epsilons = record.small_epsilon.values
+    epsilons = RECORD.small_epsilon.values
     for at in np.ndindex(by_integral.shape[:-1]):
         clear = np.flatnonzero(by_integral[at] > 3 * cells.grid_slope_rounding.values[at])[:5]
         remainder = by_integral[at][clear] * epsilons[clear]
@@ -117,83 +115,63 @@ PLAIN = {**SAMPLE, "form": 0, "filter": 0}
 WITHOUT = {**PLAIN, "architecture": 0, "label_loss": 1}  # A = 0
 
 
-# What a value, or the values at a place, become: functions of them and of the whole record.
+# What a value, or the values at a place, become.
 
 
 def times(factor):
-    return lambda values, data: values * factor
+    return lambda values: values * factor
 
 
 def plus(number):
-    return lambda values, data: values + number
+    return lambda values: values + number
 
 
 def put(value):
-    return lambda values, data: np.broadcast_to(value, values.shape)
+    return lambda values: np.broadcast_to(value, values.shape)
 
 
 def hits(n_hits, hit, miss):
     """Return so many hits, and misses beyond them."""
-    return lambda values, data: np.where(np.arange(values.size) < n_hits, hit, miss).reshape(
-        values.shape
-    )
+    return lambda values: np.where(np.arange(values.size) < n_hits, hit, miss).reshape(values.shape)
 
 
 def quotient(error, order=2.0):
     """Return Δ_S·v with a relative error of the quotient at ε = 1e-6, of a remainder's order."""
-
-    def change(values, data):
-        epsilon = data.epsilon.values
-        slope = float(data.grid_slope[CELL])
-        return epsilon * slope * (1 + error * (epsilon / 1e-6) ** (order - 1))
-
-    return change
+    epsilon, slope = RECORD.epsilon.values, float(RECORD.grid_slope[CELL])
+    return put(epsilon * slope * (1 + error * (epsilon / 1e-6) ** (order - 1)))
 
 
 def near(order):
     """Return the cross-slope near ε = 0 of a remainder of some order."""
-
-    def change(values, data):
-        at = data.small_epsilon.values[:, None] * np.array([0.5 - 12**-0.5, 0.5 + 12**-0.5])
-        return float(data.grid_slope[CELL]) + order * 1e3 * at ** (order - 1)
-
-    return change
+    at = RECORD.small_epsilon.values[:, None] * np.array([0.5 - 12**-0.5, 0.5 + 12**-0.5])
+    return put(float(RECORD.grid_slope[CELL]) + order * 1e3 * at ** (order - 1))
 
 
 def remainder(order):
-    return lambda values, data: np.append(1e-12, data.step_epsilon.values[1:] ** (order - 1))
+    return put(np.append(1e-12, RECORD.step_epsilon.values[1:] ** (order - 1)))
 
 
 def rising(n):
     """Return a rise in so many problems with A > 0, and in all without."""
-
-    def change(values, data):
-        slope = data.steps_slope.values > 0
-        rises = slope.ravel().cumsum().reshape(slope.shape) <= n
-        return np.where(rises | ~slope, 1.0, -1.0)
-
-    return change
+    slope = RECORD.steps_slope.values > 0
+    rises = slope.ravel().cumsum().reshape(slope.shape) <= n
+    return put(np.where(rises | ~slope, 1.0, -1.0))
 
 
 def fall(error):
     """Return the predicted fall with an error, in units of the length of v and displacement."""
-
-    def change(values, data):
-        scale = float(data.steps_direction[STEP] * data.steps_length[AT])
-        return -float(data.steps_form[AT]) - error * scale
-
-    return change
+    scale = float(RECORD.steps_direction[STEP] * RECORD.steps_length[AT])
+    return put(-float(RECORD.steps_form[AT]) - error * scale)
 
 
 def of_first_step(factor):
     """Return s_k in units of half of αA."""
-    return lambda values, data: (
-        factor * float(1.9 / data.steps_eigenvalue[STEP] * data.steps_slope[STEP]) / 2
-    )
+    rate = 1.9 / RECORD.steps_eigenvalue[STEP]
+    return put(factor * float(rate * RECORD.steps_slope[STEP]) / 2)
 
 
 def of_largest_push(factor):
-    return lambda values, data: factor * float(data.filter_push[SAMPLE].max())
+    return put(factor * float(RECORD.filter_push[SAMPLE].max()))
 
 
 def fewest(n, above):
@@ -272,7 +250,7 @@ MUTATIONS = [
 def test_a_condition_is_on_both_sides_of_its_bound(data, claim, condition, name, place, good, bad):
     values = np.array(data[name][place].values)
     for change, holds in ((good, True), (bad, False)):
-        data[name][place] = change(values, data)
+        data[name][place] = change(values)
         _, estimate, bound, *_ = CLAIM[claim].conditions[condition]
         assert bound.holds(estimate(data)) is holds
     only = replace(CLAIM[claim], conditions=CLAIM[claim].conditions[condition : condition + 1])
@@ -281,7 +259,7 @@ def test_a_condition_is_on_both_sides_of_its_bound(data, claim, condition, name,
 
 def test_what_comes_after_a_kink_does_not_count_and_what_comes_before_does(data):
     epsilons = data.epsilon.values
-    flat = np.minimum(quotient(0.9e-4)(None, data), epsilons * float(data.grid_slope[CELL]) * 1.001)
+    flat = np.minimum(quotient(0.9e-4)(epsilons), epsilons * float(data.grid_slope[CELL]) * 1.001)
     data.grid_inner[CELL] = flat  # a remainder of order 1 from 1e-5 on
     assert broken("T1", data) == {3}
     data.grid_kink[CELL] = (epsilons > 2e-5) & (epsilons < 1e-4)  # and crossed back
@@ -338,10 +316,10 @@ def test_no_condition_is_judged_if_any_value_is_not_finite(data, name):
         assert verdict(claim.id, data) == Verdict.NOT_TESTED
 
 
-def test_the_rows_are_few_and_those_of_their_labels(record):
-    rows = list(estimates(record))
+def test_the_rows_are_few_and_those_of_their_labels():
+    rows = list(estimates(RECORD))
     assert len(rows) <= 300 and len({row[:2] for row in rows}) == len(rows)
-    v = {name: record[name].values for name in record.data_vars}
+    v = {name: RECORD[name].values for name in RECORD.data_vars}
     pull, slope = v["cross_slope"], v["cross_predicted"]
     c, a = pull[4, 1, 3].ravel(), slope[4, 3].ravel()
     ratios = (pull[1, 1][..., 1, :] / slope[1][..., 1, :]).ravel()
