@@ -360,14 +360,10 @@ def test_the_progress_of_a_trained_student_is_that_of_the_spectrum(result, sourc
     # The first step, of rate 1/‖F‖.
     first = float(student.slope(p, p.theta) / jnp.linalg.norm(top) / (v @ v))
     assert float(result.progress_predicted[0, 0]) == pytest.approx(first, rel=1e-2)
-    measured, predicted = result.progress_measured, result.progress_predicted
-    np.testing.assert_allclose(measured, predicted, rtol=0, atol=1e-5)
-    assert (predicted.diff("progress_step") >= 0).all()
-    assert (predicted <= result.progress_coverage + 1e-12).all()
-    assert (result.progress_coverage < 1).all()
+    measured = result.progress_measured
+    np.testing.assert_allclose(measured, result.progress_predicted, rtol=0, atol=1e-5)
     # Those whose inputs show few directions have arrived.
-    arrived = (measured.isel(progress_step=-1) / result.progress_coverage) > 0.95
-    assert arrived.any()
+    assert (measured.isel(progress_step=-1) > 0.95 * result.progress_coverage).any()
 
 
 def test_networks_are_in_the_order_of_their_names(result, digits, monkeypatch):

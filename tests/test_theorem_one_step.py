@@ -197,9 +197,14 @@ NET = mlp((2, 2), (6,), 5, jnp.tanh)
 
 @pytest.fixture(scope="module")
 def problem():
-    params = NET.init(jax.random.key(0))
+    """Arguments of ``check_one_step``, but for the student's loss."""
     images = jax.random.normal(jax.random.key(1), (4, 2, 2))
-    return params, images, lambda p: -NET.apply(p, jnp.ones_like(images))[0, 1]
+    return {
+        "apply": NET.apply,
+        "params": NET.init(jax.random.key(0)),
+        "inputs": images,
+        "trait_loss": lambda p: -NET.apply(p, jnp.ones_like(images))[0, 1],
+    }
 
 
 def hard(z, y):
@@ -221,9 +226,8 @@ def hard(z, y):
     ],
 )
 def test_verdicts(problem, loss, more, verdict):
-    params, images, trait = problem
     with jax.enable_x64(False):
-        check = check_one_step(NET.apply, params, images, loss, trait, **more)
+        check = check_one_step(**problem, student_loss=loss, **more)
     assert check.verdict is Verdict(verdict)
     if verdict == "null":
         assert not check.inner_products.any() and np.isnan(check.order)
@@ -237,10 +241,8 @@ def test_verdicts(problem, loss, more, verdict):
 
 
 def test_a_student_from_another_start_fails_and_the_picture_shows_both(problem):
-    params, images, trait = problem
-    arguments = NET.apply, params, images, squared_error, trait
-    right = check_one_step(*arguments)
-    wrong = check_one_step(*arguments, student_params=NET.init(jax.random.key(5)))
+    mine = partial(check_one_step, **problem, student_loss=squared_error)
+    right, wrong = mine(), mine(student_params=NET.init(jax.random.key(5)))
     assert right.verdict == "holds" and wrong.verdict == "fails"
     assert wrong.predicted_slope == right.predicted_slope
     # What it moves does not shrink with ε: the remainder has slope 0, the quotient's error −1.
@@ -285,22 +287,14 @@ def test_the_verdict_holds_for_the_language_models_decoder():
         ({"student_params": {"w": jnp.arange(3)}}, "floating-point"),
         ({"params": {}}, "floating-point"),
         ({"params": {"w": jnp.arange(3)}}, "floating-point"),
-        (
-            {"trait_loss": lambda p: p["layers"][0]["bias"]},
-            "trait_loss must return a finite scalar",
-        ),
+        ({"trait_loss": lambda p: p["layers"][0]["bias"]}, "trait_loss must return a finite"),
         ({"trait_loss": lambda p: jnp.log(-jnp.ones(()))}, "trait_loss must be finite"),
         ({"student_loss": lambda z, y: z - y}, "student_loss must return a finite scalar"),
     ],
 )
 def test_wrong_input_is_one_clear_sentence(problem, change, sentence):
-    params, images, trait = problem
-    given_ = {
-        "apply": NET.apply, "params": params, "inputs": images, "student_loss": kl,
-        "trait_loss": trait,
-    } | change  # fmt: skip
     with pytest.raises(UserError, match=sentence):
-        check_one_step(**given_)
+        check_one_step(**problem | {"student_loss": kl} | change)
 
 
 # Proofs/README.md, Eq. (24), (25), (26) and (31): what must be exactly zero, although the student,

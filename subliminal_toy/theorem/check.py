@@ -1,7 +1,4 @@
-"""``check_one_step``: the theorem checked for a network of your own, and the measurement behind it.
-
-The experiment calls the same ``measure``, on many random problems.
-"""
+"""``check_one_step``: the theorem checked for a network of your own, and what it measures."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
