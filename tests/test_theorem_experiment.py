@@ -254,10 +254,7 @@ def test_many_steps_are_those_of_their_rate_and_number(result, source, i, j, rel
     change = float(student.change(p, moved) / epsilon)
     found = float(at.steps_quotient_change)
     assert found == pytest.approx(change, abs=1e-7 * size * length + 1e-8)
-    for name, derivative in (
-        ("steps_error", slope),
-        ("steps_quotient_error", moved / epsilon),
-    ):
+    for name, derivative in (("steps_error", slope), ("steps_quotient_error", moved / epsilon)):
         found = float(at[name].isel(step_epsilon=-1, missing_dims="ignore"))
         error = float(jnp.linalg.norm(derivative - d)) / size
         assert found == pytest.approx(error, rel=0.05, abs=1e-8), name
