@@ -185,10 +185,7 @@ def for_all(fn: Callable[..., dict[str, Any]]) -> Callable[..., Arrays]:
 
 
 def single_steps(source: Source, name: str) -> Arrays:
-    """Measure students of one step: a grid of ε, random trials, and students of other starts.
-
-    Most of the time goes into compiling: hence one program measures all of all.
-    """
+    """Measure students of one step: a grid of ε, random trials, and students of other starts."""
     config, network = source.config, source.network(name)
 
     def of_row(problem, start, epsilon):
@@ -197,7 +194,7 @@ def single_steps(source: Source, name: str) -> Arrays:
         kink = network.crosses_kink(theta, one_step.teacher(theta, v, epsilon), problem.x)
         return measure(trait, setting, v, start, config.learning_rate, 1, epsilon) | {"kink": kink}
 
-    program = for_all(of_row)
+    program = for_all(of_row)  # one for all: most of the time goes into compiling
     cells = source.draw("grid", name, 1)
 
     def cells_at(epsilons):
@@ -310,10 +307,7 @@ def progress(source: Source) -> Arrays:
 
 
 def metrics(source: Source) -> Arrays:
-    """Measure one step in every metric, each model in its own, on the same problems.
-
-    Source: proofs/README.md, Eq. (35) and (36).
-    """
+    """Measure one step in every metric, on the same problems: proofs/README.md, Eq. (35), (36)."""
     config, f = source.config, source.network(MAIN).f
     drawn = source.draw("metrics", MAIN, config.n_metrics)
     rng, shape = source.generator("metrics", MAIN, 1), drawn.theta.shape
@@ -391,10 +385,7 @@ def label_moments(f: one_step.Function, problem: Problem, epsilon: Any) -> dict[
 
 
 def filters(source: Source, name: str) -> Arrays:
-    """Measure a step on samples that a filter lets pass, against the control's.
-
-    Source: proofs/README.md, Eq. (60) to (65).
-    """
+    """Measure a step on samples that a filter lets pass, and the control's: Eq. (60) to (65)."""
     f, n_each = source.network(name).f, source.config.n_filters
     drawn = source.draw("filters", name, n_each)
     drawn = drawn.rows(drawn.softmax)

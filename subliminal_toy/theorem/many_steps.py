@@ -1,7 +1,4 @@
-"""Many steps of the student, and steps on sampled labels: proofs/README.md, sections 12 and 13.
-
-In the conventions of ``one_step``.
-"""
+"""Many steps of the student, and steps on sampled labels: proofs/README.md, sections 12 and 13."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
