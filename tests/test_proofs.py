@@ -93,6 +93,12 @@ def test_the_prose_cites_every_theorem_and_nothing_that_the_report_lacks():
     assert set(THEOREMS) <= {name for name, _, _ in named}
 
 
+def test_make_compiles_every_file():
+    makefile = (PROOFS / "Makefile").read_text().replace("\\\n", " ")
+    files = re.search(r"^FILES := (.*)$", makefile, re.MULTILINE)
+    assert files and {f"{name}.v" for name in files[1].split()} == SOURCES.keys()
+
+
 def test_equations_are_numbered_in_order_and_every_cited_one_exists():
     numbers = set(EQUATIONS)
     assert EQUATIONS == sorted(numbers) == list(range(1, len(numbers) + 1))
