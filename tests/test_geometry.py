@@ -24,7 +24,8 @@ from subliminal_toy.models import mlp
 
 N_CLASSES, N_AUX, N = 3, 4, 24
 
-pytestmark = pytest.mark.usefixtures("compile_quickly", "double")
+# Compiled as usual: only a fused program rounds the curvature of one logit to what is not 0.
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def random_tree(like, seed, scale=1.0):
@@ -72,7 +73,7 @@ def test_a_linear_network_reaches_any_distance_in_squared_error_and_one_logit_ha
     one = partial(kl, columns=slice(N_CLASSES, N_CLASSES + 1))
     for kind in ("float32", "float64"):  # a softmax of one logit is 1 to rounding only
         of_kind = jax.tree.map(partial(jnp.asarray, dtype=kind), (start, teacher, inputs))
-        assert np.isnan(missed(net.apply, *of_kind, one))
+        assert np.isnan(jax.jit(partial(missed, net.apply, loss=one))(*of_kind))
 
 
 def test_progress_by_hand():
