@@ -31,11 +31,6 @@ def subtract(a: Tree, b: Tree) -> Tree:
     return jax.tree.map(jnp.subtract, a, b)
 
 
-def add_multiple(scale: Array | float, a: Tree, b: Tree) -> Tree:
-    """Return scale · a + b, leaf by leaf."""
-    return jax.tree.map(lambda x, y: scale * x + y, a, b)
-
-
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Return the quotient, 0 where the denominator is 0: nothing moves, nothing is progress."""
     return jnp.where(denominator > 0, numerator, 0) / jnp.where(denominator > 0, denominator, 1)
@@ -44,8 +39,7 @@ def ratio(numerator: Array, denominator: Array) -> Array:
 def component(moved: Tree, along: Tree) -> Float[Array, ""]:
     """Return the component of one displacement along another, in lengths of the other.
 
-    Of a student's displacement along its teacher's it is the progress q, 0 if the teacher is at the
-    start. Source: proofs/README.md, Eq. (56).
+    Of a student's along its teacher's it is the progress q. Source: proofs/README.md, Eq. (56).
     """
     return ratio(inner(moved, along), inner(along, along))
 

@@ -28,7 +28,6 @@ from subliminal_toy.classifier.arms import (
     Teacher,
 )
 from subliminal_toy.classifier.geometry import (
-    add_multiple,
     component,
     cosine,
     inner,
@@ -299,14 +298,10 @@ def train_students(
         ]
         return jnp.stack(losses).sum()
 
-    tx = by_student(
-        {
-            s.name: optax.chain(
-                optimiser(s), change_update(s, rep, taught[s.teacher], starts[s.name])
-            )
-            for s in group
-        }
-    )
+    def own_optimiser(s):
+        return optax.chain(optimiser(s), change_update(s, rep, taught[s.teacher], starts[s.name]))
+
+    tx = by_student({s.name: own_optimiser(s) for s in group})
     checkpoints = sorted({step for s in group for step in s.measured_at})
     saved = snapshots(loss, dict(starts), tx, batch_fn, checkpoints)
 
@@ -347,20 +342,12 @@ def change_update(
     """Return what is done to an update of the hidden layers; see ``Student.update``."""
     if student.update == "all":
         return optax.identity()
-    direction = displacement(taught, start)
-    if student.along == "free":
-        free = replace(student, update="all", along="teacher", checkpoints=())
-        end = train_students([free], rep, {free.teacher: taught}, {free.name: start})[free.name]
-        moved = displacement(jax.tree.map(lambda leaf: leaf[-1], end), start)
-        _, direction = split(moved, direction)
-    output = len(layer_names(direction)) - 1
-
-    def transform(updates, _):
-        along, rest = split(displacement(updates, jax.tree.map(jnp.zeros_like, updates)), direction)
-        kept = along if student.update == "only" else rest
-        return map_layers(lambda layer, own, kept: own if layer == output else kept, updates, kept)
-
-    return optax.stateless(transform)
+    free = replace(student, update="all", checkpoints=())
+    end = train_students([free], rep, {free.teacher: taught}, {free.name: start})[free.name]
+    moved = displacement(jax.tree.map(lambda leaf: leaf[-1], end), start)
+    _, direction = split(moved, displacement(taught, start))
+    # It is 0 in the heads, whose updates are left as they are.
+    return optax.stateless(lambda updates, _: split(updates, direction)[1])
 
 
 # What is measured.
@@ -403,10 +390,11 @@ def teachers(run: Run, index: Int[Array, ""]) -> tuple[dict[str, dict[str, Array
     measures = {arm: measure(rep, taught, untrained, p) for arm, p in params.items()}
     if run.teacher.line:
         goal = displacement(taught, untrained)
-        on_line = jax.lax.map(
-            lambda q: test(rep, add_multiple(q, goal, untrained)), jnp.asarray(ON_LINE)
-        )
-        measures[TEACHER]["line_accuracy"] = on_line
+
+        def at(q):
+            return test(rep, jax.tree.map(lambda way, begin: q * way + begin, goal, untrained))
+
+        measures[TEACHER]["line_accuracy"] = jax.lax.map(at, jnp.asarray(ON_LINE))
     return measures, params
 
 
@@ -465,14 +453,13 @@ def split_students(
     other_index, other_taught, other_trained = others
     rep, other = replicate(run, index), replicate(run, other_index)
     no_other = jnp.where(other_index == index, jnp.nan, 0)
-    direction = random_direction(rep.keys.direction, taught[group[0].teacher])
+    like = taught[group[0].teacher]
+    drawn = optax.tree_utils.tree_random_like(rep.keys.direction, like)
+    direction = displacement(drawn, jax.tree.map(jnp.zeros_like, like))
     missing = jnp.stack([no_other if "another" in name else jnp.zeros(()) for name in SPLITS])
 
     def right(logits: Float[Array, "images classes"]) -> Array:
         return accuracy(logits, rep.test_labels)
-
-    def balanced(logits: Float[Array, "images classes"]) -> Array:
-        return right(logits - logits.mean(0, keepdims=True))
 
     def of_group(make: Callable[[Student], Params]) -> Params:
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(make, group))
@@ -513,8 +500,6 @@ def split_students(
         logits["sum"] = logits["along"] + logits["rest"] - before[None]
         return {
             **{f"{part}_accuracy": jax.vmap(right)(z) + missing for part, z in logits.items()},
-            **{f"balanced_{part}_accuracy": balanced(z[0]) for part, z in logits.items()},
-            "balanced_accuracy": balanced(from_start(moved)),
             "linearised_accuracy": right(before + change),
         }
 
@@ -523,11 +508,3 @@ def split_students(
         s.name: jax.tree.map(lambda leaf, number=number: leaf[member == number], measured)
         for number, s in enumerate(group)
     }
-
-
-def random_direction(key: Key[Array, ""], like: Params) -> Params:
-    """Return independent normal numbers in the hidden layers of a network, 0 in the last."""
-    leaves, structure = jax.tree.flatten(like)
-    keys = jax.random.split(key, len(leaves))
-    drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return displacement(jax.tree.unflatten(structure, drawn), jax.tree.map(jnp.zeros_like, like))
