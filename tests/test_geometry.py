@@ -11,7 +11,6 @@ from jax.flatten_util import ravel_pytree
 from subliminal_toy.classifier.geometry import (
     component,
     cosine,
-    gauss_newton,
     inner,
     missed,
     split,
@@ -29,13 +28,7 @@ LOSSES = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def double():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("compile_quickly", "double")
 
 
 def random_tree(like, seed, scale=1.0):
@@ -47,7 +40,7 @@ def near(params, seed, scale=0.3):
     return jax.tree.map(jnp.add, params, random_tree(params, seed, scale))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tiny(double):
     """Network, start, teacher, inputs: 93 parameters, so that matrices can be dense."""
     net = mlp((2, 2), (6, 5), N_CLASSES + N_AUX, jnp.tanh)
@@ -74,17 +67,6 @@ def dense(net, start, inputs, name):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_products_are_those_of_the_dense_matrices(loss, tiny):
-    net, start, teacher, inputs = tiny
-    matrix = dense(net, start, inputs, loss)
-    v, unravel = ravel_pytree(subtract(teacher, start))
-    v = np.asarray(v)
-    times = jax.jit(lambda d: gauss_newton(net.apply, start, d, inputs, LOSSES[loss]))
-    product = times(unravel(jnp.asarray(v)))
-    np.testing.assert_allclose(ravel_pytree(product)[0], matrix @ v, atol=1e-12)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("scale", [0.1, 3.0])
 def test_a_first_step_has_the_share_of_its_slope_that_rho_leaves(loss, scale, tiny):
     """⟨Δ_S, δ⟩ is (1 ± ρ) A, with A from the dense matrix."""
@@ -96,7 +78,7 @@ def test_a_first_step_has_the_share_of_its_slope_that_rho_leaves(loss, scale, ti
     gradient = jax.grad(lambda s: LOSSES[loss](net.apply(s, inputs), targets))(start)
     moved, v = -float(inner(gradient, delta)), np.asarray(ravel_pytree(delta)[0])
     along = v @ dense(net, start, inputs, loss) @ v
-    assert rho == pytest.approx(abs(moved / along - 1), rel=1e-6)
+    assert rho == pytest.approx(abs(moved / along - 1), rel=1e-9)
     assert rho > 0 and moved >= (1 - rho) * along * (1 - 1e-9)
 
 
@@ -113,13 +95,8 @@ def test_a_linear_network_reaches_any_distance_in_squared_error_and_one_logit_ha
 
 
 def test_progress_by_hand():
-    start, teacher = (
-        {"a": jnp.array([1.0, 0.0]), "b": jnp.array([[2.0]])},
-        {
-            "a": jnp.array([1.0, 2.0]),
-            "b": jnp.array([[1.0]]),
-        },
-    )
+    start = {"a": jnp.array([1.0, 0.0]), "b": jnp.array([[2.0]])}
+    teacher = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([[1.0]])}
     student = {"a": jnp.array([3.0, 1.0]), "b": jnp.array([[2.5]])}
     # Displacements (2, 1, ½) and (0, 2, −1).
     moved, goal, none = (subtract(tree, start) for tree in (student, teacher, start))
@@ -144,39 +121,3 @@ def test_a_split_at_random_has_the_lengths_it_is_given(along):
     assert inner(first, second) == pytest.approx(0, abs=1e-12)
     other, _ = split_at_random(moved, jnp.array([along, 0.0]), jnp.array([0.0, 1.0, 0.0]))
     assert np.allclose(other, first) == (along in (0, 3))
-
-
-def relabel(params, one, two):
-    """Permute the hidden units of a network with two hidden layers."""
-    first, second, head = (params["layers"][i] for i in range(3))
-    return {"layers": {
-        0: {"weight": first["weight"][one], "bias": first["bias"][one]},
-        1: {"weight": second["weight"][two][:, one], "bias": second["bias"][two]},
-        2: {"weight": head["weight"][:, two], "bias": head["bias"]},
-    }}  # fmt: skip
-
-
-def test_relabelling_hidden_units_of_all_alike_changes_nothing(tiny):
-    def hidden(params):
-        return params["layers"][0], params["layers"][1]
-
-    net, start, teacher, inputs = tiny
-    rng = np.random.default_rng(4)
-    orders = rng.permutation(6), rng.permutation(5)
-    student = near(start, 5)
-    s, t, u = (relabel(params, *orders) for params in (start, teacher, student))
-
-    def progress(start, teacher, student):
-        return float(component(subtract(student, start), subtract(teacher, start)))
-
-    of = [hidden(params) for params in (start, teacher, student)]
-    renamed = [hidden(params) for params in (s, t, u)]
-    assert progress(*renamed) == pytest.approx(progress(*of), rel=1e-12)
-    parts = zip(split(subtract(student, start), subtract(teacher, start)),
-                split(subtract(u, s), subtract(t, s)), strict=True)  # fmt: skip
-    for part, again in parts:
-        outputs = (net.apply(jax.tree.map(jnp.add, *pair), inputs)
-                   for pair in ((start, part), (s, again)))  # fmt: skip
-        np.testing.assert_allclose(*outputs, atol=1e-12)
-    # Relabelling the teacher alone is another teacher.
-    assert abs(progress(of[0], renamed[1], of[2]) - progress(*of)) > 1e-3

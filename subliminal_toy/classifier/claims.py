@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from subliminal_toy import stats
-from subliminal_toy.claims import Bound, Claim, Condition, Lower, Mean, Row, Upper, Within
+from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within
 from subliminal_toy.classifier.arms import (
     CHAIN_N_AUX,
     CHAINS,
@@ -347,7 +347,7 @@ disputed = partial(
 of_sixteen = partial(Condition, fewest=16)
 
 
-def share_left(words: str, arm: str, bound: Bound) -> Condition:
+def share_left(words: str, arm: str, bound: Lower | Upper) -> Condition:
     """Return a condition of ``kept``."""
     return of_sixteen(f"share of the gain {words}", partial(kept, arm=arm), bound)
 
@@ -459,9 +459,9 @@ CLAIMS = (
 )
 
 
-def unmeasured(data: xr.Dataset) -> Estimate:
-    """Return no estimate: runs are not judged by this condition any more."""
-    return stats.without_interval(np.nan, 0)
+def asked(what: str, bound: Lower | Upper | Within | Mean, fewest: int) -> Condition:
+    """Return a condition by which no run is judged any more: it has no estimate."""
+    return Condition(what, lambda _: stats.without_interval(np.nan, 0), bound, fewest)
 
 
 EARLIER = (
@@ -470,18 +470,16 @@ EARLIER = (
         "For one network, the accuracy of students of auxiliary logits is one rising curve of "
         "their progress along the teacher's displacement",
         conditions=(
-            Condition(
+            asked(
                 "R² of a rising curve of accuracy on progress, every level of every factor and the "
                 "scored replicate left out, a point for every replicate and checkpoint",
-                unmeasured,
                 Mean(at_least=0.9),
-                fewest=8,
+                8,
             ),
-            Condition(
+            asked(
                 "root mean square error of the level where it is largest, over the students",
-                unmeasured,
                 Mean(at_most=0.06),
-                fewest=20,
+                20,
             ),
         ),
     ),
@@ -490,10 +488,10 @@ EARLIER = (
         "Without the one component of its steps along the teacher's displacement a student gains "
         "little; with that component alone it gains as much as the free student at equal progress",
         conditions=(
-            Condition("(without − untrained) − 0.25 (free − untrained)", unmeasured, Upper(0.0), 8),
-            Condition("only − free, mean over equal progress", unmeasured, Lower(-0.1), 8),
-            Condition("without random − free", unmeasured, Within(-0.05, 0.05), 8),
-            Condition("without own − free", unmeasured, Within(-0.05, 0.05), 8),
+            asked("(without − untrained) − 0.25 (free − untrained)", Upper(0.0), 8),
+            asked("only − free, mean over equal progress", Lower(-0.1), 8),
+            asked("without random − free", Within(-0.05, 0.05), 8),
+            asked("without own − free", Within(-0.05, 0.05), 8),
         ),
     ),
     earlier(
@@ -501,18 +499,12 @@ EARLIER = (
         "How much students of Adam take over from inputs of one scale can be ranked before any of "
         "them is trained, by the network linearised at their start",
         conditions=(
-            Condition(
+            asked(
                 "Spearman's rank correlation of predicted and measured accuracy, replicate means",
-                unmeasured,
                 Mean(at_least=0.95),
-                fewest=8,
+                8,
             ),
-            Condition(
-                "share of the conditions below accuracy 0.2",
-                unmeasured,
-                Mean(at_most=1 / 3),
-                fewest=24,
-            ),
+            asked("share of the conditions below accuracy 0.2", Mean(at_most=1 / 3), 24),
         ),
     ),
 )

@@ -70,25 +70,25 @@ OPTIMISERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 }
 
 
-def _image_by_image(make: Callable, key: Key[Array, ""], index: Array, images: Array) -> Array:
-    """Return ``make(key, image)`` of training images, each with a key of its own."""
-    keys = jax.vmap(partial(jax.random.fold_in, key))(index)
-    return jax.vmap(make)(keys, images[index % len(images)])
+def _of_images(make: Callable) -> Callable[[Key[Array, ""], Array, Array], Array]:
+    """Return what makes inputs by ``make(key, image)``, each image with a key of its own."""
+
+    def inputs(key, index, images):
+        keys = jax.vmap(partial(jax.random.fold_in, key))(index)
+        return jax.vmap(make)(keys, images[index % len(images)])
+
+    return inputs
 
 
 INPUTS: dict[str, Callable[[Key[Array, ""], Array, Array], Array]] = {
     "uniform": lambda key, index, images: uniform_noise(
         key, index, (images.shape[1], images.shape[2])
     ),
-    "gaussian": partial(
-        _image_by_image, lambda key, x: jax.random.normal(key, x.shape, jnp.float32)
-    ),
-    "signs": partial(
-        _image_by_image, lambda key, x: jax.random.rademacher(key, x.shape, jnp.float32)
-    ),
+    "gaussian": _of_images(lambda key, x: jax.random.normal(key, x.shape, jnp.float32)),
+    "signs": _of_images(lambda key, x: jax.random.rademacher(key, x.shape, jnp.float32)),
     "images": lambda key, index, images: images[index % len(images)],
-    "shuffled pixels": partial(
-        _image_by_image, lambda key, x: jax.random.permutation(key, x.ravel()).reshape(x.shape)
+    "shuffled pixels": _of_images(
+        lambda key, x: jax.random.permutation(key, x.ravel()).reshape(x.shape)
     ),
 }
 """Inputs number ``index`` of a replicate: made from its key, or from the training images."""
