@@ -346,62 +346,6 @@ def test_a_relabelled_layer_has_its_teachers_units_in_another_order_and_the_next
         jax.tree.map(np.testing.assert_array_equal, start[i], own[i])
 
 
-def test_the_disputed_students_differ_from_one_in_what_their_names_say():
-    every, others = arms.DISPUTED[:109], arms.DISPUTED[109:]
-    rows = {row.name: row for row in every}
-    same = rows[arms.SAME]
-    assert len(rows) == len(every) == 109 and others == arms.MATCHED + arms.CHAINS
-    assert (same.n_aux, same.n_inputs, same.loss, same.start) == (10, 5_120, "kl", (OWN,) * 4)
-    starts = {}
-    for row in every:
-        assert row.epochs * row.n_batches == 600 and row.split and row.imitates == "auxiliary"
-        changed = {"name": same.name}
-        if row.name.count(" m "):
-            starts.setdefault((row.n_aux, row.loss), set()).add(row.start)
-            assert row.name == f"{' '.join(row.start)}, m {row.n_aux}, {row.loss}"
-            changed |= {"start": same.start, "n_aux": 10, "loss": "kl"}
-        elif "layer" in row.name:
-            changed_layer = ["first", "second"].index(row.name.split()[0])
-            assert row.start[changed_layer] == arms.RELABELLED and row.start.count(OWN) == 3
-            changed |= {"start": same.start}
-        else:
-            assert row.start == OWN
-            changed |= {"start": same.start}
-            if row.name.startswith("distance"):
-                assert row.name == f"distance {row.distance:g}"
-                changed |= {"distance": 0.0}
-            else:
-                assert row.name == f"{'fresh' if row.fresh else row.n_inputs} images"
-                changed |= {"n_inputs": 5_120, "epochs": 30, "fresh": False}
-        assert replace(row, **changed) == same
-    assert len(starts) == 6 and all(len(cells) == 16 for cells in starts.values())
-
-
-def test_the_matched_students_differ_from_adams_in_what_their_names_say():
-    rows = {row.name: row for row in arms.MATCHED}
-    assert len(rows) == len(arms.MATCHED) == 36
-    fields = {"loss scale": "loss_scale", "temperature": "temperature",
-              "weight decay": "weight_decay"}  # fmt: skip
-    for row in arms.MATCHED:
-        kind, m = row.name.rsplit(", m ", 1)
-        changed = {"name": row.name, "n_aux": int(m)}
-        for words in kind.split(", "):
-            name, _, number = words.rpartition(" ")
-            if words == "squared error":
-                changed |= {"loss": words}
-            elif name in fields:
-                changed |= {fields[name]: float(number)}
-            else:
-                changed |= {"optimiser": name, "learning_rate": float(number)}
-        assert replace(rows[f"{arms.REFERENCE}, m 3"], **changed) == row
-    reference = rows["adam 0.0003, m 3"]
-    assert reference == replace(
-        reference, optimiser="adam", learning_rate=3e-4, loss="kl", loss_scale=1.0, temperature=1.0,
-        weight_decay=0.0, start=OWN, n_inputs=5_120, epochs=30,
-        checkpoints=(10, 30, 60, 100, 200, 300, 450),
-    )  # fmt: skip
-
-
 def test_each_generation_imitates_the_one_before_it_on_noise_of_its_own():
     rows = {row.name: row for row in arms.CHAINS}
     assert arms.table(PRESETS["disputes"])[0].line and len(rows) == 18
@@ -409,9 +353,6 @@ def test_each_generation_imitates_the_one_before_it_on_noise_of_its_own():
         chain = [rows[f"generation {g}, m {n_aux}"] for g in range(1, 7)]
         assert [row.teacher for row in chain] == ["teacher", *(row.name for row in chain[:-1])]
         assert [row.first_input for row in chain] == [5_120 * g for g in range(6)]
-        assert {(row.start, row.n_aux, row.n_inputs, row.epochs) for row in chain} == {
-            (OWN, n_aux, 5_120, 30)
-        }
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10])
@@ -772,30 +713,27 @@ def test_presets_are_those_of_the_records():
     assert not replace(paper, learning_rate=1e-3).follows("paper")
 
 
-@pytest.mark.parametrize("folder", ["explain_digits", "explain_mnist"])
-def test_the_students_of_e6_are_those_of_e1(folder):
-    """Every field of every row: the coordinates of a record that was made when they were frozen."""
-    result = xr.load_dataset(FIGURES / folder / "record.nc", engine="scipy")
-    name = folder.removeprefix("explain_")
-    teacher, students = arms.table(replace(PRESETS["explain"], data=name))
-    then = [n.replace("fresh, m 10", f"m 10, n {students[0].n_inputs}, fresh True")
-            for n in result.arm.values]  # fmt: skip
-    result = result.assign_coords(arm=then)
-    of_e1 = (result.network == "mlp") & (result["update"] == "all")
-    names = {s.name for s in students if s.update == "all"}
-    assert set(result.arm.values[of_e1.values].tolist()) == names
-    assert {s.name for s in students} - names == {arms.WITHOUT_OWN}
-    assert len(names) == {"digits": 44, "mnist": 35}[name]
-    assert teacher == {"digits": arms.DIGITS, "mnist": arms.MNIST}[name].teacher
-    for student in students:
-        column = result.sel(arm=student.name)
-        for field in COORDINATES:
-            expected = getattr(student, field)
+@pytest.mark.parametrize(
+    ("folder", "preset", "n"),
+    [("line_digits", "explain", 45), ("line_mnist", "explain", 36), ("disputes", "disputes", 163)],
+)
+def test_the_rows_are_those_that_were_frozen(folder, preset, n, committed):
+    """Every field of every row: the coordinates of records that are younger than the criteria."""
+    result = committed[folder].data
+    teacher, students = arms.table(replace(PRESETS[preset], data=result.attrs["dataset"]))
+    names = [student.name for student in students]
+    assert result.arm.values.tolist() == ["untrained", "teacher", *names] and len(names) == n
+    assert tuple(result.attrs["hidden_sizes"]) == teacher.hidden_sizes
+    for row in (teacher, *students):
+        column = result.sel(arm=getattr(row, "name", "teacher"))
+        for field in {*COORDINATES} & vars(row).keys():
+            expected = getattr(row, field)
+            expected = " ".join(expected) if isinstance(expected, tuple) else expected
             expected = expected if isinstance(expected, str) else pytest.approx(float(expected))
             assert column[field].item() == expected, field
-        steps = column.accuracy.dropna("step").step.values.tolist()
-        assert steps == list(student.measured_at) and column.final_step == steps[-1]
-        assert student.split
+    for student in students:
+        measured = result.accuracy.sel(arm=student.name).dropna("step")
+        assert measured.step.values.tolist() == list(student.measured_at) and student.split
 
 
 def test_the_long_students_differ_in_the_named_field_only():
