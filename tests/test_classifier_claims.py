@@ -93,9 +93,9 @@ def test_estimates_of_the_papers_arms_are_those_of_the_arrays(published):
         ):
             expected = interval(column(data, variable, arm))
             assert rows[quantity, arm][:3] == pytest.approx(expected)
-        last, first = column(data, "imitation_loss", arm), column(data, "first_loss", arm)
-        share = "share of the imitation loss left"
-        assert rows[f"{share}, mean of ratios", arm].value == pytest.approx((last / first).mean())
+        left = column(data, "imitation_loss", arm) / column(data, "first_loss", arm)
+        share = "share of the imitation loss left, mean of ratios"
+        assert rows[share, arm].value == pytest.approx(left.mean())
     compared = ("accuracy − published, in combined standard errors", "teacher") in rows
     assert compared == (name == "mnist")
     r = np.corrcoef(aux, column(data, "progress", "student_aux"))[0, 1]

@@ -544,10 +544,10 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
 def of_the_paper(data: xr.Dataset) -> Iterator[Row]:
     """Yield imitation loss of the paper's arms, and the distance to its values if comparable."""
     at_end = final(data)
+    left = at_end.imitation_loss / data.first_loss
     for arm in ("student_aux", "student_all", "cross_aux", "cross_all"):
-        last, first = at_end.imitation_loss.sel(arm=arm), data.first_loss.sel(arm=arm)
-        share = "share of the imitation loss left"
-        yield Row(f"{share}, mean of ratios", arm, stats.estimate(last / first))
+        share = "share of the imitation loss left, mean of ratios"
+        yield Row(share, arm, stats.estimate(left.sel(arm=arm)))
     squared = "squared correlation of accuracy and progress between replicates"
     aux = at_end.sel(arm="student_aux")
     yield Row(squared, "student_aux", between_replicates(aux, aux.progress))

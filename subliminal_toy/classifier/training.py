@@ -456,29 +456,28 @@ def split_students(
     like = taught[group[0].teacher]
     drawn = optax.tree_utils.tree_random_like(rep.keys.direction, like)
     direction = displacement(drawn, jax.tree.map(jnp.zeros_like, like))
+    right = partial(accuracy, labels=rep.test_labels)
     missing = jnp.stack([no_other if "another" in name else jnp.zeros(()) for name in SPLITS])
 
-    def right(logits: Float[Array, "images classes"]) -> Array:
-        return accuracy(logits, rep.test_labels)
+    def start_and_way(s: Student, rep: Replicate, taught: Mapping[str, Params]) -> tuple:
+        start = initial(s, rep)
+        return start, displacement(taught[s.teacher], start)
 
-    def of_group(make: Callable[[Student], Params]) -> Params:
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(make, group))
+    def stacked(trees: Iterable[Any]) -> Any:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
     def of_all(trained: Mapping[str, Params]) -> Params:
         trees = [trained[s.name] for s in group]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
 
-    starts = of_group(lambda s: initial(s, rep)), of_group(lambda s: initial(s, other))
-    goals = of_group(lambda s: taught[s.teacher]), of_group(lambda s: other_taught[s.teacher])
+    known = stacked(
+        (start_and_way(s, rep, taught), start_and_way(s, other, other_taught)) for s in group
+    )
     member = np.repeat(np.arange(len(group)), [len(s.measured_at) for s in group])
 
     def at_checkpoint(checkpoint):
         member, end, others_end = checkpoint
-        start, others_start = jax.tree.map(lambda leaf: leaf[member], starts)
-        goal, others_goal = (
-            displacement(jax.tree.map(lambda leaf: leaf[member], teachers), begin)
-            for teachers, begin in zip(goals, (start, others_start), strict=True)
-        )
+        (start, goal), (others_start, others_goal) = jax.tree.map(lambda leaf: leaf[member], known)
         moved = displacement(end, start)
         along, rest = split(moved, goal)
         _, others_rest = split(displacement(others_end, others_start), others_goal)
@@ -493,7 +492,7 @@ def split_students(
         def from_start(moved):
             return class_logits(rep, jax.tree.map(jnp.add, start, moved))
 
-        parts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *itertools.chain(*splits))
+        parts = stacked(itertools.chain(*splits))
         logits = jax.lax.map(from_start, parts)
         logits = {"along": logits[::2], "rest": logits[1::2]}
         before, change = jax.jvp(from_start, (jax.tree.map(jnp.zeros_like, moved),), (moved,))
