@@ -19,21 +19,20 @@ sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 plain_torch = pytest.importorskip("plain_torch")
 
 N_STEPS, BATCH, RATE = 20, 32, 3e-3
-TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
+TOLERANCE = 1e-9
 
 
-@pytest.fixture(params=["float64", "float32"])
-def problem(request):
-    """Return dtype, network, start, images of every step and their labels."""
-    with jax.enable_x64(request.param == "float64"):
-        rng = np.random.default_rng(0)
-        net = mlp((8, 8), (16, 12), 13)
-        params = jax.tree.map(
-            lambda a: jnp.asarray(rng.normal(0, a.shape[-1] ** -0.5, a.shape), request.param),
-            net.init(jax.random.key(0)),
-        )
-        images = rng.uniform(-1, 1, (N_STEPS, BATCH, 8, 8)).astype(request.param)
-        yield request.param, net, params, images, rng.integers(10, size=(N_STEPS, BATCH))
+@pytest.fixture
+def problem(double):
+    """Return network, start, images of every step and their labels."""
+    rng = np.random.default_rng(0)
+    net = mlp((8, 8), (16, 12), 13)
+    params = jax.tree.map(
+        lambda a: jnp.asarray(rng.normal(0, a.shape[-1] ** -0.5, a.shape)),
+        net.init(jax.random.key(0)),
+    )
+    images = rng.uniform(-1, 1, (N_STEPS, BATCH, 8, 8))
+    return net, params, images, rng.integers(10, size=(N_STEPS, BATCH))
 
 
 def to_torch(params):
@@ -47,14 +46,14 @@ def to_torch(params):
     )  # fmt: skip
 
 
-def assert_same(ours, theirs, dtype):
+def assert_same(ours, theirs):
     for i, (weight, bias) in enumerate(theirs):
         layer = ours["layers"][i]
         for a, b in ((layer["weight"].T, weight[0]), (layer["bias"], bias[0, 0])):
-            np.testing.assert_allclose(a, b.detach().numpy(), rtol=0, atol=TOLERANCE[dtype])
+            np.testing.assert_allclose(a, b.detach().numpy(), rtol=0, atol=TOLERANCE)
 
 
-def compare(loss, batches, params, theirs, their_loss, dtype):
+def compare(loss, batches, params, theirs, their_loss):
     """Compare the gradient at the start, then every loss and the parameters after all steps."""
     adam = torch.optim.Adam([p for layer in theirs for p in layer], lr=RATE)
     their_losses = []
@@ -64,19 +63,19 @@ def compare(loss, batches, params, theirs, their_loss, dtype):
         value.backward()
         if step == 0:
             gradient = jax.grad(loss)(params, jax.tree.map(lambda a: a[0], batches))
-            assert_same(gradient, [(w.grad, b.grad) for w, b in theirs], dtype)
+            assert_same(gradient, [(w.grad, b.grad) for w, b in theirs])
         adam.step()
         their_losses.append(value.item())
     at = lambda step: jax.tree.map(lambda a: a[step], batches)  # noqa: E731
     ours, losses = jax.jit(
         lambda params: fit(loss, params, optax.adam(RATE), at, N_STEPS)
     )(params)  # fmt: skip
-    np.testing.assert_allclose(losses, their_losses, atol=TOLERANCE[dtype])
-    assert_same(ours, theirs, dtype)
+    np.testing.assert_allclose(losses, their_losses, atol=TOLERANCE)
+    assert_same(ours, theirs)
 
 
 def test_teachers_agree(problem):
-    dtype, net, params, images, labels = problem
+    net, params, images, labels = problem
     theirs = to_torch(params)
     compare(
         lambda p, batch: cross_entropy(net.apply(p, batch[0]), batch[1], slice(10)),
@@ -86,15 +85,13 @@ def test_teachers_agree(problem):
         lambda step: plain_torch.teacher_loss(
             theirs, torch.tensor(images[step]).flatten(1)[None], torch.tensor(labels[step])[None]
         ),
-        dtype,
     )
 
 
 @pytest.mark.parametrize(("imitates", "learns"), [("auxiliary", "aux"), ("all", "all")])
 def test_students_agree(problem, imitates, learns):
-    dtype, net, params, images, _ = problem
+    net, params, images, _ = problem
     teacher = jax.tree.map(lambda a: a + 0.1 * jnp.sin(jnp.arange(a.size)).reshape(a.shape), params)
-    teacher = jax.tree.map(lambda a: a.astype(dtype), teacher)
     theirs, their_teacher = to_torch(params), to_torch(teacher)
     targets = jax.vmap(lambda x: net.apply(teacher, x))(jnp.asarray(images))
 
@@ -112,5 +109,4 @@ def test_students_agree(problem, imitates, learns):
         params,
         theirs,
         their_loss,
-        dtype,
     )

@@ -6,7 +6,6 @@ vary a field is to write the row again with another value:
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar, cast
 
@@ -25,20 +24,18 @@ Number = float | jax.Array
 Row = TypeVar("Row")
 
 
-def row(*data: str) -> Callable[[type[Row]], type[Row]]:
-    """Register a dataclass as a pytree whose fields ``data`` are arguments of compiled programs.
+def row(cls: type[Row]) -> type[Row]:
+    """Register a dataclass as a pytree whose fields ``Number`` are arguments of compiled programs.
 
     All other fields are constants there: another number compiles nothing again, another kind does.
     """
-
-    def register(cls: type[Row]) -> type[Row]:
-        kinds = [field.name for field in fields(cast(Any, cls)) if field.name not in data]
-        return jax.tree_util.register_dataclass(cls, data, kinds)
-
-    return register
+    numbers, kinds = [], []
+    for field in fields(cast(Any, cls)):
+        (numbers if field.type == Number else kinds).append(field.name)
+    return jax.tree_util.register_dataclass(cls, numbers, kinds)
 
 
-@row("learning_rate", "weight_decay")
+@row
 @dataclass(frozen=True)
 class Teacher:
     """A network trained on labelled images by cross-entropy on its ten class logits."""
@@ -60,7 +57,7 @@ class Teacher:
     """Whether accuracy is also measured along its line, from the start to it."""
 
 
-@row("distance", "loss_scale", "temperature", "learning_rate", "weight_decay")
+@row
 @dataclass(frozen=True)
 class Student:
     """A network trained to imitate its teacher's logits on inputs without labels."""
@@ -93,12 +90,9 @@ class Student:
     learning_rate: Number = 3e-4
     weight_decay: Number = 0.0
     """Times the weights, added to the gradient."""
-    update: Literal["all", "without", "only"] = "all"
-    """What is kept of the optimiser's update of the hidden layers: all of it, or that without, or
-    only, its component along a direction."""
-    along: Literal["teacher", "free"] = "teacher"
-    """That direction, in the hidden layers: θ_T − s, or the displacement of the same student that
-    is trained freely, made orthogonal to θ_T − s."""
+    update: Literal["all", "without"] = "all"
+    """What is kept of the optimiser's update: all of it, or that without its component along the
+    hidden layers' displacement of the same student, trained freely, made orthogonal to θ_T − s."""
     batch_size: int = 1024
     epochs: int = 5
     checkpoints: tuple[int, ...] = ()
@@ -276,16 +270,21 @@ FEW = replace(
 )
 
 
+def _split(
+    protocol: Protocol, name: str, steps: int, n_inputs: int | None = None, **settings: Any
+) -> Student:
+    size, n_inputs = protocol.teacher.batch_size, n_inputs or protocol.n_most
+    sizes = {"n_inputs": n_inputs, "batch_size": size, "epochs": steps * size // n_inputs}
+    return Student(name, split=True, **sizes, **settings)
+
+
 def explaining(protocol: Protocol) -> tuple[Student, ...]:
     """Return the students of E6, and one without its own orthogonal displacement."""
 
     def student(name: str, steps: int = protocol.steps_elsewhere, **settings: Any) -> Student:
         """Return a student of Adam with 3 auxiliary logits on most inputs, but for settings."""
-        batch_size = protocol.teacher.batch_size
-        settings = {"n_aux": 3, "n_inputs": protocol.n_most, "split": True, **settings}
-        epochs = steps * batch_size // settings["n_inputs"]
         before = tuple(step for step in protocol.checkpoints if step < steps)
-        return Student(name, batch_size=batch_size, epochs=epochs, checkpoints=before, **settings)
+        return _split(protocol, name, steps, checkpoints=before, **{"n_aux": 3, **settings})
 
     def variation(n_aux: int, n_inputs: int, settings: dict[str, Any]) -> Student:
         words = "".join(f", {name} {value}" for name, value in settings.items()).replace("_", " ")
@@ -294,7 +293,7 @@ def explaining(protocol: Protocol) -> tuple[Student, ...]:
 
     return (
         student(FREE, protocol.steps),
-        student(WITHOUT_OWN, protocol.steps, update="without", along="free"),
+        student(WITHOUT_OWN, protocol.steps, update="without"),
         *(
             student(f"{name} {rate:g}, m {m}", optimiser=name, learning_rate=rate, n_aux=m)
             for name, rate, m in protocol.optimisers
@@ -306,11 +305,8 @@ def explaining(protocol: Protocol) -> tuple[Student, ...]:
 # What others disagree about: students of one length, most of which see the same noise.
 
 
-def _disputed(name: str, n_aux: int = 10, n_inputs: int = FEW.n_most, **settings: Any) -> Student:
-    size = FEW.teacher.batch_size
-    epochs = FEW.steps * size // n_inputs
-    sizes: dict[str, int] = {"n_aux": n_aux, "n_inputs": n_inputs, "batch_size": size}
-    return Student(name, epochs=epochs, split=True, **sizes, **settings)
+def _disputed(name: str, n_aux: int = 10, **settings: Any) -> Student:
+    return _split(FEW, name, FEW.steps, n_aux=n_aux, **settings)
 
 
 LAYERS = ("first layer", "second layer", "class head", "auxiliary head")

@@ -1,7 +1,7 @@
 """What a result says: the paper's claims M1, M2, G1, our prediction E6, and all estimates."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,6 @@ from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Wit
 from subliminal_toy.classifier.arms import (
     CHAIN_N_AUX,
     CHAINS,
-    CHANGES,
     FREE,
     GENERATIONS,
     KINDS,
@@ -30,7 +29,6 @@ from subliminal_toy.classifier.arms import (
     TEACHER,
     UNTRAINED,
     WITHOUT_OWN,
-    generation,
     origins,
 )
 from subliminal_toy.data import N_CLASSES
@@ -52,14 +50,10 @@ def final(data: Any) -> Any:
     return data.sel(step=data.final_step).drop_vars("step")
 
 
-def accuracy(arm: str, minus: str = "") -> Callable[[xr.Dataset], Estimate]:
+def accuracy(data: xr.Dataset, arm: str, minus: str = "") -> Estimate:
     """Return the estimate of an arm's accuracy at its end, or of its difference, paired."""
-
-    def estimate(data: xr.Dataset) -> Estimate:
-        at_end = final(data).accuracy.astype(float)
-        return stats.estimate(at_end.sel(arm=arm) - (at_end.sel(arm=minus) if minus else 0))
-
-    return estimate
+    at_end = final(data).accuracy.astype(float)
+    return stats.estimate(at_end.sel(arm=arm) - (at_end.sel(arm=minus) if minus else 0))
 
 
 def is_published(data: xr.Dataset) -> bool:
@@ -116,16 +110,6 @@ def levels(data: xr.Dataset, factor: str) -> dict[str, np.ndarray]:
     return {f"{factor}: {name}": names == name for name in np.unique(names)}
 
 
-def errors(data: xr.Dataset) -> dict[str, float]:
-    """Return the root mean square error of the sum in every level of every factor."""
-    squares = ((data.accuracy.astype(float) - alone(data, "sum")) ** 2).values
-    return {
-        name: float(np.nanmean(np.compress(mask, squares, 2 if factor == "step" else 1)) ** 0.5)
-        for factor in FACTORS
-        for name, mask in levels(data, factor).items()
-    }
-
-
 def additive(data: xr.Dataset) -> Estimate:
     """Return R² of the accuracy of the sum."""
     students = explained(data)
@@ -133,9 +117,15 @@ def additive(data: xr.Dataset) -> Estimate:
 
 
 def largest_error(data: xr.Dataset) -> Estimate:
-    """Return the largest root mean square error of a level; n counts the students."""
+    """Return the largest root mean square error of the sum in a level; n counts the students."""
     students = explained(data)
-    return stats.without_interval(max(errors(students).values()), students.sizes["arm"])
+    squares = ((students.accuracy.astype(float) - alone(students, "sum")) ** 2).values
+    largest = max(
+        np.nanmean(np.compress(mask, squares, 2 if factor == "step" else 1))
+        for factor in FACTORS
+        for mask in levels(students, factor).values()
+    )
+    return stats.without_interval(largest**0.5, students.sizes["arm"])
 
 
 def gains(data: xr.Dataset, part: xr.DataArray) -> np.ndarray:
@@ -171,23 +161,16 @@ def between_replicates(data: xr.Dataset, guess: xr.DataArray) -> Estimate:
         for array in (data.accuracy.astype(float), guess.astype(float))
     )
 
-    def squared(products: np.ndarray):
-        yq, yy, qq = np.moveaxis(products, -1, 0)
-        return yq**2 / (yy * qq)
-
     axes = tuple(range(1, y.ndim))
-    sums = [(y * q).sum(axes), (y**2).sum(axes), (q**2).sum(axes)]
-    return stats.bootstrap(squared, np.stack(sums, 1))
+    sums = (product.sum(axes) for product in (y * q, y**2, q**2))
+    return stats.bootstrap(lambda yq, yy, qq: yq**2 / (yy * qq), *sums)
 
 
-def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray, rising: bool) -> Estimate:
-    """Return R² of one monotone curve of a predictor, fitted to the other replicates."""
-    x = predictor.transpose(*measured.dims).values.astype(float)
-    y = measured.values.astype(float)
-    guess = np.stack([
-        stats.curve(np.delete(x, r, 0), np.delete(y, r, 0), x[r], rising) for r in range(len(y))
-    ])  # fmt: skip
-    return r2(measured, measured.copy(data=guess))
+def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray) -> Estimate:
+    """Return R² of one rising curve of a predictor, fitted to the other replicates."""
+    x, y = (array.values.astype(float) for array in (predictor, measured))
+    guess = [stats.curve(np.delete(x, r, 0), np.delete(y, r, 0), x[r]) for r in range(len(y))]
+    return r2(measured, measured.copy(data=np.stack(guess)))
 
 
 # D1 to D6: what others disagree about.
@@ -224,30 +207,17 @@ def effect(values: xr.DataArray, *layers: str) -> xr.DataArray:
     return values.mean([axis for axis in values.dims if axis != "replicate"])
 
 
-def heads_alone(n_aux: int) -> Callable[[xr.Dataset], Estimate]:
+def heads_alone(data: xr.Dataset, n_aux: int) -> Estimate:
     """Return the accuracy of students that share both heads' starts alone, mean over losses."""
-
-    def estimate(data: xr.Dataset) -> Estimate:
-        read = by_origin(data, "teacher's class head").sel(m=n_aux)
-        cell = dict(zip(LAYERS, (OTHER, OTHER, OWN, OWN), strict=True))
-        return stats.estimate(read.sel(cell).mean("loss"))
-
-    return estimate
+    cell = dict(zip(LAYERS, (OTHER, OTHER, OWN, OWN), strict=True)) | {"m": n_aux}
+    return stats.estimate(by_origin(data, "teacher's class head").sel(cell).mean("loss"))
 
 
-def kept(arm: str) -> Callable[[xr.Dataset], Estimate]:
+def kept(data: xr.Dataset, arm: str) -> Estimate:
     """Return the gain of a student over the untrained network as a share of that of ``SAME``."""
-
-    def estimate(data: xr.Dataset) -> Estimate:
-        at_end = final(data).accuracy.astype(float)
-        gain = at_end - at_end.sel(arm=UNTRAINED)
-        return stats.ratio(gain.sel(arm=arm).values, gain.sel(arm=SAME).values)
-
-    return estimate
-
-
-MATCHES = "step", "progress", "loss"
-"""What a student and the reference have in common when they are compared."""
+    at_end = final(data).accuracy.astype(float)
+    gain = at_end - at_end.sel(arm=UNTRAINED)
+    return stats.ratio(gain.sel(arm=arm), gain.sel(arm=SAME))
 
 
 def beyond(data: xr.Dataset, kind: str, n_aux: int, match: str) -> np.ndarray:
@@ -265,16 +235,13 @@ def beyond(data: xr.Dataset, kind: str, n_aux: int, match: str) -> np.ndarray:
     own, known = student.accuracy.values, reference.accuracy.values
     if match == "step":
         return own - known
-
-    def come(arm: xr.Dataset) -> np.ndarray:
-        if match == "progress":
-            return arm.progress.values
-        return (1 - arm.imitation_loss / arm.first_loss).values
-
+    come, levels = (
+        (arm.progress if match == "progress" else 1 - arm.imitation_loss / arm.first_loss).values
+        for arm in (student, reference)
+    )
     untrained = data.accuracy.sel(arm=UNTRAINED, step=0).values
-    levels = np.maximum.accumulate(np.insert(come(reference), 0, 0.0, 1), 1)
-    known = np.insert(known, 0, untrained, 1)
-    rows = zip(come(student), levels, known, strict=True)
+    levels = np.maximum.accumulate(np.insert(levels, 0, 0.0, 1), 1)
+    rows = zip(come, levels, np.insert(known, 0, untrained, 1), strict=True)
     return own - np.stack([np.interp(*row, right=np.nan) for row in rows])
 
 
@@ -283,14 +250,15 @@ def apart(data: xr.Dataset, match: str) -> Estimate:
 
     Over kinds, logits and the steps at which ``match`` can be compared.
     """
-    squares = []
-    for kind in KINDS:
-        for n_aux in MATCHED_N_AUX:
-            matched = beyond(data, kind, n_aux, match)
-            at_step = np.where(np.isnan(matched), np.nan, beyond(data, kind, n_aux, "step"))
-            squares.append(np.stack([matched**2, at_step**2], -1))
-    sums = np.nansum(np.concatenate(squares, 1, dtype=float), 1)
-    return stats.bootstrap(lambda means: (means[..., 0] / means[..., 1]) ** 0.5, sums)
+    matched, at_step = (
+        np.concatenate(
+            [beyond(data, kind, m, what) for kind in KINDS for m in MATCHED_N_AUX], 1, dtype=float
+        )
+        for what in (match, "step")
+    )
+    compared = np.isfinite(matched)
+    sums = [(array**2).sum(1, where=compared) for array in (matched, at_step)]
+    return stats.bootstrap(lambda matched, at_step: (matched / at_step) ** 0.5, *sums)
 
 
 def along_chains(data: xr.Dataset) -> xr.Dataset:
@@ -305,10 +273,9 @@ def along_chains(data: xr.Dataset) -> xr.Dataset:
         students[name].values.astype(float).reshape(-1, *map(len, axes.values()))
         for name in ("accuracy", "progress")
     )
-    product = np.cumprod(progress, 1)
-    lines = data.line_accuracy.transpose("replicate", "q").values
-    guess = [np.interp(q, data.q.values, line) for q, line in zip(product, lines, strict=True)]
-    made = {"accuracy": accuracy, "product": product, "line": np.stack(guess)}
+    lines = zip(np.cumprod(progress, 1), data.line_accuracy.values, strict=True)
+    guess = [np.interp(product, data.q.values, line) for product, line in lines]
+    made = {"accuracy": accuracy, "line": np.stack(guess)}
     return xr.Dataset({name: (("replicate", *axes), a) for name, a in made.items()}, axes)
 
 
@@ -318,14 +285,10 @@ def chain_r2(data: xr.Dataset) -> Estimate:
     return r2(students.accuracy, students.line)
 
 
-def chain_error(n_aux: int) -> Callable[[xr.Dataset], Estimate]:
+def chain_error(data: xr.Dataset, n_aux: int) -> Estimate:
     """Return the mean of accuracy less the line's over all generations but the first."""
-
-    def estimate(data: xr.Dataset) -> Estimate:
-        students = along_chains(data).sel(m=n_aux, generation=slice(2, None))
-        return stats.estimate((students.accuracy - students.line).mean("generation"))
-
-    return estimate
+    students = along_chains(data).sel(m=n_aux, generation=slice(2, None))
+    return stats.estimate((students.accuracy - students.line).mean("generation"))
 
 
 def half_life(gains: np.ndarray) -> Estimate:
@@ -342,12 +305,16 @@ def half_life(gains: np.ndarray) -> Estimate:
     return stats.bootstrap(statistic, gains)
 
 
-GAIN = accuracy("student_aux", minus="cross_aux")
 LEARNS = (
-    Condition("student_aux − cross_aux, paired", GAIN, Lower(above=0.1)),
-    Condition("student_aux", accuracy("student_aux"), Mean(at_least=0.2)),
+    Condition(
+        "student_aux − cross_aux, paired",
+        partial(accuracy, arm="student_aux", minus="cross_aux"),
+        Lower(above=0.1),
+    ),
+    Condition("student_aux", partial(accuracy, arm="student_aux"), Mean(at_least=0.2)),
 )
-STAYS = (Condition("cross_aux", accuracy("cross_aux"), Within(CHANCE - 0.06, CHANCE + 0.06)),)
+NEAR_CHANCE = Within(CHANCE - 0.06, CHANCE + 0.06)
+STAYS = (Condition("cross_aux", partial(accuracy, arm="cross_aux"), NEAR_CHANCE),)
 
 ON_THE_LINE = (
     Condition(
@@ -375,11 +342,16 @@ ON_THE_LINE = (
 
 paper = partial(Claim, source="section 6.2, figure 10b")
 disputed = partial(
-    Claim,
-    source="docs/explain-settings.md, disputes",
-    kind="prediction",
-    applies=is_disputed,
+    Claim, source="docs/explain-settings.md, disputes", kind="prediction", applies=is_disputed
 )
+of_sixteen = partial(Condition, fewest=16)
+
+
+def share_left(words: str, arm: str, bound: Lower | Upper) -> Condition:
+    """Return a condition of ``kept``."""
+    return of_sixteen(f"share of the gain {words}", partial(kept, arm=arm), bound)
+
+
 earlier = partial(
     Claim, source="proofs/README.md, section 15", kind="prediction", commits="8b10bb5, 2d0370c"
 )
@@ -423,25 +395,19 @@ CLAIMS = (
         "Shared heads without the shared layers below them pass nothing through few auxiliary "
         "logits, and pass on what they know through nearly as many as there are features",
         conditions=(
-            Condition(
+            of_sixteen(
                 "both heads shared alone, 3 logits, accuracy through the teacher's class head",
-                heads_alone(3),
+                partial(heads_alone, n_aux=3),
                 Upper(CHANCE + 0.06),
-                16,
             ),
-            Condition("the same, 50 logits", heads_alone(50), Lower(CHANCE + 0.06), 16),
+            of_sixteen("the same, 50 logits", partial(heads_alone, n_aux=50), Lower(CHANCE + 0.06)),
         ),
     ),
     disputed(
         "D2",
         "To put the hidden units of one layer in another order destroys what is shared",
         conditions=tuple(
-            Condition(
-                f"share of the gain with the {layer} relabelled",
-                kept(f"{layer} relabelled"),
-                Upper(0.25),
-                16,
-            )
+            share_left(f"with the {layer} relabelled", f"{layer} relabelled", Upper(0.25))
             for layer in LAYERS[:2]
         ),
     ),
@@ -450,12 +416,11 @@ CLAIMS = (
         "Optimiser, loss, their scales and the student's weight decay matter by how far they get "
         "the student along its teacher's line",
         conditions=(
-            Condition(
+            of_sixteen(
                 "root mean square difference from Adam's student at equal progress, as a share of "
                 "that at equal steps",
                 partial(apart, match="progress"),
                 Upper(0.5),
-                16,
             ),
         ),
     ),
@@ -463,16 +428,16 @@ CLAIMS = (
         "D4",
         "A start is close enough if what is added is less than half of it, not if it is as large",
         conditions=(
-            Condition("share of the gain at σ = 0.3", kept("distance 0.3"), Lower(0.5), 16),
-            Condition("share of the gain at σ = 1", kept("distance 1"), Upper(0.5), 16),
+            share_left("at σ = 0.3", "distance 0.3", Lower(0.5)),
+            share_left("at σ = 1", "distance 1", Upper(0.5)),
         ),
     ),
     disputed(
         "D5",
         "The number of distinct noise images matters, at the same number of steps",
         conditions=(
-            Condition("share of the gain with 512 images", kept("512 images"), Upper(1.0), 16),
-            Condition("share of the gain with fresh ones", kept("fresh images"), Lower(1.0), 16),
+            share_left("with 512 images", "512 images", Upper(1.0)),
+            share_left("with fresh ones", "fresh images", Lower(1.0)),
         ),
     ),
     disputed(
@@ -480,13 +445,12 @@ CLAIMS = (
         "In a chain of students each knows what the first teacher's line knows at the product of "
         "their progress",
         conditions=(
-            Condition("R² of the accuracy, generations 2 to 6", chain_r2, Mean(at_least=0.9), 16),
+            of_sixteen("R² of the accuracy, generations 2 to 6", chain_r2, Mean(at_least=0.9)),
             *(
-                Condition(
+                of_sixteen(
                     f"accuracy − accuracy on the line, m = {m}",
-                    chain_error(m),
+                    partial(chain_error, n_aux=m),
                     Within(-0.1, 0.1),
-                    16,
                 )
                 for m in CHAIN_N_AUX
             ),
@@ -495,9 +459,9 @@ CLAIMS = (
 )
 
 
-def unmeasured(data: xr.Dataset) -> Estimate:
-    """Return no estimate: runs are not judged by this condition any more."""
-    return stats.without_interval(np.nan, 0)
+def asked(what: str, bound: Lower | Upper | Within | Mean, fewest: int) -> Condition:
+    """Return a condition by which no run is judged any more: it has no estimate."""
+    return Condition(what, lambda _: stats.without_interval(np.nan, 0), bound, fewest)
 
 
 EARLIER = (
@@ -506,18 +470,16 @@ EARLIER = (
         "For one network, the accuracy of students of auxiliary logits is one rising curve of "
         "their progress along the teacher's displacement",
         conditions=(
-            Condition(
+            asked(
                 "R² of a rising curve of accuracy on progress, every level of every factor and the "
                 "scored replicate left out, a point for every replicate and checkpoint",
-                unmeasured,
                 Mean(at_least=0.9),
-                fewest=8,
+                8,
             ),
-            Condition(
+            asked(
                 "root mean square error of the level where it is largest, over the students",
-                unmeasured,
                 Mean(at_most=0.06),
-                fewest=20,
+                20,
             ),
         ),
     ),
@@ -526,10 +488,10 @@ EARLIER = (
         "Without the one component of its steps along the teacher's displacement a student gains "
         "little; with that component alone it gains as much as the free student at equal progress",
         conditions=(
-            Condition("(without − untrained) − 0.25 (free − untrained)", unmeasured, Upper(0.0), 8),
-            Condition("only − free, mean over equal progress", unmeasured, Lower(-0.1), 8),
-            Condition("without random − free", unmeasured, Within(-0.05, 0.05), 8),
-            Condition("without own − free", unmeasured, Within(-0.05, 0.05), 8),
+            asked("(without − untrained) − 0.25 (free − untrained)", Upper(0.0), 8),
+            asked("only − free, mean over equal progress", Lower(-0.1), 8),
+            asked("without random − free", Within(-0.05, 0.05), 8),
+            asked("without own − free", Within(-0.05, 0.05), 8),
         ),
     ),
     earlier(
@@ -537,18 +499,12 @@ EARLIER = (
         "How much students of Adam take over from inputs of one scale can be ranked before any of "
         "them is trained, by the network linearised at their start",
         conditions=(
-            Condition(
+            asked(
                 "Spearman's rank correlation of predicted and measured accuracy, replicate means",
-                unmeasured,
                 Mean(at_least=0.95),
-                fewest=8,
+                8,
             ),
-            Condition(
-                "share of the conditions below accuracy 0.2",
-                unmeasured,
-                Mean(at_most=1 / 3),
-                fewest=24,
-            ),
+            asked("share of the conditions below accuracy 0.2", Mean(at_most=1 / 3), 24),
         ),
     ),
 )
@@ -565,9 +521,6 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     }
     if "rho" in data:
         quantities["ρ of the teacher"] = data.rho
-    if "split" in data.coords and not is_explained(data):  # of which E6 says more
-        quantities["accuracy on the line"] = alone(at_end, "along")
-        quantities["accuracy of the sum"] = alone(at_end, "sum")
     arms = data.arm.values.tolist()
     if is_disputed(data):  # of which the rows below say more
         quantities = {name: quantities[name] for name in ("accuracy", "progress")}
@@ -591,10 +544,10 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
 def of_the_paper(data: xr.Dataset) -> Iterator[Row]:
     """Yield imitation loss of the paper's arms, and the distance to its values if comparable."""
     at_end = final(data)
+    left = at_end.imitation_loss / data.first_loss
     for arm in ("student_aux", "student_all", "cross_aux", "cross_all"):
-        last, first = at_end.imitation_loss.sel(arm=arm), data.first_loss.sel(arm=arm)
-        share = "share of the imitation loss left"
-        yield Row(f"{share}, mean of ratios", arm, stats.estimate(last / first))
+        share = "share of the imitation loss left, mean of ratios"
+        yield Row(share, arm, stats.estimate(left.sel(arm=arm)))
     squared = "squared correlation of accuracy and progress between replicates"
     aux = at_end.sel(arm="student_aux")
     yield Row(squared, "student_aux", between_replicates(aux, aux.progress))
@@ -617,91 +570,59 @@ def of_the_line(data: xr.Dataset) -> Iterator[Row]:
     guesses |= {"linearised network": students.linearised_accuracy}
     for label, guess in guesses.items():
         yield Row("R² of the accuracy, nothing fitted", label, r2(measured, guess))
-    balanced = students.balanced_accuracy
-    for part, label in (("sum", "sum, line"), ("along", "line alone")):
-        guess = students[f"balanced_{part}_accuracy"]
-        yield Row("R² of the balanced accuracy, nothing fitted", label, r2(balanced, guess))
-    for level, error in errors(students).items():
-        estimate = stats.without_interval(error, students.sizes["replicate"])
-        yield Row("root mean square error of the accuracy of the sum", level, estimate)
-
-    on_curve = "R² of the accuracy on a curve, replicate left out"
     for name in ("progress", "cosine", "length"):
-        yield Row(on_curve, name, on_a_curve(measured, students[name], True))
-    plain = (
-        (students.inputs == "uniform") & (students.input_scale == 1) & (students.fresh == 0)
-        & (students.loss == "kl") & (students.distance == 0)
-        & (students.n_inputs == students.n_inputs.max())
-    )  # fmt: skip
-    for n_aux in np.unique(students.n_aux.values):
-        alike = students.isel(arm=(plain & (students.n_aux == n_aux)).values)
-        for name in ("progress", "imitation_loss") if alike.sizes["arm"] > 1 else ():
-            fit = on_a_curve(alike.accuracy, alike[name], rising=name == "progress")
-            yield Row(on_curve, f"{name}, {n_aux:g} logits, all uniform inputs", fit)
-    fit = on_a_curve(balanced, students.progress, rising=True)
-    yield Row("R² of the balanced accuracy on a curve, replicate left out", "progress", fit)
+        curve = on_a_curve(measured, students[name])
+        yield Row("R² of the accuracy on a curve, replicate left out", name, curve)
     for label, guess in (("progress", students.progress), ("line", alone(students, "along"))):
         squared = f"squared correlation of accuracy and {label} between replicates"
         yield Row(squared, "each student at each step", between_replicates(students, guess))
 
     of_rest, whole = "share of the gain that the rest alone has", gains(data, measured)
     learned = whole.mean(0) >= LEARNED
+    rest = {split: gains(data, alone(students, "rest", split)) for split in splits}
     for split in splits:
-        rest = gains(data, alone(students, "rest", split))
-        yield Row(of_rest, f"all, {split}", share(rest, whole, learned))
-    rest = gains(data, students.balanced_rest_accuracy)
-    yield Row(of_rest, "all, line, balanced", share(rest, gains(data, balanced), learned))
-    strata = {name: students.arm.values == name for name in students.arm.values}
+        yield Row(of_rest, f"all, {split}", share(rest[split], whole, learned))
     for factor in FACTORS[:-1]:
-        strata |= levels(students, factor)
-    rest = gains(data, alone(students, "rest"))
-    for name, chosen in strata.items():
-        if (learned & chosen).any():
-            yield Row(of_rest, name, share(rest, whole, learned & chosen))
+        for name, level in levels(students, factor).items():
+            if (learned & level).any():
+                yield Row(of_rest, name, share(rest[LINE], whole, learned & level))
 
     free, without = (final(data).sel(arm=arm) for arm in (FREE, WITHOUT_OWN))
     further = stats.estimate(without.progress - free.progress)
     yield Row("progress", f"{WITHOUT_OWN} − {FREE}", further)
-    for name, student in ((FREE, free), (WITHOUT_OWN, without)):
-        ahead = student.accuracy.astype(float) - alone(student, "along")
-        yield Row("accuracy − accuracy on the line", name, stats.estimate(ahead))
+    ahead = stats.estimate(without.accuracy.astype(float) - alone(without, "along"))
+    yield Row("accuracy − accuracy on the line", WITHOUT_OWN, ahead)
 
 
 def of_disputes(data: xr.Dataset) -> Iterator[Row]:
     """Yield effects of starts, their interactions, and what is left of the gain otherwise."""
     for head in HEADS:
         read = by_origin(data, head)
-        for layers in (*itertools.combinations(LAYERS, 1), *itertools.combinations(LAYERS, 2)):
-            quantity = "effect of a shared start" if len(layers) == 1 else "interaction of starts"
-            label = f"{' and '.join(layers)}, {head}"
-            yield Row(quantity, label, stats.estimate(effect(read, *layers)))
-            for m, loss in itertools.product(N_AUX, LOSSES) if len(layers) == 1 else ():
-                some = effect(read.sel(m=m, loss=loss), *layers)
-                yield Row(quantity, f"{label}, m {m}, {loss}", stats.estimate(some))
+        for number, quantity in ((1, "effect of a shared start"), (2, "interaction of starts")):
+            for layers in itertools.combinations(LAYERS, number):
+                label = f"{' and '.join(layers)}, {head}"
+                yield Row(quantity, label, stats.estimate(effect(read, *layers)))
     for m in N_AUX:
-        yield Row("both heads shared alone, teacher's class head", f"m {m}", heads_alone(m)(data))
+        yield Row("both heads shared alone, teacher's class head", f"m {m}", heads_alone(data, m))
     for student in OTHERWISE:
-        yield Row("share of the gain of the same start", student.name, kept(student.name)(data))
-    for changes in CHANGES.values():
-        for change, arm in changes.items():
-            yield Row("effect on accuracy", change, accuracy(arm, minus=SAME)(data))
+        yield Row("share of the gain of the same start", student.name, kept(data, student.name))
 
 
 def of_matched(data: xr.Dataset) -> Iterator[Row]:
-    """Yield how far students are from the reference at equal steps, progress and loss."""
-    share = "difference from Adam as a share of that at equal steps"
-    for match in MATCHES[1:]:
-        yield Row(share, f"at equal {match}", apart(data, match))
-    for match, kind in itertools.product(MATCHES, KINDS):
-        logits = [beyond(data, kind, m, match) for m in MATCHED_N_AUX]
+    """Yield how far students are from the reference at equal progress and loss."""
+    for match in ("progress", "loss"):
+        differing = "difference from Adam as a share of that at equal steps"
+        yield Row(differing, f"at equal {match}", apart(data, match))
+    for kind in KINDS:
+        logits = [beyond(data, kind, m, "progress") for m in MATCHED_N_AUX]
         differences = np.concatenate(logits, 1)
         if kind != REFERENCE and np.isfinite(differences).any(1).all():
-            mean = np.nanmean(differences, 1)
-            yield Row(f"accuracy − Adam's at equal {match}", kind, stats.estimate(mean))
+            mean = stats.estimate(np.nanmean(differences, 1))
+            yield Row("accuracy − Adam's at equal progress", kind, mean)
 
 
 def of_chains(data: xr.Dataset) -> Iterator[Row]:
-    """Yield R² of the line, and by number of logits accuracy by generation and its half-life."""
+    """Yield R² of the line, and by number of logits its error and the half-life of the gain."""
     students, r_squared = along_chains(data), "R² of the accuracy in chains, nothing fitted"
     yield Row(r_squared, "line at the product", chain_r2(data))
     later = final(data).sel(arm=[row.name for row in CHAINS if row.teacher != TEACHER])
@@ -709,12 +630,8 @@ def of_chains(data: xr.Dataset) -> Iterator[Row]:
         yield Row(r_squared, label, r2(later.accuracy, alone(later, part)))
     untrained = final(data).accuracy.sel(arm=UNTRAINED)
     for m in CHAIN_N_AUX:
-        one = students.sel(m=m)
-        yield Row("accuracy − accuracy of the line there", f"m {m}", chain_error(m)(data))
-        for number in GENERATIONS:
-            label, there = generation(number, m), one.sel(generation=number)
-            yield Row("product of progress", label, stats.estimate(there["product"]))
-            yield Row("accuracy of the line there", label, stats.estimate(there.line))
-        for name, gained in (("students", one.accuracy), ("line", one.line)):
-            gains = (gained - untrained).transpose("replicate", "generation").values
-            yield Row("generations in which the gain halves", f"{name}, m {m}", half_life(gains))
+        yield Row("accuracy − accuracy of the line there", f"m {m}", chain_error(data, m))
+        for name, variable in (("students", "accuracy"), ("line", "line")):
+            gained = students[variable].sel(m=m) - untrained
+            half = half_life(gained.transpose("replicate", "generation").values)
+            yield Row("generations in which the gain halves", f"{name}, m {m}", half)

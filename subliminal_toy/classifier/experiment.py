@@ -1,8 +1,8 @@
 """Many replicates of a table of arms, in parts, and their result."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Array, Key, PyTree
 
 from subliminal_toy.classifier import training
-from subliminal_toy.classifier.arms import TEACHER, UNTRAINED, Student, Teacher, table
+from subliminal_toy.classifier.arms import STUDENTS, TEACHER, UNTRAINED, Student, Teacher, table
 from subliminal_toy.classifier.config import ClassifierConfig
 from subliminal_toy.data import Dataset
 from subliminal_toy.distill import ensemble
@@ -43,10 +43,6 @@ SPLIT_MEASURES = {
     "along_accuracy": f"{ALONE} the first part of each split of a displacement",
     "rest_accuracy": f"{ALONE} the second part",
     "sum_accuracy": "accuracy of the class logits of the two, added, less those of the start",
-    "balanced_accuracy": f"{ALONE} the displacement, each class logit less its mean over images",
-    "balanced_along_accuracy": "the same with the first part of the split along the teacher's line",
-    "balanced_rest_accuracy": "the same with the second part",
-    "balanced_sum_accuracy": "the same with their sum",
     "linearised_accuracy": "accuracy of the class logits linearised at the start",
 }
 """What is measured of the students whose displacement is split."""
@@ -56,7 +52,7 @@ OF_PARTS = ("along_accuracy", "rest_accuracy", "sum_accuracy")
 
 COORDINATES = (
     "imitates", "n_aux", "start", "distance", "inputs", "n_inputs", "fresh", "input_scale", "loss",
-    "loss_scale", "temperature", "optimiser", "learning_rate", "weight_decay", "update", "along",
+    "loss_scale", "temperature", "optimiser", "learning_rate", "weight_decay", "update",
     "batch_size", "epochs",
 )  # fmt: skip
 """Fields of the rows that are coordinates of a result: texts, or numbers."""
@@ -72,14 +68,7 @@ def experiment(
     replicates_per_device: int | None = None,
 ) -> Experiment:
     """Return the experiment of a config."""
-    made = of_table(*table(config), config.n_replicates, key, data, replicates_per_device)
-
-    def assemble(finished: Mapping[str, Arrays]) -> Result:
-        result = made.assemble(finished)
-        result.data.attrs["published"] = int(config.follows("paper"))
-        return result
-
-    return Experiment(made.parts, assemble)
+    return of_table(*table(config), config.n_replicates, key, data, replicates_per_device)
 
 
 def of_table(
@@ -92,13 +81,12 @@ def of_table(
 ) -> Experiment:
     """Return the experiment of any table of students of one teacher.
 
-    Variables of the result have the axes ``replicate``, ``arm`` and ``step``, a number of training
-    steps; not a number where an arm is not measured; ``final_step`` is each arm's end. Arms are the
-    untrained network, the teacher and the students, by name; the fields of their rows are
-    coordinates. What splits call another replicate is the next one of the same part. Replicate i
-    does not depend on ``n_replicates``, but for that and for the last one's other initialisation,
-    which is the first one's. Raises UserError if a student imitates more auxiliary logits than its
-    teacher has.
+    Variables of the result have the axes ``replicate``, ``arm`` (the untrained network, the
+    teacher, the students; the fields of their rows are coordinates) and ``step``; not a number
+    where an arm is not measured; ``final_step`` is each arm's end. What splits call another
+    replicate is the next one of the same part. Replicate i does not depend on ``n_replicates``, but
+    for that and for the last one's other initialisation, which is the first one's. Raises UserError
+    if a student imitates more auxiliary logits than its teacher has.
     """
     for student in students:
         if (student.n_aux or 0) > teacher.n_aux:
@@ -175,21 +163,32 @@ def _final_step(teacher: Teacher, data: Dataset) -> int:
 def _assemble(
     teacher: Teacher, students: Sequence[Student], data: Dataset, parts: Sequence[Arrays]
 ) -> Result:
-    chunks = defaultdict(list)
-    for name, array in (item for part in parts for item in part.items()):
-        chunks[name].append(array)
-    arrays = {name: np.concatenate(chunk) for name, chunk in chunks.items()}
+    names = dict.fromkeys(name for part in parts for name in part)
+    arrays = {n: np.concatenate([part[n] for part in parts if n in part]) for n in names}
     prefix = "params/"
-    named = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-    params = {name: leaf[:KEPT] for name, leaf in named.items()}
+    params = {k.removeprefix(prefix): v[:KEPT] for k, v in arrays.items() if k.startswith(prefix)}
 
     measured_at = {UNTRAINED: (0,), TEACHER: (_final_step(teacher, data),)}
     measured_at |= {student.name: student.measured_at for student in students}
     steps = sorted({step for own in measured_at.values() for step in own})
     n_replicates = len(arrays[f"{TEACHER}/accuracy"])
-    is_split = any(student.split for student in students)
-    variables = {}
-    for name, meaning in (MEASURES | (SPLIT_MEASURES if is_split else {})).items():
+    coordinates: dict[str, Any] = {"arm": list(measured_at), "step": steps}
+    coordinates["final_step"] = "arm", [own[-1] for own in measured_at.values()]
+    for field in COORDINATES:
+        usual = teacher.n_aux if field == "n_aux" else None
+        values = [getattr(row, field, None) for row in (None, teacher, *students)]
+        values = [usual if value is None else value for value in values]
+        if any(isinstance(value, str | tuple) for value in values):
+            texts = [" ".join(v) if isinstance(v, tuple) else v or "" for v in values]
+            coordinates[field] = "arm", texts
+        else:
+            coordinates[field] = "arm", [np.nan if v is None else float(v) for v in values]
+
+    measures, variables = MEASURES, {}
+    if any(student.split for student in students):
+        measures = MEASURES | SPLIT_MEASURES
+        coordinates["split"] = list(training.SPLITS)
+    for name, meaning in measures.items():
         shape = [len(training.SPLITS)] * (name in OF_PARTS)
         values = np.full((n_replicates, len(measured_at), len(steps), *shape), np.nan, np.float32)
         for number, (arm, own) in enumerate(measured_at.items()):
@@ -203,30 +202,13 @@ def _assemble(
         values = np.stack([arrays.get(f"{arm}/{name}", missing) for arm in measured_at], 1)
         variables[name] = ("replicate", "arm"), values, {"long_name": meaning}
     if teacher.line:
+        coordinates["q"] = training.ON_LINE
         line = {"long_name": f"{ALONE} q times the teacher's displacement"}
         variables["line_accuracy"] = ("replicate", "q"), arrays[f"{TEACHER}/line_accuracy"], line
-
-    coordinates = {"arm": list(measured_at), "step": steps}
-    if is_split:
-        coordinates["split"] = list(training.SPLITS)
-    if teacher.line:
-        coordinates["q"] = training.ON_LINE
-    coordinates["final_step"] = "arm", [own[-1] for own in measured_at.values()]
-    for field in COORDINATES:
-        values = [getattr(row, field, None) for row in (None, teacher, *students)]
-        if any(isinstance(value, str | tuple) for value in values):
-            texts = [" ".join(v) if isinstance(v, tuple) else v or "" for v in values]
-            coordinates[field] = "arm", texts
-        else:
-            coordinates[field] = "arm", [np.nan if v is None else float(v) for v in values]
-    coordinates["n_aux"] = (
-        "arm",
-        [teacher.n_aux if np.isnan(n) else n for n in coordinates["n_aux"][1]],
-    )
     attributes = {
         "dataset": data.name,
         "architecture": teacher.architecture,
         "hidden_sizes": teacher.hidden_sizes,
-        "published": 0,
+        "published": int((data.name, teacher, *students) == ("mnist", Teacher(), *STUDENTS)),
     }
     return Result(xr.Dataset(variables, coordinates, attributes), params)

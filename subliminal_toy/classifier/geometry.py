@@ -1,7 +1,7 @@
 """How far a student moves along its teacher's displacement, what else it does, and ρ.
 
-For any network ``apply(params, inputs) -> outputs`` and any trees of parameters. Products with the
-Jacobian J of the outputs are made by ``jvp`` and ``vjp``; J itself never exists.
+For any network ``apply(params, inputs) -> outputs`` and any trees of parameters. The
+Jacobian J of the outputs never exists: ``jvp`` multiplies with it.
 Source: proofs/README.md, sections 12 (F and ρ) and 15 (progress).
 """
 
@@ -16,8 +16,6 @@ Tree = PyTree[Float[Array, "..."]]
 Apply = Callable[[Any, Any], Array]
 Loss = Callable[[Array, Array], Array]
 """``loss(outputs, targets)``: mean over the examples, e.g. ``distill.kl`` of chosen columns."""
-ROUNDING = 16
-"""Multiples of the spacing of floats below which a second derivative of the loss is taken for 0."""
 
 
 def inner(a: Tree, b: Tree) -> Float[Array, ""]:
@@ -31,11 +29,6 @@ def subtract(a: Tree, b: Tree) -> Tree:
     return jax.tree.map(jnp.subtract, a, b)
 
 
-def add_multiple(scale: Array | float, a: Tree, b: Tree) -> Tree:
-    """Return scale · a + b, leaf by leaf."""
-    return jax.tree.map(lambda x, y: scale * x + y, a, b)
-
-
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Return the quotient, 0 where the denominator is 0: nothing moves, nothing is progress."""
     return jnp.where(denominator > 0, numerator, 0) / jnp.where(denominator > 0, denominator, 1)
@@ -44,8 +37,7 @@ def ratio(numerator: Array, denominator: Array) -> Array:
 def component(moved: Tree, along: Tree) -> Float[Array, ""]:
     """Return the component of one displacement along another, in lengths of the other.
 
-    Of a student's displacement along its teacher's it is the progress q, 0 if the teacher is at the
-    start. Source: proofs/README.md, Eq. (56).
+    Of a student's along its teacher's it is the progress q. Source: proofs/README.md, Eq. (56).
     """
     return ratio(inner(moved, along), inner(along, along))
 
@@ -74,32 +66,19 @@ def cosine(a: Tree, b: Tree) -> Float[Array, ""]:
     return ratio(inner(a, b), jnp.sqrt(inner(a, a) * inner(b, b)))
 
 
-def gauss_newton(apply: Apply, start: Tree, direction: Tree, inputs: Array, loss: Loss) -> Tree:
-    """Return F d = Jᵀ M J d averaged over examples: J and M at ``start``.
-
-    M is the second derivative of the loss in the outputs z, at z = y, the targets. For the losses
-    of the theorem it is also −∂²L/∂y∂z.
-    """
-
-    def outputs(params):
-        return apply(params, inputs)
-
-    z, moved = jax.jvp(outputs, (start,), (direction,))
-    _, pushed = jax.jvp(lambda outputs: jax.grad(loss)(outputs, z), (z,), (moved,))
-    # A softmax of one logit has no curvature, but its rounding has: 0 where there is nothing else.
-    bound = ROUNDING * jnp.finfo(moved.dtype).eps * jnp.abs(moved).max() / len(moved)
-    pushed = jnp.where(jnp.abs(pushed).max() > bound, pushed, 0)
-    return jax.vjp(outputs, start)[1](pushed)[0]
-
-
 def missed(apply: Apply, start: Tree, teacher: Tree, inputs: Array, loss: Loss) -> Array:
     """Return ρ of a teacher at a distance δ = θ_T − s: |⟨Δ_S, δ⟩ − A| / A.
 
     Δ_S is minus the gradient at the ``start`` s of the ``loss`` of its outputs against the
-    teacher's, A what the derivative in ε makes of ⟨Δ_S, δ⟩. Below 1 a small step goes with the
-    teacher; not a number if A is 0. Source: proofs/README.md, Eq. (73).
+    teacher's, A what the derivative in ε makes of ⟨Δ_S, δ⟩: δᵀJᵀMJδ averaged over examples, M the
+    second derivative of the loss in the outputs z at the targets z. Below 1 a small step goes with
+    the teacher; not a number if A is 0. Source: proofs/README.md, Eq. (73).
     """
-    delta, targets = subtract(teacher, start), apply(teacher, inputs)
-    _, slope = jax.jvp(lambda s: loss(apply(s, inputs), targets), (start,), (delta,))
-    along = inner(gauss_newton(apply, start, delta, inputs, loss), delta)
+    targets, delta = apply(teacher, inputs), subtract(teacher, start)
+    z, moved = jax.jvp(lambda params: apply(params, inputs), (start,), (delta,))
+    _, slope = jax.jvp(lambda outputs: loss(outputs, targets), (z,), (moved,))
+    _, pushed = jax.jvp(lambda outputs: jax.grad(loss)(outputs, z), (z,), (moved,))
+    # A softmax of one logit has no curvature, but its rounding has: 0 where there is nothing else.
+    rounding = 16 * jnp.finfo(moved.dtype).eps * jnp.abs(moved).max() / len(moved)
+    along = jnp.where(jnp.abs(pushed).max() > rounding, jnp.vdot(moved, pushed), 0)
     return jnp.where(along > 0, jnp.abs(slope + along), jnp.nan) / along

@@ -28,7 +28,6 @@ from subliminal_toy.classifier.arms import (
     Teacher,
 )
 from subliminal_toy.classifier.geometry import (
-    add_multiple,
     component,
     cosine,
     inner,
@@ -71,25 +70,25 @@ OPTIMISERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 }
 
 
-def _image_by_image(make: Callable, key: Key[Array, ""], index: Array, images: Array) -> Array:
-    """Return ``make(key, image)`` of training images, each with a key of its own."""
-    keys = jax.vmap(partial(jax.random.fold_in, key))(index)
-    return jax.vmap(make)(keys, images[index % len(images)])
+def _of_images(make: Callable) -> Callable[[Key[Array, ""], Array, Array], Array]:
+    """Return what makes inputs by ``make(key, image)``, each image with a key of its own."""
+
+    def inputs(key, index, images):
+        keys = jax.vmap(partial(jax.random.fold_in, key))(index)
+        return jax.vmap(make)(keys, images[index % len(images)])
+
+    return inputs
 
 
 INPUTS: dict[str, Callable[[Key[Array, ""], Array, Array], Array]] = {
     "uniform": lambda key, index, images: uniform_noise(
         key, index, (images.shape[1], images.shape[2])
     ),
-    "gaussian": partial(
-        _image_by_image, lambda key, x: jax.random.normal(key, x.shape, jnp.float32)
-    ),
-    "signs": partial(
-        _image_by_image, lambda key, x: jax.random.rademacher(key, x.shape, jnp.float32)
-    ),
+    "gaussian": _of_images(lambda key, x: jax.random.normal(key, x.shape, jnp.float32)),
+    "signs": _of_images(lambda key, x: jax.random.rademacher(key, x.shape, jnp.float32)),
     "images": lambda key, index, images: images[index % len(images)],
-    "shuffled pixels": partial(
-        _image_by_image, lambda key, x: jax.random.permutation(key, x.ravel()).reshape(x.shape)
+    "shuffled pixels": _of_images(
+        lambda key, x: jax.random.permutation(key, x.ravel()).reshape(x.shape)
     ),
 }
 """Inputs number ``index`` of a replicate: made from its key, or from the training images."""
@@ -299,14 +298,10 @@ def train_students(
         ]
         return jnp.stack(losses).sum()
 
-    tx = by_student(
-        {
-            s.name: optax.chain(
-                optimiser(s), change_update(s, rep, taught[s.teacher], starts[s.name])
-            )
-            for s in group
-        }
-    )
+    def own_optimiser(s):
+        return optax.chain(optimiser(s), change_update(s, rep, taught[s.teacher], starts[s.name]))
+
+    tx = by_student({s.name: own_optimiser(s) for s in group})
     checkpoints = sorted({step for s in group for step in s.measured_at})
     saved = snapshots(loss, dict(starts), tx, batch_fn, checkpoints)
 
@@ -347,20 +342,12 @@ def change_update(
     """Return what is done to an update of the hidden layers; see ``Student.update``."""
     if student.update == "all":
         return optax.identity()
-    direction = displacement(taught, start)
-    if student.along == "free":
-        free = replace(student, update="all", along="teacher", checkpoints=())
-        end = train_students([free], rep, {free.teacher: taught}, {free.name: start})[free.name]
-        moved = displacement(jax.tree.map(lambda leaf: leaf[-1], end), start)
-        _, direction = split(moved, direction)
-    output = len(layer_names(direction)) - 1
-
-    def transform(updates, _):
-        along, rest = split(displacement(updates, jax.tree.map(jnp.zeros_like, updates)), direction)
-        kept = along if student.update == "only" else rest
-        return map_layers(lambda layer, own, kept: own if layer == output else kept, updates, kept)
-
-    return optax.stateless(transform)
+    free = replace(student, update="all", checkpoints=())
+    end = train_students([free], rep, {free.teacher: taught}, {free.name: start})[free.name]
+    moved = displacement(jax.tree.map(lambda leaf: leaf[-1], end), start)
+    _, direction = split(moved, displacement(taught, start))
+    # It is 0 in the heads, whose updates are left as they are.
+    return optax.stateless(lambda updates, _: split(updates, direction)[1])
 
 
 # What is measured.
@@ -403,10 +390,11 @@ def teachers(run: Run, index: Int[Array, ""]) -> tuple[dict[str, dict[str, Array
     measures = {arm: measure(rep, taught, untrained, p) for arm, p in params.items()}
     if run.teacher.line:
         goal = displacement(taught, untrained)
-        on_line = jax.lax.map(
-            lambda q: test(rep, add_multiple(q, goal, untrained)), jnp.asarray(ON_LINE)
-        )
-        measures[TEACHER]["line_accuracy"] = on_line
+
+        def at(q):
+            return test(rep, jax.tree.map(lambda way, begin: q * way + begin, goal, untrained))
+
+        measures[TEACHER]["line_accuracy"] = jax.lax.map(at, jnp.asarray(ON_LINE))
     return measures, params
 
 
@@ -465,33 +453,31 @@ def split_students(
     other_index, other_taught, other_trained = others
     rep, other = replicate(run, index), replicate(run, other_index)
     no_other = jnp.where(other_index == index, jnp.nan, 0)
-    direction = random_direction(rep.keys.direction, taught[group[0].teacher])
+    like = taught[group[0].teacher]
+    drawn = optax.tree_utils.tree_random_like(rep.keys.direction, like)
+    direction = displacement(drawn, jax.tree.map(jnp.zeros_like, like))
+    right = partial(accuracy, labels=rep.test_labels)
     missing = jnp.stack([no_other if "another" in name else jnp.zeros(()) for name in SPLITS])
 
-    def right(logits: Float[Array, "images classes"]) -> Array:
-        return accuracy(logits, rep.test_labels)
+    def start_and_way(s: Student, rep: Replicate, taught: Mapping[str, Params]) -> tuple:
+        start = initial(s, rep)
+        return start, displacement(taught[s.teacher], start)
 
-    def balanced(logits: Float[Array, "images classes"]) -> Array:
-        return right(logits - logits.mean(0, keepdims=True))
-
-    def of_group(make: Callable[[Student], Params]) -> Params:
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(make, group))
+    def stacked(trees: Iterable[Any]) -> Any:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
     def of_all(trained: Mapping[str, Params]) -> Params:
         trees = [trained[s.name] for s in group]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
 
-    starts = of_group(lambda s: initial(s, rep)), of_group(lambda s: initial(s, other))
-    goals = of_group(lambda s: taught[s.teacher]), of_group(lambda s: other_taught[s.teacher])
+    known = stacked(
+        (start_and_way(s, rep, taught), start_and_way(s, other, other_taught)) for s in group
+    )
     member = np.repeat(np.arange(len(group)), [len(s.measured_at) for s in group])
 
     def at_checkpoint(checkpoint):
         member, end, others_end = checkpoint
-        start, others_start = jax.tree.map(lambda leaf: leaf[member], starts)
-        goal, others_goal = (
-            displacement(jax.tree.map(lambda leaf: leaf[member], teachers), begin)
-            for teachers, begin in zip(goals, (start, others_start), strict=True)
-        )
+        (start, goal), (others_start, others_goal) = jax.tree.map(lambda leaf: leaf[member], known)
         moved = displacement(end, start)
         along, rest = split(moved, goal)
         _, others_rest = split(displacement(others_end, others_start), others_goal)
@@ -506,15 +492,13 @@ def split_students(
         def from_start(moved):
             return class_logits(rep, jax.tree.map(jnp.add, start, moved))
 
-        parts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *itertools.chain(*splits))
+        parts = stacked(itertools.chain(*splits))
         logits = jax.lax.map(from_start, parts)
         logits = {"along": logits[::2], "rest": logits[1::2]}
         before, change = jax.jvp(from_start, (jax.tree.map(jnp.zeros_like, moved),), (moved,))
         logits["sum"] = logits["along"] + logits["rest"] - before[None]
         return {
             **{f"{part}_accuracy": jax.vmap(right)(z) + missing for part, z in logits.items()},
-            **{f"balanced_{part}_accuracy": balanced(z[0]) for part, z in logits.items()},
-            "balanced_accuracy": balanced(from_start(moved)),
             "linearised_accuracy": right(before + change),
         }
 
@@ -523,11 +507,3 @@ def split_students(
         s.name: jax.tree.map(lambda leaf, number=number: leaf[member == number], measured)
         for number, s in enumerate(group)
     }
-
-
-def random_direction(key: Key[Array, ""], like: Params) -> Params:
-    """Return independent normal numbers in the hidden layers of a network, 0 in the last."""
-    leaves, structure = jax.tree.flatten(like)
-    keys = jax.random.split(key, len(leaves))
-    drawn = [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return displacement(jax.tree.unflatten(structure, drawn), jax.tree.map(jnp.zeros_like, like))

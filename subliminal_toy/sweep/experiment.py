@@ -199,7 +199,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Published:
-    """A published value of one network: its mean, 95 % half-width (or not a number), models."""
+    """A published value of one network: its mean and 95 % half-width (or not a number)."""
 
     source: str
     factor: str
@@ -208,7 +208,6 @@ class Published:
     student: Student | None
     value: float
     half_width: float
-    n: int
 
     @property
     def measure(self) -> str:
@@ -237,26 +236,26 @@ def published() -> list[Published]:
     values = []
     for block in tomllib.loads(text)["block"]:
         for setup in block["setups"]:
-
-            def settings(holder: str, own: Any = (block, setup)) -> dict[str, Any]:
-                both = {k: v for level in own for k, v in level.get("both", {}).items()}
-                changed = both | {k: v for level in own for k, v in level.get(holder, {}).items()}
-                return {k: tuple(v) if isinstance(v, list) else v for k, v in changed.items()}
-
-            teacher = replace(REFERENCE, **settings("teacher"))
+            teacher = replace(REFERENCE, **_settings("teacher", block, setup))
             for of, (value, *half_width) in setup.items():
                 if of in ("teacher", "student", "both"):
                     continue
                 student = None
                 if of in STUDENTS:
-                    student = Student("", **{"n_aux": 3, **settings("student"), **STUDENTS[of]})
-                    name = different(student, Student("", n_aux=3)) or "reference"
-                    student = replace(student, name=name)
-                values.append(Published(
-                    block["source"], block["factor"], of, teacher, student, value,
-                    half_width[0] if half_width else math.nan, block["n"],
-                ))  # fmt: skip
+                    own = {**_settings("student", block, setup), **STUDENTS[of]}
+                    usual = Student("reference", n_aux=3)
+                    student = replace(usual, **own)
+                    student = replace(student, name=different(student, usual) or usual.name)
+                half = half_width[0] if half_width else math.nan
+                set_up = block["source"], block["factor"], of, teacher, student
+                values.append(Published(*set_up, value, half))
     return values
+
+
+def _settings(holder: str, *levels: Mapping[str, Any]) -> dict[str, Any]:
+    every = (level.get(name, {}) for name in ("both", holder) for level in levels)
+    changed = {k: v for settings in every for k, v in settings.items()}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in changed.items()}
 
 
 def comparison(
@@ -296,13 +295,10 @@ def comparison(
         columns = {
             "published_arm": arms,
             "published_measure": [v.measure for v in chosen],
-            "source": [v.source for v in chosen],
-            "factor": [v.factor for v in chosen],
-            "setup": [v.setup for v in chosen],
             "published": [v.value for v in chosen],
-            "half_width": [v.half_width for v in chosen],
-            "n_published": [v.n for v in chosen],
         }
+        for name in ("source", "factor", "setup", "half_width"):
+            columns[name] = [getattr(v, name) for v in chosen]
         return joined.assign({k: ("value", v) for k, v in columns.items()})
 
     return side_by_side(made, join)
