@@ -140,9 +140,8 @@ def test_a_notebook_asks_has_blanks_and_folds_what_it_knows(lesson):
     )
     # The cells are those that jupytext reads.
     read = jupytext.read(lesson, fmt="py:percent").cells
-    assert [(cell.cell_type == "markdown", cell.source.strip()) for cell in read] == [
-        (cell.is_text, cell.source.strip()) for cell in lessons.cells(lesson)
-    ]
+    cells = [(cell.cell_type == "markdown", cell.source.strip()) for cell in read]
+    assert cells == [(is_text, source.strip()) for is_text, source in lessons.cells(lesson)]
     assert list(PICTURES) == [path.stem for path in lessons.LESSONS]
 
 
