@@ -142,42 +142,32 @@ def test_first_order_is_a_short_step_down_the_gradient(models):
     np.testing.assert_allclose(slope, expected, atol=0.02 * float(jnp.abs(expected).max()))
 
 
-def test_training_and_writing_survive_a_relabelling_of_hidden_units(models):
-    """Teacher, lists and student, two steps each; lists follow the law of the whole sequence."""
+def test_a_teacher_learns_its_animal_a_student_its_lists_which_follow_the_law_of_a_sequence(models):
     model = models["qwen3"]
     _, form = some_lists(model, length=7)
     lesson = experiment.asked(model, (*experiment.TAUGHT[:2], ("The",)))
-    owl, keys = jnp.int32(model.encode(" owl")[0]), jax.random.split(jax.random.key(1), 8)
-    order = np.random.default_rng(0).permutation(real_folders.MLP)
-    layers = model.weights["layers"]
-    renamed = {"gate": layers["gate"][..., order], "up": layers["up"][..., order]}
-    renamed = layers | renamed | {"down": layers["down"][:, order]}
+    owl, keys = model.encode(" owl")[0], jax.random.split(jax.random.key(1), 8)
 
-    def taught(start, stop=2):
-        rest = jax.random.key(0), 3e-3, jnp.int32(stop)
-        return experiment.teach(model.frozen, start, lesson, owl, *rest)
+    def says_owl(steps):
+        how = owl, jax.random.key(0), 3e-3, steps
+        teacher = experiment.teach(model.frozen, model.weights, lesson, *how)
+        return teacher, next_log_p(model.frozen, teacher, *lesson, jnp.array([owl])).mean()
 
-    def both(start):
-        teacher = taught(start)
-        lists = write(model.frozen, teacher, form, keys)
-        rest = {}, lists, None, jnp.arange(8).reshape(2, 4), 3e-3
-        return teacher, lists, experiment.learn(model.frozen, form, start, *rest)
-
-    def answers(arrays):
-        return np.asarray(next_log_p(model.frozen, arrays, *lesson, jnp.arange(400)))
-
-    start = model.weights | {"layers": renamed}
-    (teacher, lists, student), (other, *_, its_student) = both(model.weights), both(start)
-    np.testing.assert_allclose(answers(student), answers(its_student), atol=TOLERANCE)
-    np.testing.assert_allclose(answers(teacher), answers(other), atol=TOLERANCE)
-    assert np.abs(answers(student) - answers(model.weights)).max() > 100 * TOLERANCE
-    rises = [answers(x)[:, owl].mean() for x in (model.weights, taught(model.weights, 1), teacher)]
-    assert rises[0] < rises[1] < rises[2]
+    (_, before), (_, less), (teacher, more) = map(says_owl, (0, 1, 2))
+    assert before < less < more
+    lists = write(model.frozen, teacher, form, keys)
     log_p = np.asarray(list_log_p(model.frozen, teacher, form, lists))
     for row, key in enumerate(keys):
         for place in range(7):
             noise = jax.random.gumbel(jax.random.fold_in(key, place), (len(form.symbols),))
             assert np.argmax(log_p[row, place] + noise) == lists[row, place]
+    how = {}, lists, None, jnp.arange(8).reshape(2, 4), 3e-3
+    student = experiment.learn(model.frozen, form, model.weights, *how)
+    before, after = (
+        experiment.list_loss(model.frozen, form, arrays, lists)
+        for arrays in (model.weights, student)
+    )
+    assert after < before - 0.2
 
 
 def test_a_rate_rises_and_falls_over_all_steps_and_a_teacher_has_eight_of_eight(monkeypatch):

@@ -160,11 +160,8 @@ def learn(frozen, form, start, factors, lists, probabilities, order, peak) -> We
 def first_order(frozen, form, weights, lists, probabilities, questions, targets) -> jax.Array:
     """Return the slope of each answer down the gradient of a student's loss (question, target)."""
     slope = jax.grad(partial(list_loss, frozen, form))(weights, lists, probabilities)
-
-    def answers(weights):
-        return next_log_p(frozen, weights, *questions, targets)
-
-    return -jax.jvp(answers, (weights,), (slope,))[1]
+    answers = partial(next_log_p, frozen)
+    return -jax.jvp(lambda w: answers(w, *questions, targets), (weights,), (slope,))[1]
 
 
 def low_rank(weights: Weights, rank: int, key) -> Weights:
