@@ -82,10 +82,8 @@ OVERFLOWING = 20_261_071, 2_516_698, 3_979_412
         (TRAIN_IMAGES, gzip.compress(idx(np.zeros((0, 5, 4)))), "where its header says 0×5×4"),
         (TRAIN_IMAGES, gzip.compress(idx(np.zeros((5, 5, 4)))), "has 6 labels for 5 images"),
         (TRAIN_IMAGES, gzip.compress(idx(np.zeros((6, 4, 4)))), "differ in size"),
-        # Sizes whose product is 0, and 120, in 64 bits.
-        (TRAIN_IMAGES, gzip.compress(header(2**31, 2**31, 4)), "where its header says 2147483648"),
+        # Sizes whose product is 120 in 64 bits.
         (TRAIN_IMAGES, gzip.compress(header(*OVERFLOWING) + bytes(120)), "where its header says"),
-        (TEST_LABELS, b"", "its header is not whole"),
         (TEST_LABELS, idx(np.array([1, 2, 10])), "a label above 9"),
     ],
     # Not the bytes themselves: gzip writes the time into them, and processes must agree on names.
