@@ -108,10 +108,8 @@ def test_report_writes_where_out_says_and_nowhere_else(command, monkeypatch):
     Path("docs/text.md").write_text("a")
     monkeypatch.setattr(report, "update_blocks", lambda text, records: text + " ".join(records))
     drawn = Path("figures/one/values.svg")
-    figure, before = (
-        drawn.read_bytes(),
-        {p: p.stat().st_mtime_ns for p in Path("figures").rglob("*")},
-    )
+    figure = drawn.read_bytes()
+    before = {p: p.stat().st_mtime_ns for p in Path("figures").rglob("*")}
     status, out, _ = command("report", "figures", "--out", "page", "--readme", "docs/text.md")
     assert status == 0 and "Y1 reproduced" in out and len(out.splitlines()) < 12
     assert {p: p.stat().st_mtime_ns for p in Path("figures").rglob("*")} == before
@@ -153,17 +151,11 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(command, arguments, 
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["toy", "--shift", "many"],
-        ["toy", "--preset", "huge"],
-        ["dance", "now"],
-        ["toy", "--m", "3"],
-    ],
+    "given", ["toy --shift many", "toy --preset huge", "dance now", "toy --m 3"]
 )
-def test_arguments_that_cannot_be_read_are_shown(command, arguments):
-    status, _, err = command(*arguments)
-    assert status == 2 and (arguments[-1] in err or arguments[-2] in err)
+def test_arguments_that_cannot_be_read_are_shown(command, given):
+    status, _, err = command(*given.split())
+    assert status == 2 and any(word in err for word in given.split()[-2:])
     assert not list(Path().iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Data sets and the noise set, on the embedded digits and on files that the tests write."""
+"""Data sets, on files that the tests write, and the noise set."""
 
 import gzip
 import hashlib
@@ -46,16 +46,6 @@ def files(tmp_path):
     return tmp_path, arrays
 
 
-def test_digits_are_split_once_and_for_all_with_equal_classes():
-    first, second = data.load("digits"), data.load("digits")
-    assert first.sha256() == second.sha256()
-    assert first.train_images.shape == (1437, 8, 8) and first.test_images.shape == (360, 8, 8)
-    assert first.train_images.dtype == np.float32 and first.train_labels.dtype == np.int32
-    assert first.train_images.min() == -1 and first.train_images.max() == 1
-    share = lambda labels: np.bincount(labels, minlength=10) / len(labels)  # noqa: E731
-    np.testing.assert_allclose(share(first.train_labels), share(first.test_labels), atol=0.003)
-
-
 def test_idx_files_are_read_scaled_and_named_as_unpublished(files):
     directory, arrays = files
     loaded = data.load("mnist", directory)
@@ -92,10 +82,8 @@ OVERFLOWING = 20_261_071, 2_516_698, 3_979_412
         (TRAIN_IMAGES, gzip.compress(idx(np.zeros((0, 5, 4)))), "where its header says 0×5×4"),
         (TRAIN_IMAGES, gzip.compress(idx(np.zeros((5, 5, 4)))), "has 6 labels for 5 images"),
         (TRAIN_IMAGES, gzip.compress(idx(np.zeros((6, 4, 4)))), "differ in size"),
-        # Sizes whose product is 0, and 120, in 64 bits.
-        (TRAIN_IMAGES, gzip.compress(header(2**31, 2**31, 4)), "where its header says 2147483648"),
+        # Sizes whose product is 120 in 64 bits.
         (TRAIN_IMAGES, gzip.compress(header(*OVERFLOWING) + bytes(120)), "where its header says"),
-        (TEST_LABELS, b"", "its header is not whole"),
         (TEST_LABELS, idx(np.array([1, 2, 10])), "a label above 9"),
     ],
     # Not the bytes themselves: gzip writes the time into them, and processes must agree on names.
@@ -139,29 +127,22 @@ def fake_download(files, no_cache, monkeypatch):
     """Give the tests' files for any address, with their own SHA-256; return what was asked for."""
     import tensorflow_datasets as tfds
 
-    directory, asked, infos = files[0], [], {}
+    directory, asked, infos, real = files[0], [], {}, tfds.builder_cls
     for stem in data.IDX_FILES.values():
-        plain, packed = directory / stem, directory / f"{stem}.gz"
+        packed = directory / f"{stem}.gz"
         if not packed.exists():
-            packed.write_bytes(gzip.compress(plain.read_bytes()))
+            packed.write_bytes(gzip.compress((directory / stem).read_bytes()))
         digest = hashlib.sha256(packed.read_bytes()).hexdigest()
         infos[stem] = types.SimpleNamespace(checksum=digest)
 
     def builder(name):
-        urls = {url.rpartition("/")[2].removesuffix(".gz"): url for url in published(name)}
-        return types.SimpleNamespace(
-            URL=urls["train-images-idx3-ubyte"].removesuffix("train-images-idx3-ubyte.gz"),
-            url_infos={url: infos[stem] for stem, url in urls.items()},
-        )
-
-    def published(name):
-        return real(name).url_infos
+        of_files = {url: infos[Path(url).stem] for url in real(name).url_infos}
+        return types.SimpleNamespace(URL=real(name).URL, url_infos=of_files)
 
     def download(self, urls):
         asked.append(urls)
         return {stem: shutil.copy(directory / f"{stem}.gz", directory / stem) for stem in urls}
 
-    real = tfds.builder_cls
     monkeypatch.setattr(tfds, "builder_cls", builder)
     monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
     monkeypatch.setattr(data.urllib.request, "urlopen", lambda *_, timeout: io.BytesIO())

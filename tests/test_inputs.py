@@ -65,8 +65,7 @@ WHOLE = [
     (name, field.name)
     for name, entry in EXPERIMENTS.items()
     for field in fields(entry.presets["quick"])
-    if isinstance(getattr(entry.presets["quick"], field.name), int)
-    and not isinstance(getattr(entry.presets["quick"], field.name), bool)
+    if type(getattr(entry.presets["quick"], field.name)) is int
 ]
 
 

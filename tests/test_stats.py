@@ -6,18 +6,9 @@ from scipy import stats as scipy_stats
 
 from subliminal_toy import stats
 
-N_DRAWS = 20_000
-
 
 def covered(intervals, truth):
     return np.mean([low <= truth <= high for low, high in intervals])
-
-
-@pytest.mark.parametrize("n", [2, 3, 8])
-def test_the_interval_of_a_mean_covers_it_in_95_of_100_draws(n):
-    draws = np.random.default_rng(n).normal(3.0, 2.0, size=(N_DRAWS, n))
-    # A standard error of the coverage is .0015: ddof = 0 gives .89 (n = 2) to .93 (n = 8).
-    assert 0.945 < covered((stats.estimate(row)[1:3] for row in draws), 3.0) < 0.955
 
 
 def test_the_interval_of_a_mean_is_scipys():
@@ -35,21 +26,10 @@ def test_the_interval_of_a_fraction_is_the_exact_one(hits):
     """Clopper and Pearson: each end is the fraction at which so many hits have probability .025."""
     estimate = stats.fraction(np.arange(20) < hits)
     assert (estimate.value, estimate.n) == (hits / 20, 20)
-    if hits > 0:
-        assert scipy_stats.binom.sf(hits - 1, 20, estimate.low) == pytest.approx(0.025)
-    else:
-        assert estimate.low == 0
-    if hits < 20:
-        assert scipy_stats.binom.cdf(hits, 20, estimate.high) == pytest.approx(0.025)
-    else:
-        assert estimate.high == 1
-
-
-def test_the_exact_interval_covers_at_least_95_of_100():
-    for truth in (0.02, 0.5, 0.9):
-        hits = np.random.default_rng(2).binomial(30, truth, size=5_000)
-        ends = {k: stats.fraction(np.arange(30) < k)[1:3] for k in np.unique(hits)}
-        assert covered((ends[k] for k in hits), truth) > 0.95 - 5 * 0.003
+    as_many = scipy_stats.binom.sf(hits - 1, 20, estimate.low)
+    as_few = scipy_stats.binom.cdf(hits, 20, estimate.high)
+    assert as_many == pytest.approx(0.025) or estimate.low == hits == 0
+    assert as_few == pytest.approx(0.025) or estimate.high == hits / 20 == 1
 
 
 def test_the_interval_of_a_median_covers_it_whatever_the_distribution():

@@ -10,7 +10,7 @@ import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from subliminal_toy.record import write
 
@@ -24,26 +24,17 @@ SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)\n *### END SOLUTION$", re
 FOLD = "<details>\n<summary>Solution</summary>\n\n```python\n{}\n```\n</details>"
 
 
-class Cell(NamedTuple):
-    """A text, without its comment signs, or code."""
-
-    is_text: bool
-    source: str
-
-
-def cells(lesson: Path) -> list[Cell]:
-    """Return the cells of a lesson."""
+def cells(lesson: Path) -> list[tuple[bool, str]]:
+    """Return the cells of a lesson: whether it is a text, and the text, or else the code."""
     _, *parts = re.split(r"^# %%(.*)\n", lesson.read_text(encoding="utf-8"), flags=re.M)
-    return [
-        Cell(True, _text(source.strip())) if kind else Cell(False, source.strip())
-        for kind, source in zip(parts[::2], parts[1::2], strict=True)
-    ]
-
-
-def _text(source: str) -> str:
-    if source.startswith('"""'):  # the module's docstring
-        return source.strip('"\n')
-    return re.sub("^# ?", "", source, flags=re.M)
+    found = []
+    for kind, source in zip(parts[::2], map(str.strip, parts[1::2]), strict=True):
+        if kind and source.startswith('"""'):  # the module's docstring
+            source = source.strip('"\n')
+        elif kind:
+            source = re.sub("^# ?", "", source, flags=re.M)
+        found.append((bool(kind), source))
+    return found
 
 
 def run(lesson: Path) -> dict[str, Any]:
@@ -52,12 +43,12 @@ def run(lesson: Path) -> dict[str, Any]:
     It waits after a question, where a person is there to answer it.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
-    for number, cell in enumerate(cells(lesson)):
-        if not cell.is_text:
-            exec(compile(cell.source, f"{lesson.name}, cell {number}", "exec"), names)
+    for number, (is_text, source) in enumerate(cells(lesson)):
+        if not is_text:
+            exec(compile(source, f"{lesson.name}, cell {number}", "exec"), names)
             continue
-        print("\n" + re.sub("</?(details|summary)>", "", cell.source))
-        if "**Question" in cell.source and sys.stdin.isatty():
+        print("\n" + re.sub("</?(details|summary)>", "", source))
+        if "**Question" in source and sys.stdin.isatty():
             input("\n[Your guess? Enter goes on.] ")
     return names
 
@@ -81,21 +72,20 @@ def picture(name: str, figure: Any = None) -> Any:
 def notebook(lesson: Path) -> dict[str, Any]:
     """Return a lesson as a notebook without outputs, its blanks empty, their solutions folded."""
     made = []
-    for cell in cells(lesson):
-        blank = SOLUTION.sub(r"\1raise NotImplementedError  # your lines", cell.source)
-        made.append(Cell(cell.is_text, blank))
-        made += [Cell(True, FOLD.format(lines)) for _, lines in SOLUTION.findall(cell.source)]
+    for is_text, source in cells(lesson):
+        made.append((is_text, SOLUTION.sub(r"\1raise NotImplementedError  # your lines", source)))
+        made += [(True, FOLD.format(lines)) for _, lines in SOLUTION.findall(source)]
     code = {"execution_count": None, "outputs": []}
     return {
         "cells": [
             {
-                "cell_type": "markdown" if cell.is_text else "code",
+                "cell_type": "markdown" if is_text else "code",
                 "id": f"cell-{number}",
                 "metadata": {},
-                "source": cell.source,
-                **({} if cell.is_text else code),
+                "source": source,
+                **({} if is_text else code),
             }
-            for number, cell in enumerate(made)
+            for number, (is_text, source) in enumerate(made)
         ],
         "metadata": {
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}

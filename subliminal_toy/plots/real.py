@@ -28,8 +28,7 @@ def matrix(data: xr.Dataset) -> Figure:
         colour = "white" if abs(cell) > 0.6 * most else INK
         axes.text(column, row, written, ha="center", va="center", color=colour)
     for place in np.arange(n) - 0.5:
-        own = Rectangle((place, place), 1, 1, fill=False, edgecolor=INK, linewidth=2)
-        axes.add_patch(own)
+        axes.add_patch(Rectangle((place, place), 1, 1, fill=False, edgecolor=INK, linewidth=2))
     axes.set_xticks(range(n), animals)
     axes.set_yticks(range(n + 1), [*animals, BASE])
     axes.set(xlabel="animal", ylabel="student of the lists of")
