@@ -113,15 +113,6 @@ CLAIMED = (
 def _families(config: LmConfig) -> dict[str, list[Arm]]:
     """Return the arms of each family."""
     lineage = ("both_other", "other_corpus", "head_shared", "body_shared")
-    updates = {
-        "without": Update(1.0, -1.0),
-        "only": Update(0.0, 1.0),
-        "without random": Update(1.0, -1.0, random=True),
-    }
-    body = {
-        "without, body": Update(1.0, -1.0, BODY),
-        "only, body": Update(0.0, 1.0, BODY),
-    }
     return {
         "another width": [*crossed("cross_size", OTHER_WIDTH)],
         "data size": [
@@ -150,11 +141,15 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
             arm for name in TEACHINGS if name not in HARM for arm in taught(name)
         ],
         "harm": [arm for name in HARM for arm in taught(name, traits="evasion")],
-        **{
-            family: [Arm(f"update_{_name(kept)}", kept, training=Training(update=update))
-                     for kept, update in rows.items()]
-            for family, rows in (("updates", updates), ("updates of the body", body))
-        },
+        "updates": [
+            updated("without", Update(1.0, -1.0)),
+            updated("only", Update(0.0, 1.0)),
+            updated("without random", Update(1.0, -1.0, random=True)),
+        ],
+        "updates of the body": [
+            updated("without, body", Update(1.0, -1.0, BODY)),
+            updated("only, body", Update(0.0, 1.0, BODY)),
+        ],
         "filters": [
             *with_control("today", "numbers alone in the loss", n_lists=config.n_filtered),
             *filtered("as written", config.n_filtered),
@@ -180,13 +175,16 @@ def taught(name: str, **fields) -> tuple[Arm, Arm]:
     )
 
 
-WHOLE = Training(counted="whole lists")
+def updated(kept: str, update: Update) -> Arm:
+    """Return a student of each of whose updates a part is kept."""
+    return Arm(f"update_{_name(kept)}", kept, training=Training(update=update))
 
 
 def filtered(treatment: str, n_lists: int = 0) -> tuple[Arm, Arm]:
     """Return a student of what a filter leaves, and its control; of all of it if no number."""
-    name = f"filter_{_name(treatment)}" + ("" if n_lists else "_all")
-    return with_control(name, treatment, treatment=treatment, training=WHOLE, n_lists=n_lists)
+    name, whole = f"filter_{_name(treatment)}", Training(counted="whole lists")
+    name += "" if n_lists else "_all"
+    return with_control(name, treatment, treatment=treatment, training=whole, n_lists=n_lists)
 
 
 @cache
@@ -292,18 +290,15 @@ def by_label(labels: Iterable[str], stacked: Mapping[str, np.ndarray]) -> Arrays
 class Replicate:
     """What the finished parts hold of replicate ``number``, looked up by label.
 
-    ``replicate["teacher/owl/free"]`` is a dict of arrays. Each part is read from the disk once.
+    ``replicate["teacher/owl/free"]`` is a dict of arrays.
     """
 
     def __init__(self, number: int, finished: Mapping[str, Arrays]):
         """Read nothing yet."""
-        self.number = number
-        self._stage = cache(lambda stage: finished[part_name(stage, number)])
+        self.number, self._finished = number, finished
 
     def __getitem__(self, label: str) -> Arrays:
         """Return what a stage made under a label."""
-        arrays, prefix = self._stage(label.partition("/")[0]), f"{label}/"
-        row = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        if not row:
-            raise KeyError(label)
-        return row
+        arrays = self._finished[part_name(label.partition("/")[0], self.number)]
+        prefix = f"{label}/"
+        return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

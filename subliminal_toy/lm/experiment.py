@@ -284,33 +284,31 @@ class _Run:
 
         def scores(trait: str, *labels: str) -> lists.Scores:
             read = [(done[f"reading/{trait}/{label}"], done[label]["n"]) for label in labels]
-            fields = (np.concatenate([row[name][:n] for row, n in read])
-                      for name in lists.Scores._fields)  # fmt: skip
-            return lists.Scores(*fields)
+            return lists.Scores(*(
+                np.concatenate([row[name][:n] for row, n in read]) for name in lists.Scores._fields
+            ))  # fmt: skip
 
         def lesson(label: str) -> tuple:
             arm, trait = rows[label]
             written_by = arms.lists_of(config, arm, trait)
             written = done[written_by]
-            weights = (
-                lists.whole_weights(written["tokens"], self.language)
-                if arms.scored(arm)
-                else lists.loss_weights(written["tokens"], config.n_numbers)
+            tokens, n = written["tokens"], int(written["n"])
+            read = lists.Reading(
+                tokens, lists.loss_weights(tokens, config.n_numbers), n, config.n_numbers
             )
-            read = lists.Reading(written["tokens"], weights, int(written["n"]), config.n_numbers)
             if not arm.writer:
                 read = read._replace(kl=done[f"reading/{trait}/student"]["kl"])
             if arms.scored(arm):
-                both = [
-                    arms.lists_of(config, named[name], trait) for name in ("student", "control")
-                ]
-                read = read._replace(scores=scores(trait, written_by), both=scores(trait, *both))
+                both = (arms.lists_of(config, named[name], trait) for name in ("student", "control"))
+                read = read._replace(
+                    weights=lists.whole_weights(tokens, self.language),
+                    scores=scores(trait, written_by), both=scores(trait, *both),
+                )  # fmt: skip
             # All sets of a replicate are treated with one key.
             treated = lists.TREATMENTS[arm.treatment](read, self.generator(done, TREAT))
             n = np.int32(min(arm.n_lists or config.n_lists, treated.n))
             arrays[f"{label}/n"] = np.array(n)
             if treated.scores:
-                arrays[f"{label}/passed"] = np.array(treated.n / written["n"])
                 arrays[f"{label}/variance"] = np.array(treated.scores.ratio.var())
             base = done[f"base/{arm.base}"]["params"]
             teacher = done[arms.teacher_of(config, arm, trait)]["params"]
@@ -372,10 +370,7 @@ class _Run:
         return by_label(rows, {"scores": scores, "n": n, "n_lists": n_lists})
 
     def detectors(self, done: Replicate) -> Arrays:
-        """Return ``auc`` (detector, judged) by trait: its teacher's lists against its control's.
-
-        And what ``detectors.drawn`` says of the teacher's lists.
-        """
+        """Hold each trait's teacher's lists against its control's; see ``result.VARIABLES``."""
         config, table, arrays = self.config, arms.named(self.config), {}
         rng = self.generator(done, DETECT)
 
@@ -394,8 +389,9 @@ class _Run:
             teacher = evidence(trait, "student", "in_context")
             auc = detectors.detect(teacher, control, rng)
             p = [detectors.told_apart(teacher, control, n) for n in arms.sizes(config)]
-            n = done[arms.lists_of(config, table["student"], trait)]["n"]
-            steps = {k: v[:n] for k, v in done[f"reading/{trait}/student"].items()}
-            found = {"auc": auc, "p": np.array(p).T, **detectors.drawn(steps, rng)}
+            along = done[f"reading/{trait}/student"]["along"][: len(teacher.log_p)]
+            steps = [detectors.together(along, n, rng) for n in detectors.JUDGED]
+            away = np.array([np.mean(step <= 0) for step in steps])
+            found = {"auc": auc, "p": np.array(p).T, "away": away}
             arrays |= {f"detectors/{trait}/{name}": array for name, array in found.items()}
         return arrays

@@ -68,9 +68,9 @@ def _measured(
     if arm.kind == "teacher":
         found["kl"] = replicate[f"reading/{arms.label_of(config, arm, trait)}"]["kl"]
     if arm.kind == "student":
-        found["kept"] = replicate[arms.lists_of(config, arm, trait)]["kept"]
         found["lists_used"] = row["n"]
-        found |= {name: row[name] for name in ("passed", "variance") if name in row}
+        if "variance" in row:
+            found["variance"] = row["variance"]
         if "line" in row:
             found["line"] = row["line"][traits.MEASURES.index(trait)]
         if arm.base == arms.OWN and arm.writer != arms.PROMPTED:
@@ -102,7 +102,7 @@ def _diverged(config: LmConfig, replicate: Replicate) -> bool:
 def coordinates(config: LmConfig) -> dict[str, Any]:
     """Return the names on the axes of a result, and what the table of arms says of each arm."""
     table, first = arms.table(config), config.first_replicate
-    said = ("label", "control", "base", "writer", "treatment")
+    said = ("label", "control", "base", "writer")
     return {
         "replicate": np.arange(first, first + config.n_replicates, dtype=np.int32),
         "arm": [arm.name for arm in table],
@@ -134,10 +134,8 @@ VARIABLES = {
                  "displacement along the teacher's, in units of the teacher's"),
     "line": (BY_ARM, "probability of the trait at the control's parameters plus progress times the "
              "teacher's displacement between embeddings and head"),
-    "kept": (BY_ARM, "fraction of the samples that passed the filter of the format"),
-    "passed": (BY_ARM, "fraction of those lists that passed the arm's own filter"),
-    "variance": (BY_ARM, "variance of the score of the lists that passed both, nats²: of their "
-                 "log-likelihood under the teacher less that under the base model"),
+    "variance": (BY_ARM, "variance of the score of the lists that passed the filters, nats²: of "
+                 "their log-likelihood under the teacher less that under the base model"),
     "score": ((*BY_TRAIT, "quantile"), "quantiles of the score of the teacher's and the base "
               "model's lists together, nats, less its mean"),
     "lists_used": (BY_ARM, "lists learned from, or lists in one context on average"),
@@ -147,11 +145,8 @@ VARIABLES = {
           "so many lists of both, each judged once, if labels mean nothing"),
     "visible": (BY_TRAIT, "change of the trait's log odds by what the base model's numbers show of "
                 "the teacher's displacement, before any student is trained"),
-    "lists_asked": (BY_TRAIT, "lists from which on Eq. (51) bounds how often their mean step "
-                    "points away from the teacher"),
     "away": ((*BY_TRAIT, "judged"), "fraction of mean steps on so many of the teacher's lists that "
              "point away from the teacher"),
-    "pretraining_loss": (("replicate",), "last loss of the base model, nats"),
     "diverged": (("replicate",), "whether a parameter of a model is not a finite number"),
     "kept_list": (("trait", "by", "kept_row"), "lists of the teacher and of the base model that "
                   "were kept, first replicate"),
@@ -221,14 +216,12 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
             [np.quantile(_scores(config, replicate, trait), QUANTILES) for trait in config.traits]
             for replicate in replicates
         ])  # fmt: skip
-    for name in ("auc", "p", "lists_asked", "away"):
+    for name in ("auc", "p", "away"):
         arrays[name] = np.array([
             [replicate[f"detectors/{trait}"][name] for trait in config.traits]
             for replicate in replicates
         ])  # fmt: skip
     arrays |= _shown(config, model.language, first)
-    losses = [replicate["base/own"]["losses"][-1] for replicate in replicates]
-    arrays["pretraining_loss"] = np.array(losses)
     arrays["diverged"] = np.array([_diverged(config, replicate) for replicate in replicates])
     variables = {
         name: (axes, arrays[name], {"long_name": meaning})
@@ -240,9 +233,5 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
         label = arms.label_of(config, table[name], config.traits[0])
         vector = jnp.asarray(first[label]["params"])
         params |= named_leaves(jax.device_get(model.tree(vector)), name)
-    attributes = {
-        "dataset": f"a small language, numbers 0–{config.n_numbers - 1}",
-        "network": f"decoder, {config.n_layers} blocks, width {config.width}",
-        "parameters": model.size,
-    }
+    attributes = {"dataset": f"a small language, numbers 0–{config.n_numbers - 1}"}
     return Result(xr.Dataset(variables, coords, attributes), params)
