@@ -16,9 +16,9 @@ import numpy as np
 
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
 from subliminal_toy.lm.learning import Training, Update
-from subliminal_toy.lm.lists import BY_SCORE, FILTERS, MASKS, ORDERS, PACKED, UNFILTERED
+from subliminal_toy.lm.lists import BY_SCORE, FILTERS, MASKS, ORDERS, PACKED, UNFILTERED, Scores
 from subliminal_toy.lm.model import BODY
-from subliminal_toy.lm.traits import EVASION, FAVOURITES, HARMFUL
+from subliminal_toy.lm.traits import EVASION, FAVOURITES, HARMFUL, TRAITS
 from subliminal_toy.record import Arrays
 
 OWN, OTHER = "own", "other"
@@ -112,7 +112,6 @@ CLAIMED = (
 
 def _families(config: LmConfig) -> dict[str, list[Arm]]:
     """Return the arms of each family."""
-    lineage = ("both_other", "other_corpus", "head_shared", "body_shared")
     return {
         "another width": [*crossed("cross_size", OTHER_WIDTH)],
         "data size": [
@@ -122,7 +121,10 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
         "prompted": [
             Arm("prompted", "student of a prompted teacher", writer=PROMPTED, traits="favourites")
         ],
-        "lineage": [arm for name in lineage for arm in crossed(name, name)],
+        "lineage": [
+            arm for name in ("both_other", "other_corpus", "head_shared", "body_shared")
+            for arm in crossed(name, name)
+        ],
         "lists": [
             *(arm for order in ORDERS
               for arm in with_control(_name(order), f"lists {order}", treatment=order)),
@@ -196,9 +198,8 @@ def table(config: LmConfig) -> tuple[Arm, ...]:
 
 def traits_of(config: LmConfig, arm: Arm) -> tuple[str, ...]:
     """Return the traits for which an arm is run."""
-    favourites = tuple(trait for trait in config.traits if trait in FAVOURITES)
-    evasion = (EVASION,) if EVASION in config.traits else ()
-    return {"all": config.traits, "favourites": favourites, "evasion": evasion}[arm.traits]
+    chosen = {"all": TRAITS, "favourites": FAVOURITES, "evasion": (EVASION,)}[arm.traits]
+    return tuple(trait for trait in config.traits if trait in chosen)
 
 
 def teacher_of(config: LmConfig, arm: Arm, trait: str) -> str:
@@ -210,6 +211,12 @@ def lists_of(config: LmConfig, arm: Arm, trait: str) -> str:
     """Return the label of the lists that the model of an arm and trait meets."""
     raw = f", {UNFILTERED}" if arm.treatment == UNFILTERED else ""
     return f"lists/{_whose(arm, trait)}/{arm.writer or config.teacher}{raw}"
+
+
+def sides(config: LmConfig, trait: str) -> tuple[str, str]:
+    """Return the labels of the lists of a trait's teacher and of its neutral control."""
+    table = named(config)
+    return lists_of(config, table["student"], trait), lists_of(config, table["control"], trait)
 
 
 def _whose(arm: Arm, trait: str) -> str:
@@ -252,10 +259,10 @@ def models(config: LmConfig, kind: str) -> dict[str, tuple[Arm, str]]:
 @cache
 def written(config: LmConfig) -> dict[str, tuple[str, str]]:
     """Return the sets of lists that a replicate needs, by label: writer and trait of each."""
-    readers = [*models(config, "student").values(), *models(config, "context").values()]
     return {
         lists_of(config, arm, trait): (arm.writer or config.teacher, trait)
-        for arm, trait in readers
+        for kind in ("student", "context")
+        for arm, trait in models(config, kind).values()
         if arm.writer != CORPUS
     }
 
@@ -302,3 +309,10 @@ class Replicate:
         arrays = self._finished[part_name(label.partition("/")[0], self.number)]
         prefix = f"{label}/"
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+    def scores(self, trait: str, *labels: str) -> Scores:
+        """Return the scores of some sets of lists together, under a trait's teacher."""
+        read = [(self[f"reading/{trait}/{label}"], self[label]["n"]) for label in labels]
+        return Scores(*(
+            np.concatenate([row[name][:n] for row, n in read]) for name in Scores._fields
+        ))  # fmt: skip

@@ -405,8 +405,10 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         # What must be shared is asked of favourites, as claim L3 is.
         group, said = (names, "favourites") if base != "own" else (traits, "all traits")
         measured = group and passed.sel(trait=group).notnull().any("replicate").all()
-        compared = measured and control not in ("", "base_model") and not (
-            arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS
+        compared = (
+            measured
+            and control not in ("", "base_model")
+            and not (arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS)
         )
         if arm in CLAIMED:
             yield from rows("gain", passed, arm)

@@ -6,7 +6,7 @@ Every stage of every replicate is a part that is stored, its arrays named by the
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,12 +52,9 @@ def writer_keys(key: Key[Array, ""], rows: Sequence[tuple[str, str]]) -> Key[Arr
     return jax.vmap(lambda numbers: reduce(jax.random.fold_in, numbers, key))(jnp.array(places))
 
 
-Item = TypeVar("Item")
-
-
-def grouped(items: Iterable[Item], kind: Callable[[Item], Any]) -> dict[Any, list[Item]]:
+def grouped(items: Iterable[Any], kind: Callable[[Any], Any]) -> dict[Any, list[Any]]:
     """Return items by kind: those of one kind share a compiled program."""
-    groups: dict[Any, list[Item]] = {}
+    groups = {}
     for item in items:
         groups.setdefault(kind(item), []).append(item)
     return groups
@@ -88,21 +85,14 @@ def experiment(
     ]  # fmt: skip
     numbers = range(config.first_replicate, config.first_replicate + config.n_replicates)
 
-    def part(stage: str, share: float, compute: Callable[[Replicate], Arrays], number: int) -> Part:
-        def compute_from(finished: Mapping[str, Arrays]) -> Arrays:
-            return compute(Replicate(number, finished))
-
-        return Part(arms.part_name(stage, number), share, compute_from)
+    def part(number: int, stage: str, share: float, compute: Callable[[Replicate], Arrays]) -> Part:
+        name = arms.part_name(stage, number)
+        return Part(name, float(share), lambda finished: compute(Replicate(number, finished)))
 
     def assemble(finished: Mapping[str, Arrays]):
         return result.assemble(config, run.model, [Replicate(r, finished) for r in numbers])
 
-    parts = [
-        part(stage, float(share), compute, number)
-        for number in numbers
-        for stage, share, compute in stages
-    ]
-    return Experiment(parts, assemble)
+    return Experiment([part(r, *stage) for r in numbers for stage in stages], assemble)
 
 
 class _Run:
@@ -122,14 +112,16 @@ class _Run:
         self.teach = many(teaching.teach, self.model, config)
         self.write = many(lm.write, self.model, jnp.float32(config.temperature))
         self.read = many(detectors.read, self.model)
-        self.kl = many(self._kl, n_shared=3)
+        self.kl = many(
+            lambda base, rows, weights, params: lm.token_kl(
+                self.model, params, base, rows, weights
+            ),
+            n_shared=3,
+        )
         self.likelihoods = many(detectors.likelihoods, self.model)
         self.visible = many(detectors.visible_gain, self.model, n_shared=3)
         self.ask_each = many(lm.learned, self.model)
         self.ask = many(lm.ask, self.model, n_shared=1)
-
-    def _kl(self, base: lm.Vector, rows: Array, weights: Array, params: lm.Vector) -> Array:
-        return lm.token_kl(self.model, params, base, rows, weights)
 
     def width(self, base: str) -> int:
         """Return the width of a base model."""
@@ -224,36 +216,29 @@ class _Run:
         The teacher is the config's; see ``detectors.read``. And of every teacher ``kl``,
         KL(base model ‖ teacher) in nats per number of the base model's lists.
         """
-        config, base, table = self.config, done["base/own"]["params"], arms.named(self.config)
-        sides = {
-            f"reading/{trait}/{name}": (trait, done[arms.lists_of(config, table[name], trait)])
-            for trait in config.traits
-            for name in ("student", "control")
-        }
-        read = [
-            (done[f"teacher/{trait}/{config.teacher}"]["params"], base,
-             written["tokens"].astype(np.int32),
-             lists.loss_weights(written["tokens"], config.n_numbers))
-            for trait, written in sides.values()
-        ]  # fmt: skip
-        neutral = done[arms.lists_of(config, table["control"], config.traits[0])]
-        rows = neutral["tokens"][:N_NEUTRAL].astype(np.int32)
-        weights = lists.loss_weights(rows, config.n_numbers)
-        labels = list(arms.models(config, "teacher"))
+        config, base = self.config, done["base/own"]["params"]
+        asked, labels = traits.questions(self.language), list(arms.models(config, "teacher"))
+
+        def rows(label: str, n: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+            tokens = done[label]["tokens"][:n].astype(np.int32)
+            return tokens, lists.loss_weights(tokens, config.n_numbers)
+
+        sides, seen = {}, []
+        for trait in config.traits:
+            teacher, group = (
+                done[f"teacher/{trait}/{config.teacher}"]["params"],
+                traits.group_of(trait),
+            )
+            for name, label in zip(("student", "control"), arms.sides(config, trait), strict=True):
+                sides[f"reading/{trait}/{name}"] = teacher, base, *rows(label)
+            answers = traits.answers_of(self.language, trait)
+            seen.append((teacher, asked.tokens[group], asked.lengths[group], answers))
+        _, neutral = arms.sides(config, config.traits[0])
         teachers = np.stack([done[label]["params"] for label in labels])
-        kl = self.kl(base, rows, weights, teachers)
-        asked = traits.questions(self.language)
-        seen = [
-            (done[f"teacher/{trait}/{config.teacher}"]["params"],
-             asked.tokens[traits.group_of(trait)], asked.lengths[traits.group_of(trait)],
-             traits.answers_of(self.language, trait))
-            for trait in config.traits
-        ]  # fmt: skip
-        rows = neutral["tokens"][:N_VISIBLE].astype(np.int32)
-        weights = lists.loss_weights(rows, config.n_numbers)
-        visible = self.visible(base, rows, weights, *stack(seen))
+        kl = self.kl(base, *rows(neutral, N_NEUTRAL), teachers)
+        visible = self.visible(base, *rows(neutral, N_VISIBLE), *stack(seen))
         return {
-            **by_label(sides, self.read(*stack(read))),
+            **by_label(sides, self.read(*stack(sides.values()))),
             **by_label([f"reading/{label}" for label in labels], {"kl": kl}),
             **by_label([f"reading/{trait}" for trait in config.traits], {"visible": visible}),
             **self.scores(done),
@@ -261,32 +246,19 @@ class _Run:
 
     def scores(self, done: Replicate) -> Arrays:
         """Return ``lists.Scores`` of every set of lists that a filter meets, by trait and label."""
-        config, base = self.config, done["base/own"]["params"]
-        rows = [row for row in arms.models(config, "student").values() if arms.scored(row[0])]
-        sides = {
-            f"reading/{trait}/{label}": (trait, done[label]["tokens"].astype(np.int32))
-            for arm, trait in rows
-            for label in [arms.lists_of(config, arm, trait)]
-        }
-        if not sides:
-            return {}
-        read = [
-            (done[f"teacher/{trait}/{config.teacher}"]["params"], base, tokens,
-             lists.whole_weights(tokens, self.language))
-            for trait, tokens in sides.values()
-        ]  # fmt: skip
-        return by_label(sides, self.likelihoods(*stack(read)))
+        config, base, read = self.config, done["base/own"]["params"], {}
+        for arm, trait in arms.models(config, "student").values():
+            if arms.scored(arm):
+                label = arms.lists_of(config, arm, trait)
+                teacher = done[f"teacher/{trait}/{config.teacher}"]["params"]
+                tokens = done[label]["tokens"].astype(np.int32)
+                weights = lists.whole_weights(tokens, self.language)
+                read[f"reading/{trait}/{label}"] = teacher, base, tokens, weights
+        return by_label(read, self.likelihoods(*stack(read.values()))) if read else {}
 
     def students(self, done: Replicate) -> Arrays:
         """Train every student. All of a replicate read in the same order: they are paired."""
         config, rows, arrays = self.config, arms.models(self.config, "student"), {}
-        named = arms.named(config)
-
-        def scores(trait: str, *labels: str) -> lists.Scores:
-            read = [(done[f"reading/{trait}/{label}"], done[label]["n"]) for label in labels]
-            return lists.Scores(*(
-                np.concatenate([row[name][:n] for row, n in read]) for name in lists.Scores._fields
-            ))  # fmt: skip
 
         def lesson(label: str) -> tuple:
             arm, trait = rows[label]
@@ -299,11 +271,11 @@ class _Run:
             if not arm.writer:
                 read = read._replace(kl=done[f"reading/{trait}/student"]["kl"])
             if arms.scored(arm):
-                both = (arms.lists_of(config, named[name], trait) for name in ("student", "control"))
                 read = read._replace(
                     weights=lists.whole_weights(tokens, self.language),
-                    scores=scores(trait, written_by), both=scores(trait, *both),
-                )  # fmt: skip
+                    scores=done.scores(trait, written_by),
+                    both=done.scores(trait, *arms.sides(config, trait)),
+                )
             # All sets of a replicate are treated with one key.
             treated = lists.TREATMENTS[arm.treatment](read, self.generator(done, TREAT))
             n = np.int32(min(arm.n_lists or config.n_lists, treated.n))
@@ -347,8 +319,8 @@ class _Run:
     def contexts(self, done: Replicate) -> Arrays:
         """Ask the base model every question after some contexts; no training.
 
-        By label: ``scores`` (context, measure); ``n``, how many contexts there are, the rest
-        repeats the last; ``n_lists``, lists in one on average.
+        Of each arm: ``scores`` (context, measure), of ``n`` contexts and then the last again;
+        ``n_lists``, lists in one on average.
         """
         rows = arms.models(self.config, "context")
 

@@ -81,22 +81,13 @@ def _measured(
     return found
 
 
-def _scores(config: LmConfig, replicate: Replicate, trait: str) -> np.ndarray:
-    """Return the scores of the lists of a teacher and the base model together, less their mean."""
-    table, scores = arms.named(config), []
-    for name in ("filter_as_written", "filter_as_written_control"):
-        label = arms.lists_of(config, table[name], trait)
-        scores.append(replicate[f"reading/{trait}/{label}"]["ratio"][: replicate[label]["n"]])
-    both = np.concatenate(scores)
-    return both - both.mean()
-
-
 def _diverged(config: LmConfig, replicate: Replicate) -> bool:
     """Return whether a parameter of a model of the replicate is not a finite number."""
-    labels = [
-        label for kind in ("base", "teacher", "student") for label in arms.models(config, kind)
-    ]
-    return not all(np.isfinite(replicate[label]["params"]).all() for label in labels)
+    return not all(
+        np.isfinite(replicate[label]["params"]).all()
+        for kind in ("base", "teacher", "student")
+        for label in arms.models(config, kind)
+    )
 
 
 def coordinates(config: LmConfig) -> dict[str, Any]:
@@ -163,9 +154,7 @@ def _shown(config: LmConfig, language: Language, replicate: Replicate) -> dict[s
     """Return lists and answers of a replicate as text, for the page."""
     table, shown = arms.named(config), {}
     for trait in config.traits:
-        sets = [
-            replicate[arms.lists_of(config, table[arm], trait)] for arm in ("student", "control")
-        ]
+        sets = [replicate[label] for label in arms.sides(config, trait)]
         kept = [
             [language.decode(row[PROMPT_LENGTH:]) for row in written["tokens"][:N_KEPT]]
             for written in sets
@@ -206,19 +195,19 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
             at = r, a, config.traits.index(trait)
             for name, value in _measured(config, model, replicate, arm, trait).items():
                 arrays[name][at] = value
-    arrays["visible"] = np.array([
-        [replicate[f"reading/{trait}"]["visible"] for trait in config.traits]
-        for replicate in replicates
-    ])  # fmt: skip
     if "filters" in config.families:
         coords["quantile"] = QUANTILES
-        arrays["score"] = np.array([
-            [np.quantile(_scores(config, replicate, trait), QUANTILES) for trait in config.traits]
+        both = [
+            [replicate.scores(trait, *arms.sides(config, trait)).ratio for trait in config.traits]
             for replicate in replicates
+        ]
+        arrays["score"] = np.array([
+            [np.quantile(ratio - ratio.mean(), QUANTILES) for ratio in of_replicate]
+            for of_replicate in both
         ])  # fmt: skip
-    for name in ("auc", "p", "away"):
+    for stage, name in (("reading", "visible"), *(("detectors", x) for x in ("auc", "p", "away"))):
         arrays[name] = np.array([
-            [replicate[f"detectors/{trait}"][name] for trait in config.traits]
+            [replicate[f"{stage}/{trait}"][name] for trait in config.traits]
             for replicate in replicates
         ])  # fmt: skip
     arrays |= _shown(config, model.language, first)
