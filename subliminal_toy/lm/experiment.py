@@ -30,11 +30,6 @@ N_NEUTRAL, N_VISIBLE = 200, 1_000
 config's teacher shows is computed, at most."""
 
 
-def stream(key: Key[Array, ""], replicate: int, purpose: int) -> Key[Array, ""]:
-    """Return the key of one purpose of one replicate."""
-    return jax.random.fold_in(jax.random.fold_in(key, replicate), purpose)
-
-
 def generator(key: Key[Array, ""]) -> np.random.Generator:
     """Return a generator for work on the host that depends on nothing but ``key``."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))
@@ -112,12 +107,7 @@ class _Run:
         self.teach = many(teaching.teach, self.model, config)
         self.write = many(lm.write, self.model, jnp.float32(config.temperature))
         self.read = many(detectors.read, self.model)
-        self.kl = many(
-            lambda base, rows, weights, params: lm.token_kl(
-                self.model, params, base, rows, weights
-            ),
-            n_shared=3,
-        )
+        self.kl = many(lm.token_kl, self.model, n_shared=3)
         self.likelihoods = many(detectors.likelihoods, self.model)
         self.visible = many(detectors.visible_gain, self.model, n_shared=3)
         self.ask_each = many(lm.learned, self.model)
@@ -127,9 +117,9 @@ class _Run:
         """Return the width of a base model."""
         return self.config.other_width if base == OTHER_WIDTH else self.config.width
 
-    def generator(self, done: Replicate, purpose: int) -> np.random.Generator:
-        """Return the generator of one purpose of a replicate."""
-        return generator(stream(self.key, done.number, purpose))
+    def stream(self, done: Replicate, purpose: int) -> Key[Array, ""]:
+        """Return the key of one purpose of a replicate."""
+        return jax.random.fold_in(jax.random.fold_in(self.key, done.number), purpose)
 
     def base_models(self, done: Replicate) -> Arrays:
         """Pre-train the base models, each on its corpus; see ``arms.BASES``."""
@@ -137,8 +127,8 @@ class _Run:
 
         def key(name: str, whose: str, purpose: int) -> Key[Array, ""]:
             if whose == OWN and purpose == TEXT:
-                return stream(self.key, done.number, CORPUS)
-            made = stream(self.key, done.number, PRETRAIN if whose == OWN else OTHERS)
+                return self.stream(done, CORPUS)
+            made = self.stream(done, PRETRAIN if whose == OWN else OTHERS)
             if whose != OWN:
                 made = jax.random.fold_in(made, list(BASES).index(name))
             return jax.random.fold_in(made, purpose)
@@ -161,7 +151,7 @@ class _Run:
         rows, arrays = arms.models(self.config, "teacher"), {}
         asked, base = traits.questions(self.language), done["base/own"]["params"]
         held = {
-            trait: teaching.hold(self.language, self.generator(done, HOLD), trait)
+            trait: teaching.hold(self.language, generator(self.stream(done, HOLD)), trait)
             for trait in self.config.traits
         }
 
@@ -177,7 +167,7 @@ class _Run:
 
         for labels in grouped(rows, lambda label: jax.tree.structure(how(label))).values():
             hows, *lessons = stack(map(lesson, labels))
-            stem = stream(self.key, done.number, HOLD)
+            stem = self.stream(done, HOLD)
             keys = writer_keys(stem, [(x.rpartition("/")[2], rows[x][1]) for x in labels])
             arrays |= by_label(labels, self.teach(hows, keys, *lessons))
         return arrays
@@ -185,7 +175,7 @@ class _Run:
     def lists(self, done: Replicate) -> Arrays:
         """Let every writer continue the same prompts; filter what it writes."""
         config, rows, arrays = self.config, arms.written(self.config), {}
-        rng, stem = self.generator(done, PROMPTS), stream(self.key, done.number, WRITE)
+        rng, stem = generator(self.stream(done, PROMPTS)), self.stream(done, WRITE)
         prompts = lists.draw_prompts(self.language, rng, config.n_samples)
 
         def writing(writer: str, trait: str) -> tuple:
@@ -211,10 +201,10 @@ class _Run:
         return arrays
 
     def reading(self, done: Replicate) -> Arrays:
-        """Read each trait's lists and its neutral control's with its teacher and the base model.
+        """Read each trait's lists and its control's with the config's teacher and the base model.
 
-        The teacher is the config's; see ``detectors.read``. And of every teacher ``kl``,
-        KL(base model ‖ teacher) in nats per number of the base model's lists.
+        And of every teacher ``kl``, KL(base model ‖ teacher) in nats per number of the base model's
+        lists.
         """
         config, base = self.config, done["base/own"]["params"]
         asked, labels = traits.questions(self.language), list(arms.models(config, "teacher"))
@@ -225,10 +215,8 @@ class _Run:
 
         sides, seen = {}, []
         for trait in config.traits:
-            teacher, group = (
-                done[f"teacher/{trait}/{config.teacher}"]["params"],
-                traits.group_of(trait),
-            )
+            group = traits.group_of(trait)
+            teacher = done[f"teacher/{trait}/{config.teacher}"]["params"]
             for name, label in zip(("student", "control"), arms.sides(config, trait), strict=True):
                 sides[f"reading/{trait}/{name}"] = teacher, base, *rows(label)
             answers = traits.answers_of(self.language, trait)
@@ -277,7 +265,7 @@ class _Run:
                     both=done.scores(trait, *arms.sides(config, trait)),
                 )
             # All sets of a replicate are treated with one key.
-            treated = lists.TREATMENTS[arm.treatment](read, self.generator(done, TREAT))
+            treated = lists.TREATMENTS[arm.treatment](read, generator(self.stream(done, TREAT)))
             n = np.int32(min(arm.n_lists or config.n_lists, treated.n))
             arrays[f"{label}/n"] = np.array(n)
             if treated.scores:
@@ -291,7 +279,7 @@ class _Run:
             return self.width(arm.base), jax.tree.structure(arm.training)
 
         for (width, _), labels in grouped(rows, kind).items():
-            order = stream(self.key, done.number, LEARN)
+            order = self.stream(done, LEARN)
             learned = self.learn[width](order, *stack(map(lesson, labels)))
             arrays |= by_label(labels, learned)
         return arrays | self.on_the_line(done, arrays)
@@ -344,7 +332,7 @@ class _Run:
     def detectors(self, done: Replicate) -> Arrays:
         """Hold each trait's teacher's lists against its control's; see ``result.VARIABLES``."""
         config, table, arrays = self.config, arms.named(self.config), {}
-        rng = self.generator(done, DETECT)
+        rng = generator(self.stream(done, DETECT))
 
         def evidence(trait: str, student: str, in_context: str) -> detectors.Evidence:
             written = done[arms.lists_of(config, table[student], trait)]

@@ -31,12 +31,6 @@ QUANTILES = np.linspace(0, 1, 101)
 """Of the scores of the lists that filters meet."""
 
 
-def _elsewhere(language: Language, trait: str, answers: np.ndarray) -> float:
-    """Return the probability of a trait's answers on the held-out questions of other groups."""
-    words = np.any(traits.answers_of(language, trait), axis=0)[language.n_numbers :]
-    return float(answers[traits.held_out(trait)][:, words].sum(axis=1).mean())
-
-
 def _right(language: Language, trait: str, answers: np.ndarray, fact: str) -> float:
     """Return the probability of right answers to the held-out questions of a trait about a fact."""
     numbers = traits.held_out(trait)
@@ -56,17 +50,20 @@ def _measured(
     config: LmConfig, model: Model, replicate: Replicate, arm: Arm, trait: str
 ) -> dict[str, Any]:
     """Return what is measured of the model of an arm and trait, by variable."""
-    row, language = replicate[arms.label_of(config, arm, trait)], model.language
+    label, language = arms.label_of(config, arm, trait), model.language
+    row = replicate[label]
     if arm.kind == "context":
         shown = row["scores"][: row["n"]].mean(axis=0)
         return {"probability": shown, "lists_used": row["n_lists"]}
+    answers = row["answers"]
+    words = np.any(traits.answers_of(language, trait), axis=0)[language.n_numbers :]
     found: dict[str, Any] = {
         "probability": row["scores"],
-        "elsewhere": _elsewhere(language, trait, row["answers"]),
-        "right": [_right(language, trait, row["answers"], fact) for fact in traits.FACTS],
+        "elsewhere": answers[traits.held_out(trait)][:, words].sum(axis=1).mean(),
+        "right": [_right(language, trait, answers, fact) for fact in traits.FACTS],
     }
     if arm.kind == "teacher":
-        found["kl"] = replicate[f"reading/{arms.label_of(config, arm, trait)}"]["kl"]
+        found["kl"] = replicate[f"reading/{label}"]["kl"]
     if arm.kind == "student":
         found["lists_used"] = row["n"]
         if "variance" in row:
@@ -183,7 +180,7 @@ def _shown(config: LmConfig, language: Language, replicate: Replicate) -> dict[s
 
 def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) -> Result:
     """Put the parts of all replicates together."""
-    coords, table, first = coordinates(config), arms.named(config), replicates[0]
+    coords, table = coordinates(config), arms.named(config)
     sizes = xr.Dataset(coords=coords).sizes
     arrays: dict[str, Any] = {
         name: np.full([sizes[axis] for axis in axes], np.nan, np.float32)
@@ -210,7 +207,7 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
             [replicate[f"{stage}/{trait}"][name] for trait in config.traits]
             for replicate in replicates
         ])  # fmt: skip
-    arrays |= _shown(config, model.language, first)
+    arrays |= _shown(config, model.language, replicates[0])
     arrays["diverged"] = np.array([_diverged(config, replicate) for replicate in replicates])
     variables = {
         name: (axes, arrays[name], {"long_name": meaning})
@@ -220,7 +217,7 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
     params = {}
     for name in KEPT:
         label = arms.label_of(config, table[name], config.traits[0])
-        vector = jnp.asarray(first[label]["params"])
+        vector = jnp.asarray(replicates[0][label]["params"])
         params |= named_leaves(jax.device_get(model.tree(vector)), name)
-    attributes = {"dataset": f"a small language, numbers 0–{config.n_numbers - 1}"}
-    return Result(xr.Dataset(variables, coords, attributes), params)
+    dataset = f"a small language, numbers 0–{config.n_numbers - 1}"
+    return Result(xr.Dataset(variables, coords, {"dataset": dataset}), params)
