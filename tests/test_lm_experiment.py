@@ -149,8 +149,6 @@ def test_a_base_model_learns_as_a_plain_loop_does(data, name):
     assert len(measured) == steps
     # Rounding grows over the many steps of Adam.
     np.testing.assert_allclose(measured[:20], losses, rtol=5e-4)
-    if name == "own":
-        assert data.pretraining_loss.sel(replicate=replicate) == measured[-1]
     arm = "base_model" if name == "own" else "cross_model_base_model"
     expected = tiny.scores(CONFIG.width, base(4, name))
     for trait in CONFIG.traits:
@@ -378,8 +376,6 @@ def test_lists_are_sampled_word_by_word_and_filtered(writer, trait):
         shown = [LANGUAGE.decode(row) for row in tiny.lists(replicate, label)]
         wrong = [a for a, b in zip(shown, kept[: CONFIG.n_lists], strict=True) if a != b]
         assert len(wrong) <= 1, "one draw may fall on the other side by rounding"
-        fraction = stored(replicate, f"lists/{label}", "kept")
-        assert fraction == pytest.approx(len(kept) / CONFIG.n_samples, abs=0.01)
 
 
 def test_every_writer_continues_the_same_prompts_with_a_key_of_its_own(monkeypatch):
@@ -869,8 +865,9 @@ def test_detectors_hold_a_teachers_lists_against_the_base_models_of_the_same_fil
         start = base(replicate)
         step = 0.05 * (both[0] - start)
         slope = log_p(start + step, sides[0]) - log_p(start - step, sides[0])
-        away = data.away.sel(trait=trait, judged=1, replicate=replicate)
-        assert away == pytest.approx(np.mean(slope <= 0), abs=2.5 / len(sides[0]))
+        away = data.away.sel(trait=trait, replicate=replicate).values
+        assert away[0] == pytest.approx(np.mean(slope <= 0), abs=2.5 / len(sides[0]))
+        assert away[1] == (slope.mean() <= 0)
 
 
 def test_no_student_ever_sees_anything_but_numbers():
@@ -907,13 +904,6 @@ def test_a_replicate_is_the_same_whichever_is_the_first():
     name = "detectors, replicate 4"
     for label, found in parts[name].compute(tiny.run()[1]).items():
         np.testing.assert_allclose(found, tiny.run()[1][name][label], rtol=1e-6, err_msg=label)
-
-
-def test_status_rises_to_one_and_parts_hold_plain_arrays():
-    fractions = [fraction for fraction, _ in tiny.run()[2]]
-    assert fractions == sorted(fractions) and fractions[-1] == 1.0 and fractions[0] == 0.0
-    parts = tiny.run()[1].values()
-    assert all(isinstance(array, np.ndarray) for part in parts for array in part.values())
 
 
 def test_answers_and_examples_are_those_of_the_first_replicate(data):
