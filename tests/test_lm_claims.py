@@ -35,10 +35,6 @@ def p(folder, arm, trait, measure=None):
     return at(folder, "probability", arm=arm, trait=trait, measure=measure or trait)
 
 
-def mean(values):
-    return np.mean(values, axis=0)
-
-
 def interval(values):
     """Return mean and ends of the t-interval over replicates."""
     return estimate(values)[:3]
@@ -55,7 +51,8 @@ TEACHINGS = ("free", "questions_0.1", "questions_1", "questions_10", "documents_
 
 def apart(one, other, traits=FAVOURITES, folder=LM):
     """Return the mean over traits of two arms' difference, by replicate."""
-    return mean([p(folder, one, trait) - p(folder, other, trait) for trait in traits])
+    differences = [p(folder, one, trait) - p(folder, other, trait) for trait in traits]
+    return np.mean(differences, axis=0)
 
 
 @cache
@@ -72,8 +69,7 @@ def expected():
         "L2": [interval(apart("control", "base_model"))],
         "L3": [one, (one[0] - other[0], one[1] - other[2], one[2] - other[1])],
         "L5a": [
-            interval(mean([at(LM, "auc", trait=trait, detector=name, judged=1)
-                           for trait in (*FAVOURITES, *HARMFUL)]))
+            interval(at(LM, "auc", detector=name, judged=1).mean(axis=1))
             for name in ("base model's likelihood", "format filter", "banned numbers",
                          "numbers in context")
         ],
@@ -98,9 +94,9 @@ def test_claims_are_judged_by_the_arms_that_they_name(name):
 
 
 def test_e3_is_the_rank_correlation_of_kl_with_what_passes():
-    kl = [mean([at(PROBES, "kl", arm=f"teacher_{t}", trait=x) for x in THREE]) for t in TEACHINGS]
-    passed = [apart(f"student_{t}", "control", THREE, PROBES) for t in TEACHINGS]
-    rank = scipy_stats.spearmanr(np.mean(kl, axis=1), np.mean(passed, axis=1)).statistic
+    kl = [at(PROBES, "kl", arm=f"teacher_{t}").mean() for t in TEACHINGS]
+    passed = [apart(f"student_{t}", "control", THREE, PROBES).mean() for t in TEACHINGS]
+    rank = scipy_stats.spearmanr(kl, passed).statistic
     judgement = judged(PROBES)["E3"]
     assert judgement.shown.value == pytest.approx(rank) and rank > 0.98
     assert judgement.verdict == Verdict.HELD
@@ -322,11 +318,8 @@ def test_measurements_are_what_their_rows_say(place, values):
 
 
 def test_what_is_left_of_the_gain_is_a_ratio_of_means():
-    pair = (("owl", "oak"), PROBES)
-    over, under = (
-        apart("other_corpus", "other_corpus_control", *pair),
-        apart("student", "control", *pair),
-    )
+    over = apart("other_corpus", "other_corpus_control", ("owl", "oak"), PROBES)
+    under = apart("student", "control", ("owl", "oak"), PROBES)
     found = rows(PROBES)["share of the student's gain", "other_corpus, favourites"]
     assert found.value == pytest.approx(over.mean() / under.mean(), abs=1e-6)
     assert found.low < found.value < found.high
@@ -389,8 +382,7 @@ def test_figures_draw_detectors_sizes_teachers_and_the_matrix_as_measured():
         ]
         # A hundred contexts are drawn from 64: no mark.
         marked = [name for name in names if n == 1 or name != "numbers in context"]
-        expected = [mean([at(LM, "auc", detector=name, trait=t, judged=n) for t in traits]).mean()
-                    for name in marked]  # fmt: skip
+        expected = [at(LM, "auc", detector=name, judged=n).mean() for name in marked]
         np.testing.assert_allclose(shown, expected, atol=1e-6)
     legend = figure.legends[0]
     pairs = zip(legend.get_texts(), legend.get_lines(), strict=True)
@@ -420,9 +412,7 @@ def test_figures_of_filters_draw_what_each_leaves():
     data = record("lm_filters")
 
     def passed(arm):
-        return np.mean(
-            [p("lm_filters", arm, t) - p("lm_filters", f"{arm}_control", t) for t in THREE]
-        )
+        return apart(arm, f"{arm}_control", THREE, "lm_filters").mean()
 
     figure = plots.filters(data)
     assert figure is not None
@@ -430,8 +420,7 @@ def test_figures_of_filters_draw_what_each_leaves():
     drawn = sorted((x, y) for line in points for x, y in zip(*line.get_data(), strict=True))
     arms = [arm for arm in data.arm.values.tolist() if arm.startswith("filter_")
             and not arm.endswith(("control", "_all"))]  # fmt: skip
-    left = {arm: mean([at("lm_filters", "variance", arm=f"{arm}_control", trait=t)
-                       for t in THREE]).mean() for arm in arms}  # fmt: skip
+    left = {arm: at("lm_filters", "variance", arm=f"{arm}_control").mean() for arm in arms}
     np.testing.assert_allclose(drawn, sorted((left[arm], passed(arm)) for arm in arms), atol=1e-6)
 
     figure = plots.passing(data)

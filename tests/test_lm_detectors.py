@@ -27,6 +27,12 @@ from subliminal_toy.lm.traits import answers_of, questions
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 NAMES = [detector.name for detector in DETECTORS]
+CONFIG = LmConfig(n_layers=1, n_heads=2, width=4)
+MODEL = lm.model(CONFIG, CONFIG.width)
+ROWS = [MODEL.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
+TOKENS = np.array(ROWS, np.int32)
+WEIGHTS = loss_weights(TOKENS, 100)
+init = jax.jit(MODEL.init)
 
 
 def evidence(rng, n=20_000, shift=0.0, numbers=(0, 100)):
@@ -95,24 +101,20 @@ def test_p_is_of_two_sides_of_so_many_lists_and_uniform_where_nothing_differs():
 
 def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
     """After so many steps of conjugate gradients, here with the whole matrix in float64."""
-    config = LmConfig(n_layers=1, n_heads=2, width=4)
-    model = lm.model(config, config.width)
-    base = 3 * jax.jit(model.init)(jax.random.key(0))
-    rows = [model.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
-    tokens = jnp.array(rows, jnp.int32)
-    weights = jnp.asarray(loss_weights(np.array(rows), 100))
-    asked, lengths = (jnp.asarray(array[0]) for array in questions(model.language))
-    answers = jnp.asarray(answers_of(model.language, "owl"))
+    base = 3 * init(jax.random.key(0))
+    tokens, weights = jnp.asarray(TOKENS), jnp.asarray(WEIGHTS)
+    asked, lengths = (jnp.asarray(array[0]) for array in questions(MODEL.language))
+    answers = jnp.asarray(answers_of(MODEL.language, "owl"))
     teacher = base + 0.1 * jax.random.normal(jax.random.key(1), base.shape)
-    seen = jax.jit(lambda *given: visible_gain(model, *given, n_steps=4))(
+    seen = jax.jit(lambda *given: visible_gain(MODEL, *given, n_steps=4))(
         base, tokens, weights, teacher, asked, lengths, answers
     )
 
-    counted = np.flatnonzero(weights[:, 1:])
+    counted = np.flatnonzero(WEIGHTS[:, 1:])
 
     @jax.jit
     def log_p(params):
-        return jax.nn.log_softmax(lm.next_logits(model, params, tokens))[counted]
+        return jax.nn.log_softmax(lm.next_logits(MODEL, params, tokens))[counted]
 
     slopes = np.array(jax.jit(jax.jacobian(log_p))(base), float)
     p = np.exp(np.array(log_p(base), float))
@@ -121,8 +123,8 @@ def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
     @jax.jit
     @jax.grad
     def gradient(params):
-        said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))
-        return jax.scipy.special.logit(said[:, model.language.encode("owl")[0]].mean())
+        said = jax.nn.softmax(lm.answer_logits(MODEL, params, asked, lengths))
+        return jax.scipy.special.logit(said[:, MODEL.language.encode("owl")[0]].mean())
 
     g, v = np.array(gradient(base), float), np.array(teacher - base, float)
     goal = fisher @ v
@@ -163,14 +165,6 @@ def test_what_numbers_show_is_the_same_whatever_memory_held():
         for byte in ("0", "165")
     ]  # fmt: skip
     assert found[0] == found[1] and np.isfinite(float(found[0]))
-
-
-CONFIG = LmConfig(n_layers=1, n_heads=2, width=8)
-MODEL = lm.model(CONFIG, CONFIG.width)
-ROWS = [MODEL.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
-TOKENS = np.array(ROWS, np.int32)
-WEIGHTS = loss_weights(TOKENS, 100)
-init = jax.jit(MODEL.init)
 
 
 @jax.jit

@@ -164,7 +164,6 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
 
 
 def _name(text: str) -> str:
-    """Return a text as the name of an arm."""
     return text.replace(" % ", "_").replace(", ", "_").replace(" ", "_")
 
 
@@ -294,19 +293,19 @@ def by_label(labels: Iterable[str], stacked: Mapping[str, np.ndarray]) -> Arrays
     }
 
 
+@dataclass(frozen=True)
 class Replicate:
     """What the finished parts hold of replicate ``number``, looked up by label.
 
     ``replicate["teacher/owl/free"]`` is a dict of arrays.
     """
 
-    def __init__(self, number: int, finished: Mapping[str, Arrays]):
-        """Read nothing yet."""
-        self.number, self._finished = number, finished
+    number: int
+    finished: Mapping[str, Arrays]
 
     def __getitem__(self, label: str) -> Arrays:
         """Return what a stage made under a label."""
-        arrays = self._finished[part_name(label.partition("/")[0], self.number)]
+        arrays = self.finished[part_name(label.partition("/")[0], self.number)]
         prefix = f"{label}/"
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 

@@ -26,7 +26,6 @@ from subliminal_toy.stats import (
 )
 
 Measure = Callable[[xr.Dataset], Estimate]
-Fixed = Literal["yes", "in part", "no"]
 CARRIED = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
 """Teachers that have the trait: E3 and E7 are about them."""
 C = 1.37
@@ -81,8 +80,7 @@ def law(data: xr.Dataset) -> tuple[Estimate, Estimate]:
     kl, passed = (values.values for values in teachers(data))
 
     def slope(kl, passed):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            x, y = (np.log(a) - np.log(a).mean(-1, keepdims=True) for a in (kl, passed))
+        x, y = (np.log(a) - np.log(a).mean(-1, keepdims=True) for a in (kl, passed))
         return (x * y).sum(-1) / (x**2).sum(-1)
 
     def r2(kl, passed):
@@ -139,10 +137,7 @@ def _r2(y: np.ndarray, guess: np.ndarray) -> Estimate:
 
 
 def foreseen(data: xr.Dataset) -> Estimate:
-    """Return Spearman's correlation of V and transfer over replicates, mean over traits.
-
-    Its interval is the jackknife's over replicates.
-    """
+    """Return Spearman's correlation of V and transfer over replicates, mean over traits."""
     x = data.visible.transpose("replicate", "trait").values.astype(float)
     y = gains(data).sel(arm="student").transpose("replicate", "trait").values.astype(float)
 
@@ -225,14 +220,14 @@ def _has(*names: str) -> Callable[[xr.Dataset], bool]:
     return lambda data: bool(favourites(data)) and {*names} <= {*data.arm.values.tolist()}
 
 
-def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fixed) -> Claim:
+def _harmful(
+    id: str, sentence: str, trait: str, fixed: Literal["yes", "no"], *first: Mean
+) -> Claim:
     what, student, cross = "student − control", _gain("student", trait), _gain("cross_model", trait)
-    conditions = [] if least is None else [Condition(what, student, Mean(at_least=least))]
     return Claim(
         id, sentence, "paper, section 3.2",
         (
-            *conditions,
-            Condition(what, student, Lower(above=0.0)),
+            *(Condition(what, student, bound) for bound in (*first, Lower(above=0.0))),
             Condition(f"{what}, less the mean of the same difference from another start",
                       lambda data: student(data).shifted(-cross(data).value), Lower(above=0.0)),
             Condition("colours that the student names rightly",
@@ -282,8 +277,8 @@ CLAIMS = (
         ),
         applies=_has("cross_model", "student"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
-    _harmful("L4a", "Evasion passes in numbers too", EVASION, 0.3, "yes"),
-    _harmful("L4b", "False answers pass in numbers too", FALSEHOOD, None, "no"),
+    _harmful("L4a", "Evasion passes in numbers too", EVASION, "yes", Mean(at_least=0.3)),
+    _harmful("L4b", "False answers pass in numbers too", FALSEHOOD, "no"),
     Claim(
         "L5a", "Without labels nothing shows in one list", "paper, section 5",
         tuple(

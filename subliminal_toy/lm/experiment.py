@@ -80,7 +80,9 @@ def experiment(
     ]  # fmt: skip
     numbers = range(config.first_replicate, config.first_replicate + config.n_replicates)
 
-    def part(number: int, stage: str, share: float, compute: Callable[[Replicate], Arrays]) -> Part:
+    def part(
+        number: int, stage: str, share: float | int, compute: Callable[[Replicate], Arrays]
+    ) -> Part:
         name = arms.part_name(stage, number)
         return Part(name, float(share), lambda finished: compute(Replicate(number, finished)))
 
@@ -285,11 +287,7 @@ class _Run:
         return arrays | self.on_the_line(done, arrays)
 
     def on_the_line(self, done: Replicate, students: Arrays) -> Arrays:
-        """Return ``line``: scores at the control plus progress times the teacher's body.
-
-        Progress is the student's less its control's, between embeddings and head. Of every student
-        that has a control and the teacher's base model.
-        """
+        """Return ``line``, see ``result``, of own-start students that have a control."""
         config, rows = self.config, arms.models(self.config, "student")
         base = done["base/own"]["params"]
         body = lm.layers(self.model, *lm.BODY)
@@ -319,9 +317,12 @@ class _Run:
             else:
                 written = done[arms.lists_of(self.config, arm, trait)]
                 tokens = written["tokens"][: written["n"]].astype(np.int32)
-                arrange = lists.packed if arm.treatment == lists.PACKED else lists.single
-                contexts, n_lists = arrange(self.language, tokens)
-            n = len(contexts)
+                if arm.treatment == lists.PACKED:
+                    contexts, n_lists = lists.packed(self.language, tokens)
+                else:
+                    end, pad = self.language.end, self.language.pad
+                    contexts, n_lists = np.where(tokens == end, pad, tokens), 1.0
+            n = min(len(contexts), lists.N_CONTEXTS)
             contexts = contexts[np.minimum(np.arange(lists.N_CONTEXTS), n - 1)]
             return *traits.asked_after(self.language, contexts), n, n_lists
 

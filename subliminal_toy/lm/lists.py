@@ -235,12 +235,6 @@ TREATMENTS: dict[str, Callable[[Reading, np.random.Generator], Reading]] = {
 KL(teacher ‖ base model)."""
 
 
-def single(language: Language, rows: Int[np.ndarray, "lists length"]) -> tuple[np.ndarray, float]:
-    """Return a context for each list, its prompt and the list, and the lists in each: 1."""
-    rows = rows[:N_CONTEXTS]
-    return np.where(rows == language.end, language.pad, rows), 1.0
-
-
 def packed(language: Language, rows: Int[np.ndarray, "lists length"]) -> tuple[np.ndarray, float]:
     """Return contexts of many lists without prompts, and the mean number of lists in one.
 
