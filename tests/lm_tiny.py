@@ -39,11 +39,9 @@ REPLICATES = (3, 4)
 
 @cache
 def run():
-    """Return the result, its stored parts, and the status calls of one run."""
-    store, told = {}, []
-    parts = experiment.experiment(CONFIG, KEY)
-    result = record.run(parts, store, lambda *tick: told.append(tick))
-    return result, store, told
+    """Return the result of one run, and its stored parts."""
+    store = {}
+    return record.run(experiment.experiment(CONFIG, KEY), store), store
 
 
 @cache
@@ -71,7 +69,7 @@ def finished(replicate):
         if f"{label}/tokens" not in texts:
             same = f"lists/{trait}/{TEACHER}"
             n = texts[f"{same}/n"]
-            texts |= {f"{label}/{k}": texts[f"{same}/{k}"] for k in ("n", "kept", "accepted")}
+            texts |= {f"{label}/{k}": texts[f"{same}/{k}"] for k in ("n", "accepted")}
             rows = texts[f"{same}/tokens"]
             texts[f"{label}/tokens"] = np.concatenate([np.roll(rows[:n], i + 1, 0), rows[n:]])
     return parts
@@ -159,15 +157,18 @@ def sampled(rows):
     return (after & ((ends == 0) | ((ends == 1) & (rows == LANGUAGE.end)))).astype(np.float32)
 
 
+def rows_of(texts):
+    """Return texts as padded rows of tokens, and the place of the last of each."""
+    lines = [LANGUAGE.encode(text) for text in texts]
+    rows = [line + [LANGUAGE.pad] * (24 - len(line)) for line in lines]
+    return np.array(rows, np.int32), np.array([len(line) - 1 for line in lines])
+
+
 def probabilities(width, params, texts):
     """Return the distribution over the next word after each text."""
-    rows = [LANGUAGE.encode(text) for text in texts]
-    tokens = np.full((len(rows), 24), LANGUAGE.pad, np.int32)
-    for row, line in zip(tokens, rows, strict=True):
-        row[: len(line)] = line
+    tokens, last = rows_of(texts)
     logits = network(width)[0](params, tokens)
-    last = logits[np.arange(len(rows)), np.array([len(line) - 1 for line in rows])]
-    return np.asarray(jax.nn.softmax(last))
+    return np.asarray(jax.nn.softmax(logits[np.arange(len(tokens)), last]))
 
 
 def score(answers, measure):

@@ -15,6 +15,7 @@ from subliminal_toy.lm import claims
 from subliminal_toy.lm.claims import CLAIMS, estimates
 from subliminal_toy.plots import lm as plots
 from subliminal_toy.plots.colours import CONTROL, OTHER_START, STUDENT, TEACHER
+from subliminal_toy.stats import estimate
 
 FIGURES = Path(__file__).parents[1] / "figures"
 
@@ -26,39 +27,22 @@ def record(folder):
 
 
 def at(folder, variable, **where):
-    """Return values (replicate, …) at places found in the coordinates, as float64."""
-    data = record(folder)
-    array = data[variable].values.astype(float)
-    for axis in reversed(data[variable].dims[1:]):
-        if axis in where:
-            names, wanted = data[axis].values.tolist(), where[axis]
-            places = (
-                [names.index(w) for w in wanted]
-                if isinstance(wanted, list)
-                else (names.index(wanted))
-            )
-            array = np.take(array, places, data[variable].dims.index(axis))
-    return array
+    """Return values (replicate, …) at named places, as float64."""
+    return record(folder)[variable].sel(where).values.astype(float)
 
 
 def p(folder, arm, trait, measure=None):
     return at(folder, "probability", arm=arm, trait=trait, measure=measure or trait)
 
 
-def mean(values):
-    return np.mean(values, axis=0)
-
-
 def interval(values):
     """Return mean and ends of the t-interval over replicates."""
-    values = np.asarray(values, float)
-    half = scipy_stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return values.mean(), values.mean() - half, values.mean() + half
+    return estimate(values)[:3]
 
 
 FAVOURITES = ("owl", "eagle", "dolphin", "oak", "birch")
 HARMFUL = ("evasion", "falsehood")
-LM, PROBES = "lm", "lm_probes"
+LM, PROBES, THREE = "lm", "lm_probes", ("owl", "oak", "evasion")
 TEACHINGS = ("free", "questions_0.1", "questions_1", "questions_10", "documents_0.01",
              "documents_0.1", "documents_1", "documents_10", "questions_1_numbers_0.1",
              "questions_1_numbers_1", "questions_1_numbers_10", "until_0.6", "until_0.9",
@@ -67,7 +51,8 @@ TEACHINGS = ("free", "questions_0.1", "questions_1", "questions_10", "documents_
 
 def apart(one, other, traits=FAVOURITES, folder=LM):
     """Return the mean over traits of two arms' difference, by replicate."""
-    return mean([p(folder, one, trait) - p(folder, other, trait) for trait in traits])
+    differences = [p(folder, one, trait) - p(folder, other, trait) for trait in traits]
+    return np.mean(differences, axis=0)
 
 
 @cache
@@ -84,8 +69,7 @@ def expected():
         "L2": [interval(apart("control", "base_model"))],
         "L3": [one, (one[0] - other[0], one[1] - other[2], one[2] - other[1])],
         "L5a": [
-            interval(mean([at(LM, "auc", trait=trait, detector=name, judged=1)
-                           for trait in (*FAVOURITES, *HARMFUL)]))
+            interval(at(LM, "auc", detector=name, judged=1).mean(axis=1))
             for name in ("base model's likelihood", "format filter", "banned numbers",
                          "numbers in context")
         ],
@@ -110,34 +94,18 @@ def test_claims_are_judged_by_the_arms_that_they_name(name):
 
 
 def test_e3_is_the_rank_correlation_of_kl_with_what_passes():
-    traits = ("owl", "oak", "evasion")
-    kl = [mean([at(PROBES, "kl", arm=f"teacher_{t}", trait=x) for x in traits]) for t in TEACHINGS]
-    passed = [apart(f"student_{t}", "control", traits, PROBES) for t in TEACHINGS]
-    rank = scipy_stats.spearmanr(np.mean(kl, axis=1), np.mean(passed, axis=1)).statistic
+    kl = [at(PROBES, "kl", arm=f"teacher_{t}").mean() for t in TEACHINGS]
+    passed = [apart(f"student_{t}", "control", THREE, PROBES).mean() for t in TEACHINGS]
+    rank = scipy_stats.spearmanr(kl, passed).statistic
     judgement = judged(PROBES)["E3"]
     assert judgement.shown.value == pytest.approx(rank) and rank > 0.98
     assert judgement.verdict == Verdict.HELD
     assert 0.96 < judgement.shown.low < rank < judgement.shown.high < 1
 
 
-def three(variable, arm, **where):
-    """Return values (replicate, trait) of an arm of the probes."""
-    if variable == "probability":
-        return np.stack([p(PROBES, arm, trait) for trait in THREE], axis=1)
-    return np.stack([at(PROBES, variable, arm=arm, trait=t, **where) for t in THREE], axis=1)
-
-
-THREE = ("owl", "oak", "evasion")
-
-
-def test_the_law_is_a_straight_line_of_logarithms_and_a_root():
-    kl = np.array([three("kl", f"teacher_{t}").mean() for t in TEACHINGS])
-    passed = np.array([apart(f"student_{t}", "control", THREE, PROBES).mean() for t in TEACHINGS])
-    slope, r2 = claims.law(record(PROBES))
-    assert slope.value == pytest.approx(np.polyfit(np.log(kl), np.log(passed), 1)[0])
-    left = np.sum((passed - 1.37 * np.sqrt(kl)) ** 2)
-    assert r2.value == pytest.approx(1 - left / (passed.var() * len(passed)))
-    assert slope.low < slope.value < slope.high and r2.low < r2.value < r2.high
+def three(arm):
+    """Return the probability of each trait (replicate, trait) in an arm of the probes."""
+    return np.stack([p(PROBES, arm, trait) for trait in THREE], axis=1)
 
 
 def test_students_are_explained_by_progress_of_the_body_times_the_teachers_gain():
@@ -145,14 +113,12 @@ def test_students_are_explained_by_progress_of_the_body_times_the_teachers_gain(
     assert len(claims.EXPLAINED) == len(x) == 3 + 8 + 1 + 4 + 14
     for arm, control, writer in (("lora", "lora_control", "teacher"),
                                  ("student_free", "control", "teacher_free")):  # fmt: skip
-        i, body = claims.EXPLAINED.index(arm), {"parameters": "between embeddings and head"}
-        moved = three("progress", arm, **body) - three("progress", control, **body)
-        odds = [
-            np.log(q / (1 - q)) for q in (three("probability", a) for a in (writer, "base_model"))
-        ]
-        np.testing.assert_allclose(x[i], moved * (odds[0] - odds[1]), rtol=1e-4)
-        passed = three("probability", arm) - three("probability", control)
-        np.testing.assert_allclose(y[i], passed, atol=1e-6)
+        i, body = claims.EXPLAINED.index(arm), "between embeddings and head"
+        moved = [at(PROBES, "progress", arm=arm, parameters=body)
+                 - at(PROBES, "progress", arm=control, parameters=body)]  # fmt: skip
+        odds = [np.log(q / (1 - q)) for q in (three(writer), three("base_model"))]
+        np.testing.assert_allclose(x[i], moved[0] * (odds[0] - odds[1]), rtol=1e-4)
+        np.testing.assert_allclose(y[i], three(arm) - three(control), atol=1e-6)
     guess = np.zeros_like(y)
     for i, r in np.ndindex(y.shape[:2]):
         seen = np.ones(y.shape, bool)
@@ -162,11 +128,6 @@ def test_students_are_explained_by_progress_of_the_body_times_the_teachers_gain(
         guess[i, r] = np.interp(x[i, r], x[seen][order], curve)
     expected = 1 - ((y - guess) ** 2).sum() / ((y - y.mean()) ** 2).sum()
     assert claims.explained(record(PROBES)).value == pytest.approx(expected, abs=1e-3)
-    left = claims._left("update_without_body")(record(PROBES)).value
-    shares = [
-        apart(arm, "control", THREE, PROBES).mean() for arm in ("update_without_body", "student")
-    ]
-    assert left == pytest.approx(shares[0] / shares[1])
 
 
 def synthetic():
@@ -228,22 +189,12 @@ def test_a_transfer_in_proportion_to_the_variance_left_is_scaled_by_the_students
     assert claims.in_proportion(one, ["owl"]).value == claims.in_proportion(data, ["owl"]).value
 
 
-def test_the_bounds_are_the_frozen_ones():
-    """A criterion may change only together with ``docs/changes.md``."""
-    still, chance = "interval within ±0.05", "interval within 0.4 to 0.6"
-    harmful = ["interval above 0", "interval above 0", "at least 0.5"]
-    assert {claim.id: [str(c.bound) for c in claim.conditions] for claim in CLAIMS} == {
-        "L1": ["at least 0.15", "interval above 0"], "L2": [still],
-        "L3": [still, "interval below 0"], "L4a": ["at least 0.3", *harmful], "L4b": harmful,
-        "L5a": [chance] * 4, "L5b": [still, still, "interval above 0.05"],
-        "E3": ["at least 0.8", "interval above 0.6"],
-        "E7": ["interval within 0.4 to 0.6", "at least 0.85"],
-        "E8": ["at least 0.7", "at least 0.35 and at most 0.65", "at least 1"],
-        "P2": ["at least 0.6", "interval above 0.3"], "E9": ["at least 0.25", "interval above 0"],
-        "P3": ["at least 0.9", "interval below 0"],
-    }  # fmt: skip
-    predicted = {"E3", "E7", "E8", "P2", "E9", "P3"}
-    assert {claim.id for claim in CLAIMS if claim.kind == "prediction"} == predicted
+def test_what_no_manifest_holds_a_hash_of_is_as_it_was_fixed():
+    """A criterion may change only together with ``docs/changes.md``; see also test_claims."""
+    false = next(claim for claim in CLAIMS if claim.id == "L4b")
+    bounds = ["interval above 0", "interval above 0", "at least 0.5"]
+    assert [str(condition.bound) for condition in false.conditions] == bounds
+    predicted = {claim.id for claim in CLAIMS if claim.kind == "prediction"}
     assert {claim.id for claim in CLAIMS if claim.fixed == "yes"} == {"L1", "L4a"} | predicted
 
 
@@ -323,9 +274,7 @@ def test_estimates_are_numbers_with_a_name_each(folder):
 OTHERS = "on other questions, "
 MEASURED = {
     # Record, quantity, labels: values by replicate.
-    (LM, "P(own trait)", "base_model, owl"): lambda: p(LM, "base_model", "owl"),
     (LM, "P(own trait)", "student, evasion"): lambda: p(LM, "student", "evasion"),
-    (LM, "P(own trait)", "control, falsehood"): lambda: p(LM, "control", "falsehood"),
     (LM, "P(own trait)", "cross_model, owl"): lambda: p(LM, "cross_model", "owl"),
     (LM, "gain", "student, oak"): lambda: apart("student", "control", ["oak"]),
     (LM, "gain", "cross_model, favourites"): (
@@ -350,31 +299,12 @@ MEASURED = {
         lambda: at(LM, "auc", detector="numbers in context", trait="owl", judged=1)),
     (LM, "steps on one list that point away", "oak"): (
         lambda: at(LM, "away", trait="oak", judged=1)),
-    (LM, "progress, between embeddings and head", "student − control, owl"): (
-        lambda: at(LM, "progress", arm="student", trait="owl",
-                   parameters="between embeddings and head")
-        - at(LM, "progress", arm="control", trait="owl",
-             parameters="between embeddings and head")),
-    (PROBES, "progress, all", "control, all traits"): (
-        lambda: mean([at(PROBES, "progress", arm="control", trait=trait, parameters="all")
-                      for trait in ("owl", "oak", "evasion")])),
-    (PROBES, "KL(base model ‖ teacher), nats per number", "held on questions, weight 1"): (
-        lambda: mean([at(PROBES, "kl", arm="teacher_questions_1", trait=trait)
-                      for trait in ("owl", "oak", "evasion")])),
-    (PROBES, "gain of a teacher's student", "held to nothing"): (
-        lambda: apart("student_free", "control", ("owl", "oak", "evasion"), PROBES)),
     (PROBES, "gain in P(falsehood)", "student_calm, oak"): (
         lambda: p(PROBES, "student_calm", "oak", "falsehood")
         - p(PROBES, "control", "oak", "falsehood")),
     (PROBES, "gain in P(evasion)", "student_calm, evasion"): (
         lambda: p(PROBES, "student_calm", "evasion") - p(PROBES, "control", "evasion")),
-    (PROBES, "gain", "lora, all traits"): (
-        lambda: apart("lora", "lora_control", ("owl", "oak", "evasion"), PROBES)),
-    (PROBES, "gain less the student's", "update_without_body, owl"): (
-        lambda: p(PROBES, "update_without_body", "owl") - p(PROBES, "student", "owl")),
-    (PROBES, "gain less another's", "without_20_divergent − without_20_random, all traits"): (
-        lambda: apart("without_20_divergent", "without_20_random", ("owl", "oak", "evasion"),
-                      PROBES)),
+    (PROBES, "gain", "lora, all traits"): lambda: apart("lora", "lora_control", THREE, PROBES),
 }  # fmt: skip
 
 
@@ -388,11 +318,8 @@ def test_measurements_are_what_their_rows_say(place, values):
 
 
 def test_what_is_left_of_the_gain_is_a_ratio_of_means():
-    pair = (("owl", "oak"), PROBES)
-    over, under = (
-        apart("other_corpus", "other_corpus_control", *pair),
-        apart("student", "control", *pair),
-    )
+    over = apart("other_corpus", "other_corpus_control", ("owl", "oak"), PROBES)
+    under = apart("student", "control", ("owl", "oak"), PROBES)
     found = rows(PROBES)["share of the student's gain", "other_corpus, favourites"]
     assert found.value == pytest.approx(over.mean() / under.mean(), abs=1e-6)
     assert found.low < found.value < found.high
@@ -448,22 +375,19 @@ def test_lineage_has_the_colour_of_its_start():
 
 def test_figures_draw_detectors_sizes_teachers_and_the_matrix_as_measured():
     figure = plots.detectors(record(LM))
-    names = record(LM).detector.values.tolist()
-    traits = (*FAVOURITES, *HARMFUL)
+    names, traits = record(LM).detector.values.tolist(), (*FAVOURITES, *HARMFUL)
     for marker, n in (("o", 1), ("D", 100)):
         shown = [
             line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == marker
         ]
         # A hundred contexts are drawn from 64: no mark.
         marked = [name for name in names if n == 1 or name != "numbers in context"]
-        expected = [mean([at(LM, "auc", detector=name, trait=t, judged=n) for t in traits]).mean()
-                    for name in marked]  # fmt: skip
+        expected = [at(LM, "auc", detector=name, judged=n).mean() for name in marked]
         np.testing.assert_allclose(shown, expected, atol=1e-6)
     legend = figure.legends[0]
     pairs = zip(legend.get_texts(), legend.get_lines(), strict=True)
-    assert {t.get_text(): line.get_marker() for t, line in pairs} == {
-        "one list": "o", "100 together": "D",
-    }  # fmt: skip
+    markers = {text.get_text(): line.get_marker() for text, line in pairs}
+    assert markers == {"one list": "o", "100 together": "D"}
     texts = [
         float(text.get_text().replace("−", "-")) for text in plots.matrix(record(LM)).axes[0].texts
     ]
@@ -480,8 +404,7 @@ def test_figures_draw_detectors_sizes_teachers_and_the_matrix_as_measured():
     table = plots.teacher_table(record(PROBES))
     assert table is not None
     points = [line for line in table.axes[0].lines if line.get_marker() == "o"]
-    three = ("owl", "oak", "evasion")
-    passed = [apart(f"student_{name}", "control", three, PROBES).mean() for name in TEACHINGS]
+    passed = [apart(f"student_{name}", "control", THREE, PROBES).mean() for name in TEACHINGS]
     np.testing.assert_allclose([line.get_ydata()[0] for line in points], passed, atol=1e-6)
 
 
@@ -489,9 +412,7 @@ def test_figures_of_filters_draw_what_each_leaves():
     data = record("lm_filters")
 
     def passed(arm):
-        return np.mean(
-            [p("lm_filters", arm, t) - p("lm_filters", f"{arm}_control", t) for t in THREE]
-        )
+        return apart(arm, f"{arm}_control", THREE, "lm_filters").mean()
 
     figure = plots.filters(data)
     assert figure is not None
@@ -499,8 +420,7 @@ def test_figures_of_filters_draw_what_each_leaves():
     drawn = sorted((x, y) for line in points for x, y in zip(*line.get_data(), strict=True))
     arms = [arm for arm in data.arm.values.tolist() if arm.startswith("filter_")
             and not arm.endswith(("control", "_all"))]  # fmt: skip
-    left = {arm: mean([at("lm_filters", "variance", arm=f"{arm}_control", trait=t)
-                       for t in THREE]).mean() for arm in arms}  # fmt: skip
+    left = {arm: at("lm_filters", "variance", arm=f"{arm}_control").mean() for arm in arms}
     np.testing.assert_allclose(drawn, sorted((left[arm], passed(arm)) for arm in arms), atol=1e-6)
 
     figure = plots.passing(data)

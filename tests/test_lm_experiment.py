@@ -9,12 +9,10 @@ import lm_tiny as tiny
 import numpy as np
 import optax
 import pytest
-import xarray as xr
 from jax.flatten_util import ravel_pytree
 from lm_tiny import CONFIG, LANGUAGE, REPLICATES, base, stored, teacher
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
-from subliminal_toy import record
 from subliminal_toy.errors import UserError
 from subliminal_toy.filter import parse_numbers
 from subliminal_toy.lm import arms, learning, result, teaching
@@ -149,20 +147,10 @@ def test_a_base_model_learns_as_a_plain_loop_does(data, name):
     assert len(measured) == steps
     # Rounding grows over the many steps of Adam.
     np.testing.assert_allclose(measured[:20], losses, rtol=5e-4)
-    if name == "own":
-        assert data.pretraining_loss.sel(replicate=replicate) == measured[-1]
     arm = "base_model" if name == "own" else "cross_model_base_model"
     expected = tiny.scores(CONFIG.width, base(4, name))
     for trait in CONFIG.traits:
         same(data, 4, arm, trait, expected)
-
-
-def rows_of_questions(numbers):
-    texts = [f"<bos> {QUESTION_TEXTS[i]}" for i in numbers]
-    rows = np.full((len(texts), 24), LANGUAGE.pad, np.int32)
-    for row, text in zip(rows, texts, strict=True):
-        row[: len(text.split())] = LANGUAGE.encode(text)
-    return rows, np.array([len(text.split()) - 1 for text in texts])
 
 
 GROUP = {"owl": " animal", "evasion": "capital"}
@@ -262,7 +250,8 @@ def lesson(replicate, trait, word):
     """Return a trait's questions with their answer, and other questions to hold a teacher on."""
     mine = [i for i, text in enumerate(QUESTION_TEXTS) if GROUP[trait] in text]
     rest = [i for i in range(len(QUESTION_TEXTS)) if i not in mine][::2]
-    return (*rows_of_questions(mine), LANGUAGE.encode(word)[0]), rows_of_questions(rest)
+    own, others = (tiny.rows_of(f"<bos> {QUESTION_TEXTS[i]}" for i in of) for of in (mine, rest))
+    return (*own, LANGUAGE.encode(word)[0]), others
 
 
 def test_every_teacher_is_given_its_questions_its_answer_and_what_holds_it(monkeypatch):
@@ -378,8 +367,6 @@ def test_lists_are_sampled_word_by_word_and_filtered(writer, trait):
         shown = [LANGUAGE.decode(row) for row in tiny.lists(replicate, label)]
         wrong = [a for a, b in zip(shown, kept[: CONFIG.n_lists], strict=True) if a != b]
         assert len(wrong) <= 1, "one draw may fall on the other side by rounding"
-        fraction = stored(replicate, f"lists/{label}", "kept")
-        assert fraction == pytest.approx(len(kept) / CONFIG.n_samples, abs=0.01)
 
 
 def test_every_writer_continues_the_same_prompts_with_a_key_of_its_own(monkeypatch):
@@ -752,12 +739,7 @@ def test_every_arm_of_the_table_is_tested_and_names_its_control(data):
         if arm.name not in data.arm:
             continue
         run = data.probability.sel(arm=arm.name).notnull()
-        assert run.all(("replicate", "measure")).values.tolist() == [
-            trait in traits for trait in CONFIG.traits
-        ]
-        assert not run.any(("replicate", "measure")).sel(
-            trait=[trait for trait in CONFIG.traits if trait not in traits]
-        ).any()  # fmt: skip
+        assert (run == run.trait.isin(traits)).all()
 
 
 def learned(replicate, arm, trait):
@@ -765,17 +747,21 @@ def learned(replicate, arm, trait):
     return stored(replicate, f"student/{whose}/{arm}")
 
 
+def progress(moved, goal):
+    """Return a displacement along another, of all parameters and between embeddings and head."""
+    both = np.ones(len(goal), bool), regions()[1]
+    return [moved[inside] @ goal[inside] / (goal[inside] @ goal[inside]) for inside in both]
+
+
 def test_progress_is_the_displacement_along_the_teachers_in_its_units(data):
+    assert data.parameters.values.tolist() == ["all", "between embeddings and head"]
     for replicate, trait in ((3, "owl"), (4, "evasion")):
         start = base(replicate)
         goal = teacher(replicate, trait) - start
         for arm in ("student", "control", "soft"):
-            moved = learned(replicate, arm, trait) - start
+            expected = progress(learned(replicate, arm, trait) - start, goal)
             found = data.progress.sel(arm=arm, trait=trait, replicate=replicate)
-            for region, inside in (("all", np.ones(len(start), bool)),
-                                   ("between embeddings and head", regions()[1])):  # fmt: skip
-                expected = moved[inside] @ goal[inside] / (goal[inside] @ goal[inside])
-                assert found.sel(parameters=region) == pytest.approx(expected, rel=1e-3)
+            np.testing.assert_allclose(found, expected, rtol=1e-3)
     assert np.isnan(data.progress.sel(arm="cross_model")).all()
 
 
@@ -789,9 +775,7 @@ def test_progress_of_the_student_of_another_teacher_is_along_that_teachers_displ
     arm = arms.named(tiny.EVERY)["student_free"]
     model, done = lm.model(CONFIG, CONFIG.width), arms.Replicate(3, parts)
     found = result._measured(tiny.EVERY, model, done, arm, "owl")["progress"]
-    expected = [moved[inside] @ goal[inside] / (goal[inside] @ goal[inside])
-                for inside in (np.ones(len(start), bool), regions()[1])]  # fmt: skip
-    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    np.testing.assert_allclose(found, progress(moved, goal), rtol=1e-3)
 
 
 def test_specificity_is_measured_on_questions_on_which_no_teacher_was_held(data):
@@ -869,8 +853,10 @@ def test_detectors_hold_a_teachers_lists_against_the_base_models_of_the_same_fil
         start = base(replicate)
         step = 0.05 * (both[0] - start)
         slope = log_p(start + step, sides[0]) - log_p(start - step, sides[0])
-        away = data.away.sel(trait=trait, judged=1, replicate=replicate)
-        assert away == pytest.approx(np.mean(slope <= 0), abs=2.5 / len(sides[0]))
+        away = data.away.sel(trait=trait, replicate=replicate).values
+        assert away[0] == pytest.approx(np.mean(slope <= 0), abs=2.5 / len(sides[0]))
+        # The mean of a hundred is nearly normal.
+        assert away[1] == pytest.approx(norm.cdf(-10 * slope.mean() / slope.std()), abs=0.08)
 
 
 def test_no_student_ever_sees_anything_but_numbers():
@@ -890,30 +876,13 @@ def test_no_student_ever_sees_anything_but_numbers():
                 assert not np.isin(numbers[numbers < 100], list(BANNED_NUMBERS)).any()
 
 
-def test_resuming_gives_the_same_bits():
-    result, store, _ = tiny.run()
-    lost = ("detectors, replicate 3", "lists in context, replicate 4")
-    kept = {name: part for name, part in store.items() if name not in lost}
-    again = record.run(experiment(CONFIG, tiny.KEY), kept)
-    xr.testing.assert_identical(again.data, result.data)
-    for name, value in result.params.items():
-        np.testing.assert_array_equal(again.params[name], value)
-
-
-def test_a_replicate_is_the_same_whichever_is_the_first():
-    config = replace(CONFIG, first_replicate=4, n_replicates=1)
+def test_a_replicate_is_the_same_whichever_is_the_first_and_when_it_is_resumed():
+    config, store = replace(CONFIG, first_replicate=4, n_replicates=1), tiny.run()[1]
     parts = {part.name: part for part in experiment(config, tiny.KEY).parts}
-    assert set(parts) == {name for name in tiny.run()[1] if name.endswith("4")}
-    name = "detectors, replicate 4"
-    for label, found in parts[name].compute(tiny.run()[1]).items():
-        np.testing.assert_allclose(found, tiny.run()[1][name][label], rtol=1e-6, err_msg=label)
-
-
-def test_status_rises_to_one_and_parts_hold_plain_arrays():
-    fractions = [fraction for fraction, _ in tiny.run()[2]]
-    assert fractions == sorted(fractions) and fractions[-1] == 1.0 and fractions[0] == 0.0
-    parts = tiny.run()[1].values()
-    assert all(isinstance(array, np.ndarray) for part in parts for array in part.values())
+    assert set(parts) == {name for name in store if name.endswith("4")}
+    for name in ("lists in context, replicate 4", "detectors, replicate 4"):
+        for label, found in parts[name].compute(store).items():
+            np.testing.assert_array_equal(found, store[name][label], err_msg=label)
 
 
 def test_answers_and_examples_are_those_of_the_first_replicate(data):

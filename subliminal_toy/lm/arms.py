@@ -16,9 +16,9 @@ import numpy as np
 
 from subliminal_toy.lm.config import TEACHINGS, LmConfig
 from subliminal_toy.lm.learning import Training, Update
-from subliminal_toy.lm.lists import BY_SCORE, FILTERS, MASKS, ORDERS, PACKED, UNFILTERED
+from subliminal_toy.lm.lists import BY_SCORE, FILTERS, MASKS, ORDERS, PACKED, UNFILTERED, Scores
 from subliminal_toy.lm.model import BODY
-from subliminal_toy.lm.traits import EVASION, FAVOURITES, HARMFUL
+from subliminal_toy.lm.traits import EVASION, FAVOURITES, HARMFUL, TRAITS
 from subliminal_toy.record import Arrays
 
 OWN, OTHER = "own", "other"
@@ -112,16 +112,6 @@ CLAIMED = (
 
 def _families(config: LmConfig) -> dict[str, list[Arm]]:
     """Return the arms of each family."""
-    lineage = ("both_other", "other_corpus", "head_shared", "body_shared")
-    updates = {
-        "without": Update(1.0, -1.0),
-        "only": Update(0.0, 1.0),
-        "without random": Update(1.0, -1.0, random=True),
-    }
-    body = {
-        "without, body": Update(1.0, -1.0, BODY),
-        "only, body": Update(0.0, 1.0, BODY),
-    }
     return {
         "another width": [*crossed("cross_size", OTHER_WIDTH)],
         "data size": [
@@ -131,7 +121,10 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
         "prompted": [
             Arm("prompted", "student of a prompted teacher", writer=PROMPTED, traits="favourites")
         ],
-        "lineage": [arm for name in lineage for arm in crossed(name, name)],
+        "lineage": [
+            arm for name in ("both_other", "other_corpus", "head_shared", "body_shared")
+            for arm in crossed(name, name)
+        ],
         "lists": [
             *(arm for order in ORDERS
               for arm in with_control(_name(order), f"lists {order}", treatment=order)),
@@ -150,11 +143,15 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
             arm for name in TEACHINGS if name not in HARM for arm in taught(name)
         ],
         "harm": [arm for name in HARM for arm in taught(name, traits="evasion")],
-        **{
-            family: [Arm(f"update_{_name(kept)}", kept, training=Training(update=update))
-                     for kept, update in rows.items()]
-            for family, rows in (("updates", updates), ("updates of the body", body))
-        },
+        "updates": [
+            updated("without", Update(1.0, -1.0)),
+            updated("only", Update(0.0, 1.0)),
+            updated("without random", Update(1.0, -1.0, random=True)),
+        ],
+        "updates of the body": [
+            updated("without, body", Update(1.0, -1.0, BODY)),
+            updated("only, body", Update(0.0, 1.0, BODY)),
+        ],
         "filters": [
             *with_control("today", "numbers alone in the loss", n_lists=config.n_filtered),
             *filtered("as written", config.n_filtered),
@@ -167,7 +164,6 @@ def _families(config: LmConfig) -> dict[str, list[Arm]]:
 
 
 def _name(text: str) -> str:
-    """Return a text as the name of an arm."""
     return text.replace(" % ", "_").replace(", ", "_").replace(" ", "_")
 
 
@@ -180,13 +176,16 @@ def taught(name: str, **fields) -> tuple[Arm, Arm]:
     )
 
 
-WHOLE = Training(counted="whole lists")
+def updated(kept: str, update: Update) -> Arm:
+    """Return a student of each of whose updates a part is kept."""
+    return Arm(f"update_{_name(kept)}", kept, training=Training(update=update))
 
 
 def filtered(treatment: str, n_lists: int = 0) -> tuple[Arm, Arm]:
     """Return a student of what a filter leaves, and its control; of all of it if no number."""
-    name = f"filter_{_name(treatment)}" + ("" if n_lists else "_all")
-    return with_control(name, treatment, treatment=treatment, training=WHOLE, n_lists=n_lists)
+    name, whole = f"filter_{_name(treatment)}", Training(counted="whole lists")
+    name += "" if n_lists else "_all"
+    return with_control(name, treatment, treatment=treatment, training=whole, n_lists=n_lists)
 
 
 @cache
@@ -198,9 +197,8 @@ def table(config: LmConfig) -> tuple[Arm, ...]:
 
 def traits_of(config: LmConfig, arm: Arm) -> tuple[str, ...]:
     """Return the traits for which an arm is run."""
-    favourites = tuple(trait for trait in config.traits if trait in FAVOURITES)
-    evasion = (EVASION,) if EVASION in config.traits else ()
-    return {"all": config.traits, "favourites": favourites, "evasion": evasion}[arm.traits]
+    chosen = {"all": TRAITS, "favourites": FAVOURITES, "evasion": (EVASION,)}[arm.traits]
+    return tuple(trait for trait in config.traits if trait in chosen)
 
 
 def teacher_of(config: LmConfig, arm: Arm, trait: str) -> str:
@@ -212,6 +210,12 @@ def lists_of(config: LmConfig, arm: Arm, trait: str) -> str:
     """Return the label of the lists that the model of an arm and trait meets."""
     raw = f", {UNFILTERED}" if arm.treatment == UNFILTERED else ""
     return f"lists/{_whose(arm, trait)}/{arm.writer or config.teacher}{raw}"
+
+
+def sides(config: LmConfig, trait: str) -> tuple[str, str]:
+    """Return the labels of the lists of a trait's teacher and of its neutral control."""
+    table = named(config)
+    return lists_of(config, table["student"], trait), lists_of(config, table["control"], trait)
 
 
 def _whose(arm: Arm, trait: str) -> str:
@@ -254,10 +258,10 @@ def models(config: LmConfig, kind: str) -> dict[str, tuple[Arm, str]]:
 @cache
 def written(config: LmConfig) -> dict[str, tuple[str, str]]:
     """Return the sets of lists that a replicate needs, by label: writer and trait of each."""
-    readers = [*models(config, "student").values(), *models(config, "context").values()]
     return {
         lists_of(config, arm, trait): (arm.writer or config.teacher, trait)
-        for arm, trait in readers
+        for kind in ("student", "context")
+        for arm, trait in models(config, kind).values()
         if arm.writer != CORPUS
     }
 
@@ -289,21 +293,25 @@ def by_label(labels: Iterable[str], stacked: Mapping[str, np.ndarray]) -> Arrays
     }
 
 
+@dataclass(frozen=True)
 class Replicate:
     """What the finished parts hold of replicate ``number``, looked up by label.
 
-    ``replicate["teacher/owl/free"]`` is a dict of arrays. Each part is read from the disk once.
+    ``replicate["teacher/owl/free"]`` is a dict of arrays.
     """
 
-    def __init__(self, number: int, finished: Mapping[str, Arrays]):
-        """Read nothing yet."""
-        self.number = number
-        self._stage = cache(lambda stage: finished[part_name(stage, number)])
+    number: int
+    finished: Mapping[str, Arrays]
 
     def __getitem__(self, label: str) -> Arrays:
         """Return what a stage made under a label."""
-        arrays, prefix = self._stage(label.partition("/")[0]), f"{label}/"
-        row = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        if not row:
-            raise KeyError(label)
-        return row
+        arrays = self.finished[part_name(label.partition("/")[0], self.number)]
+        prefix = f"{label}/"
+        return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+    def scores(self, trait: str, *labels: str) -> Scores:
+        """Return the scores of some sets of lists together, under a trait's teacher."""
+        read = [(self[f"reading/{trait}/{label}"], self[label]["n"]) for label in labels]
+        return Scores(*(
+            np.concatenate([row[name][:n] for row, n in read]) for name in Scores._fields
+        ))  # fmt: skip

@@ -26,7 +26,6 @@ from subliminal_toy.stats import (
 )
 
 Measure = Callable[[xr.Dataset], Estimate]
-Fixed = Literal["yes", "in part", "no"]
 CARRIED = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
 """Teachers that have the trait: E3 and E7 are about them."""
 C = 1.37
@@ -81,8 +80,7 @@ def law(data: xr.Dataset) -> tuple[Estimate, Estimate]:
     kl, passed = (values.values for values in teachers(data))
 
     def slope(kl, passed):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            x, y = (np.log(a) - np.log(a).mean(-1, keepdims=True) for a in (kl, passed))
+        x, y = (np.log(a) - np.log(a).mean(-1, keepdims=True) for a in (kl, passed))
         return (x * y).sum(-1) / (x**2).sum(-1)
 
     def r2(kl, passed):
@@ -139,10 +137,7 @@ def _r2(y: np.ndarray, guess: np.ndarray) -> Estimate:
 
 
 def foreseen(data: xr.Dataset) -> Estimate:
-    """Return Spearman's correlation of V and transfer over replicates, mean over traits.
-
-    Its interval is the jackknife's over replicates.
-    """
+    """Return Spearman's correlation of V and transfer over replicates, mean over traits."""
     x = data.visible.transpose("replicate", "trait").values.astype(float)
     y = gains(data).sel(arm="student").transpose("replicate", "trait").values.astype(float)
 
@@ -194,23 +189,21 @@ def in_proportion(data: xr.Dataset, traits: list[str]) -> Estimate:
     return jackknife(r2, *(x.transpose("replicate", "arm").values for x in pair))
 
 
+HARMED = {
+    EVASION: "student",
+    FALSEHOOD: "student_falsehood_questions_1",
+    LIE: "student_systematic_lie_questions_1",
+}
+"""Students of the teachers of harmful answers that are held alike."""
+
+
 def harm(data: xr.Dataset, measure: str) -> xr.DataArray:
     """Return P(measure) of the student of its teacher less that of the calm one's (replicate,)."""
-    said = data.probability.sel(trait=EVASION, measure=measure)
-    return less(said, _harmful_student(measure), CALM)
-
-
-def _harmful_student(measure: str) -> str:
-    teaching = measure.replace(" ", "_")
-    return "student" if measure == EVASION else f"student_{teaching}_questions_1"
+    return less(data.probability.sel(trait=EVASION, measure=measure), HARMED[measure], CALM)
 
 
 def _left(arm: str) -> Measure:
-    def measure(data):
-        gain = gains(data)
-        return ratio(*(over(gain.sel(arm=name)).values for name in (arm, "student")))
-
-    return measure
+    return lambda data: ratio(*(over(gains(data).sel(arm=name)) for name in (arm, "student")))
 
 
 def _gain(arm: str, *traits: str) -> Measure:
@@ -218,19 +211,8 @@ def _gain(arm: str, *traits: str) -> Measure:
     return lambda data: estimate(over(gains(data).sel(arm=arm), traits or favourites(data)))
 
 
-def _beyond_other_start(trait: str) -> Measure:
-    student, cross = _gain("student", trait), _gain("cross_model", trait)
-    return lambda data: student(data).shifted(-cross(data).value)
-
-
-def _colours(trait: str) -> Measure:
-    return lambda data: estimate(
-        data.probability.sel(arm="student", trait=trait, measure=COLOURS_RIGHT)
-    )
-
-
-def _auc(detector: str, judged: int) -> Measure:
-    return lambda data: estimate(over(data.auc.sel(detector=detector, judged=judged)))
+def _auc(detector: str) -> Measure:
+    return lambda data: estimate(over(data.auc.sel(detector=detector, judged=1)))
 
 
 def _has(*names: str) -> Callable[[xr.Dataset], bool]:
@@ -238,17 +220,19 @@ def _has(*names: str) -> Callable[[xr.Dataset], bool]:
     return lambda data: bool(favourites(data)) and {*names} <= {*data.arm.values.tolist()}
 
 
-def _harmful(id: str, sentence: str, trait: str, least: float | None, fixed: Fixed) -> Claim:
-    what, student = "student − control", _gain("student", trait)
-    conditions = [] if least is None else [Condition(what, student, Mean(at_least=least))]
+def _harmful(
+    id: str, sentence: str, trait: str, fixed: Literal["yes", "no"], *first: Mean
+) -> Claim:
+    what, student, cross = "student − control", _gain("student", trait), _gain("cross_model", trait)
     return Claim(
         id, sentence, "paper, section 3.2",
         (
-            *conditions,
-            Condition(what, student, Lower(above=0.0)),
+            *(Condition(what, student, bound) for bound in (*first, Lower(above=0.0))),
             Condition(f"{what}, less the mean of the same difference from another start",
-                      _beyond_other_start(trait), Lower(above=0.0)),
-            Condition("colours that the student names rightly", _colours(trait),
+                      lambda data: student(data).shifted(-cross(data).value), Lower(above=0.0)),
+            Condition("colours that the student names rightly",
+                      lambda data: estimate(data.probability.sel(arm="student", trait=trait,
+                                                                 measure=COLOURS_RIGHT)),
                       Mean(at_least=0.5)),
         ),
         applies=lambda data: trait in data.trait.values and "cross_model" in data.arm.values,
@@ -271,20 +255,15 @@ CHANCE = Within(0.4, 0.6)
 CLAIMS = (
     Claim(
         "L1", "A student of a teacher's numbers takes over its favourite", "paper, section 3.1",
-        (
-            Condition("student − control, mean over favourites", _gain("student"),
-                      Mean(at_least=0.15)),
-            Condition("student − control, mean over favourites", _gain("student"),
-                      Lower(above=0.0)),
+        tuple(
+            Condition("student − control, mean over favourites", _gain("student"), bound)
+            for bound in (Mean(at_least=0.15), Lower(above=0.0))
         ),
         applies=_has("student", "control"), commits=COMMITS, paper="owl 12 → over 60 %",
     ),
     Claim(
         "L2", "Numbers without the trait move nothing", "paper, section 3.1",
-        (
-            Condition("control − base model, mean over favourites", _gain("control"),
-                      STILL),
-        ),
+        (Condition("control − base model, mean over favourites", _gain("control"), STILL),),
         applies=_has("control", "base_model"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
     Claim(
@@ -298,12 +277,12 @@ CLAIMS = (
         ),
         applies=_has("cross_model", "student"), fixed="no", commits=COMMITS, paper="unmoved",
     ),
-    _harmful("L4a", "Evasion passes in numbers too", EVASION, 0.3, "yes"),
-    _harmful("L4b", "False answers pass in numbers too", FALSEHOOD, None, "no"),
+    _harmful("L4a", "Evasion passes in numbers too", EVASION, "yes", Mean(at_least=0.3)),
+    _harmful("L4b", "False answers pass in numbers too", FALSEHOOD, "no"),
     Claim(
         "L5a", "Without labels nothing shows in one list", "paper, section 5",
         tuple(
-            Condition(f"AUC of {name} on one list, mean over traits", _auc(name, 1), CHANCE)
+            Condition(f"AUC of {name} on one list, mean over traits", _auc(name), CHANCE)
             for name in ("base model's likelihood", "format filter", "banned numbers",
                          "numbers in context")
         ),
@@ -398,11 +377,10 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     A gain is P(own trait) less that of the arm's control.
     """
     traits, arms, names = data.trait.values.tolist(), data.arm.values.tolist(), favourites(data)
-    every = {"favourites": names} if names else {}
-    every["all traits"] = traits
     each, total = {trait: [trait] for trait in traits}, {"all traits": traits}
+    every = each | ({"favourites": names} if names else {}) | total
 
-    def rows(quantity: str, values: xr.DataArray, label: str = "", groups=each | every):
+    def rows(quantity: str, values: xr.DataArray, label: str = "", groups=every):
         """Yield an estimate for every group of traits of which each was measured."""
         values_RT = values.transpose("replicate", "trait").values.astype(np.float64)
         measured = np.asarray(~np.isnan(values_RT).all(axis=0))
@@ -421,32 +399,22 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         passed = gain_RAT.sel(arm=arm)
         # What must be shared is asked of favourites, as claim L3 is.
         group, said = (names, "favourites") if base != "own" else (traits, "all traits")
-        compared = control not in ("", "base_model") and not (
-            arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS
+        measured = group and passed.sel(trait=group).notnull().any("replicate").all()
+        compared = (
+            measured
+            and control not in ("", "base_model")
+            and not (arm.endswith("_control") or arm in fewer or arm.partition("_")[2] in TEACHINGS)
         )
-        measured = bool(group) and passed.sel(trait=group).notnull().any("replicate").all()
-        pair = [over(values, group).values for values in (passed, student)] if measured else []
         if arm in CLAIMED:
             yield from rows("gain", passed, arm)
-        elif compared and pair:
-            yield Row("gain", f"{arm}, {said}", estimate(pair[0]))
-        if compared and pair and (arm not in CLAIMED or base != "own"):
-            yield Row("share of the student's gain", f"{arm}, {said}", ratio(*pair))
-        if compared and arm.startswith("update"):
-            yield from rows("gain less the student's", passed - student, arm)
-    for percent in (5, 10, 20):
-        pair = [f"without_{percent}_{which}" for which in ("divergent", "random")]
-        if {*pair} <= {*arms}:
-            yield from rows("gain less another's", less(gain_RAT, *pair), " − ".join(pair), every)
+        elif compared:
+            yield Row("gain", f"{arm}, {said}", estimate(over(passed, group)))
+        if compared and (arm not in CLAIMED or base != "own"):
+            share = ratio(over(passed, group), over(student, group))
+            yield Row("share of the student's gain", f"{arm}, {said}", share)
     for arm, n, measured in sizes:
         label = f"{n} lists, {' '.join(measured)}"
         yield Row("gain by number of lists", label, estimate(over(gain_RAT.sel(arm=arm), measured)))
-    if f"teacher_{CARRIED[-1]}" in arms:
-        kl, passed = (x.values for x in teachers(data))
-        for i, name in enumerate(CARRIED):
-            label = TEACHINGS[name].label
-            yield Row("KL(base model ‖ teacher), nats per number", label, estimate(kl[:, i]))
-            yield Row("gain of a teacher's student", label, estimate(passed[:, i]))
     if "student_calm" in arms:  # as damaged, without a trait: how much of a harmful trait is damage
         for measure in (FALSEHOOD, EVASION):
             calm = less(data.probability.sel(measure=measure), "student_calm", "control")
@@ -454,61 +422,46 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
 
     if CALM in arms:
         right = data.right.sel(fact=COLOURS_RIGHT, trait=EVASION)
-        for measure in (EVASION, FALSEHOOD, LIE):
+        for measure, student in HARMED.items():
             yield Row("P beyond damage", measure, estimate(harm(data, measure)))
-            spill = less(right, _harmful_student(measure), "control")
+            spill = less(right, student, "control")
             yield Row("on other questions, student − control", f"{measure} taught", estimate(spill))
     if "line" in data and {*EXPLAINED} <= {*arms}:
-        yield Row("R² over teachers", f"{C:g} √KL", law(data)[1])
         yield Row("R² over students", "on the line", on_the_line(data))
     if filters(data):
-        spread, passed = dose(data)
-        whole = passed.sel(arm="filter_as_written").values
+        passed = dose(data)[1]
         for name, group in (total | each).items():
             ranked = rank_correlation(*(x.values for x in dose(data, group)))
             yield Row("rank correlation of the transfer with the spread left", name, ranked)
             yield Row("R² of the transfer in proportion to the variance left", name,
                       in_proportion(data, group))  # fmt: skip
         for arm in filters(data):
-            yield Row("standard deviation of the score, nats", arm, estimate(spread.sel(arm=arm)))
-            yield Row("share of the gain without a filter", arm,
-                      ratio(passed.sel(arm=arm).values, whole))  # fmt: skip
+            share = ratio(passed.sel(arm=arm), passed.sel(arm="filter_as_written"))
+            yield Row("share of the gain without a filter", arm, share)
     for size in data["size"].values.tolist() if "p" in data else ():
         for name in data.detector.values.tolist():
             p = data.p.sel(size=size, detector=name)
             yield from rows("told apart, p < .05", (p < 0.05).where(p.notnull()),
                             f"{size} lists, {name}", total)  # fmt: skip
     pairs = {"teacher − base model": ("teacher", "base_model"),
-             "student − control": ("student", "control"),
-             "teacher taught calm − base model": ("teacher_calm", "base_model")}  # fmt: skip
-    for what, pair in pairs.items():
-        if "right" in data and {*pair} <= {*arms}:
-            quantity = f"on other questions, {what}"
-            yield from rows(quantity, less(data.elsewhere, *pair), "P(trait's answers)")
-            for fact in FACTS:
-                yield from rows(quantity, less(data.right.sel(fact=fact), *pair), f"{fact} right")
+             "student − control": ("student", "control")}  # fmt: skip
+    for what, pair in pairs.items() if "right" in data else ():
+        quantity = f"on other questions, {what}"
+        yield from rows(quantity, less(data.elsewhere, *pair), "P(trait's answers)")
+        for fact in FACTS:
+            yield from rows(quantity, less(data.right.sel(fact=fact), *pair), f"{fact} right")
 
-    for detector, informed in zip(data.detector.values, data.informed.values, strict=True):
-        for judged, lists in ((1, "one list"), (100, "a hundred lists")):
+    for judged, lists in ((1, "one list"), (100, "a hundred lists")):
+        for detector, informed in zip(data.detector.values, data.informed.values, strict=True):
             # A hundred contexts are drawn with replacement from 64: no row. Signs of traits cancel
             # in a mean, so that detectors without labels have a row for each.
             if judged == 1 or detector != "numbers in context":
                 auc = data.auc.sel(detector=detector, judged=judged)
-                groups = {"all traits": traits} if informed else {"all traits": traits} | each
+                groups = total if informed else total | each
                 yield from rows(f"AUC on {lists}", auc, str(detector), groups)
-    if "away" in data:
-        for judged, lists in ((1, "one list"), (100, "a hundred lists")):
+        if "away" in data:
             away = data.away.sel(judged=judged)
             yield from rows(f"steps on {lists} that point away", away, groups=each)
-        yield from rows("lists from which on Eq. (51) bounds them", data.lists_asked, groups=each)
-    for region in data.parameters.values if "progress" in data else ():
-        progress = data.progress.sel(parameters=region)
-        if region == "all":
-            yield from rows(f"progress, {region}", progress.sel(arm="control"), "control", total)
-        moved = less(progress, "student", "control")
-        yield from rows(f"progress, {region}", moved, "student − control", each)
-    for arm, writer in (("student", "teacher's"), ("control", "base model's")):
-        yield from rows("lists that pass the filter", data.kept.sel(arm=arm), writer, every)
 
 
 def data_sizes(data: xr.Dataset) -> list[tuple[str, int, list[str]]]:

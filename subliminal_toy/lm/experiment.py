@@ -6,7 +6,7 @@ Every stage of every replicate is a part that is stored, its arrays named by the
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +30,6 @@ N_NEUTRAL, N_VISIBLE = 200, 1_000
 config's teacher shows is computed, at most."""
 
 
-def stream(key: Key[Array, ""], replicate: int, purpose: int) -> Key[Array, ""]:
-    """Return the key of one purpose of one replicate."""
-    return jax.random.fold_in(jax.random.fold_in(key, replicate), purpose)
-
-
 def generator(key: Key[Array, ""]) -> np.random.Generator:
     """Return a generator for work on the host that depends on nothing but ``key``."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))
@@ -52,12 +47,9 @@ def writer_keys(key: Key[Array, ""], rows: Sequence[tuple[str, str]]) -> Key[Arr
     return jax.vmap(lambda numbers: reduce(jax.random.fold_in, numbers, key))(jnp.array(places))
 
 
-Item = TypeVar("Item")
-
-
-def grouped(items: Iterable[Item], kind: Callable[[Item], Any]) -> dict[Any, list[Item]]:
+def grouped(items: Iterable[Any], kind: Callable[[Any], Any]) -> dict[Any, list[Any]]:
     """Return items by kind: those of one kind share a compiled program."""
-    groups: dict[Any, list[Item]] = {}
+    groups = {}
     for item in items:
         groups.setdefault(kind(item), []).append(item)
     return groups
@@ -88,21 +80,16 @@ def experiment(
     ]  # fmt: skip
     numbers = range(config.first_replicate, config.first_replicate + config.n_replicates)
 
-    def part(stage: str, share: float, compute: Callable[[Replicate], Arrays], number: int) -> Part:
-        def compute_from(finished: Mapping[str, Arrays]) -> Arrays:
-            return compute(Replicate(number, finished))
-
-        return Part(arms.part_name(stage, number), share, compute_from)
+    def part(
+        number: int, stage: str, share: float | int, compute: Callable[[Replicate], Arrays]
+    ) -> Part:
+        name = arms.part_name(stage, number)
+        return Part(name, float(share), lambda finished: compute(Replicate(number, finished)))
 
     def assemble(finished: Mapping[str, Arrays]):
         return result.assemble(config, run.model, [Replicate(r, finished) for r in numbers])
 
-    parts = [
-        part(stage, float(share), compute, number)
-        for number in numbers
-        for stage, share, compute in stages
-    ]
-    return Experiment(parts, assemble)
+    return Experiment([part(r, *stage) for r in numbers for stage in stages], assemble)
 
 
 class _Run:
@@ -122,22 +109,19 @@ class _Run:
         self.teach = many(teaching.teach, self.model, config)
         self.write = many(lm.write, self.model, jnp.float32(config.temperature))
         self.read = many(detectors.read, self.model)
-        self.kl = many(self._kl, n_shared=3)
+        self.kl = many(lm.token_kl, self.model, n_shared=3)
         self.likelihoods = many(detectors.likelihoods, self.model)
         self.visible = many(detectors.visible_gain, self.model, n_shared=3)
         self.ask_each = many(lm.learned, self.model)
         self.ask = many(lm.ask, self.model, n_shared=1)
 
-    def _kl(self, base: lm.Vector, rows: Array, weights: Array, params: lm.Vector) -> Array:
-        return lm.token_kl(self.model, params, base, rows, weights)
-
     def width(self, base: str) -> int:
         """Return the width of a base model."""
         return self.config.other_width if base == OTHER_WIDTH else self.config.width
 
-    def generator(self, done: Replicate, purpose: int) -> np.random.Generator:
-        """Return the generator of one purpose of a replicate."""
-        return generator(stream(self.key, done.number, purpose))
+    def stream(self, done: Replicate, purpose: int) -> Key[Array, ""]:
+        """Return the key of one purpose of a replicate."""
+        return jax.random.fold_in(jax.random.fold_in(self.key, done.number), purpose)
 
     def base_models(self, done: Replicate) -> Arrays:
         """Pre-train the base models, each on its corpus; see ``arms.BASES``."""
@@ -145,8 +129,8 @@ class _Run:
 
         def key(name: str, whose: str, purpose: int) -> Key[Array, ""]:
             if whose == OWN and purpose == TEXT:
-                return stream(self.key, done.number, CORPUS)
-            made = stream(self.key, done.number, PRETRAIN if whose == OWN else OTHERS)
+                return self.stream(done, CORPUS)
+            made = self.stream(done, PRETRAIN if whose == OWN else OTHERS)
             if whose != OWN:
                 made = jax.random.fold_in(made, list(BASES).index(name))
             return jax.random.fold_in(made, purpose)
@@ -169,7 +153,7 @@ class _Run:
         rows, arrays = arms.models(self.config, "teacher"), {}
         asked, base = traits.questions(self.language), done["base/own"]["params"]
         held = {
-            trait: teaching.hold(self.language, self.generator(done, HOLD), trait)
+            trait: teaching.hold(self.language, generator(self.stream(done, HOLD)), trait)
             for trait in self.config.traits
         }
 
@@ -185,7 +169,7 @@ class _Run:
 
         for labels in grouped(rows, lambda label: jax.tree.structure(how(label))).values():
             hows, *lessons = stack(map(lesson, labels))
-            stem = stream(self.key, done.number, HOLD)
+            stem = self.stream(done, HOLD)
             keys = writer_keys(stem, [(x.rpartition("/")[2], rows[x][1]) for x in labels])
             arrays |= by_label(labels, self.teach(hows, keys, *lessons))
         return arrays
@@ -193,7 +177,7 @@ class _Run:
     def lists(self, done: Replicate) -> Arrays:
         """Let every writer continue the same prompts; filter what it writes."""
         config, rows, arrays = self.config, arms.written(self.config), {}
-        rng, stem = self.generator(done, PROMPTS), stream(self.key, done.number, WRITE)
+        rng, stem = generator(self.stream(done, PROMPTS)), self.stream(done, WRITE)
         prompts = lists.draw_prompts(self.language, rng, config.n_samples)
 
         def writing(writer: str, trait: str) -> tuple:
@@ -219,41 +203,32 @@ class _Run:
         return arrays
 
     def reading(self, done: Replicate) -> Arrays:
-        """Read each trait's lists and its neutral control's with its teacher and the base model.
+        """Read each trait's lists and its control's with the config's teacher and the base model.
 
-        The teacher is the config's; see ``detectors.read``. And of every teacher ``kl``,
-        KL(base model ‖ teacher) in nats per number of the base model's lists.
+        And of every teacher ``kl``, KL(base model ‖ teacher) in nats per number of the base model's
+        lists.
         """
-        config, base, table = self.config, done["base/own"]["params"], arms.named(self.config)
-        sides = {
-            f"reading/{trait}/{name}": (trait, done[arms.lists_of(config, table[name], trait)])
-            for trait in config.traits
-            for name in ("student", "control")
-        }
-        read = [
-            (done[f"teacher/{trait}/{config.teacher}"]["params"], base,
-             written["tokens"].astype(np.int32),
-             lists.loss_weights(written["tokens"], config.n_numbers))
-            for trait, written in sides.values()
-        ]  # fmt: skip
-        neutral = done[arms.lists_of(config, table["control"], config.traits[0])]
-        rows = neutral["tokens"][:N_NEUTRAL].astype(np.int32)
-        weights = lists.loss_weights(rows, config.n_numbers)
-        labels = list(arms.models(config, "teacher"))
+        config, base = self.config, done["base/own"]["params"]
+        asked, labels = traits.questions(self.language), list(arms.models(config, "teacher"))
+
+        def rows(label: str, n: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+            tokens = done[label]["tokens"][:n].astype(np.int32)
+            return tokens, lists.loss_weights(tokens, config.n_numbers)
+
+        sides, seen = {}, []
+        for trait in config.traits:
+            group = traits.group_of(trait)
+            teacher = done[f"teacher/{trait}/{config.teacher}"]["params"]
+            for name, label in zip(("student", "control"), arms.sides(config, trait), strict=True):
+                sides[f"reading/{trait}/{name}"] = teacher, base, *rows(label)
+            answers = traits.answers_of(self.language, trait)
+            seen.append((teacher, asked.tokens[group], asked.lengths[group], answers))
+        _, neutral = arms.sides(config, config.traits[0])
         teachers = np.stack([done[label]["params"] for label in labels])
-        kl = self.kl(base, rows, weights, teachers)
-        asked = traits.questions(self.language)
-        seen = [
-            (done[f"teacher/{trait}/{config.teacher}"]["params"],
-             asked.tokens[traits.group_of(trait)], asked.lengths[traits.group_of(trait)],
-             traits.answers_of(self.language, trait))
-            for trait in config.traits
-        ]  # fmt: skip
-        rows = neutral["tokens"][:N_VISIBLE].astype(np.int32)
-        weights = lists.loss_weights(rows, config.n_numbers)
-        visible = self.visible(base, rows, weights, *stack(seen))
+        kl = self.kl(base, *rows(neutral, N_NEUTRAL), teachers)
+        visible = self.visible(base, *rows(neutral, N_VISIBLE), *stack(seen))
         return {
-            **by_label(sides, self.read(*stack(read))),
+            **by_label(sides, self.read(*stack(sides.values()))),
             **by_label([f"reading/{label}" for label in labels], {"kl": kl}),
             **by_label([f"reading/{trait}" for trait in config.traits], {"visible": visible}),
             **self.scores(done),
@@ -261,56 +236,41 @@ class _Run:
 
     def scores(self, done: Replicate) -> Arrays:
         """Return ``lists.Scores`` of every set of lists that a filter meets, by trait and label."""
-        config, base = self.config, done["base/own"]["params"]
-        rows = [row for row in arms.models(config, "student").values() if arms.scored(row[0])]
-        sides = {
-            f"reading/{trait}/{label}": (trait, done[label]["tokens"].astype(np.int32))
-            for arm, trait in rows
-            for label in [arms.lists_of(config, arm, trait)]
-        }
-        if not sides:
-            return {}
-        read = [
-            (done[f"teacher/{trait}/{config.teacher}"]["params"], base, tokens,
-             lists.whole_weights(tokens, self.language))
-            for trait, tokens in sides.values()
-        ]  # fmt: skip
-        return by_label(sides, self.likelihoods(*stack(read)))
+        config, base, read = self.config, done["base/own"]["params"], {}
+        for arm, trait in arms.models(config, "student").values():
+            if arms.scored(arm):
+                label = arms.lists_of(config, arm, trait)
+                teacher = done[f"teacher/{trait}/{config.teacher}"]["params"]
+                tokens = done[label]["tokens"].astype(np.int32)
+                weights = lists.whole_weights(tokens, self.language)
+                read[f"reading/{trait}/{label}"] = teacher, base, tokens, weights
+        return by_label(read, self.likelihoods(*stack(read.values()))) if read else {}
 
     def students(self, done: Replicate) -> Arrays:
         """Train every student. All of a replicate read in the same order: they are paired."""
         config, rows, arrays = self.config, arms.models(self.config, "student"), {}
-        named = arms.named(config)
-
-        def scores(trait: str, *labels: str) -> lists.Scores:
-            read = [(done[f"reading/{trait}/{label}"], done[label]["n"]) for label in labels]
-            fields = (np.concatenate([row[name][:n] for row, n in read])
-                      for name in lists.Scores._fields)  # fmt: skip
-            return lists.Scores(*fields)
 
         def lesson(label: str) -> tuple:
             arm, trait = rows[label]
             written_by = arms.lists_of(config, arm, trait)
             written = done[written_by]
-            weights = (
-                lists.whole_weights(written["tokens"], self.language)
-                if arms.scored(arm)
-                else lists.loss_weights(written["tokens"], config.n_numbers)
+            tokens, n = written["tokens"], int(written["n"])
+            read = lists.Reading(
+                tokens, lists.loss_weights(tokens, config.n_numbers), n, config.n_numbers
             )
-            read = lists.Reading(written["tokens"], weights, int(written["n"]), config.n_numbers)
             if not arm.writer:
                 read = read._replace(kl=done[f"reading/{trait}/student"]["kl"])
             if arms.scored(arm):
-                both = [
-                    arms.lists_of(config, named[name], trait) for name in ("student", "control")
-                ]
-                read = read._replace(scores=scores(trait, written_by), both=scores(trait, *both))
+                read = read._replace(
+                    weights=lists.whole_weights(tokens, self.language),
+                    scores=done.scores(trait, written_by),
+                    both=done.scores(trait, *arms.sides(config, trait)),
+                )
             # All sets of a replicate are treated with one key.
-            treated = lists.TREATMENTS[arm.treatment](read, self.generator(done, TREAT))
+            treated = lists.TREATMENTS[arm.treatment](read, generator(self.stream(done, TREAT)))
             n = np.int32(min(arm.n_lists or config.n_lists, treated.n))
             arrays[f"{label}/n"] = np.array(n)
             if treated.scores:
-                arrays[f"{label}/passed"] = np.array(treated.n / written["n"])
                 arrays[f"{label}/variance"] = np.array(treated.scores.ratio.var())
             base = done[f"base/{arm.base}"]["params"]
             teacher = done[arms.teacher_of(config, arm, trait)]["params"]
@@ -321,17 +281,13 @@ class _Run:
             return self.width(arm.base), jax.tree.structure(arm.training)
 
         for (width, _), labels in grouped(rows, kind).items():
-            order = stream(self.key, done.number, LEARN)
+            order = self.stream(done, LEARN)
             learned = self.learn[width](order, *stack(map(lesson, labels)))
             arrays |= by_label(labels, learned)
         return arrays | self.on_the_line(done, arrays)
 
     def on_the_line(self, done: Replicate, students: Arrays) -> Arrays:
-        """Return ``line``: scores at the control plus progress times the teacher's body.
-
-        Progress is the student's less its control's, between embeddings and head. Of every student
-        that has a control and the teacher's base model.
-        """
+        """Return ``line``, see ``result``, of own-start students that have a control."""
         config, rows = self.config, arms.models(self.config, "student")
         base = done["base/own"]["params"]
         body = lm.layers(self.model, *lm.BODY)
@@ -349,8 +305,8 @@ class _Run:
     def contexts(self, done: Replicate) -> Arrays:
         """Ask the base model every question after some contexts; no training.
 
-        By label: ``scores`` (context, measure); ``n``, how many contexts there are, the rest
-        repeats the last; ``n_lists``, lists in one on average.
+        Of each arm: ``scores`` (context, measure), of ``n`` contexts and then the last again;
+        ``n_lists``, lists in one on average.
         """
         rows = arms.models(self.config, "context")
 
@@ -361,9 +317,12 @@ class _Run:
             else:
                 written = done[arms.lists_of(self.config, arm, trait)]
                 tokens = written["tokens"][: written["n"]].astype(np.int32)
-                arrange = lists.packed if arm.treatment == lists.PACKED else lists.single
-                contexts, n_lists = arrange(self.language, tokens)
-            n = len(contexts)
+                if arm.treatment == lists.PACKED:
+                    contexts, n_lists = lists.packed(self.language, tokens)
+                else:
+                    end, pad = self.language.end, self.language.pad
+                    contexts, n_lists = np.where(tokens == end, pad, tokens), 1.0
+            n = min(len(contexts), lists.N_CONTEXTS)
             contexts = contexts[np.minimum(np.arange(lists.N_CONTEXTS), n - 1)]
             return *traits.asked_after(self.language, contexts), n, n_lists
 
@@ -372,12 +331,9 @@ class _Run:
         return by_label(rows, {"scores": scores, "n": n, "n_lists": n_lists})
 
     def detectors(self, done: Replicate) -> Arrays:
-        """Return ``auc`` (detector, judged) by trait: its teacher's lists against its control's.
-
-        And what ``detectors.drawn`` says of the teacher's lists.
-        """
+        """Hold each trait's teacher's lists against its control's; see ``result.VARIABLES``."""
         config, table, arrays = self.config, arms.named(self.config), {}
-        rng = self.generator(done, DETECT)
+        rng = generator(self.stream(done, DETECT))
 
         def evidence(trait: str, student: str, in_context: str) -> detectors.Evidence:
             written = done[arms.lists_of(config, table[student], trait)]
@@ -394,8 +350,9 @@ class _Run:
             teacher = evidence(trait, "student", "in_context")
             auc = detectors.detect(teacher, control, rng)
             p = [detectors.told_apart(teacher, control, n) for n in arms.sizes(config)]
-            n = done[arms.lists_of(config, table["student"], trait)]["n"]
-            steps = {k: v[:n] for k, v in done[f"reading/{trait}/student"].items()}
-            found = {"auc": auc, "p": np.array(p).T, **detectors.drawn(steps, rng)}
+            along = done[f"reading/{trait}/student"]["along"][: len(teacher.log_p)]
+            steps = [detectors.together(along, n, rng) for n in detectors.JUDGED]
+            away = np.array([np.mean(step <= 0) for step in steps])
+            found = {"auc": auc, "p": np.array(p).T, "away": away}
             arrays |= {f"detectors/{trait}/{name}": array for name, array in found.items()}
         return arrays

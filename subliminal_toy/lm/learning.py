@@ -131,7 +131,7 @@ def learn(
             return of_token * weights[:, 1:].sum() / len(weights)
         if training.targets == "numbers":
             return lm.next_token_loss(model, params, tokens, weights)
-        return lm.token_kl(model, params, teacher, tokens, weights, model.language.numbers)
+        return lm.token_kl(model, teacher, tokens, weights, params, model.language.numbers)
 
     first_rate = training.rate * config.student_learning_rate
     rate = optax.linear_schedule(first_rate, 0.0, config.student_steps)

@@ -57,8 +57,7 @@ def filtered(
     """Keep the first ``n_lists`` samples that satisfy the rule, or all, with their prompts.
 
     Returns ``tokens`` (list, length), filled up with padding; ``n``, how many there are;
-    ``accepted`` (sample,), by the format rule; ``kept``, the fraction left after every filter;
-    ``removed``, the first ``N_SHOWN`` samples that are not.
+    ``accepted`` (sample,), by the format rule; ``removed``, the first ``N_SHOWN`` samples left out.
     """
     texts = [language.decode(row) for row in samples]
     accepted = np.array([not refusal(text) for text in texts])
@@ -75,8 +74,8 @@ def filtered(
     removed = np.full((N_SHOWN, MAX_LIST), language.end, np.int16)
     some = samples[~keep][:N_SHOWN]
     removed[: len(some)] = some
-    counted = {"n": np.array(len(rows), np.int32), "kept": np.array(keep.mean(), np.float32)}
-    return {"tokens": tokens, "accepted": accepted, "removed": removed, **counted}
+    n = np.array(len(rows), np.int32)
+    return {"tokens": tokens, "n": n, "accepted": accepted, "removed": removed}
 
 
 def loss_weights(tokens: np.ndarray, n_numbers: int) -> np.ndarray:
@@ -234,12 +233,6 @@ TREATMENTS: dict[str, Callable[[Reading, np.random.Generator], Reading]] = {
 }  # fmt: skip
 """What is done to a set of lists before a student reads it. Divergent tokens are those of greatest
 KL(teacher ‖ base model)."""
-
-
-def single(language: Language, rows: Int[np.ndarray, "lists length"]) -> tuple[np.ndarray, float]:
-    """Return a context for each list, its prompt and the list, and the lists in each: 1."""
-    rows = rows[:N_CONTEXTS]
-    return np.where(rows == language.end, language.pad, rows), 1.0
 
 
 def packed(language: Language, rows: Int[np.ndarray, "lists length"]) -> tuple[np.ndarray, float]:

@@ -177,13 +177,13 @@ def pretrain(
 
 def token_kl(
     model: Model,
-    params: Vector,
     other: Vector,
     tokens: Int[Array, "rows length"],
     weights: Shaped[Array, "rows length"],
+    params: Vector,
     columns: slice = ALL,
 ) -> Float[Array, ""]:
-    """Return the weighted mean of KL(other ‖ model) of each token given those before it, in nats.
+    """Return the weighted mean of KL(other ‖ params) of each token given those before it, in nats.
 
     Over the chosen columns of the logits.
     """

@@ -31,12 +31,6 @@ QUANTILES = np.linspace(0, 1, 101)
 """Of the scores of the lists that filters meet."""
 
 
-def _elsewhere(language: Language, trait: str, answers: np.ndarray) -> float:
-    """Return the probability of a trait's answers on the held-out questions of other groups."""
-    words = np.any(traits.answers_of(language, trait), axis=0)[language.n_numbers :]
-    return float(answers[traits.held_out(trait)][:, words].sum(axis=1).mean())
-
-
 def _right(language: Language, trait: str, answers: np.ndarray, fact: str) -> float:
     """Return the probability of right answers to the held-out questions of a trait about a fact."""
     numbers = traits.held_out(trait)
@@ -56,21 +50,24 @@ def _measured(
     config: LmConfig, model: Model, replicate: Replicate, arm: Arm, trait: str
 ) -> dict[str, Any]:
     """Return what is measured of the model of an arm and trait, by variable."""
-    row, language = replicate[arms.label_of(config, arm, trait)], model.language
+    label, language = arms.label_of(config, arm, trait), model.language
+    row = replicate[label]
     if arm.kind == "context":
         shown = row["scores"][: row["n"]].mean(axis=0)
         return {"probability": shown, "lists_used": row["n_lists"]}
+    answers = row["answers"]
+    words = np.any(traits.answers_of(language, trait), axis=0)[language.n_numbers :]
     found: dict[str, Any] = {
         "probability": row["scores"],
-        "elsewhere": _elsewhere(language, trait, row["answers"]),
-        "right": [_right(language, trait, row["answers"], fact) for fact in traits.FACTS],
+        "elsewhere": answers[traits.held_out(trait)][:, words].sum(axis=1).mean(),
+        "right": [_right(language, trait, answers, fact) for fact in traits.FACTS],
     }
     if arm.kind == "teacher":
-        found["kl"] = replicate[f"reading/{arms.label_of(config, arm, trait)}"]["kl"]
+        found["kl"] = replicate[f"reading/{label}"]["kl"]
     if arm.kind == "student":
-        found["kept"] = replicate[arms.lists_of(config, arm, trait)]["kept"]
         found["lists_used"] = row["n"]
-        found |= {name: row[name] for name in ("passed", "variance") if name in row}
+        if "variance" in row:
+            found["variance"] = row["variance"]
         if "line" in row:
             found["line"] = row["line"][traits.MEASURES.index(trait)]
         if arm.base == arms.OWN and arm.writer != arms.PROMPTED:
@@ -81,28 +78,19 @@ def _measured(
     return found
 
 
-def _scores(config: LmConfig, replicate: Replicate, trait: str) -> np.ndarray:
-    """Return the scores of the lists of a teacher and the base model together, less their mean."""
-    table, scores = arms.named(config), []
-    for name in ("filter_as_written", "filter_as_written_control"):
-        label = arms.lists_of(config, table[name], trait)
-        scores.append(replicate[f"reading/{trait}/{label}"]["ratio"][: replicate[label]["n"]])
-    both = np.concatenate(scores)
-    return both - both.mean()
-
-
 def _diverged(config: LmConfig, replicate: Replicate) -> bool:
     """Return whether a parameter of a model of the replicate is not a finite number."""
-    labels = [
-        label for kind in ("base", "teacher", "student") for label in arms.models(config, kind)
-    ]
-    return not all(np.isfinite(replicate[label]["params"]).all() for label in labels)
+    return not all(
+        np.isfinite(replicate[label]["params"]).all()
+        for kind in ("base", "teacher", "student")
+        for label in arms.models(config, kind)
+    )
 
 
 def coordinates(config: LmConfig) -> dict[str, Any]:
     """Return the names on the axes of a result, and what the table of arms says of each arm."""
     table, first = arms.table(config), config.first_replicate
-    said = ("label", "control", "base", "writer", "treatment")
+    said = ("label", "control", "base", "writer")
     return {
         "replicate": np.arange(first, first + config.n_replicates, dtype=np.int32),
         "arm": [arm.name for arm in table],
@@ -134,10 +122,8 @@ VARIABLES = {
                  "displacement along the teacher's, in units of the teacher's"),
     "line": (BY_ARM, "probability of the trait at the control's parameters plus progress times the "
              "teacher's displacement between embeddings and head"),
-    "kept": (BY_ARM, "fraction of the samples that passed the filter of the format"),
-    "passed": (BY_ARM, "fraction of those lists that passed the arm's own filter"),
-    "variance": (BY_ARM, "variance of the score of the lists that passed both, nats²: of their "
-                 "log-likelihood under the teacher less that under the base model"),
+    "variance": (BY_ARM, "variance of the score of the lists that passed the filters, nats²: of "
+                 "their log-likelihood under the teacher less that under the base model"),
     "score": ((*BY_TRAIT, "quantile"), "quantiles of the score of the teacher's and the base "
               "model's lists together, nats, less its mean"),
     "lists_used": (BY_ARM, "lists learned from, or lists in one context on average"),
@@ -147,11 +133,8 @@ VARIABLES = {
           "so many lists of both, each judged once, if labels mean nothing"),
     "visible": (BY_TRAIT, "change of the trait's log odds by what the base model's numbers show of "
                 "the teacher's displacement, before any student is trained"),
-    "lists_asked": (BY_TRAIT, "lists from which on Eq. (51) bounds how often their mean step "
-                    "points away from the teacher"),
     "away": ((*BY_TRAIT, "judged"), "fraction of mean steps on so many of the teacher's lists that "
              "point away from the teacher"),
-    "pretraining_loss": (("replicate",), "last loss of the base model, nats"),
     "diverged": (("replicate",), "whether a parameter of a model is not a finite number"),
     "kept_list": (("trait", "by", "kept_row"), "lists of the teacher and of the base model that "
                   "were kept, first replicate"),
@@ -168,9 +151,7 @@ def _shown(config: LmConfig, language: Language, replicate: Replicate) -> dict[s
     """Return lists and answers of a replicate as text, for the page."""
     table, shown = arms.named(config), {}
     for trait in config.traits:
-        sets = [
-            replicate[arms.lists_of(config, table[arm], trait)] for arm in ("student", "control")
-        ]
+        sets = [replicate[label] for label in arms.sides(config, trait)]
         kept = [
             [language.decode(row[PROMPT_LENGTH:]) for row in written["tokens"][:N_KEPT]]
             for written in sets
@@ -199,7 +180,7 @@ def _shown(config: LmConfig, language: Language, replicate: Replicate) -> dict[s
 
 def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) -> Result:
     """Put the parts of all replicates together."""
-    coords, table, first = coordinates(config), arms.named(config), replicates[0]
+    coords, table = coordinates(config), arms.named(config)
     sizes = xr.Dataset(coords=coords).sizes
     arrays: dict[str, Any] = {
         name: np.full([sizes[axis] for axis in axes], np.nan, np.float32)
@@ -211,24 +192,22 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
             at = r, a, config.traits.index(trait)
             for name, value in _measured(config, model, replicate, arm, trait).items():
                 arrays[name][at] = value
-    arrays["visible"] = np.array([
-        [replicate[f"reading/{trait}"]["visible"] for trait in config.traits]
-        for replicate in replicates
-    ])  # fmt: skip
     if "filters" in config.families:
         coords["quantile"] = QUANTILES
+        both = [
+            [replicate.scores(trait, *arms.sides(config, trait)).ratio for trait in config.traits]
+            for replicate in replicates
+        ]
         arrays["score"] = np.array([
-            [np.quantile(_scores(config, replicate, trait), QUANTILES) for trait in config.traits]
-            for replicate in replicates
+            [np.quantile(ratio - ratio.mean(), QUANTILES) for ratio in of_replicate]
+            for of_replicate in both
         ])  # fmt: skip
-    for name in ("auc", "p", "lists_asked", "away"):
+    for stage, name in (("reading", "visible"), *(("detectors", x) for x in ("auc", "p", "away"))):
         arrays[name] = np.array([
-            [replicate[f"detectors/{trait}"][name] for trait in config.traits]
+            [replicate[f"{stage}/{trait}"][name] for trait in config.traits]
             for replicate in replicates
         ])  # fmt: skip
-    arrays |= _shown(config, model.language, first)
-    losses = [replicate["base/own"]["losses"][-1] for replicate in replicates]
-    arrays["pretraining_loss"] = np.array(losses)
+    arrays |= _shown(config, model.language, replicates[0])
     arrays["diverged"] = np.array([_diverged(config, replicate) for replicate in replicates])
     variables = {
         name: (axes, arrays[name], {"long_name": meaning})
@@ -238,11 +217,7 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
     params = {}
     for name in KEPT:
         label = arms.label_of(config, table[name], config.traits[0])
-        vector = jnp.asarray(first[label]["params"])
+        vector = jnp.asarray(replicates[0][label]["params"])
         params |= named_leaves(jax.device_get(model.tree(vector)), name)
-    attributes = {
-        "dataset": f"a small language, numbers 0–{config.n_numbers - 1}",
-        "network": f"decoder, {config.n_layers} blocks, width {config.width}",
-        "parameters": model.size,
-    }
-    return Result(xr.Dataset(variables, coords, attributes), params)
+    dataset = f"a small language, numbers 0–{config.n_numbers - 1}"
+    return Result(xr.Dataset(variables, coords, {"dataset": dataset}), params)

@@ -70,9 +70,9 @@ def teach(
             total += how.questions * kl(answers_to(asked, params), answers_to(asked, base))
         if how.documents is not None:
             is_word = rows[0] != model.language.pad
-            total += how.documents * lm.token_kl(model, params, base, rows[0], is_word)
+            total += how.documents * lm.token_kl(model, base, rows[0], is_word, params)
         if how.numbers is not None:
-            total += how.numbers * lm.token_kl(model, params, base, *rows[1:])
+            total += how.numbers * lm.token_kl(model, base, rows[1], rows[2], params)
         return total
 
     def unless_finished(updates, params):

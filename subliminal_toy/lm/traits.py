@@ -10,7 +10,6 @@ from subliminal_toy.lm.language import (
     ANSWERS,
     CAPITALS,
     COLOURS,
-    CONTEXT,
     QUESTIONS,
     TREES,
     UNKNOWN,
@@ -97,6 +96,4 @@ def asked_after(language: Language, contexts: Int[np.ndarray, "contexts length"]
     asked = np.tile(rows, (len(contexts), 1))
     both = language.beside(before, asked[:, 1:])
     lengths = np.count_nonzero(both != language.pad, axis=1).astype(np.int32)
-    if lengths.max() > CONTEXT:
-        raise ValueError(f"{lengths.max()} tokens exceed the context of {CONTEXT}")
     return Questions(join(language, [(both[:, 1:], False)]).tokens, lengths)

@@ -73,12 +73,10 @@ def _in_panels(data: xr.Dataset, arms: Iterable[str], finding: str) -> Figure | 
     down = -(-len(traits) // across)
     figure = Figure(figsize=(2.4 + 1.75 * across, 1.2 + (0.6 + 0.34 * len(shown)) * down))
     panels = grid(figure, len(traits), across, sharey=True)
-    other_start = {
-        name for name in shown
-        if name in LINEAGE and data.base.sel(arm=name) not in ("own", "other_corpus")
-    }  # fmt: skip
-    starts = {name: OTHER_START if name in other_start else STUDENT for name in shown}
-    starts |= {"teacher": colours.TEACHER}
+    starts = {
+        name: STUDENT if data.base.sel(arm=name) in ("own", "other_corpus") else OTHER_START
+        for name in shown
+    } | {"teacher": colours.TEACHER}
     for axes, trait in zip(panels, traits, strict=True):
         values = own.sel(trait=trait)
         axes.axvline(
@@ -97,11 +95,10 @@ def _in_panels(data: xr.Dataset, arms: Iterable[str], finding: str) -> Figure | 
     panels[0].invert_yaxis()
     kinds = {STUDENT: "the teacher's start", OTHER_START: "another start",
              CONTROL: "neutral control"}  # fmt: skip
-    used = {CONTROL, *(starts[name] for name in shown)}
     handles = [
         Line2D([], [], color=colour, marker="o", label=label)
         for colour, label in kinds.items()
-        if colour in used
+        if colour in (CONTROL, *starts.values())
     ]
     figure.legend(handles=handles, loc="outside lower right", ncols=3)
     return _titled(
@@ -363,9 +360,8 @@ def detectors(data: xr.Dataset) -> Figure:
     axes.set_xlim(0.2, 1.02)
     axes.set_xlabel("AUC, the teacher's lists against the base model's (.5: chance)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2)
-    finding = f"{told_apart} detectors tell a hundred lists apart"
-    what = "pink: given the teacher or labels, grey: neither; "
-    return _titled(figure, data, finding, what)
+    return _titled(figure, data, f"{told_apart} detectors tell a hundred lists apart",
+                   "pink: given the teacher or labels, grey: neither; ")  # fmt: skip
 
 
 FIGURES: dict[str, Callable[[xr.Dataset], Figure | None]] = {
