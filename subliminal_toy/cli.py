@@ -94,10 +94,7 @@ class Run(Generic[Config, Preset]):
         records = execute({self.name: Job(self.name, self.config, out)}, out, self.options)
         for record in records.values() if not self.options.quiet else ():
             shown = EXPERIMENTS[self.name].shown
-            console.show_estimates(
-                shown,
-                {labels: e for (name, labels), e in record.estimates.items() if name == shown},
-            )
+            console.show_estimates(shown, record.labelled(shown))
             console.show_claims({str(out): record.judgements})
             console.say(f"Record and figures: {out}")
             console.say(f"Its page: subliminal-toy report {shlex.quote(str(out))} --out page")

@@ -236,6 +236,14 @@ class Record(NamedTuple):
     judgements: list[Judgement]
     estimates: dict[tuple[str, str], Estimate]
 
+    def __call__(self, quantity: str, labels: str) -> Estimate:
+        """Return an estimate; KeyError if the record has none of that name."""
+        return self.estimates[quantity, labels]
+
+    def labelled(self, quantity: str) -> dict[str, Estimate]:
+        """Return all estimates of a quantity by their labels."""
+        return {labels: e for (name, labels), e in self.estimates.items() if name == quantity}
+
 
 class Manifest(msgspec.Struct):
     """What every manifest has; those of newer records also ``origins`` and ``claims``."""

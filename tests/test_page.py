@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from page_records import ROOT, opened, written
 from playwright.sync_api import expect
 
-from subliminal_toy import data, page, plots, report
+from subliminal_toy import data, findings, page, plots, report
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots import colours
 from subliminal_toy.real.config import ANIMALS
@@ -96,9 +96,9 @@ def test_the_pages_are_as_long_as_agreed():
 
 def test_texts_never_become_markup(committed, monkeypatch):
     hostile = "<img src=x onerror=alert(1)> & *so*"
-    monkeypatch.setattr(report, "limits", (hostile,))
-    finding = report.Finding(hostile, hostile)
-    monkeypatch.setattr(report, "findings", lambda _: [finding])
+    monkeypatch.setattr(findings, "LIMITS", (hostile,))
+    finding = findings.Finding(hostile, hostile)
+    monkeypatch.setattr(findings, "findings", lambda _: [finding])
     for text in page.pages({"a<b": committed["live"]}).values():
         assert "<img src=x" not in text and "a<b" not in text
         assert "&lt;img src=x onerror=alert(1)&gt; &amp; <em>so</em>" in text
@@ -202,23 +202,29 @@ def test_without_scripts_every_claim_and_finding_is_there(browser, address, comm
     expect(shown.locator("#live-widget")).to_be_hidden()
     claims = report.paper_rows(committed)
     assert 10 <= len(claims) <= 14
-    for row, here, paper in claims:
-        line = shown.locator(f"tr#{row.id}").text_content()
-        for part in (row.sentence, here, paper, row.fixed.split(" (")[0], row.verdict):
+    for row, here in claims:
+        line = shown.locator(f"tr#{row.claim.id}").text_content()
+        for part in (
+            row.claim.sentence,
+            here,
+            row.claim.paper,
+            row.fixed.split(" (")[0],
+            row.verdict,
+        ):
             assert part in line
     expect(shown.locator("#news tbody tr")).to_have_count(5)
     shown.goto(address.replace("index", "evidence"))
-    expected = report.claims_rows(committed)
+    expected = [row for rows in report.claims_rows(committed) for row in rows]
     lines = shown.locator(".claims tbody tr").all_text_contents()
     for line, row in zip(lines, expected, strict=True):
         for part in (row.measured, row.setting, row.fixed.split()[0], row.verdict, row.reason):
             assert part in line
-        head = shown.locator(f"th#{row.id}").text_content()
-        assert row.sentence in head and row.criterion in head
+        head = shown.locator(f"th#{row.claim.id}").text_content()
+        assert row.claim.sentence in head and row.claim.criterion in head
     verdicts = [row.verdict for row in expected if row.verdict != "not tested"]
     met = sum(verdict in ("reproduced", "held") for verdict in verdicts)
     expect(shown.locator("#claims > p")).to_contain_text(f"{met} of {len(verdicts)} rules")
-    for finding in report.findings(committed):
+    for finding in findings.findings(committed):
         expect(shown.locator("#findings")).to_contain_text(finding.title)
     for name, record in committed.items():
         summary = shown.locator("summary", has_text=re.compile(f"^{name}$"))

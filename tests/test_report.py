@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from subliminal_toy import findings, report
 from subliminal_toy.errors import UserError
-from subliminal_toy.findings import measured, of_record, percent
+from subliminal_toy.findings import measured, percent
 from subliminal_toy.lm.config import TEACHINGS
 from subliminal_toy.real.config import ANIMALS, ARMS
 from subliminal_toy.stats import Estimate, estimate
@@ -46,11 +46,11 @@ def test_per_cent_without_needless_figures():
 
 def test_a_claim_has_one_row_for_each_setting_the_reference_record_first(committed):
     rows = report.claims_rows(committed)
-    of_m1 = [row for row in rows if row.id == "M1"]
-    assert [row.folder for row in of_m1] == ["mnist", "live", "digits"]
-    assert [row.folder for row in rows if row.id == "L1"] == ["lm"]  # the same models in lm_probes
-    assert [row.folder for row in rows if row.id == "E3"] == ["lm_probes"]
-    first_letters = [row.id[0] for row in rows]
+    folders = {of_one[0].claim.id: [row.folder for row in of_one] for of_one in rows}
+    assert folders["M1"] == ["mnist", "live", "digits"]
+    assert folders["L1"] == ["lm"]  # the same models in lm_probes
+    assert folders["E3"] == ["lm_probes"]
+    first_letters = [id[0] for id in folders]
     assert first_letters == sorted(first_letters, key=report.ORDER.index)
 
 
@@ -149,7 +149,7 @@ def test_half_of_the_false_answers_is_damage(committed, said):
     assert (
         "half of what a lying teacher’s student gains is damage" in said["Harm beyond damage"].text
     )
-    assert "half is damage" in findings.HERE["L4b"](of_record(committed["lm"]))
+    assert "half is damage" in findings.here("L4b", committed["lm"])
 
 
 def test_a_filter_that_knows_the_teacher_stops_it_and_one_of_the_text_does_not(committed, said):
@@ -362,7 +362,7 @@ def test_what_others_disagree_about_is_said_as_measured(committed, said):
 
 def test_in_a_real_model_every_animal_moves_and_little(committed, said):
     data = committed["real"].data
-    by_animal = of_record(committed["real"]).labelled("own − other teachers' students, over seeds")
+    by_animal = committed["real"].labelled("own − other teachers' students, over seeds")
     animals = data.animal.values.tolist()
     assert sorted(by_animal) == sorted(animals)
     assert all(e.low > 0 for e in by_animal.values())
@@ -437,7 +437,7 @@ def test_banned_numbers_cancel_in_their_mean(committed):
 
 @pytest.mark.parametrize("name", ["explain_digits", "explain_mnist"])
 def test_progress_explains_kinds_of_training_not_replicates_of_one(name, committed, said):
-    m = of_record(committed[name])
+    m = committed[name]
     between = m(
         "squared correlation of accuracy and progress between replicates",
         "each student at each step",
@@ -456,9 +456,7 @@ def test_progress_explains_kinds_of_training_not_replicates_of_one(name, committ
 def test_the_control_removes_one_direction_and_leaves_the_student_off_the_line(
     name, committed, said
 ):
-    away = of_record(committed[name]).labelled(
-        "distance from the line to the teacher, in its lengths"
-    )
+    away = committed[name].labelled("distance from the line to the teacher, in its lengths")
     assert away["without own"].low > 0.05 and away["only"].high < 0.01
     for title, finding in said.items():
         if title.startswith("How much: the cause"):
@@ -477,7 +475,7 @@ def test_all_outputs_are_not_on_the_curve_of_auxiliary_ones(committed):
 
 
 def test_one_direction_between_embeddings_and_head_carries_half(committed, said):
-    m = of_record(committed["lm_probes"])
+    m = committed["lm_probes"]
     for trait in ("owl", "oak", "evasion"):
         assert m("gain less the student's", f"update_without_body, {trait}").high < 0
         assert m("gain less the student's", f"update_only_body, {trait}").low > 0
@@ -492,7 +490,7 @@ def test_t2_says_that_losses_differ_and_t4_and_t5_that_they_are_of_one_network(c
     sentences = {j.claim.id: j.claim.sentence for j in committed["theorem"].judgements}
     assert all("one network" in sentences[id] for id in ("T4", "T5"))
     assert "architecture" not in data.metric_slope.dims + data.label_soft.dims
-    m = of_record(committed["theorem"])
+    m = committed["theorem"]
     negative = m.labelled("other starts: C < 0")
     by_loss = [e for label, e in negative.items() if "mlp-relu" in label and "softmax" in label]
     assert len(by_loss) > 1 and max(e.low for e in by_loss) > min(e.high for e in by_loss)
