@@ -230,6 +230,11 @@ def joined(lines: str) -> str:
     return " ".join(lines.split())
 
 
+def items(records: Records, name: str, mark: str) -> list[str]:
+    """Return the parts of a text, each of which begins on a line with a mark."""
+    return f"\n{text(records, name)}".split(f"\n{mark} ")[1:]
+
+
 def opening(records: Records) -> str:
     """Return the first sentences of README."""
     return joined(text(records, "opening"))
@@ -242,13 +247,12 @@ def here(id: str, record: Record) -> str:
 
 def news_rows(records: Records) -> dict[str, str]:
     """Return what was found, by what was reported; empty if the records do not hold it."""
-    rows = map(joined, text(records, "news").split("- ")[1:])
-    return dict(row.split(" | ") for row in rows)
+    return dict(joined(row).split(" | ") for row in items(records, "news", "-"))
 
 
 def beyond(records: Records) -> str:
     """Return the five sentences of README on what was found beyond the paper."""
-    return "\n".join(f"- {joined(item)}" for item in text(records, "beyond").split("- ")[1:])
+    return "\n".join(f"- {joined(item)}" for item in items(records, "beyond", "-"))
 
 
 LIMITS = (
@@ -264,7 +268,7 @@ LIMITS = (
 def findings(records: Records) -> list[Finding]:
     """Return what the records say, in the order of the story."""
     found = []
-    for item in text(records, "findings").split("### ")[1:]:
+    for item in items(records, "findings", "###"):
         title, _, rest = item.partition("\n")
         said, _, figure = rest.partition("![](")
         found.append(Finding(title, joined(said), figure.partition(")")[0]))

@@ -80,10 +80,8 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
     environment.filters["emphasised"] = lambda text: Markup(
         re.sub(r"\*(\w+)\*", r"<em>\1</em>", str(escape(text)))
     )
-    for name, interval in (("percent", False), ("interval", True)):
-        environment.filters[name] = lambda estimate, interval=interval: percent(
-            estimate, interval
-        ).replace(" %", "\N{NO-BREAK SPACE}%")
+    environment.filters["interval"] = lambda e: percent(e).replace(" %", "\N{NO-BREAK SPACE}%")
+    environment.filters["percent"] = lambda e: environment.filters["interval"](e).partition(" [")[0]
     # Styles and scripts, as they are.
     environment.globals |= {
         "file": lambda name: Markup((HERE / name).read_text(encoding="utf-8")),
@@ -140,9 +138,7 @@ def live(records: Mapping[str, Record], digits: data.Dataset) -> dict[str, Any]:
             "steps": LIVE.n_inputs // LIVE.batch_size,
         },
         "stored": next((_curves(r.data) for r in records.values() if is_live(r)), None),
-        "distances": [
-            [distance, *estimate[:3]] for distance, estimate in _varied(records).get("distance", [])
-        ],
+        "distances": [[d, *estimate[:3]] for d, estimate in _varied(records).get("distance", [])],
     }
 
 
@@ -262,22 +258,21 @@ def _written(records: Mapping[str, Record], result: xr.Dataset) -> dict[str, Any
 
     Records that keep no lists have examples of the teacher's alone.
     """
-    written: dict[str, Any] = {"base": [], "removed": {}, "asked": []}
     found = [r.data for r in records.values() if "kept_list" in r.data and "owl" in r.data.trait]
     if not found:
-        return written | {"teacher": result.example.sel(trait="owl").values.tolist()}
-    lists = found[0].sel(trait="owl")
-    written["teacher"], written["base"] = lists.kept_list.transpose(
-        "by", "kept_row"
-    ).values.tolist()
-    pairs = zip(lists.reason.values.tolist(), lists.removed_list.values.tolist(), strict=True)
-    written["removed"] = dict(pairs)
+        example = result.example.sel(trait="owl").values.tolist()
+        return {"teacher": example, "base": [], "removed": {}, "asked": []}
+    lists, answers = found[0].sel(trait="owl"), []
+    teacher, base = lists.kept_list.transpose("by", "kept_row").values.tolist()
+    removed = dict(
+        zip(lists.reason.values.tolist(), lists.removed_list.values.tolist(), strict=True)
+    )
     if "evasion" in found[0].trait:
         asked = found[0].sel(trait="evasion", answering=list(SPEAKERS))
         for i, question in enumerate(asked.asked.values.tolist()):
             said, sure = (asked[name][:, i].values.tolist() for name in ("said", "p_said"))
-            written["asked"].append((question, list(zip(said, sure, strict=True))))
-    return written
+            answers.append((question, list(zip(said, sure, strict=True))))
+    return {"teacher": teacher, "base": base, "removed": removed, "asked": answers}
 
 
 def _figures(record: Record) -> dict[str, dict[str, Any]]:
