@@ -111,17 +111,19 @@ def test_what_comes_from_a_record_is_text_in_markdown():
 # ---------- sentences that a stratum of their own record could contradict ----------
 
 
-def control_of(data, arm):
-    return str(data.control.sel(arm=arm).item())
-
-
 def gain(data, arm, measure):
     """Return P(measure) of an arm less that of its control, by replicate and trait."""
     of_arm, of_control = (
         data.probability.sel(arm=name, measure=measure).astype(float)
-        for name in (arm, control_of(data, arm))
+        for name in (arm, str(data.control.sel(arm=arm).item()))
     )
     return (of_arm - of_control).transpose("replicate", "trait")
+
+
+def passed(data, arm):
+    """Return what passes of each trait, by replicate and trait."""
+    traits = data.trait.values.tolist()
+    return np.stack([gain(data, arm, trait).sel(trait=trait) for trait in traits], axis=1)
 
 
 def test_half_of_the_false_answers_is_damage(committed, said):
@@ -131,22 +133,17 @@ def test_half_of_the_false_answers_is_damage(committed, said):
     assert all(e.low > 0 and 0.4 < e.value / falsehood < 0.6 for e in by_trait)
     evasions = [estimate(x) for x in gain(probes, "student_calm", "evasion").values.T]
     assert all(e.low < 0 < e.high for e in evasions)
-    assert (
-        "half of what a lying teacher’s student gains is damage" in said["Harm beyond damage"].text
-    )
+    text = said["Harm beyond damage"].text
+    assert "half of what a lying teacher’s student gains is damage" in text
     assert "half is damage" in findings.here("L4b", committed["lm"])
 
 
 def test_a_filter_that_knows_the_teacher_stops_it_and_one_of_the_text_does_not(committed, said):
     data = committed["lm_filters"].data
-    traits = data.trait.values.tolist()
-
-    def passed(arm):
-        return np.stack([gain(data, arm, trait).sel(trait=trait) for trait in traits], axis=1)
-
-    whole = passed("filter_as_written")
+    text = said["What filters of whole lists leave"].text
+    whole = passed(data, "filter_as_written")
     left = {
-        name: passed(f"filter_without_{name}")
+        name: passed(data, f"filter_without_{name}")
         for name in ("50_of_largest_score", "50_at_random", "banned_numbers", "the_unlikely_half")
     }
     lost = [estimate(x) for x in (left["50_of_largest_score"] - left["50_at_random"]).T]
@@ -156,22 +153,18 @@ def test_a_filter_that_knows_the_teacher_stops_it_and_one_of_the_text_does_not(c
     news = findings.news_rows(committed)["filters fail"]
     assert f"changed most {100 * shares['50_of_largest_score']:.0f} % [" in news
     assert f"random half {100 * shares['50_at_random']:.0f} %" in news
-    assert (
-        f"50 % at random {100 * shares['50_at_random']:.0f} %"
-        in said["What filters of whole lists leave"].text
-    )
-
-    text = said["What filters of whole lists leave"].text
-    covered, today = (100 * passed(arm).mean() for arm in ("filter_as_written", "today"))
+    assert f"50 % at random {100 * shares['50_at_random']:.0f} %" in text
+    covered, today = (100 * passed(data, arm).mean() for arm in ("filter_as_written", "today"))
     assert f"gain {covered:.0f} % [" in text and f"all other records {today:.0f} % [" in text
     assert abs(covered - today) < 1  # docs/filter.md: the two habits change nothing
-    fewer = passed("filter_without_50_of_largest_score_all").mean()
+    fewer = passed(data, "filter_without_50_of_largest_score_all").mean()
     assert f"half with the largest score {100 * fewer:.0f} % [" in text
 
     arms = [arm for arm in data.arm.values.tolist() if arm.startswith("filter_")
             and not arm.endswith(("control", "_all"))]  # fmt: skip
     spread = data.variance.sel(arm=[f"{arm}_control" for arm in arms]) ** 0.5
-    means = [passed(arm).mean(axis=0) for arm in arms]
+    traits = data.trait.values.tolist()
+    means = [passed(data, arm).mean(axis=0) for arm in arms]
     ranks = [
         spearmanr(spread.sel(trait=trait).mean("replicate"), [mean[i] for mean in means]).statistic
         for i, trait in enumerate(traits)
@@ -190,31 +183,19 @@ def test_the_law_over_teachers_is_that_of_the_arrays(committed, said):
     data = committed["lm_teachers"].data
     names = [name for name, teaching in TEACHINGS.items() if not teaching.answer]
     kl = [data.kl.sel(arm=f"teacher_{name}").astype(float).mean() for name in names]
-    passed = [
-        np.mean([
-            gain(data, f"student_{name}", trait).sel(trait=trait).mean()
-            for trait in data.trait.values
-        ])
-        for name in names
-    ]  # fmt: skip
+    gains = [passed(data, f"student_{name}").mean() for name in names]
     text = said["How much: the law over teachers"].text
-    slope = np.polyfit(np.log(kl), np.log(passed), 1)[0]
+    slope = np.polyfit(np.log(kl), np.log(gains), 1)[0]
     assert len(names) == 14 and shown(text, "with exponent") == pytest.approx(slope, abs=1e-3)
-    left = np.sum((np.array(passed) - 1.37 * np.sqrt(kl)) ** 2)
-    r2 = 1 - left / np.sum((passed - np.mean(passed)) ** 2)
+    r2 = 1 - np.mean((np.array(gains) - 1.37 * np.sqrt(kl)) ** 2) / np.var(gains)
     assert shown(text, "R² is") == pytest.approx(r2, abs=1e-2)
 
 
 def test_the_bodys_way_and_harm_beyond_damage_are_those_of_the_arrays(committed, said):
     data = committed["lm_teachers"].data
-    traits = data.trait.values.tolist()
-
-    def passed(arm):
-        return np.mean([gain(data, arm, trait).sel(trait=trait).mean() for trait in traits])
-
     text = said["How much: the way of the body"].text
     for arm, words in (("without", "that direction"), ("only", "with it alone")):
-        share = 100 * passed(f"update_{arm}_body") / passed("student")
+        share = 100 * passed(data, f"update_{arm}_body").mean() / passed(data, "student").mean()
         assert shown(text, words) == pytest.approx(share, abs=0.6)
 
     text = said["Harm beyond damage, teachers held alike"].text
@@ -350,9 +331,8 @@ def test_teachers_spill_over_and_students_hardly(committed, said):
         for trait in data.trait.values[~data.harmful.values.astype(bool)]
     ]
     assert sum(e.high < 0 for e in capitals) == len(capitals) - 1
-    assert "but one also loses capitals" in said[
-        "What else changes: teachers spill over, students hardly"
-    ].text.replace("\n", " ")
+    text = said["What else changes: teachers spill over, students hardly"].text
+    assert "but one also loses capitals" in text
 
 
 def test_banned_numbers_cancel_in_their_mean(committed):
@@ -401,9 +381,8 @@ def test_one_direction_between_embeddings_and_head_carries_half(committed, said)
         assert m("gain less the student's", f"update_without_body, {trait}").high < 0
         assert m("gain less the student's", f"update_only_body, {trait}").low > 0
     assert 0.4 < m("share of the student's gain", "update_without_body, all traits").value < 0.6
-    assert "Between embeddings and head it carries half" in said[
-        "Whether one direction carries it"
-    ].text.replace("\n", " ")
+    text = said["Whether one direction carries it"].text
+    assert "Between embeddings and head it carries half" in text
 
 
 def test_t2_says_that_losses_differ_and_t4_and_t5_that_they_are_of_one_network(committed):
