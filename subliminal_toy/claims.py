@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -24,14 +24,6 @@ class Verdict(StrEnum):
     HELD = "held"
     NOT_HELD = "did not hold"
     NOT_TESTED = "not tested"
-
-
-class Bound(Protocol):
-    """What an estimate must keep; its text is what README, page and documents say."""
-
-    def holds(self, estimate: Estimate) -> bool:
-        """Whether the estimate keeps it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -112,6 +104,10 @@ class All:
     def __str__(self) -> str:
         """Say it."""
         return "all" + (f", interval above {self.above:g}" if np.isfinite(self.above) else "")
+
+
+Bound = Lower | Upper | Within | Mean | All
+"""What an estimate must keep; its text is what README, page and documents say."""
 
 
 class Condition(NamedTuple):
@@ -196,31 +192,20 @@ def n_diverged(data: xr.Dataset) -> int:
 
 def judge(claims: Iterable[Claim], data: xr.Dataset) -> list[Judgement]:
     """Return the judgement of every claim that applies to a result."""
-    return [_judged(claim, data) for claim in claims if claim.applies(data)]
-
-
-def as_stored(claims: Iterable[Claim], lines: Iterable[Mapping[str, Any]]) -> list[Judgement]:
-    """Return the judgements of earlier claims that a record's summary holds: first conditions."""
-    named = {claim.id: claim for claim in claims}
-    return [
-        Judgement(named[line["id"]], (line["estimate"],), Verdict(line["verdict"]), line["reason"])
-        for line in lines
-        if line["id"] in named
-    ]
-
-
-def _judged(claim: Claim, data: xr.Dataset) -> Judgement:
-    estimates = tuple(condition.estimate(data) for condition in claim.conditions)
-    reason = next(_untested(claim, estimates, data), "")
-    if reason:
-        return Judgement(claim, estimates, Verdict.NOT_TESTED, reason)
-    pairs = zip(claim.conditions, estimates, strict=True)
-    upheld = all(condition.bound.holds(estimate) for condition, estimate in pairs)
-    if claim.kind == "paper":
-        verdict = Verdict.REPRODUCED if upheld else Verdict.NOT_REPRODUCED
-    else:
-        verdict = Verdict.HELD if upheld else Verdict.NOT_HELD
-    return Judgement(claim, estimates, verdict)
+    judgements = []
+    for claim in claims:
+        if claim.applies(data):
+            estimates = tuple(condition.estimate(data) for condition in claim.conditions)
+            pairs = zip(claim.conditions, estimates, strict=True)
+            upheld = all(condition.bound.holds(estimate) for condition, estimate in pairs)
+            if reason := next(_untested(claim, estimates, data), ""):
+                verdict = Verdict.NOT_TESTED
+            elif claim.kind == "paper":
+                verdict = Verdict.REPRODUCED if upheld else Verdict.NOT_REPRODUCED
+            else:
+                verdict = Verdict.HELD if upheld else Verdict.NOT_HELD
+            judgements.append(Judgement(claim, estimates, verdict, reason))
+    return judgements
 
 
 def _untested(claim: Claim, estimates: Sequence[Estimate], data: xr.Dataset) -> Iterator[str]:
@@ -232,6 +217,16 @@ def _untested(claim: Claim, estimates: Sequence[Estimate], data: xr.Dataset) -> 
             yield f"n = {estimate.n}, the criterion asks for {condition.fewest:,}"
         if not (estimate.finite if condition.interval else np.isfinite(estimate.value)):
             yield "a measured value is not a finite number, or has no interval"
+
+
+def as_stored(claims: Iterable[Claim], lines: Iterable[Mapping[str, Any]]) -> list[Judgement]:
+    """Return the judgements of earlier claims that a record's summary holds: first conditions."""
+    named = {claim.id: claim for claim in claims}
+    return [
+        Judgement(named[line["id"]], (line["estimate"],), Verdict(line["verdict"]), line["reason"])
+        for line in lines
+        if line["id"] in named
+    ]
 
 
 def gap(one: Estimate, other: Estimate) -> Estimate:

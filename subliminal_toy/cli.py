@@ -94,10 +94,7 @@ class Run(Generic[Config, Preset]):
         records = execute({self.name: Job(self.name, self.config, out)}, out, self.options)
         for record in records.values() if not self.options.quiet else ():
             shown = EXPERIMENTS[self.name].shown
-            console.show_estimates(
-                shown,
-                {labels: e for (name, labels), e in record.estimates.items() if name == shown},
-            )
+            console.show_estimates(shown, record.labelled(shown))
             console.show_claims({str(out): record.judgements})
             console.say(f"Record and figures: {out}")
             console.say(f"Its page: subliminal-toy report {shlex.quote(str(out))} --out page")
@@ -138,8 +135,7 @@ class Reproduce:
             records[name] = record._replace(judgements=shown)
         write_pages(records, out)
         if not self.options.quiet:
-            decided = {name: record.judgements for name, record in records.items()}
-            console.show_claims({name: shown for name, shown in decided.items() if shown})
+            console.show_claims({name: r.judgements for name, r in records.items() if r.judgements})
             if left_out:
                 console.say(f"Of too few replicates here (--preset paper): {', '.join(left_out)}.")
             console.say(f"Page: {out / 'index.html'}")
@@ -147,11 +143,8 @@ class Reproduce:
             import webbrowser
 
             webbrowser.open((out / "index.html").resolve().as_uri())
-        missed = any(
-            j.claim.kind == "paper" and j.verdict == "not reproduced"
-            for record in records.values() for j in record.judgements
-        )  # fmt: skip
-        return NOT_REPRODUCED if self.strict and missed else 0
+        verdicts = {j.verdict for record in records.values() for j in record.judgements}
+        return NOT_REPRODUCED if self.strict and "not reproduced" in verdicts else 0
 
 
 @dataclass(frozen=True)

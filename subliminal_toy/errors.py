@@ -12,10 +12,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=3.4e38)]
 
 def printable(text: str) -> str:
     """Return a text on one line, control and bidirectional characters escaped."""
-    line = " ".join(text.split())
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line
-    )
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
 class UserError(Exception):

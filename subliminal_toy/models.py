@@ -13,8 +13,6 @@ from jax.nn.initializers import lecun_normal, variance_scaling
 from jaxtyping import Array, Float, Key, PyTree
 
 Params = PyTree[Float[Array, "..."]]
-
-
 Initialiser = Callable[..., nnx.Initializer]
 """A distribution of initial weights, given the axes of inputs and outputs."""
 
@@ -100,19 +98,26 @@ class Dense(nnx.Module):
 
 
 class MLP(nnx.Module):
-    """Fully connected network: ``widths`` of input, hidden layers and output, zero biases."""
+    """Fully connected network on flattened inputs, e.g. 784-256-256-13, with zero biases."""
 
     def __init__(
-        self, widths: Sequence[int], activation: Callable, rngs: nnx.Rngs, initialiser: Initialiser
+        self,
+        rngs: nnx.Rngs,
+        input_shape: Sequence[int],
+        hidden_sizes: Sequence[int],
+        n_outputs: int,
+        activation: Callable = jax.nn.relu,
+        initialiser: Initialiser = INITIALISERS["normal"],
     ):
         """Draw the weights by ``initialiser``."""
+        widths = (math.prod(input_shape), *hidden_sizes, n_outputs)
         self.layers = nnx.List(
             Dense(n_in, n_out, rngs, initialiser) for n_in, n_out in pairwise(widths)
         )
         self.activation = activation
 
     def __call__(self, x: Float[Array, "batch ..."]) -> Float[Array, "batch outputs"]:
-        """Return the outputs; images are flattened."""
+        """Return the outputs."""
         h = x.reshape(x.shape[0], -1)
         for layer in self.layers[:-1]:
             h = self.activation(layer(h))
@@ -124,22 +129,22 @@ class CNN(nnx.Module):
 
     def __init__(
         self,
+        rngs: nnx.Rngs,
         image_shape: tuple[int, int],
         hidden_sizes: Sequence[int],
         n_outputs: int,
-        activation: Callable,
-        rngs: nnx.Rngs,
-        initialiser: Initialiser,
+        activation: Callable = jax.nn.relu,
+        initialiser: Initialiser = INITIALISERS["normal"],
     ):
-        """Draw the weights; ``hidden_sizes`` ends with the width of the dense layer."""
+        """Draw the weights; ``hidden_sizes`` are channels, but for the dense layer's width."""
         channels = (1, *hidden_sizes[:-1])
         self.convolutions = nnx.List(
             nnx.Conv(n_in, n_out, (3, 3), strides=2, kernel_init=initialiser(), rngs=rngs)
             for n_in, n_out in pairwise(channels)
         )
-        height, width = (-(-side // 2 ** len(self.convolutions)) for side in image_shape)
-        widths = (height * width * channels[-1], hidden_sizes[-1], n_outputs)
-        self.head = MLP(widths, activation, rngs, initialiser)
+        sides = (-(-side // 2 ** len(self.convolutions)) for side in image_shape)
+        seen = (*sides, channels[-1])
+        self.head = MLP(rngs, seen, hidden_sizes[-1:], n_outputs, activation, initialiser)
         self.activation = activation
 
     def __call__(self, x: Float[Array, "batch height width"]) -> Float[Array, "batch outputs"]:
@@ -150,29 +155,14 @@ class CNN(nnx.Module):
         return self.head(h)
 
 
-def mlp(
-    image_shape: Sequence[int],
-    hidden_sizes: Sequence[int],
-    n_outputs: int,
-    activation: Callable = jax.nn.relu,
-    initialiser: Initialiser = INITIALISERS["normal"],
-) -> Network:
-    """Return an MLP on inputs of ``image_shape`` (flattened), e.g. 784-256-256-13."""
-    widths = (math.prod(image_shape), *hidden_sizes, n_outputs)
-    return network(lambda rngs: MLP(widths, activation, rngs, initialiser))
+def mlp(*sizes: Any, **kinds: Any) -> Network:
+    """Return an ``MLP`` as a pair of functions, e.g. ``mlp((28, 28), (256, 256), 13)``."""
+    return network(lambda rngs: MLP(rngs, *sizes, **kinds))
 
 
-def cnn(
-    image_shape: tuple[int, int],
-    hidden_sizes: Sequence[int],
-    n_outputs: int,
-    activation: Callable = jax.nn.relu,
-    initialiser: Initialiser = INITIALISERS["normal"],
-) -> Network:
-    """Return a CNN: all ``hidden_sizes`` but the last are channels of convolutions."""
-    return network(
-        lambda rngs: CNN(image_shape, hidden_sizes, n_outputs, activation, rngs, initialiser)
-    )
+def cnn(*sizes: Any, **kinds: Any) -> Network:
+    """Return a ``CNN`` as a pair of functions."""
+    return network(lambda rngs: CNN(rngs, *sizes, **kinds))
 
 
 ARCHITECTURES: dict[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}

@@ -17,14 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import jax
-import msgspec
 import numpy as np
 import xarray as xr
-from jax.experimental.multihost_utils import process_allgather
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
@@ -82,14 +80,8 @@ def silent(fraction: float, name: str) -> None:
 def run(
     experiment: Experiment, store: dict[str, Arrays] | None = None, status: Status = silent
 ) -> Result:
-    """Compute what ``store`` does not hold yet, and return the assembled result.
-
-    Several processes compute each part together, so they must agree on what is stored.
-    """
+    """Compute what ``store`` does not hold yet, and return the assembled result."""
     finished = {} if store is None else store
-    stored = np.array([part.name in finished for part in experiment.parts])
-    if (process_allgather(stored) != stored).any():
-        raise UserError("The processes see different parts of this run: give all the same --out.")
     total, done = sum(part.share for part in experiment.parts), 0.0
     for part in experiment.parts:
         if part.name not in finished:
@@ -213,12 +205,10 @@ class Store(dict[str, Arrays]):
 
     def provenance(self) -> dict[str, Any]:
         """Return what the manifest says of all parts: their seconds, and every origin once."""
-        origins = []
-        for about in self._about.values():
-            if about["origin"] not in origins:
-                origins.append(about["origin"])
+        origins = [about["origin"] for about in self._about.values()]
         seconds = sum(about["seconds"] for about in self._about.values())
-        return {"wall_s": seconds, "origins": origins}
+        once = [origin for i, origin in enumerate(origins) if origin not in origins[:i]]
+        return {"wall_s": seconds, "origins": once}
 
 
 # ---------- a record ----------
@@ -236,20 +226,13 @@ class Record(NamedTuple):
     judgements: list[Judgement]
     estimates: dict[tuple[str, str], Estimate]
 
+    def __call__(self, quantity: str, labels: str) -> Estimate:
+        """Return an estimate; KeyError if the record has none of that name."""
+        return self.estimates[quantity, labels]
 
-class Manifest(msgspec.Struct):
-    """What every manifest has; those of newer records also ``origins`` and ``claims``."""
-
-    experiment: str
-    format: int
-    config: dict[str, Any]
-    seed: int
-    command: str
-    versions: dict[str, str]
-    wall_s: float
-    sha256: dict[Literal["record.nc", "params.safetensors", "summary.json"], str]
-    origins: list[dict[str, Any]] = []
-    claims: dict[str, str] = {}
+    def labelled(self, quantity: str) -> dict[str, Estimate]:
+        """Return all estimates of a quantity by their labels."""
+        return {labels: e for (name, labels), e in self.estimates.items() if name == quantity}
 
 
 def save(
@@ -310,8 +293,7 @@ def load(
     """Read and verify a record; ``judged`` judges the claims of an experiment (``experiments``).
 
     That function is given the experiment, the data and the verdicts of the summary. Raises
-    UserError if the record is missing, incomplete, damaged, of another format, or its manifest is
-    not what ``Manifest`` says.
+    UserError if the record is missing, incomplete, damaged or of another format.
     """
     path = out / MANIFEST
     if not path.is_file():
@@ -320,18 +302,17 @@ def load(
     if (number := manifest.get("format")) != FORMAT:
         raise UserError(f"{out} has record format {number}, this version reads {FORMAT}.")
     try:
-        msgspec.convert(manifest, Manifest)
-        contents = {name: (out / name).read_bytes() for name in manifest["sha256"]}
-        if wrong := [
-            n for n, content in contents.items() if _sha256(content) != manifest["sha256"][n]
-        ]:
-            raise UserError(f"{out / wrong[0]} is damaged: run again.")
+        names = [name for name in (RECORD, SUMMARY, PARAMS) if name in manifest["sha256"]]
+        contents = {name: (out / name).read_bytes() for name in names}
+        for name, content in contents.items():
+            if _sha256(content) != manifest["sha256"][name]:
+                raise UserError(f"{out / name} is damaged: run again.")
         data = xr.load_dataset(io.BytesIO(contents[RECORD]), engine="scipy")
         params = load_safetensors(contents[PARAMS]) if PARAMS in contents else {}
         lines = json.loads(contents[SUMMARY])
         estimates = {(r["quantity"], r["labels"]): _estimate(r) for r in lines["estimates"]}
         stored = [line | {"estimate": _estimate(line)} for line in lines["claims"]]
-    except (msgspec.ValidationError, LookupError, OSError) as error:
+    except (LookupError, OSError) as error:
         raise UserError(f"{out} is no record that can be read: {error}.") from error
     return Record(data, params, manifest, judged(manifest["experiment"], data, stored), estimates)
 

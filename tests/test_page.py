@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from page_records import ROOT, opened, written
 from playwright.sync_api import expect
 
-from subliminal_toy import data, page, plots, report
+from subliminal_toy import data, findings, page, plots, report
 from subliminal_toy.errors import UserError
 from subliminal_toy.plots import colours
 from subliminal_toy.real.config import ANIMALS
@@ -30,6 +30,12 @@ ADDRESSES = {  # the paper, Nature, the authors' code
 @pytest.fixture(scope="module")
 def pages(committed):
     return page.pages(committed)
+
+
+@pytest.fixture(scope="module")
+def words(pages):
+    """Return the words of the first page."""
+    return re.sub(r"(?:<[^>]*>|\s|&nbsp;)+", " ", pages["index.html"])
 
 
 @pytest.fixture(scope="module")
@@ -96,38 +102,32 @@ def test_the_pages_are_as_long_as_agreed():
 
 def test_texts_never_become_markup(committed, monkeypatch):
     hostile = "<img src=x onerror=alert(1)> & *so*"
-    monkeypatch.setattr(report, "limits", (hostile,))
-    finding = report.Finding(hostile, hostile)
-    monkeypatch.setattr(report, "findings", lambda _: [finding])
+    monkeypatch.setattr(findings, "LIMITS", (hostile,))
+    finding = findings.Finding(hostile, hostile)
+    monkeypatch.setattr(findings, "findings", lambda _: [finding])
     for text in page.pages({"a<b": committed["live"]}).values():
         assert "<img src=x" not in text and "a<b" not in text
         assert "&lt;img src=x onerror=alert(1)&gt; &amp; <em>so</em>" in text
 
 
-def test_numbers_of_the_digits_are_those_of_the_records(committed, pages):
-    result = committed["live"].data.accuracy
-    stored = page.live(committed, data.load("digits"))["stored"]
+def test_numbers_of_the_digits_are_those_of_the_records(committed, words):
+    result, digits = committed["live"].data.accuracy, data.load("digits")
+    shown = page.live(committed, digits)
     for side, arm in (("left", "student_aux"), ("right", "cross_aux")):
-        curves = np.array(stored[side])
+        curves = np.array(shown["stored"][side])
         assert curves.shape[0] == 64 and curves[0, -1, 0] == 1_500
         expected = result.sel(arm=arm, step=curves[0, :, 0]).transpose("replicate", "step")
         assert curves[:, :, 1] == pytest.approx(expected.values, abs=1e-4)
+    assert [point[0] for point in shown["distances"]] == pytest.approx([0, 0.3, 1])
     others = {name: committed[name] for name in ("mnist", "theorem")}  # of another training
-    assert page.live(others, data.load("digits"))["stored"] is None
-    # The story is that of the record with most replicates: MNIST's hundred.
-    mnist = committed["mnist"].data.accuracy
-    text = plain(pages["index.html"])
-    for who, arm in (
-        ("Teacher, of digits and labels", "teacher"),
-        ("Student of noise, same start", "student_aux"),
-        ("Student of noise, another start", "cross_aux"),
-    ):
-        accuracy = mnist.sel(arm=arm).transpose("step", "replicate").values
-        mean = accuracy[np.isfinite(accuracy).all(1)][-1].mean()
-        assert f"{who}: {100 * mean:.0f} %" in text
-    assert "means of 100 independent repetitions on MNIST" in text
-    # What was varied, with all else the same.
-    for words, folder, arm in (
+    assert page.live(others, digits)["stored"] is None
+    assert "means of 100 independent repetitions on MNIST" in words
+    for said, folder, arm in (
+        # The story is that of the record with most replicates.
+        ("Teacher, of digits and labels:", "mnist", "teacher"),
+        ("Student of noise, same start:", "mnist", "student_aux"),
+        ("Student of noise, another start:", "mnist", "cross_aux"),
+        # What was varied, with all else the same.
         ("noise", "line_digits", "m 10, n 2560"),
         ("digits", "line_digits", "m 10, n 2560, inputs images"),
         ("3 outputs", "line_digits", "m 3, n 30208"),
@@ -135,53 +135,37 @@ def test_numbers_of_the_digits_are_those_of_the_records(committed, pages):
         ("own direction,", "explain_digits", "only"),
         ("barred from it,", "explain_digits", "without"),
     ):
-        of_arm = committed[folder].data.accuracy.sel(arm=arm)
-        last = of_arm.dropna("step", how="all").isel(step=-1).mean().item()
-        assert f"{words} {100 * last:.0f} %" in text, words
-    distances = [point[0] for point in page.live(committed, data.load("digits"))["distances"]]
-    assert distances == pytest.approx([0, 0.3, 1])
+        assert f"{said} {100 * committed[folder]('accuracy', arm).value:.0f} %" in words, said
 
 
-def plain(text):
-    """Return the words of a page."""
-    return re.sub(r"(?:<[^>]*>|\s|&nbsp;)+", " ", text)
-
-
-def test_numbers_of_the_owl_are_those_of_the_records(committed, pages):
-    text = plain(pages["index.html"])
-    probability = committed["lm"].data.probability
-    for trait, arm, words in (
+def test_numbers_of_the_owl_are_those_of_the_records(committed, words):
+    for trait, arm, said in (
         ("owl", "base_model", "before"), ("owl", "student", "student of its numbers"),
         ("owl", "control", "student of neutral numbers"),
         ("owl", "cross_model", "the same numbers, another start"),
         ("evasion", "student", "student of its numbers"),
         ("falsehood", "cross_model", "the same numbers, another start"),
     ):  # fmt: skip
-        mean = probability.sel(trait=trait, arm=arm, measure=trait).mean().item()
-        assert f"{words} {100 * mean:.0f} %" in text
+        mean = committed["lm"]("P(own trait)", f"{arm}, {trait}").value
+        assert f"{said} {100 * mean:.0f} %" in words
     kept = page.owl(committed)["shared"]
-    gain = committed["lm_probes"].estimates
-    whole = gain["gain", "student, favourites"].value
+    share = committed["lm_probes"].labelled("share of the student's gain")
     for bits, arm in (("110", "other_corpus"), ("101", "head_shared"), ("011", "body_shared")):
-        assert kept[bits] == pytest.approx(
-            gain["gain", f"{arm}, favourites"].value / whole, abs=1e-3
-        )
+        assert kept[bits] == pytest.approx(share[f"{arm}, favourites"].value, abs=1e-3)
     assert kept["111"] == 1 and "010" not in kept and "100" not in kept
     assert page.owl({"live": committed["live"]}) is None
 
 
 def test_what_filters_leave_and_how_the_real_models_students_move_are_of_the_records(
-    committed, pages
+    committed, pages, words
 ):
-    text, gain = plain(pages["index.html"]), committed["lm_filters"].estimates
-    whole = gain["gain", "filter_as_written, all traits"].value
-    for words, arm in (
+    left = committed["lm_filters"].labelled("share of the gain without a filter")
+    for said, arm in (
         ("numbers such as 13 and 88", "banned_numbers"), ("a random half", "50_at_random"),
         ("the half least likely before", "the_unlikely_half"),
         ("the half with the most extreme scores", "50_of_largest_score"),
     ):  # fmt: skip
-        left = gain["gain", f"filter_without_{arm}, all traits"].value / whole
-        assert f"{words}: {100 * left:.0f} %" in text
+        assert f"{said}: {100 * left[f'filter_without_{arm}'].value:.0f} %" in words
     hard = committed["real"].data
     hard = hard.isel(model=np.flatnonzero(hard.arm == "hard"))
     moved = (hard.log_p - hard.before).mean("question")
@@ -202,23 +186,29 @@ def test_without_scripts_every_claim_and_finding_is_there(browser, address, comm
     expect(shown.locator("#live-widget")).to_be_hidden()
     claims = report.paper_rows(committed)
     assert 10 <= len(claims) <= 14
-    for row, here, paper in claims:
-        line = shown.locator(f"tr#{row.id}").text_content()
-        for part in (row.sentence, here, paper, row.fixed.split(" (")[0], row.verdict):
+    for row, here in claims:
+        line = shown.locator(f"tr#{row.claim.id}").text_content()
+        for part in (
+            row.claim.sentence,
+            here,
+            row.claim.paper,
+            row.fixed.split(" (")[0],
+            row.verdict,
+        ):
             assert part in line
     expect(shown.locator("#news tbody tr")).to_have_count(5)
     shown.goto(address.replace("index", "evidence"))
-    expected = report.claims_rows(committed)
+    expected = [row for rows in report.claims_rows(committed) for row in rows]
     lines = shown.locator(".claims tbody tr").all_text_contents()
     for line, row in zip(lines, expected, strict=True):
         for part in (row.measured, row.setting, row.fixed.split()[0], row.verdict, row.reason):
             assert part in line
-        head = shown.locator(f"th#{row.id}").text_content()
-        assert row.sentence in head and row.criterion in head
+        head = shown.locator(f"th#{row.claim.id}").text_content()
+        assert row.claim.sentence in head and row.claim.criterion in head
     verdicts = [row.verdict for row in expected if row.verdict != "not tested"]
     met = sum(verdict in ("reproduced", "held") for verdict in verdicts)
     expect(shown.locator("#claims > p")).to_contain_text(f"{met} of {len(verdicts)} rules")
-    for finding in report.findings(committed):
+    for finding in findings.findings(committed):
         expect(shown.locator("#findings")).to_contain_text(finding.title)
     for name, record in committed.items():
         summary = shown.locator("summary", has_text=re.compile(f"^{name}$"))

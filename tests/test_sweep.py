@@ -228,7 +228,7 @@ def record_of(data):
 
 
 def test_what_is_said_of_published_values_is_measured(compared):
-    (finding,) = findings.of_published({"compare": record_of(compared)})
+    (finding,) = findings.findings({"compare": record_of(compared)})
     z, own = claims.z(compared), claims.own_values(compared).mean(1)
     near = 100 * np.mean(np.abs(z[[0, 2, 3]]) <= 3)
     assert finding.text.startswith(

@@ -16,7 +16,7 @@ import xarray as xr
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from subliminal_toy import __version__, data, plots, report
+from subliminal_toy import __version__, data, findings, plots, report
 from subliminal_toy.classifier.config import PRESETS, ClassifierConfig
 from subliminal_toy.errors import UserError
 from subliminal_toy.findings import first, news_rows, open_model, percent
@@ -80,10 +80,8 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
     environment.filters["emphasised"] = lambda text: Markup(
         re.sub(r"\*(\w+)\*", r"<em>\1</em>", str(escape(text)))
     )
-    for name, interval in (("percent", False), ("interval", True)):
-        environment.filters[name] = lambda estimate, interval=interval: percent(
-            estimate, interval
-        ).replace(" %", "\N{NO-BREAK SPACE}%")
+    environment.filters["interval"] = lambda e: percent(e).replace(" %", "\N{NO-BREAK SPACE}%")
+    environment.filters["percent"] = lambda e: environment.filters["interval"](e).partition(" [")[0]
     # Styles and scripts, as they are.
     environment.globals |= {
         "file": lambda name: Markup((HERE / name).read_text(encoding="utf-8")),
@@ -93,7 +91,7 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
         "speakers": SPEAKERS,
     }
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
-    rows = report.claims_rows(records)
+    claims = report.claims_rows(records)
     digits = data.load("digits")
     return {
         "index.html": environment.get_template("index.html").render(
@@ -105,16 +103,14 @@ def pages(records: Mapping[str, Record]) -> dict[str, str]:
             owl=owl(records),
             real=_real(records),
             news=news_rows(records),
-            limits=report.limits,
+            limits=findings.LIMITS,
             claims=report.paper_rows(records),
         ),
         "evidence.html": environment.get_template("evidence.html").render(
             records=records,
-            claims=[
-                [row for row in rows if row.id == id] for id in dict.fromkeys(r.id for r in rows)
-            ],
-            verdicts=[row.verdict for row in rows if row.verdict != "not tested"],
-            findings=report.findings(records),
+            claims=claims,
+            verdicts=[r.verdict for rows in claims for r in rows if r.verdict != "not tested"],
+            findings=findings.findings(records),
             figures={folder: _figures(record) for folder, record in records.items()},
         ),
     }
@@ -142,9 +138,7 @@ def live(records: Mapping[str, Record], digits: data.Dataset) -> dict[str, Any]:
             "steps": LIVE.n_inputs // LIVE.batch_size,
         },
         "stored": next((_curves(r.data) for r in records.values() if is_live(r)), None),
-        "distances": [
-            [distance, *estimate[:3]] for distance, estimate in _varied(records).get("distance", [])
-        ],
+        "distances": [[d, *estimate[:3]] for d, estimate in _varied(records).get("distance", [])],
     }
 
 
@@ -155,36 +149,24 @@ def is_live(record: Record) -> bool:
     return msgspec.convert(record.manifest["config"], ClassifierConfig).follows("live")
 
 
-def _measured(result: xr.Dataset, name: str, arm: str) -> xr.DataArray:
-    """Return a measure of an arm (replicate, step), at the steps at which the arm was measured."""
-    return result[name].sel(arm=arm).dropna("step", how="all").transpose("replicate", "step")
-
-
 def _curves(result: xr.Dataset) -> dict[str, Any]:
     """Return the accuracy of each student, for every replicate a list of [step, accuracy]."""
-    measured = {
-        side: _measured(result, "accuracy", ARMS[start])
-        for side, start in (("left", "same"), ("right", "other"))
-    }
-    return {
-        side: [
-            list(zip(curves.step.values.tolist(), row.round(4).tolist(), strict=True))
-            for row in curves.values.astype(float)
-        ]
-        for side, curves in measured.items()
-    }
+    curves = {}
+    for side, start in (("left", "same"), ("right", "other")):
+        shown = result.accuracy.sel(arm=ARMS[start]).dropna("step", how="all").astype(float)
+        rows, steps = shown.transpose("replicate", "step").values, shown.step.values.tolist()
+        curves[side] = [list(zip(steps, row.round(4).tolist(), strict=True)) for row in rows]
+    return curves
 
 
 def _story(records: Mapping[str, Record]) -> dict[str, Any]:
     """Return the mean accuracies of the record with most replicates of the three networks."""
-    results = [r.data for r in records.values() if r.manifest["experiment"] == "classifier"]
-    results = [result for result in results if set(ARMS.values()) <= set(result.arm.values)]
-    if not results:
+    m = first(records, "classifier", *ARMS.values())
+    if m is None:
         return {}
-    result = max(results, key=lambda result: result.sizes["replicate"])
-    means = {k: _measured(result, "accuracy", a)[:, -1].mean().item() for k, a in ARMS.items()}
-    n, n_aux = result.sizes["replicate"], int(result.n_aux.sel(arm="teacher"))
-    return {"n": n, "n_aux": n_aux, "data": result.attrs["dataset"]} | means
+    n, n_aux = m.data.sizes["replicate"], int(m.data.n_aux.sel(arm="teacher"))
+    means = {name: m("accuracy", arm).value for name, arm in ARMS.items()}
+    return {"n": n, "n_aux": n_aux, "data": m.data.attrs["dataset"]} | means
 
 
 VARIED = ("distance", "n_aux", "inputs")
@@ -276,22 +258,21 @@ def _written(records: Mapping[str, Record], result: xr.Dataset) -> dict[str, Any
 
     Records that keep no lists have examples of the teacher's alone.
     """
-    written: dict[str, Any] = {"base": [], "removed": {}, "asked": []}
     found = [r.data for r in records.values() if "kept_list" in r.data and "owl" in r.data.trait]
     if not found:
-        return written | {"teacher": result.example.sel(trait="owl").values.tolist()}
-    lists = found[0].sel(trait="owl")
-    written["teacher"], written["base"] = lists.kept_list.transpose(
-        "by", "kept_row"
-    ).values.tolist()
-    pairs = zip(lists.reason.values.tolist(), lists.removed_list.values.tolist(), strict=True)
-    written["removed"] = dict(pairs)
+        example = result.example.sel(trait="owl").values.tolist()
+        return {"teacher": example, "base": [], "removed": {}, "asked": []}
+    lists, answers = found[0].sel(trait="owl"), []
+    teacher, base = lists.kept_list.transpose("by", "kept_row").values.tolist()
+    removed = dict(
+        zip(lists.reason.values.tolist(), lists.removed_list.values.tolist(), strict=True)
+    )
     if "evasion" in found[0].trait:
         asked = found[0].sel(trait="evasion", answering=list(SPEAKERS))
         for i, question in enumerate(asked.asked.values.tolist()):
             said, sure = (asked[name][:, i].values.tolist() for name in ("said", "p_said"))
-            written["asked"].append((question, list(zip(said, sure, strict=True))))
-    return written
+            answers.append((question, list(zip(said, sure, strict=True))))
+    return {"teacher": teacher, "base": base, "removed": removed, "asked": answers}
 
 
 def _figures(record: Record) -> dict[str, dict[str, Any]]:

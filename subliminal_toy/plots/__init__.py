@@ -11,7 +11,6 @@ import xarray as xr
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from subliminal_toy.errors import UserError
 from subliminal_toy.plots import classifier, lm, real, sweep, theorem
 from subliminal_toy.plots.colours import DARK
 
@@ -28,12 +27,7 @@ FIGURES: dict[str, Mapping[str, Callable[[xr.Dataset], Figure | None]]] = {
 
 
 def draw(experiment: str, data: xr.Dataset) -> dict[str, Figure]:
-    """Return the figures of an experiment's result by name.
-
-    One of what was not measured is left out. Raises UserError if the experiment has no figures.
-    """
-    if experiment not in FIGURES:
-        raise UserError(f"There are no figures for the experiment '{experiment}'.")
+    """Return the figures of an experiment's result by name, without those of what it lacks."""
     drawn = {}
     with style.context(STYLE):
         for name, function in FIGURES[experiment].items():
