@@ -23,6 +23,7 @@ from urllib.parse import quote
 import jax
 import numpy as np
 import xarray as xr
+from jax.experimental.multihost_utils import process_allgather
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
@@ -80,8 +81,14 @@ def silent(fraction: float, name: str) -> None:
 def run(
     experiment: Experiment, store: dict[str, Arrays] | None = None, status: Status = silent
 ) -> Result:
-    """Compute what ``store`` does not hold yet, and return the assembled result."""
+    """Compute what ``store`` does not hold yet, and return the assembled result.
+
+    Several processes compute each part together, so they must agree on what is stored.
+    """
     finished = {} if store is None else store
+    stored = np.array([part.name in finished for part in experiment.parts])
+    if (process_allgather(stored) != stored).any():
+        raise UserError("The processes see different parts of this run: give all the same --out.")
     total, done = sum(part.share for part in experiment.parts), 0.0
     for part in experiment.parts:
         if part.name not in finished:
