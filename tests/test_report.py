@@ -55,6 +55,16 @@ def test_a_claim_has_one_row_for_each_setting_the_reference_record_first(committ
     assert first_letters == sorted(first_letters, key=report.ORDER.index)
 
 
+def test_every_record_alone_and_one_of_other_images_has_its_texts(committed):
+    mnist = committed["mnist"]
+    other = mnist._replace(data=mnist.data.assign_attrs(dataset="kmnist"))
+    for name, record in {**committed, "other": other}.items():
+        alone = {f"figures/{name}": record}
+        assert all(isinstance(block(alone), str) for block in report.BLOCKS.values())
+        assert findings.findings(alone)
+    assert "of kmnist" in report.BLOCKS["opening"](alone)
+
+
 def test_a_star_marks_rules_that_are_not_older_than_the_run(committed):
     *rows, empty, note = report.claims_block(committed).splitlines()
     starred = {row.split()[1] for row in rows if row.endswith("reproduced\\* |")}
