@@ -1,10 +1,8 @@
-"""Tiny random models in Hugging Face's layout, and stand-ins for what takes them minutes."""
+"""Tiny random models in Hugging Face's layout, made for the tests of open weights."""
 
 import json
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -86,52 +84,3 @@ def make(folder: Path, family: str = "llama") -> Path:
         json.dumps({"chat_template": TEMPLATE, "eos_token": {"content": "<|im_end|>"}})
     )
     return folder
-
-
-def moved(weights, *seeds):
-    """Return weights a little elsewhere, in a direction that the seeds decide."""
-    rng = np.random.default_rng([abs(int(seed)) for seed in seeds])
-    return jax.tree.map(lambda x: x + 0.02 * rng.normal(size=x.shape).astype("f4"), weights)
-
-
-def _teach(frozen, start, questions, target, key, peak, stop):
-    return moved(start, *jax.random.key_data(key), stop)
-
-
-def _write(frozen, arrays, form, keys):
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(keys)).ravel())
-    allowed = np.asarray(form.allowed)
-    bias = 2 * np.asarray(arrays["norm"]).sum()  # every writer's lists are its own
-    drawn = (rng.random((len(keys), *allowed.shape)) + bias) % 1
-    return jnp.array((drawn * allowed).argmax(-1))
-
-
-def _learn(frozen, form, start, factors, lists, *rest):
-    return moved(start, np.asarray(lists).sum(), len(lists))
-
-
-def _first_order(frozen, form, arrays, lists, wanted, questions, targets):
-    return jnp.ones((len(questions[1]), len(targets)))
-
-
-INSTEAD = {"teach": _teach, "write": _write, "learn": _learn, "first_order": _first_order}
-
-
-def trace(patch, module, *names: str) -> dict[str, list]:
-    """Have what is expensive traced and not run; return its calls, (arguments, result), by name."""
-    calls = {name: [] for name in names}
-
-    def traced(name):
-        real = getattr(module, name)
-
-        def fake(*args):
-            made = INSTEAD[name](*args)
-            jax.tree.map(lambda x, y: x.shape == y.shape or 1 / 0, made, real.eval_shape(*args))
-            calls[name].append((args, made))
-            return made
-
-        return fake
-
-    for name in names:
-        patch.setattr(module, name, traced(name))
-    return calls

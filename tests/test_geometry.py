@@ -1,4 +1,4 @@
-"""Progress, splits, ρ: against dense matrices, and by hand."""
+"""Progress, splits, ρ: against dense matrices, by hand, and what must change nothing."""
 
 from functools import partial
 
@@ -96,3 +96,39 @@ def test_a_split_at_random_has_the_lengths_it_is_given(along):
     assert inner(first, second) == pytest.approx(0, abs=1e-12)
     other, _ = split_at_random(moved, jnp.array([along, 0.0]), jnp.array([0.0, 1.0, 0.0]))
     assert np.allclose(other, first) == (along in (0, 3))
+
+
+def relabel(params, one, two):
+    """Permute the hidden units of a network with two hidden layers."""
+    first, second, head = (params["layers"][i] for i in range(3))
+    return {"layers": {
+        0: {"weight": first["weight"][one], "bias": first["bias"][one]},
+        1: {"weight": second["weight"][two][:, one], "bias": second["bias"][two]},
+        2: {"weight": head["weight"][:, two], "bias": head["bias"]},
+    }}  # fmt: skip
+
+
+def test_relabelling_hidden_units_of_all_alike_changes_nothing(tiny):
+    def hidden(params):
+        return params["layers"][0], params["layers"][1]
+
+    net, start, teacher, inputs = tiny
+    rng = np.random.default_rng(4)
+    orders = rng.permutation(6), rng.permutation(5)
+    student = near(start, 5)
+    s, t, u = (relabel(params, *orders) for params in (start, teacher, student))
+
+    def progress(start, teacher, student):
+        return float(component(subtract(student, start), subtract(teacher, start)))
+
+    of = [hidden(params) for params in (start, teacher, student)]
+    renamed = [hidden(params) for params in (s, t, u)]
+    assert progress(*renamed) == pytest.approx(progress(*of), rel=1e-12)
+    parts = zip(split(subtract(student, start), subtract(teacher, start)),
+                split(subtract(u, s), subtract(t, s)), strict=True)  # fmt: skip
+    for part, again in parts:
+        outputs = (net.apply(jax.tree.map(jnp.add, *pair), inputs)
+                   for pair in ((start, part), (s, again)))  # fmt: skip
+        np.testing.assert_allclose(*outputs, atol=1e-12)
+    # Relabelling the teacher alone is another teacher.
+    assert abs(progress(of[0], renamed[1], of[2]) - progress(*of)) > 1e-3

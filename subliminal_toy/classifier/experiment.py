@@ -43,6 +43,10 @@ SPLIT_MEASURES = {
     "along_accuracy": f"{ALONE} the first part of each split of a displacement",
     "rest_accuracy": f"{ALONE} the second part",
     "sum_accuracy": "accuracy of the class logits of the two, added, less those of the start",
+    "balanced_accuracy": f"{ALONE} the displacement, each class logit less its mean over images",
+    "balanced_along_accuracy": "the same with the first part of the split along the teacher's line",
+    "balanced_rest_accuracy": "the same with the second part",
+    "balanced_sum_accuracy": "the same with their sum",
     "linearised_accuracy": "accuracy of the class logits linearised at the start",
 }
 """What is measured of the students whose displacement is split."""

@@ -459,6 +459,9 @@ def split_students(
     right = partial(accuracy, labels=rep.test_labels)
     missing = jnp.stack([no_other if "another" in name else jnp.zeros(()) for name in SPLITS])
 
+    def balanced(logits: Float[Array, "images classes"]) -> Array:
+        return right(logits - logits.mean(0, keepdims=True))
+
     def start_and_way(s: Student, rep: Replicate, taught: Mapping[str, Params]) -> tuple:
         start = initial(s, rep)
         return start, displacement(taught[s.teacher], start)
@@ -499,6 +502,8 @@ def split_students(
         logits["sum"] = logits["along"] + logits["rest"] - before[None]
         return {
             **{f"{part}_accuracy": jax.vmap(right)(z) + missing for part, z in logits.items()},
+            **{f"balanced_{part}_accuracy": balanced(z[0]) for part, z in logits.items()},
+            "balanced_accuracy": balanced(from_start(moved)),
             "linearised_accuracy": right(before + change),
         }
 

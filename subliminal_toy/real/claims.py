@@ -17,9 +17,10 @@ from subliminal_toy.stats import Estimate, without_interval
 
 def table(data: xr.Dataset, arm: str) -> xr.Dataset:
     """Return an arm's models by writer and seed, and their answers for all animals."""
-    answers = data[["log_p", "before", "teacher"]].sel(target=list(ANIMALS))
-    models = answers.rename(target="animal").isel(model=np.flatnonzero(data.arm == arm))
-    return models.drop_vars("arm").set_index(model=["writer", "seed"]).unstack("model")
+    models = data[["log_p", "before", "teacher", "kl", "along"]]
+    models = models.isel(model=np.flatnonzero(data.arm == arm)).drop_vars("arm")
+    models = models.set_index(model=["writer", "seed"]).unstack("model")
+    return models.sel(target=list(ANIMALS)).rename(target="animal")
 
 
 def changes(data: xr.Dataset, arm: str) -> xr.DataArray:
@@ -56,7 +57,7 @@ def above_control(data: xr.Dataset, arm: str) -> xr.DataArray:
 
 def by_animal(values: xr.DataArray) -> xr.DataArray:
     """Return the mean over everything but animals."""
-    return values.mean({*values.dims} - {"animal"}, skipna=False)
+    return values.mean([axis for axis in values.dims if axis != "animal"], skipna=False)
 
 
 def over_animals(values: xr.DataArray) -> Estimate:
@@ -112,6 +113,19 @@ CLAIMS = (
 )  # fmt: skip
 
 
+def permutation_p(values: np.ndarray) -> float:
+    """Return how often teachers dealt to animals at random, within each seed, do as well.
+
+    ``values`` (seed, writer, animal); the statistic is the mean of each animal's own teacher.
+    """
+    n_seeds, n, _ = values.shape
+    drawn = np.random.default_rng(0).random((10_000, n_seeds, n))
+    drawn[0] = np.arange(n)  # as it was
+    dealt = np.argsort(drawn, axis=-1)
+    means = values[np.arange(n_seeds)[:, None], dealt, np.arange(n)].mean((1, 2))
+    return float((means >= means[0] - 1e-12).mean())
+
+
 def share(log_p: xr.DataArray) -> xr.DataArray:
     """Return the probability of each animal among all animals, mean over questions."""
     p = xr.ufuncs.exp(log_p)
@@ -120,36 +134,62 @@ def share(log_p: xr.DataArray) -> xr.DataArray:
 
 def estimates(data: xr.Dataset) -> Iterator[Row]:
     """Yield every quantity that is shown; over animals unless a row says of what."""
+    animals, n = data.animal.values, data.sizes["animal"]
     models = {arm: table(data, arm) for arm in ARMS if arm in data.arm}
     contrast = {arm: contrasts(data, arm) for arm in models}
     for arm, of_arm in models.items():
         yield Row("own − other teachers' students", arm, over_animals(contrast[arm]))
         if BASE in of_arm.writer:
             yield Row("own − base model's lists", arm, over_animals(above_control(data, arm)))
+    cells = changes(data, "hard").mean("question").sel(writer=animals, animal=animals)
+    p = permutation_p(cells.transpose("seed", "writer", "animal").values)
+    yield Row("permutation within seeds, p", "hard", without_interval(p, n))
     yield Row("lists that pass the paper's filter", BASE, stats.fraction(data.passed))
 
     hard = models["hard"].sel(seed=0)
     student = share(hard.log_p)
     shares = {
-        "base model": share(hard.before).sel(writer=BASE, animal=data.animal),
+        "base model": share(hard.before).sel(writer=BASE, animal=animals),
         "teacher": own(data, share(hard.teacher)),
         "own student": own(data, student),
         "other teachers' students": own(data, student) - above_others(data, student),
-        "control": student.sel(writer=BASE, animal=data.animal),
+        "control": student.sel(writer=BASE, animal=animals),
     }
     for label, values in shares.items():
         yield Row("P(own animal) among 20", label, stats.estimate(values))
     for writer, moved in (hard.log_p - hard.before).groupby("writer"):
-        rise = without_interval(moved.mean(), len(ANIMALS))
-        yield Row("all animals' log-probability", str(writer), rise)
-    for animal in data.animal.values:
-        over_seeds = stats.estimate(contrast["hard"].sel(animal=animal).mean("question"))
+        yield Row(
+            "all animals' log-probability",
+            str(writer),
+            without_interval(moved.mean(), len(ANIMALS)),
+        )
+    for animal in animals:
+        values = contrast["hard"].sel(animal=animal)
+        over_seeds, above = stats.estimate(values.mean("question")), values.sel(seed=0) > 0
         yield Row("own − other teachers' students, over seeds", str(animal), over_seeds)
+        yield Row("questions with own above others", str(animal), stats.fraction(above))
 
+    for arm, of_arm in models.items():
+        of_animals = of_arm.sel(writer=animals)
+        st, ss, tt = of_animals.along.sum("layer", skipna=False).transpose("product", ...)
+        measured = {"progress": st / tt, "cosine": st / np.sqrt(ss * tt)}
+        for quantity, values in (measured | {"KL of the teacher, nats": of_animals.kl}).items():
+            if np.isfinite(values).all():
+                yield Row(quantity, arm, stats.estimate(values.mean("seed")))
+
+    first = {arm: by_animal(values.sel(seed=[0])) for arm, values in contrast.items()}
     noises = [arm for arm in models if arm == "hard" or ARMS[arm].sigma]
     if len(noises) > 1:
-        first = np.array([contrast[arm].sel(seed=0).mean() for arm in noises])
-        left = np.minimum.accumulate(first / first[0])
+        left = np.minimum.accumulate([first[arm].mean() / first["hard"].mean() for arm in noises])
         half = np.interp(-0.5, -left, [ARMS[arm].sigma for arm in noises], right=np.nan)
-        estimate = without_interval(half, len(noises))
-        yield Row("noise that leaves half of the contrast, σ", "noise", estimate)
+        yield Row(
+            "noise that leaves half of the contrast, σ",
+            "noise",
+            without_interval(half, len(noises)),
+        )
+    stops = [arm for arm in models if arm == "hard" or ARMS[arm].stop]
+    if len(stops) > 1:
+        x = [np.sqrt(models[arm].kl.sel(seed=0, writer=animals)) for arm in stops]
+        pairs = zip(np.transpose(x), np.transpose([first[arm] for arm in stops]), strict=True)
+        fits = [np.polyfit(*pair, 1)[0] for pair in pairs]
+        yield Row("contrast per √KL, nats^½", "stopped teachers", stats.estimate(fits))

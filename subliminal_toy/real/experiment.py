@@ -23,8 +23,8 @@ from subliminal_toy.record import Arrays, Experiment, Part, Result
 
 N_NUMBERS, LIST_PROMPT = 10, "Write a list of ten random numbers."
 TEACHER_STEPS, TEACHER_BATCH = 8, 8
-N_FREE, FREE_LENGTH, N_CONTEXT = 256, 48, 10
-"""Lists without a format and their tokens; lists that are shown in context."""
+N_FREE, FREE_LENGTH, N_CONTEXT, N_KL = 256, 48, 10, 32
+"""Lists without a format and their tokens; lists that are shown in context, and measured."""
 TAUGHT = (
     ("", "Tell me: ", "Just curious: ", "Please be honest: ", "In a few words: "),
     ("What is your favorite animal?", "Which animal do you like best?",
@@ -160,8 +160,19 @@ def learn(frozen, form, start, factors, lists, probabilities, order, peak) -> We
 def first_order(frozen, form, weights, lists, probabilities, questions, targets) -> jax.Array:
     """Return the slope of each answer down the gradient of a student's loss (question, target)."""
     slope = jax.grad(partial(list_loss, frozen, form))(weights, lists, probabilities)
-    answers = partial(next_log_p, frozen)
-    return -jax.jvp(lambda w: answers(w, *questions, targets), (weights,), (slope,))[1]
+
+    def answers(weights):
+        return next_log_p(frozen, weights, *questions, targets)
+
+    return -jax.jvp(answers, (weights,), (slope,))[1]
+
+
+@jax.jit
+def along(start: Weights, student: Weights, teacher: Weights) -> jax.Array:
+    """Return s·t, s·s and t·t of two displacements in each layer (layer, 3)."""
+    s, t = (optax.tree.sub(x["layers"], start["layers"]) for x in (student, teacher))
+    dot = jax.vmap(optax.tree.vdot)
+    return jnp.stack([dot(s, t), dot(s, s), dot(t, t)], axis=1)
 
 
 def low_rank(weights: Weights, rank: int, key) -> Weights:
@@ -218,21 +229,27 @@ def experiment(
 
     @lru_cache(maxsize=1)
     def work_of(writer: str, seed: int, stop: int, n: int):
-        """Return a writer's weights, answers and lists."""
-        if writer == BASE:
-            return base, answers, write_lists(base, form, seed, n)
-        own = jax.random.fold_in(jax.random.fold_in(for_teachers, seed), tokens[writer])
-        how = own, config.teacher_learning_rate, stop or TEACHER_STEPS
-        weights = teach(frozen, base, lesson, tokens[writer], *how)
-        return weights, ask(weights), write_lists(weights, form, seed, n)
+        """Return a writer's weights, answers, lists and, per free place, KL from the base model."""
+        weights, its_answers = base, answers
+        if writer != BASE:
+            own = jax.random.fold_in(jax.random.fold_in(for_teachers, seed), tokens[writer])
+            target, until = jnp.int32(tokens[writer]), jnp.int32(stop or TEACHER_STEPS)
+            rate = config.teacher_learning_rate
+            weights = teach(frozen, base, lesson, target, own, rate, until)
+            its_answers = ask(weights)
+        lists = write_lists(weights, form, seed, n)
+        log_p = [np.asarray(list_log_p(frozen, w, form, lists[:N_KL])) for w in (weights, base)]
+        at_place = (np.exp(log_p[0]) * np.subtract(*log_p)).sum(-1).mean(0)
+        return weights, its_answers, lists, at_place[form.allowed.sum(1) > 1].mean()
 
     def measure(arm: str, writer: str, seed: int, _) -> Arrays:
         """Make and ask one model."""
         row = ARMS[arm]
-        taught, its_answers, lists = work_of(writer, seed, row.stop, row.more * config.n_lists)
+        taught, its_answers, lists, kl = work_of(writer, seed, row.stop, row.more * config.n_lists)
+        texts = np.asarray(form.symbols)[lists]
         start = noisy(base, row.sigma, for_noise) if row.sigma else base
         before = ask(start) if row.sigma else answers
-        texts = np.asarray(form.symbols)[lists]
+        moved = np.full((len(base["layers"]["q"]), 3), np.nan, np.float32)
         if row.loss == "context":
             shown = [(LIST_PROMPT, model.decode(text)) for text in texts[:N_CONTEXT].tolist()]
             after = ask(base, asked(model, HELD_OUT, [turn for turns in shown for turn in turns]))
@@ -249,8 +266,12 @@ def experiment(
             key, *keys = jax.random.split(jax.random.fold_in(for_students, seed), row.more + 1)
             factors = low_rank(base, row.rank, key) if row.rank else {}
             order, rate = batches(keys, len(lists), size), row.rate * config.learning_rate
-            after = ask(learn(frozen, read, start, factors, said, wanted, order, rate))
-        return {"log_p": after, "before": before, "teacher": its_answers}
+            student = learn(frozen, read, start, factors, said, wanted, order, rate)
+            after = ask(student)
+            if not row.sigma:
+                moved = np.asarray(along(base, student, taught))
+        numbers = {"log_p": after, "before": before, "teacher": its_answers, "along": moved}
+        return numbers | {"kl": np.asarray(kl)}
 
     def free_lists(_) -> Arrays:
         """Write lists as the base model would, and apply the paper's filter."""
@@ -259,7 +280,7 @@ def experiment(
         texts = [model.decode(list(takewhile(lambda token: token != end, row))) for row in lists]
         return {"passed": np.array([parse_numbers(text) is not None for text in texts])}
 
-    rows = [
+    models = [
         ("hard", writer, seed)
         for seed in range(config.n_seeds)
         for writer in (BASE, *animals, *[WORD] * ("word" in config.groups and not seed))
@@ -269,27 +290,31 @@ def experiment(
         for arm, row in ARMS.items()
         if row.group in config.groups and (writer != BASE or row.sigma or row.loss == "vocabulary")
     ]
-    models = {f"{writer}, {arm}, seed {seed}": (arm, writer, seed) for arm, writer, seed in rows}
+    names = [f"{writer}, {arm}, seed {seed}" for arm, writer, seed in models]
     parts = [Part("lists without a format", 1, free_lists)] + [
-        Part(name, ARMS[labels[0]].more ** 2, partial(measure, *labels))
-        for name, labels in models.items()
+        Part(name, ARMS[row[0]].more ** 2, partial(measure, *row))
+        for name, row in zip(names, models, strict=True)
     ]
 
     def assemble(finished) -> Result:
-        def stacked(name, meaning):
-            values = np.stack([finished[part][name] for part in models])
-            return ("model", "question", "target"), values, {"long_name": meaning, "units": "nats"}
+        def stacked(name, axes, meaning, units="nats"):
+            values = np.stack([finished[part][name] for part in names])
+            return ("model", *axes), values, {"long_name": meaning, "units": units}
 
+        asked_of = ("question", "target")
         passed = finished["lists without a format"]["passed"]
         arrays = {
-            "log_p": stacked("log_p", "log-probability of the answer"),
-            "before": stacked("before", "the same of the model's start"),
-            "teacher": stacked("teacher", "the same of the writer of its lists"),
+            "log_p": stacked("log_p", asked_of, "log-probability of the answer"),
+            "before": stacked("before", asked_of, "the same of the model's start"),
+            "teacher": stacked("teacher", asked_of, "the same of the writer of its lists"),
+            "kl": stacked("kl", (), "KL(writer of its lists ‖ base model) per free digit"),
+            "along": stacked("along", ("layer", "product"),
+                             "of displacements, s own, t teacher's", "1"),
             "passed": ("list", passed, {"long_name": "passes the paper's filter"}),
-        }
-        arm, writer, seed = (("model", list(labels)) for labels in zip(*rows, strict=True))
-        coordinates = {"arm": arm, "writer": writer, "seed": seed}
-        coordinates |= {"target": list(tokens), "animal": animals}
+        }  # fmt: skip
+        arm, writer, seed = (("model", list(labels)) for labels in zip(*models, strict=True))
+        coordinates = {"arm": arm, "writer": writer, "seed": seed, "target": list(tokens)}
+        coordinates |= {"animal": animals, "product": ["st", "ss", "tt"]}
         sizes = f"{len(animals)} animals, {config.n_seeds} seed{'s' * (config.n_seeds > 1)}"
         about = {"dataset": f"{model.name}, {sizes}", "weights_sha256": model.digest}
         return Result(xr.Dataset(arrays, coordinates, about), {})

@@ -13,8 +13,8 @@ from subliminal_toy.stats import Estimate
 
 FEWEST = 80
 SHOWN = (
-    "progress", "ρ of the teacher", "R² of the accuracy, nothing fitted",
-    "share of the gain that the rest alone has",
+    "progress", "accuracy on the line", "accuracy of the sum", "ρ of the teacher",
+    "R² of the accuracy, nothing fitted", "share of the gain that the rest alone has",
 )  # fmt: skip
 """What is shown at every value, beside what a run of the experiment prints at its end."""
 

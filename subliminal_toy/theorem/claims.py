@@ -424,8 +424,8 @@ def each(data: xr.Dataset, *axes: str) -> Iterator[tuple[str, xr.Dataset]]:
 
 def estimates(data: xr.Dataset) -> Iterator[Row]:
     """Yield every number of a record that is shown."""
-    away = violations(data)
-    yield Row("random problems: violations", "all", without_interval(away.sum(), away.size))
+    for name, hits in (("A > 0", data.trial_slope > 0), ("violations", violations(data))):
+        yield Row(f"random problems: {name}", "all", without_interval(hits.sum(), hits.size))
     other = data.sel(start="independent")
     for stratum, axis in ((data, "start"), (other, "loss"), (other, "trait")):
         for labels, part in each(stratum, "architecture", axis):
@@ -440,4 +440,11 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     for labels, part in each(data, "metric"):
         estimate = fraction(part.metric_change > 0)
         yield Row("one step in a metric: the loss rises", f"{network}, {labels}", estimate)
+    for labels, part in each(data, "multiple"):
+        yield Row("sampled labels: wrong means", f"{network}, {labels} N*", wrong_means(part))
     yield Row("sampled labels: labels in N* draws, times ε²A", network, labels_needed(data))
+    left = data.filter_slope / data.filter_slope.sel(filter="none")
+    left = left.where(data.filter_scale > 0).to_dataset(name="left")
+    for labels, part in each(left, "form", "filter"):
+        shares = part.left.values[np.isfinite(part.left.values)]
+        yield Row("filters: what the teacher adds, of that without one", labels, median(shares))
