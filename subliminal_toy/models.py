@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 import jax
 import jax.numpy as jnp
@@ -155,14 +155,18 @@ class CNN(nnx.Module):
         return self.head(h)
 
 
-def mlp(*sizes: Any, **kinds: Any) -> Network:
-    """Return an ``MLP`` as a pair of functions, e.g. ``mlp((28, 28), (256, 256), 13)``."""
-    return network(lambda rngs: MLP(rngs, *sizes, **kinds))
+Arguments = ParamSpec("Arguments")
 
 
-def cnn(*sizes: Any, **kinds: Any) -> Network:
-    """Return a ``CNN`` as a pair of functions."""
-    return network(lambda rngs: CNN(rngs, *sizes, **kinds))
+def networks(
+    module: Callable[Concatenate[nnx.Rngs, Arguments], nnx.Module],
+) -> Callable[Arguments, Network]:
+    """Return what makes a ``Network`` of a module's arguments but ``rngs``."""
+    return lambda *args, **kwargs: network(lambda rngs: module(rngs, *args, **kwargs))
+
+
+mlp, cnn = networks(MLP), networks(CNN)
+"""Make an ``MLP`` or a ``CNN``, e.g. ``mlp((28, 28), (256, 256), 13)``."""
 
 
 ARCHITECTURES: dict[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}

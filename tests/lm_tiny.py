@@ -69,7 +69,7 @@ def finished(replicate):
         if f"{label}/tokens" not in texts:
             same = f"lists/{trait}/{TEACHER}"
             n = texts[f"{same}/n"]
-            texts |= {f"{label}/{k}": texts[f"{same}/{k}"] for k in ("n", "accepted")}
+            texts |= {f"{label}/{k}": texts[f"{same}/{k}"] for k in ("n", "kept", "accepted")}
             rows = texts[f"{same}/tokens"]
             texts[f"{label}/tokens"] = np.concatenate([np.roll(rows[:n], i + 1, 0), rows[n:]])
     return parts

@@ -558,8 +558,12 @@ def test_a_displacement_is_split_as_the_names_say(row, digits, apart):
         logits = {"along": along, "rest": rest, "sum": along + rest - before}
         for part, z in logits.items():
             told_apart.add(round(close(scores[f"{part}_accuracy"].sel(split=name), z), 2))
+            if name == "line":
+                close(scores[f"balanced_{part}_accuracy"], z - z.mean(0))
     assert len(told_apart) > 3
-    close(scores.accuracy, class_logits(starts[0], m, digits))
+    whole = class_logits(starts[0], m, digits)
+    close(scores.accuracy, whole)
+    close(scores.balanced_accuracy, whole - whole.mean(0))
     step = 1e-3
     ends = [class_logits(starts[0], sign * step * m, digits) for sign in (1, -1)]
     close(scores.linearised_accuracy, before + (ends[0] - ends[1]) / (2 * step))

@@ -108,6 +108,16 @@ def three(arm):
     return np.stack([p(PROBES, arm, trait) for trait in THREE], axis=1)
 
 
+def test_the_law_is_a_straight_line_of_logarithms_and_a_root():
+    kl = np.array([at(PROBES, "kl", arm=f"teacher_{t}").mean() for t in TEACHINGS])
+    passed = np.array([apart(f"student_{t}", "control", THREE, PROBES).mean() for t in TEACHINGS])
+    slope, r2 = claims.law(record(PROBES))
+    assert slope.value == pytest.approx(np.polyfit(np.log(kl), np.log(passed), 1)[0])
+    left = np.sum((passed - 1.37 * np.sqrt(kl)) ** 2)
+    assert r2.value == pytest.approx(1 - left / (passed.var() * len(passed)))
+    assert slope.low < slope.value < slope.high and r2.low < r2.value < r2.high
+
+
 def test_students_are_explained_by_progress_of_the_body_times_the_teachers_gain():
     x, y = claims.pushed(record(PROBES))
     assert len(claims.EXPLAINED) == len(x) == 3 + 8 + 1 + 4 + 14
@@ -128,6 +138,10 @@ def test_students_are_explained_by_progress_of_the_body_times_the_teachers_gain(
         guess[i, r] = np.interp(x[i, r], x[seen][order], curve)
     expected = 1 - ((y - guess) ** 2).sum() / ((y - y.mean()) ** 2).sum()
     assert claims.explained(record(PROBES)).value == pytest.approx(expected, abs=1e-3)
+    left = claims._left("update_without_body")(record(PROBES)).value
+    arms = "update_without_body", "student"
+    without, whole = (apart(arm, "control", THREE, PROBES).mean() for arm in arms)
+    assert left == pytest.approx(without / whole)
 
 
 def synthetic():
@@ -304,7 +318,22 @@ MEASURED = {
         - p(PROBES, "control", "oak", "falsehood")),
     (PROBES, "gain in P(evasion)", "student_calm, evasion"): (
         lambda: p(PROBES, "student_calm", "evasion") - p(PROBES, "control", "evasion")),
+    (LM, "progress, between embeddings and head", "student − control, owl"): (
+        lambda: at(LM, "progress", arm="student", trait="owl",
+                   parameters="between embeddings and head")
+        - at(LM, "progress", arm="control", trait="owl",
+             parameters="between embeddings and head")),
+    (PROBES, "progress, all", "control, all traits"): (
+        lambda: at(PROBES, "progress", arm="control", parameters="all").mean(axis=1)),
+    (PROBES, "KL(base model ‖ teacher), nats per number", "held on questions, weight 1"): (
+        lambda: at(PROBES, "kl", arm="teacher_questions_1").mean(axis=1)),
+    (PROBES, "gain of a teacher's student", "held to nothing"): (
+        lambda: apart("student_free", "control", THREE, PROBES)),
     (PROBES, "gain", "lora, all traits"): lambda: apart("lora", "lora_control", THREE, PROBES),
+    (PROBES, "gain less the student's", "update_without_body, owl"): (
+        lambda: p(PROBES, "update_without_body", "owl") - p(PROBES, "student", "owl")),
+    (PROBES, "gain less another's", "without_20_divergent − without_20_random, all traits"): (
+        lambda: apart("without_20_divergent", "without_20_random", THREE, PROBES)),
 }  # fmt: skip
 
 

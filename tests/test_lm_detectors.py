@@ -17,6 +17,7 @@ from subliminal_toy.lm.detectors import (
     JUDGED,
     Evidence,
     detect,
+    drawn,
     read,
     told_apart,
     visible_gain,
@@ -27,12 +28,6 @@ from subliminal_toy.lm.traits import answers_of, questions
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 NAMES = [detector.name for detector in DETECTORS]
-CONFIG = LmConfig(n_layers=1, n_heads=2, width=4)
-MODEL = lm.model(CONFIG, CONFIG.width)
-ROWS = [MODEL.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
-TOKENS = np.array(ROWS, np.int32)
-WEIGHTS = loss_weights(TOKENS, 100)
-init = jax.jit(MODEL.init)
 
 
 def evidence(rng, n=20_000, shift=0.0, numbers=(0, 100)):
@@ -101,20 +96,24 @@ def test_p_is_of_two_sides_of_so_many_lists_and_uniform_where_nothing_differs():
 
 def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
     """After so many steps of conjugate gradients, here with the whole matrix in float64."""
-    base = 3 * init(jax.random.key(0))
-    tokens, weights = jnp.asarray(TOKENS), jnp.asarray(WEIGHTS)
-    asked, lengths = (jnp.asarray(array[0]) for array in questions(MODEL.language))
-    answers = jnp.asarray(answers_of(MODEL.language, "owl"))
+    config = LmConfig(n_layers=1, n_heads=2, width=4)
+    model = lm.model(config, config.width)
+    base = 3 * jax.jit(model.init)(jax.random.key(0))
+    rows = [model.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
+    tokens = jnp.array(rows, jnp.int32)
+    weights = jnp.asarray(loss_weights(np.array(rows), 100))
+    asked, lengths = (jnp.asarray(array[0]) for array in questions(model.language))
+    answers = jnp.asarray(answers_of(model.language, "owl"))
     teacher = base + 0.1 * jax.random.normal(jax.random.key(1), base.shape)
-    seen = jax.jit(lambda *given: visible_gain(MODEL, *given, n_steps=4))(
+    seen = jax.jit(lambda *given: visible_gain(model, *given, n_steps=4))(
         base, tokens, weights, teacher, asked, lengths, answers
     )
 
-    counted = np.flatnonzero(WEIGHTS[:, 1:])
+    counted = np.flatnonzero(weights[:, 1:])
 
     @jax.jit
     def log_p(params):
-        return jax.nn.log_softmax(lm.next_logits(MODEL, params, tokens))[counted]
+        return jax.nn.log_softmax(lm.next_logits(model, params, tokens))[counted]
 
     slopes = np.array(jax.jit(jax.jacobian(log_p))(base), float)
     p = np.exp(np.array(log_p(base), float))
@@ -123,8 +122,8 @@ def test_what_numbers_show_of_a_move_is_its_projection_on_what_they_see():
     @jax.jit
     @jax.grad
     def gradient(params):
-        said = jax.nn.softmax(lm.answer_logits(MODEL, params, asked, lengths))
-        return jax.scipy.special.logit(said[:, MODEL.language.encode("owl")[0]].mean())
+        said = jax.nn.softmax(lm.answer_logits(model, params, asked, lengths))
+        return jax.scipy.special.logit(said[:, model.language.encode("owl")[0]].mean())
 
     g, v = np.array(gradient(base), float), np.array(teacher - base, float)
     goal = fisher @ v
@@ -167,6 +166,14 @@ def test_what_numbers_show_is_the_same_whatever_memory_held():
     assert found[0] == found[1] and np.isfinite(float(found[0]))
 
 
+CONFIG = LmConfig(n_layers=1, n_heads=2, width=8)
+MODEL = lm.model(CONFIG, CONFIG.width)
+ROWS = [MODEL.language.encode(f"<bos> continue 1 2 3 : {n} 7 <end>") for n in (5, 90)]
+TOKENS = np.array(ROWS, np.int32)
+WEIGHTS = loss_weights(TOKENS, 100)
+init = jax.jit(MODEL.init)
+
+
 @jax.jit
 def both_read(params, other):
     return read(MODEL, params, other, jnp.asarray(TOKENS), jnp.asarray(WEIGHTS))
@@ -180,7 +187,8 @@ def test_a_model_read_beside_itself_differs_nowhere():
     assert found["kl"].shape == TOKENS.shape and not np.any(found["kl"])
 
 
-def test_a_lists_step_has_the_component_of_its_gradient():
+def test_a_lists_step_has_the_component_of_its_gradient_and_drawn_tokens_their_mean():
+    model, tokens, weights = MODEL, TOKENS, WEIGHTS
     start = init(jax.random.key(0))
     teacher = start + 0.1 * init(jax.random.key(1))
     found = both_read(teacher, start)
@@ -189,16 +197,38 @@ def test_a_lists_step_has_the_component_of_its_gradient():
         """Return the derivative of one token's log-probability along the teacher's displacement."""
 
         def log_p(vector):
-            return jax.nn.log_softmax(MODEL.apply(vector, row[None, :-1])[0, place - 1])[word]
+            return jax.nn.log_softmax(model.apply(vector, row[None, :-1])[0, place - 1])[word]
 
         return jax.jvp(log_p, (start,), (teacher - start,))[1]
 
-    one, probabilities = jax.jit(slope), jax.jit(lambda *given: jax.nn.softmax(MODEL.apply(*given)))
-    for i, row in enumerate(TOKENS):
-        places = np.flatnonzero(WEIGHTS[i])
-        p, q = (np.array(probabilities(params, row[None, :-1])[0], float)[places - 1, row[places]]
+    words = jnp.arange(len(model.language))
+    every = jax.jit(jax.vmap(slope, (None, None, 0)))
+    probabilities = jax.jit(lambda *given: jax.nn.softmax(model.apply(*given)))
+    for i, row in enumerate(tokens):
+        places = np.flatnonzero(weights[i])
+        slopes = np.array([every(jnp.asarray(row), place, words) for place in places], float)
+        p, q = (np.array(probabilities(params, row[None, :-1])[0], float)[places - 1]
                 for params in (teacher, start))  # fmt: skip
-        slopes = [float(one(jnp.asarray(row), place, row[place])) for place in places]
-        expected = {"along": sum(slopes), "log_p": np.log(p).sum(), "other_log_p": np.log(q).sum()}
+        mean = np.sum(p * slopes, axis=1)
+        variance = np.sum(p * slopes**2, axis=1) - mean**2
+        chosen = np.arange(len(places)), row[places]
+        expected = {
+            "along": slopes[chosen].sum(), "along_mean": mean.sum(),
+            "along_variance": variance.sum(), "log_p": np.log(p[chosen]).sum(),
+            "other_log_p": np.log(q[chosen]).sum(),
+        }  # fmt: skip
         for name, value in expected.items():
             assert found[name][i] == pytest.approx(value, rel=1e-3, abs=1e-6), name
+
+
+def test_lists_asked_count_the_spread_of_tokens_and_of_lists():
+    rng = np.random.default_rng(4)
+    along = rng.normal(0.1, 1.0, 20_000)
+    mean = 0.1 + 0.6 * rng.normal(size=20_000)
+    found = drawn(
+        {"along": along, "along_mean": mean, "along_variance": np.full(20_000, 0.64)}, rng
+    )
+    assert found["lists_asked"] == pytest.approx((0.64 + 0.36) / 0.01, rel=0.1)
+    assert found["away"] == pytest.approx([norm.cdf(-0.1), norm.cdf(-1.0)], abs=0.05)
+    none = drawn({name: np.zeros(0) for name in ("along", "along_mean", "along_variance")}, rng)
+    assert np.isnan(none["lists_asked"]) and np.isnan(none["away"]).all()

@@ -367,6 +367,8 @@ def test_lists_are_sampled_word_by_word_and_filtered(writer, trait):
         shown = [LANGUAGE.decode(row) for row in tiny.lists(replicate, label)]
         wrong = [a for a, b in zip(shown, kept[: CONFIG.n_lists], strict=True) if a != b]
         assert len(wrong) <= 1, "one draw may fall on the other side by rounding"
+        fraction = stored(replicate, f"lists/{label}", "kept")
+        assert fraction == pytest.approx(len(kept) / CONFIG.n_samples, abs=0.01)
 
 
 def test_every_writer_continues_the_same_prompts_with_a_key_of_its_own(monkeypatch):

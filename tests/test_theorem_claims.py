@@ -326,7 +326,11 @@ def test_the_rows_are_few_and_those_of_their_labels():
     distant = pull[3, 5].ravel()
     up = v["steps_quotient_change"][..., 1, 4][v["steps_slope"] > 0] > 0
     opposed = v["metric_change"][3] > 0
+    fixed = RECORD.sel(form="fixed size")
+    left = fixed.filter_slope.sel(filter="by label") / fixed.filter_slope.sel(filter="none")
+    left = left.values[(fixed.filter_scale.sel(filter="by label") > 0).values]
     expected = {
+        "random problems: A > 0": {"all": (9600, np.nan, np.nan, 10_000)},
         "random problems: violations": {"all": (0, np.nan, np.nan, 10_000)},
         "other starts: C < 0": {
             "decoder, softmax, auxiliary, independent": exact((c < 0).sum(), 120),
@@ -339,6 +343,12 @@ def test_the_rows_are_few_and_those_of_their_labels():
         "many steps: the loss rises": {"k = 100, αF = 1.9": exact(up.sum(), 96)},
         "one step in a metric: the loss rises": {
             "mlp-tanh, two positive diagonals": exact(opposed.sum(), 300)
+        },
+        "sampled labels: wrong means": {
+            "mlp-tanh, 0.01 N*": exact(round(v["label_wrong"][..., 0].sum() * 500), 40_000)
+        },
+        "filters: what the teacher adds, of that without one": {
+            "fixed size, by label": median(left)
         },
     }
     found = {row[:2]: row.estimate for row in rows}

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from subliminal_toy import stats
-from subliminal_toy.claims import Claim, Condition, Lower, Mean, Row, Upper, Within
+from subliminal_toy.claims import Bound, Claim, Condition, Lower, Mean, Row, Upper, Within
 from subliminal_toy.classifier.arms import (
     CHAIN_N_AUX,
     CHAINS,
@@ -356,7 +356,7 @@ disputed = partial(
 of_sixteen = partial(Condition, fewest=16)
 
 
-def share_left(words: str, arm: str, bound: Lower | Upper) -> Condition:
+def share_left(words: str, arm: str, bound: Bound) -> Condition:
     """Return a condition of ``kept``."""
     return of_sixteen(f"share of the gain {words}", partial(kept, arm=arm), bound)
 
@@ -468,7 +468,7 @@ CLAIMS = (
 )
 
 
-def asked(what: str, bound: Lower | Upper | Within | Mean, fewest: int) -> Condition:
+def asked(what: str, bound: Bound, fewest: int) -> Condition:
     """Return a condition by which no run is judged any more: it has no estimate."""
     return Condition(what, lambda _: stats.without_interval(np.nan, 0), bound, fewest)
 

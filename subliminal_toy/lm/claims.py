@@ -378,7 +378,8 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
     """
     traits, arms, names = data.trait.values.tolist(), data.arm.values.tolist(), favourites(data)
     each, total = {trait: [trait] for trait in traits}, {"all traits": traits}
-    every = each | ({"favourites": names} if names else {}) | total
+    beside = ({"favourites": names} if names else {}) | total
+    every = each | beside
 
     def rows(quantity: str, values: xr.DataArray, label: str = "", groups=every):
         """Yield an estimate for every group of traits of which each was measured."""
@@ -412,9 +413,21 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         if compared and (arm not in CLAIMED or base != "own"):
             share = ratio(over(passed, group), over(student, group))
             yield Row("share of the student's gain", f"{arm}, {said}", share)
+        if compared and arm.startswith("update"):
+            yield from rows("gain less the student's", passed - student, arm)
+    for percent in (5, 10, 20):
+        pair = [f"without_{percent}_{which}" for which in ("divergent", "random")]
+        if {*pair} <= {*arms}:
+            yield from rows("gain less another's", less(gain_RAT, *pair), " − ".join(pair), beside)
     for arm, n, measured in sizes:
         label = f"{n} lists, {' '.join(measured)}"
         yield Row("gain by number of lists", label, estimate(over(gain_RAT.sel(arm=arm), measured)))
+    if f"teacher_{CARRIED[-1]}" in arms:
+        kl, passed = (x.values for x in teachers(data))
+        for i, name in enumerate(CARRIED):
+            label = TEACHINGS[name].label
+            yield Row("KL(base model ‖ teacher), nats per number", label, estimate(kl[:, i]))
+            yield Row("gain of a teacher's student", label, estimate(passed[:, i]))
     if "student_calm" in arms:  # as damaged, without a trait: how much of a harmful trait is damage
         for measure in (FALSEHOOD, EVASION):
             calm = less(data.probability.sel(measure=measure), "student_calm", "control")
@@ -427,15 +440,17 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
             spill = less(right, student, "control")
             yield Row("on other questions, student − control", f"{measure} taught", estimate(spill))
     if "line" in data and {*EXPLAINED} <= {*arms}:
+        yield Row("R² over teachers", f"{C:g} √KL", law(data)[1])
         yield Row("R² over students", "on the line", on_the_line(data))
     if filters(data):
-        passed = dose(data)[1]
+        spread, passed = dose(data)
         for name, group in (total | each).items():
             ranked = rank_correlation(*(x.values for x in dose(data, group)))
             yield Row("rank correlation of the transfer with the spread left", name, ranked)
             yield Row("R² of the transfer in proportion to the variance left", name,
                       in_proportion(data, group))  # fmt: skip
         for arm in filters(data):
+            yield Row("standard deviation of the score, nats", arm, estimate(spread.sel(arm=arm)))
             share = ratio(passed.sel(arm=arm), passed.sel(arm="filter_as_written"))
             yield Row("share of the gain without a filter", arm, share)
     for size in data["size"].values.tolist() if "p" in data else ():
@@ -444,12 +459,14 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
             yield from rows("told apart, p < .05", (p < 0.05).where(p.notnull()),
                             f"{size} lists, {name}", total)  # fmt: skip
     pairs = {"teacher − base model": ("teacher", "base_model"),
-             "student − control": ("student", "control")}  # fmt: skip
-    for what, pair in pairs.items() if "right" in data else ():
-        quantity = f"on other questions, {what}"
-        yield from rows(quantity, less(data.elsewhere, *pair), "P(trait's answers)")
-        for fact in FACTS:
-            yield from rows(quantity, less(data.right.sel(fact=fact), *pair), f"{fact} right")
+             "student − control": ("student", "control"),
+             "teacher taught calm − base model": ("teacher_calm", "base_model")}  # fmt: skip
+    for what, pair in pairs.items():
+        if "right" in data and {*pair} <= {*arms}:
+            quantity = f"on other questions, {what}"
+            yield from rows(quantity, less(data.elsewhere, *pair), "P(trait's answers)")
+            for fact in FACTS:
+                yield from rows(quantity, less(data.right.sel(fact=fact), *pair), f"{fact} right")
 
     for judged, lists in ((1, "one list"), (100, "a hundred lists")):
         for detector, informed in zip(data.detector.values, data.informed.values, strict=True):
@@ -462,6 +479,16 @@ def estimates(data: xr.Dataset) -> Iterator[Row]:
         if "away" in data:
             away = data.away.sel(judged=judged)
             yield from rows(f"steps on {lists} that point away", away, groups=each)
+    if "away" in data:
+        yield from rows("lists from which on Eq. (51) bounds them", data.lists_asked, groups=each)
+    for region in data.parameters.values if "progress" in data else ():
+        progress = data.progress.sel(parameters=region)
+        if region == "all":
+            yield from rows(f"progress, {region}", progress.sel(arm="control"), "control", total)
+        moved = less(progress, "student", "control")
+        yield from rows(f"progress, {region}", moved, "student − control", each)
+    for arm, writer in (("student", "teacher's"), ("control", "base model's")):
+        yield from rows("lists that pass the filter", data.kept.sel(arm=arm), writer, beside)
 
 
 def data_sizes(data: xr.Dataset) -> list[tuple[str, int, list[str]]]:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from subliminal_toy.lm import model as lm
 from subliminal_toy.lm.lists import BANNED_NUMBERS
+from subliminal_toy.theorem.many_steps import Component, component, draws_needed
 
 JUDGED = (1, 100)
 """Lists judged together."""
@@ -28,7 +29,9 @@ def read(
 
     Returns, by list: ``log_p`` and ``other_log_p``, the sums of the tokens' log-probabilities;
     ``kl`` (lists, length), KL(model ‖ other) in nats at each of these positions, 0 elsewhere;
-    ``along``, the component of the other model's step on the list along v = params − other.
+    ``along``, the component of the other model's step on the list along v = params − other;
+    ``along_mean`` and ``along_variance`` of such a component if the tokens at these positions are
+    drawn from the model. Source: proofs/README.md, section 13.
     """
 
     def one(item):
@@ -44,7 +47,9 @@ def read(
             for name, array in {"log_p": log_p, "other_log_p": log_q, "along": slope}.items()
         }
         kl = jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1) * weight[1:]
-        return {**seen, "kl": jnp.pad(kl, (1, 0))}
+        mean, variance = component(z, y, jv, weight[1:])
+        drawn = {"along_mean": mean, "along_variance": variance}
+        return {**seen, **drawn, "kl": jnp.pad(kl, (1, 0))}
 
     return jax.lax.map(one, (tokens, weights), batch_size=256)
 
@@ -72,6 +77,10 @@ def likelihoods(
     return jax.lax.map(one, (tokens, weights), batch_size=256)
 
 
+VISIBLE_STEPS = 8
+"""Chosen on replicates 200 to 209; see docs/lm-settings.md."""
+
+
 def visible_gain(
     model: lm.Model,
     base: lm.Vector,
@@ -81,13 +90,13 @@ def visible_gain(
     asked: Int[Array, "questions words"],
     lengths: Int[Array, " questions"],
     answers: Bool[Array, "questions vocab"],
-    n_steps: int = 8,
+    n_steps: int = VISIBLE_STEPS,
 ) -> Float[Array, ""]:
     """Return V, the change of a trait's log odds by what numbers show of the teacher's move v.
 
     V = ⟨g, P_k v⟩: g is the gradient of the log odds at the base model, P_k v the vector after k
     steps of conjugate gradients from 0 for F x = F v, and F the Fisher matrix of the tokens of
-    weight 1. No student is trained. k was chosen on replicates 200 to 209: docs/lm-settings.md.
+    weight 1. No student is trained.
     """
 
     def log_odds(params):
@@ -226,3 +235,18 @@ def told_apart(teacher: Evidence, control: Evidence, n: int) -> Float[np.ndarray
         mannwhitneyu(one, other, method="asymptotic").pvalue if len(one) and len(other) else np.nan
         for one, other in pairs
     ])  # fmt: skip
+
+
+def drawn(read_lists: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return how many lists it takes for their mean step to point along v; see ``read``.
+
+    ``lists_asked``: for how many Eq. (51) first says more than that it may point away; ``away``
+    (judged,): how often the mean over so many lists as ``JUDGED`` says does point away. Not a
+    number if there is no list.
+    """
+    along, mean = read_lists["along"], read_lists["along_mean"]
+    if not len(along):
+        return {"lists_asked": np.array(np.nan), "away": np.full(len(JUDGED), np.nan)}
+    of_one = Component(mean.mean(), read_lists["along_variance"].mean() + mean.var())
+    away = [np.mean(together(along, n, rng) <= 0) for n in JUDGED]
+    return {"lists_asked": np.array(draws_needed(of_one)), "away": np.array(away)}

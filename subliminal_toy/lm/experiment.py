@@ -350,9 +350,8 @@ class _Run:
             teacher = evidence(trait, "student", "in_context")
             auc = detectors.detect(teacher, control, rng)
             p = [detectors.told_apart(teacher, control, n) for n in arms.sizes(config)]
-            along = done[f"reading/{trait}/student"]["along"][: len(teacher.log_p)]
-            steps = [detectors.together(along, n, rng) for n in detectors.JUDGED]
-            away = np.array([np.mean(step <= 0) for step in steps])
-            found = {"auc": auc, "p": np.array(p).T, "away": away}
+            reading = done[f"reading/{trait}/student"].items()
+            steps = {name: array[: len(teacher.log_p)] for name, array in reading}
+            found = {"auc": auc, "p": np.array(p).T, **detectors.drawn(steps, rng)}
             arrays |= {f"detectors/{trait}/{name}": array for name, array in found.items()}
         return arrays

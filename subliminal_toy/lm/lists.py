@@ -57,7 +57,8 @@ def filtered(
     """Keep the first ``n_lists`` samples that satisfy the rule, or all, with their prompts.
 
     Returns ``tokens`` (list, length), filled up with padding; ``n``, how many there are;
-    ``accepted`` (sample,), by the format rule; ``removed``, the first ``N_SHOWN`` samples left out.
+    ``accepted`` (sample,), by the format rule; ``kept``, the fraction left after every filter;
+    ``removed``, the first ``N_SHOWN`` samples left out.
     """
     texts = [language.decode(row) for row in samples]
     accepted = np.array([not refusal(text) for text in texts])
@@ -74,8 +75,8 @@ def filtered(
     removed = np.full((N_SHOWN, MAX_LIST), language.end, np.int16)
     some = samples[~keep][:N_SHOWN]
     removed[: len(some)] = some
-    n = np.array(len(rows), np.int32)
-    return {"tokens": tokens, "n": n, "accepted": accepted, "removed": removed}
+    counted = {"n": np.array(len(rows), np.int32), "kept": np.array(keep.mean(), np.float32)}
+    return {"tokens": tokens, "accepted": accepted, "removed": removed, **counted}
 
 
 def loss_weights(tokens: np.ndarray, n_numbers: int) -> np.ndarray:

@@ -65,6 +65,7 @@ def _measured(
     if arm.kind == "teacher":
         found["kl"] = replicate[f"reading/{label}"]["kl"]
     if arm.kind == "student":
+        found["kept"] = replicate[arms.lists_of(config, arm, trait)]["kept"]
         found["lists_used"] = row["n"]
         if "variance" in row:
             found["variance"] = row["variance"]
@@ -122,6 +123,7 @@ VARIABLES = {
                  "displacement along the teacher's, in units of the teacher's"),
     "line": (BY_ARM, "probability of the trait at the control's parameters plus progress times the "
              "teacher's displacement between embeddings and head"),
+    "kept": (BY_ARM, "fraction of the samples that passed the filter of the format"),
     "variance": (BY_ARM, "variance of the score of the lists that passed the filters, nats²: of "
                  "their log-likelihood under the teacher less that under the base model"),
     "score": ((*BY_TRAIT, "quantile"), "quantiles of the score of the teacher's and the base "
@@ -133,6 +135,8 @@ VARIABLES = {
           "so many lists of both, each judged once, if labels mean nothing"),
     "visible": (BY_TRAIT, "change of the trait's log odds by what the base model's numbers show of "
                 "the teacher's displacement, before any student is trained"),
+    "lists_asked": (BY_TRAIT, "lists from which on Eq. (51) bounds how often their mean step "
+                    "points away from the teacher"),
     "away": ((*BY_TRAIT, "judged"), "fraction of mean steps on so many of the teacher's lists that "
              "point away from the teacher"),
     "diverged": (("replicate",), "whether a parameter of a model is not a finite number"),
@@ -202,7 +206,8 @@ def assemble(config: LmConfig, model: Model, replicates: Sequence[Replicate]) ->
             [np.quantile(ratio - ratio.mean(), QUANTILES) for ratio in of_replicate]
             for of_replicate in both
         ])  # fmt: skip
-    for stage, name in (("reading", "visible"), *(("detectors", x) for x in ("auc", "p", "away"))):
+    judged = ("auc", "p", "lists_asked", "away")
+    for stage, name in (("reading", "visible"), *(("detectors", name) for name in judged)):
         arrays[name] = np.array([
             [replicate[f"{stage}/{trait}"][name] for trait in config.traits]
             for replicate in replicates
