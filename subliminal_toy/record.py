@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import jax
+import msgspec
 import numpy as np
 import xarray as xr
 from jax.experimental.multihost_utils import process_allgather
@@ -242,6 +243,21 @@ class Record(NamedTuple):
         return {labels: e for (name, labels), e in self.estimates.items() if name == quantity}
 
 
+class Manifest(msgspec.Struct):
+    """What every manifest has; those of newer records also ``origins`` and ``claims``."""
+
+    experiment: str
+    format: int
+    config: dict[str, Any]
+    seed: int
+    command: str
+    versions: dict[str, str]
+    wall_s: float
+    sha256: dict[Literal["record.nc", "params.safetensors", "summary.json"], str]
+    origins: list[dict[str, Any]] = []
+    claims: dict[str, str] = {}
+
+
 def save(
     out: Path,
     result: Result,
@@ -300,7 +316,8 @@ def load(
     """Read and verify a record; ``judged`` judges the claims of an experiment (``experiments``).
 
     That function is given the experiment, the data and the verdicts of the summary. Raises
-    UserError if the record is missing, incomplete, damaged or of another format.
+    UserError if the record is missing, incomplete, damaged, of another format, or its manifest is
+    not what ``Manifest`` says.
     """
     path = out / MANIFEST
     if not path.is_file():
@@ -309,8 +326,8 @@ def load(
     if (number := manifest.get("format")) != FORMAT:
         raise UserError(f"{out} has record format {number}, this version reads {FORMAT}.")
     try:
-        names = [name for name in (RECORD, SUMMARY, PARAMS) if name in manifest["sha256"]]
-        contents = {name: (out / name).read_bytes() for name in names}
+        msgspec.convert(manifest, Manifest)
+        contents = {name: (out / name).read_bytes() for name in manifest["sha256"]}
         for name, content in contents.items():
             if _sha256(content) != manifest["sha256"][name]:
                 raise UserError(f"{out / name} is damaged: run again.")
@@ -319,7 +336,7 @@ def load(
         lines = json.loads(contents[SUMMARY])
         estimates = {(r["quantity"], r["labels"]): _estimate(r) for r in lines["estimates"]}
         stored = [line | {"estimate": _estimate(line)} for line in lines["claims"]]
-    except (LookupError, OSError) as error:
+    except (msgspec.ValidationError, LookupError, OSError) as error:
         raise UserError(f"{out} is no record that can be read: {error}.") from error
     return Record(data, params, manifest, judged(manifest["experiment"], data, stored), estimates)
 

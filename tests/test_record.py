@@ -242,7 +242,8 @@ def test_damage_is_noticed_and_named(tmp_path, name, damage):
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"format": 3}, "record format 3"), ({"sha256": {"../secret": ""}}, "record.nc"),
+    [({"format": 3}, "record format 3"), ({"config": 3}, "config"), ({"seed": "0"}, "seed"),
+     ({"sha256": {"../secret": ""}}, "sha256"), ({"sha256": {}}, "record.nc"),
      ({"experiment": "dance"}, "no experiment 'dance'")],
 )  # fmt: skip
 def test_a_manifest_of_another_shape_is_refused(tmp_path, change, sentence):
